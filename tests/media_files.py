@@ -1,0 +1,174 @@
+"""Small real media files for tests, whose pictures and sound say what time it is.
+
+The picture: gray whose level rises by `LEVEL_STEP` a frame from `BLACK` and starts over, with a
+white square in the top left corner. The sound: a tone that goes up each second. Nothing needs
+more than PyAV's own wheel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.stream
+import numpy as np
+from numpy.typing import NDArray
+
+BLACK = 16
+LEVEL_STEP = 4
+NUM_LEVELS = 50
+SAMPLE_RATE_HZ = 16_000
+
+
+# Quick rather than good. AVI counts frames instead of writing times, so what is in it must start
+# at zero: no B-frames, and no sound codec with a delay.
+_FAST = {
+    "libx264": {"preset": "ultrafast", "bf": "2"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8"},
+    "mpeg4": {"bf": "0"},
+}
+
+
+def gray_of_frame(number: int) -> int:
+    """The gray level of frame `number`, of all but its corner."""
+    return BLACK + LEVEL_STEP * (number % NUM_LEVELS)
+
+
+def tone_hz(second: int) -> int:
+    """The pitch that sounds during a second."""
+    return 400 + 100 * (second % 20)
+
+
+def picture(number: int, width: int = 64, height: int = 48) -> NDArray[np.uint8]:
+    """Frame `number` as RGB, `[height, width, 3]`."""
+    frame = np.full((height, width, 3), gray_of_frame(number), dtype=np.uint8)
+    frame[: height // 4, : width // 4] = 235
+    return frame
+
+
+def tone(seconds: float, *, loudness: float = 0.5) -> NDArray[np.float32]:
+    """The sound, mono, `[seconds * SAMPLE_RATE_HZ]`."""
+    time = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    pitch = np.array([tone_hz(int(second)) for second in time], dtype=np.float64)
+    wave = loudness * np.sin(2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE_HZ)
+    return wave.astype(np.float32)
+
+
+def write_film(
+    path: Path,
+    *,
+    seconds: float = 2.0,
+    frame_rate: int = 24,
+    first_frame: int = 0,
+    languages: Sequence[str | None] = (None,),
+    audio_start_seconds: float = 0.0,
+    audio_stop_seconds: float | None = None,
+    rotation_degrees: int = 0,
+    options: dict[str, str] | None = None,
+    size: tuple[int, int] = (64, 48),
+) -> Path:
+    """Write a film; its suffix chooses the container and with it the codecs.
+
+    Args:
+        path: where to; missing folders are made.
+        seconds: how long the picture is.
+        frame_rate: pictures a second.
+        first_frame: the number shown first: films of different numbers differ in content.
+        languages: one sound track each, None for an untagged one; () for a silent film.
+        audio_start_seconds: when the sound starts.
+        audio_stop_seconds: when the sound ends; None: with the picture.
+        rotation_degrees: clockwise, to be applied for display, by the container's matrix.
+        options: of the container, such as {"movflags": "faststart"}.
+        size: width and height, coded.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    webm, avi = path.suffix == ".webm", path.suffix == ".avi"
+    with av.open(str(path), "w", options=options or {}) as container:
+        video_codec = "libvpx" if webm else "mpeg4" if avi else "libx264"
+        video = container.add_stream(video_codec, rate=frame_rate, options=_FAST[video_codec])
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height = size
+        video.pix_fmt = "yuv420p"
+        video.codec_context.gop_size = frame_rate
+        if rotation_degrees:
+            video.set_display_rotation(-rotation_degrees)
+        tracks = []
+        for language in languages:
+            audio_codec = "libopus" if webm else "pcm_s16le" if avi else "aac"
+            audio = container.add_stream(audio_codec, rate=SAMPLE_RATE_HZ, layout="mono")
+            assert isinstance(audio, av.AudioStream)
+            if language:
+                audio.metadata["language"] = language
+            tracks.append(audio)
+        for number in range(round(seconds * frame_rate)):
+            frame = av.VideoFrame.from_ndarray(picture(first_frame + number, *size), format="rgb24")
+            frame.pts = number
+            frame.time_base = Fraction(1, frame_rate)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        sound = tone((audio_stop_seconds or seconds) - audio_start_seconds)
+        for audio in tracks:
+            _add_sound(container, audio, sound, audio_start_seconds)
+    return path
+
+
+def write_sound(path: Path, *, seconds: float = 2.0, cover: bool = False) -> Path:
+    """Write sound without film: `.m4a` or `.mp4`, with cover art if asked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4") as container:
+        audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+        assert isinstance(audio, av.AudioStream)
+        art = None
+        if cover:
+            art = container.add_stream("png", rate=1)
+            assert isinstance(art, av.VideoStream)
+            art.width, art.height, art.pix_fmt = 64, 48, "rgb24"
+            art.disposition = av.stream.Disposition.attached_pic
+        _add_sound(container, audio, tone(seconds), 0.0)
+        if art is not None:
+            frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
+            container.mux([*art.encode(frame), *art.encode()])
+    return path
+
+
+def write_still(path: Path) -> Path:
+    """Write one picture, as `.png` or as a film of one frame."""
+    if path.suffix != ".png":
+        return write_film(path, seconds=1 / 24, languages=())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="image2") as container:
+        image = container.add_stream("png", rate=1)
+        assert isinstance(image, av.VideoStream)
+        image.width, image.height, image.pix_fmt = 64, 48, "rgb24"
+        frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
+        container.mux([*image.encode(frame), *image.encode()])
+    return path
+
+
+def keep_part(path: Path, start: float, stop: float) -> Path:
+    """Keep only this part of the file's bytes, as fractions of its size: a cut, not an edit."""
+    data = path.read_bytes()
+    path.write_bytes(data[int(start * len(data)) : int(stop * len(data))])
+    return path
+
+
+def _add_sound(
+    container: av.container.OutputContainer,
+    audio: av.AudioStream,
+    wave: NDArray[np.float32],
+    start_seconds: float,
+) -> None:
+    resampler = av.AudioResampler(format=audio.format.name, layout="mono", rate=SAMPLE_RATE_HZ)
+    step = audio.codec_context.frame_size or 1024
+    for start in range(0, len(wave), step):
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(wave[None, start : start + step]), format="fltp", layout="mono"
+        )
+        frame.sample_rate = SAMPLE_RATE_HZ
+        frame.time_base = Fraction(1, SAMPLE_RATE_HZ)
+        frame.pts = round(start_seconds * SAMPLE_RATE_HZ) + start
+        for converted in resampler.resample(frame):
+            container.mux(audio.encode(converted))
+    container.mux(audio.encode())

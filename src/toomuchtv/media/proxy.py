@@ -1,0 +1,314 @@
+"""Proxies: the small copies that training reads, made in one pass over an original.
+
+Video is H.264 at a fixed frame rate, in short closed GOPs without B-frames, so that a random
+moment costs a few small frames to reach. Sound is FLAC in MP4: lossless, and its index gives any
+sample at once, with no priming to account for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from pydantic import BaseModel, ConfigDict, Field
+
+from toomuchtv.errors import MediaError
+from toomuchtv.media.clip import WaveformArray
+from toomuchtv.media.original import open_media
+from toomuchtv.media.pictures import (
+    ShownFrames,
+    Upright,
+    display_size,
+    frame_clock,
+    picture_stream,
+    size_for_short_side,
+    timestamp_tolerance,
+)
+from toomuchtv.media.sound import SoundTimeline
+
+_TELL_EVERY_SECONDS = 2.0
+
+
+class ProxyRecipe(BaseModel):
+    """How proxies are made. Another recipe makes another proxy: `prepare` does it again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frame_rate: float = Field(default=8.0, gt=0.0, le=120.0)
+    short_side: int = Field(default=128, ge=16, le=2160, multiple_of=2)
+    keyframe_every: int = Field(default=8, ge=1, le=600)
+    crf: int = Field(default=23, ge=0, le=51)
+    sample_rate_hz: int = Field(default=16_000, ge=2_000, le=96_000)
+
+    def estimated_bytes_per_second(self, aspect: float = 16 / 9) -> float:
+        """A rough size of a proxy, bytes a second of film, for the disk check before work starts.
+
+        Fitted to animation and live action at the default quality; noise and grain take more.
+        """
+        pixels = self.short_side**2 * aspect
+        coarser = math.pow(2.0, (23 - self.crf) / 6)
+        return 0.09 * pixels * self.frame_rate * coarser + 1.1 * self.sample_rate_hz
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyFacts:
+    """What a written proxy holds. `damaged_packets` of the original were left out."""
+
+    num_frames: int
+    width: int
+    height: int
+    num_samples: int
+    damaged_packets: int
+
+
+def write_proxy(
+    source: Path,
+    video_path: Path,
+    audio_path: Path | None,
+    recipe: ProxyRecipe,
+    *,
+    audio_track: int = 0,
+    num_threads: int = 1,
+    tell: Callable[[float], None] = lambda seconds: None,
+) -> ProxyFacts:
+    """Make the proxy of one file. Writes straight to the paths given; renaming is the caller's.
+
+    Args:
+        source: The original; only read.
+        video_path: Where the video goes, `.mp4`.
+        audio_path: Where the sound goes, `.mp4`; None for a silent proxy.
+        recipe: Rates, size and quality.
+        audio_track: Which audio track of the original, from 0.
+        num_threads: Decoding threads.
+        tell: Called now and then with the seconds of film done.
+
+    Raises:
+        MediaError: The source has no video, cannot be decoded, or the disk is full.
+    """
+    try:
+        with open_media(source) as container:
+            maker = _ProxyMaker(container, video_path, audio_path, recipe, audio_track)
+            maker.limit_threads(num_threads)
+            try:
+                maker.run(tell)
+                return maker.finish()
+            finally:
+                maker.close()
+    except av.FFmpegError as error:
+        raise MediaError(f"cannot make a proxy of {str(source)!r}: {error}") from error
+
+
+class _ProxyMaker:
+    """One pass over the packets of an original, pictures to one writer and sound to another."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        video_path: Path,
+        audio_path: Path | None,
+        recipe: ProxyRecipe,
+        audio_track: int,
+    ) -> None:
+        self._container = container
+        self._recipe = recipe
+        self._video = picture_stream(container)
+        self._audio = container.streams.audio[audio_track] if audio_path is not None else None
+        self._seconds_of = frame_clock(self._video)
+        self._origin: float | None = None
+        self._early_sound: list[AudioFrame] = []  # decoded before the first picture was
+        self._last_seconds = 0.0
+        wanted = (index / recipe.frame_rate for index in itertools.count())
+        self._shown = ShownFrames(wanted, tolerance_seconds=timestamp_tolerance(self._video))
+        self._pictures = _PictureWriter(video_path, recipe)
+        self._sound = None if audio_path is None else _SoundWriter(audio_path, recipe)
+        self._damaged_packets = 0
+
+    def limit_threads(self, num_threads: int) -> None:
+        self._video.thread_count = num_threads
+        self._video.thread_type = "AUTO" if num_threads > 1 else "NONE"
+
+    def run(self, tell: Callable[[float], None]) -> None:
+        told = 0.0
+        streams = [stream for stream in (self._video, self._audio) if stream is not None]
+        packets = self._container.demux(streams)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.InvalidDataError:
+                # The container breaks off here; what came before stands.
+                self._damaged_packets += 1
+                packet = None
+            if packet is None:
+                break
+            self._take(packet)
+            if self._last_seconds >= told + _TELL_EVERY_SECONDS:
+                told = self._last_seconds
+                tell(told)
+        self._drain()
+
+    def _take(self, packet: Packet[Any]) -> None:
+        try:
+            decoded = packet.decode()
+        except av.InvalidDataError:
+            self._damaged_packets += 1
+            return
+        except EOFError:
+            return
+        self._route(decoded)
+
+    def _drain(self) -> None:
+        """Get the last frames where the demuxer broke off before its flush packets."""
+        for stream in (self._video, self._audio):
+            if stream is None:
+                continue
+            try:
+                self._route(stream.decode(None))
+            except (av.FFmpegError, EOFError):
+                continue  # it was drained already
+
+    def _route(self, decoded: object) -> None:
+        assert isinstance(decoded, list)
+        for frame in decoded:
+            if isinstance(frame, VideoFrame):
+                self._take_picture(frame)
+            elif isinstance(frame, AudioFrame):
+                self._take_sound(frame)
+
+    def _take_picture(self, frame: VideoFrame) -> None:
+        seconds = self._seconds_of(frame)
+        if self._origin is None:
+            self._origin = seconds
+            self._pictures.open(display_size(frame, self._video))
+            for early in self._early_sound:
+                self._take_sound(early)
+            self._early_sound.clear()
+        self._last_seconds = max(self._last_seconds, seconds - self._origin)
+        for picture in self._shown.push(frame, seconds - self._origin):
+            self._pictures.write(picture)
+
+    def _take_sound(self, frame: AudioFrame) -> None:
+        if self._sound is None or frame.time is None:
+            return
+        if self._origin is None:
+            self._early_sound.append(frame)
+        else:
+            self._sound.push(frame, frame.time - self._origin)
+
+    def finish(self) -> ProxyFacts:
+        if self._origin is None:
+            raise MediaError("no picture in it can be decoded")
+        frame_seconds = 1.0 / float(self._video.average_rate or 25)
+        for picture in self._shown.close(self._last_seconds + frame_seconds):
+            self._pictures.write(picture)
+        num_frames = self._pictures.finish()
+        num_samples = 0
+        if self._sound is not None:
+            num_samples = round(num_frames / self._recipe.frame_rate * self._recipe.sample_rate_hz)
+            self._sound.finish(num_samples)
+        return ProxyFacts(
+            num_frames=num_frames,
+            width=self._pictures.width,
+            height=self._pictures.height,
+            num_samples=num_samples,
+            damaged_packets=self._damaged_packets,
+        )
+
+    def close(self) -> None:
+        self._pictures.close()
+        if self._sound is not None:
+            self._sound.close()
+
+
+class _PictureWriter:
+    def __init__(self, path: Path, recipe: ProxyRecipe) -> None:
+        self._path = path
+        self._recipe = recipe
+        self._container: OutputContainer | None = None
+        self._num_frames = 0
+        self._last: VideoFrame | None = None
+        self._converted: VideoFrame | None = None
+        self.width = self.height = 0
+
+    def open(self, display: tuple[int, int]) -> None:
+        recipe = self._recipe
+        self.width, self.height = size_for_short_side(display, recipe.short_side)
+        self._upright = Upright(width=self.width, height=self.height, pixel_format="yuv420p")
+        self._container = av.open(str(self._path), "w", format="mp4")
+        rate = Fraction(recipe.frame_rate).limit_denominator(1001)
+        self._stream = self._container.add_stream("libx264", rate=rate)
+        self._stream.width, self._stream.height = self.width, self.height
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = self._tick = 1 / rate
+        self._stream.thread_count = 1
+        self._stream.options = {
+            "preset": "veryfast",
+            "tune": "fastdecode",
+            "crf": str(recipe.crf),
+            "x264-params": f"keyint={recipe.keyframe_every}:min-keyint={recipe.keyframe_every}"
+            ":scenecut=0:bframes=0:open-gop=0"
+            # With macroblock trees, x264 gives other bytes each time on pictures this small.
+            ":mbtree=0:colormatrix=smpte170m",
+        }
+
+    def write(self, picture: VideoFrame) -> None:
+        assert self._container is not None
+        if picture is not self._last or self._converted is None:
+            self._last, self._converted = picture, self._upright.convert(picture)
+        self._converted.pts = self._num_frames
+        self._converted.time_base = self._tick
+        self._converted.pict_type = 0
+        self._container.mux(self._stream.encode(self._converted))
+        self._num_frames += 1
+
+    def finish(self) -> int:
+        assert self._container is not None
+        self._container.mux(self._stream.encode(None))
+        return self._num_frames
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+
+
+class _SoundWriter:
+    def __init__(self, path: Path, recipe: ProxyRecipe) -> None:
+        self._timeline = SoundTimeline(sample_rate_hz=recipe.sample_rate_hz)
+        self._rate = recipe.sample_rate_hz
+        self._container = av.open(str(path), "w", format="mp4")
+        self._stream = self._container.add_stream("flac", rate=self._rate)
+        self._stream.layout = "mono"
+        self._stream.format = "s16"
+        self._num_samples = 0
+
+    def push(self, frame: AudioFrame, seconds: float) -> None:
+        self._write(self._timeline.push(frame, seconds))
+
+    def _write(self, samples: WaveformArray) -> None:
+        if len(samples) == 0:
+            return
+        values = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+        frame = AudioFrame.from_ndarray(values.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = self._rate
+        frame.time_base = Fraction(1, self._rate)
+        frame.pts = self._num_samples
+        self._container.mux(self._stream.encode(frame))
+        self._num_samples += len(samples)
+
+    def finish(self, total_samples: int) -> None:
+        self._write(self._timeline.finish())
+        self._write(np.zeros(max(0, total_samples - self._num_samples), np.float32))
+        self._container.mux(self._stream.encode(None))
+
+    def close(self) -> None:
+        self._container.close()

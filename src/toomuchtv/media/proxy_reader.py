@@ -1,0 +1,222 @@
+"""Random access into proxies, with decoders kept open.
+
+A batch of clips keeps the planes as the decoder gives them (`planes`, uint8 `[T, S * 3 / 2, S]`):
+rows 0 to S are luma, the next S / 4 rows hold the U plane, the last S / 4 the V plane, each S / 2
+wide and so two of its rows to a row here. Color conversion is left to the device.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+
+from toomuchtv.errors import MediaError
+from toomuchtv.media.clip import VideoArray, WaveformArray
+from toomuchtv.media.original import open_media
+
+
+class ProxyReader:
+    """One proxy, open.
+
+    Args:
+        video_path: The proxy's video.
+        audio_path: Its sound, or None for a silent one.
+        frame_rate: Frames a second of the video.
+        sample_rate_hz: Rate of the sound.
+
+    Raises:
+        MediaError: A file is missing or is no proxy.
+    """
+
+    def __init__(
+        self, video_path: Path, audio_path: Path | None, *, frame_rate: float, sample_rate_hz: int
+    ) -> None:
+        self._name = video_path.name
+        self._frame_rate = frame_rate
+        self._sample_rate_hz = sample_rate_hz
+        self._video_container = open_media(video_path)
+        self._audio_container: InputContainer | None = None
+        try:
+            self._video = self._video_container.streams.video[0]
+            # Clips are decoded in parallel by worker processes; threads inside one only add delay.
+            self._video.thread_type = "NONE"
+            self._ticks_a_frame = 1.0 / (frame_rate * float(self._video.time_base or 1))
+            if audio_path is not None:
+                self._audio_container = open_media(audio_path)
+                self._audio = self._audio_container.streams.audio[0]
+        except (IndexError, MediaError) as error:
+            self.close()
+            raise MediaError(f"{self._name} is not a proxy of this catalog: {error}") from error
+
+    def close(self) -> None:
+        """Close the files."""
+        self._video_container.close()
+        if self._audio_container is not None:
+            self._audio_container.close()
+
+    def planes(
+        self, *, first_frame: int, frames: int, stride: int = 1, across: float = 0.5
+    ) -> VideoArray:
+        """Read the planes of `frames` frames, cut to a square of the short side.
+
+        Args:
+            first_frame: Index of the first one.
+            frames: How many.
+            stride: Step between them, in frames of the proxy.
+            across: Where the square lies along the longer side, 0 (left or top) to 1.
+
+        Returns:
+            uint8 `[frames, S * 3 / 2, S]`.
+
+        Raises:
+            MediaError: The proxy is damaged or ends too early.
+        """
+        out: VideoArray | None = None
+        cut: _SquareCut | None = None
+        for index, frame in enumerate(self._pictures(first_frame, frames, stride)):
+            if cut is None or out is None:
+                cut = _SquareCut(frame.width, frame.height, across)
+                out = np.empty((frames, cut.side * 3 // 2, cut.side), np.uint8)
+            cut.copy(frame, out[index])
+        assert out is not None
+        return out
+
+    def rgb(self, *, first_frame: int, frames: int, stride: int = 1) -> VideoArray:
+        """Read whole frames as RGB, uint8 `[frames, H, W, 3]`; for looking, not for training.
+
+        Raises:
+            MediaError: The proxy is damaged or ends too early.
+        """
+        pictures = self._pictures(first_frame, frames, stride)
+        # Proxies are BT.601, limited range, whatever the original was: see `Upright`.
+        return np.stack(
+            [
+                picture.to_ndarray(format="rgb24", src_colorspace="ITU601", src_color_range="MPEG")
+                for picture in pictures
+            ]
+        )
+
+    def _pictures(self, first_frame: int, frames: int, stride: int) -> list[VideoFrame]:
+        found: list[VideoFrame] = []
+        wanted = first_frame
+        try:
+            self._video_container.seek(round(first_frame * self._ticks_a_frame), stream=self._video)
+            for frame in self._video_container.decode(self._video):
+                if frame.pts is None or round(frame.pts / self._ticks_a_frame) < wanted:
+                    continue
+                found.append(frame)
+                wanted += stride
+                if len(found) == frames:
+                    return found
+        except av.FFmpegError as error:
+            raise MediaError(f"the proxy {self._name} is damaged: {error}") from error
+        raise MediaError(
+            f"the proxy {self._name} has only {len(found)} of the {frames} frames "
+            f"from frame {first_frame} on"
+        )
+
+    def waveform(self, *, first_sample: int, num_samples: int) -> WaveformArray:
+        """Read samples, float32 `[num_samples]`, zeros outside the item.
+
+        Args:
+            first_sample: Index of the first one; may be negative.
+            num_samples: How many.
+
+        Raises:
+            MediaError: The proxy is damaged.
+        """
+        out = np.zeros(num_samples, np.float32)
+        if self._audio_container is None:
+            return out
+        rate = self._sample_rate_hz
+        try:
+            # The time base of the proxy's sound is one sample.
+            self._audio_container.seek(max(first_sample, 0), stream=self._audio)
+            for frame in self._audio_container.decode(self._audio):
+                if frame.pts is None or frame.time_base is None:
+                    continue
+                at = round(frame.pts * float(frame.time_base) * rate) - first_sample
+                if at >= num_samples:
+                    break
+                begin, stop = max(at, 0), min(at + frame.samples, num_samples)
+                if begin < stop:
+                    samples = frame.to_ndarray().reshape(-1)
+                    np.multiply(
+                        samples[begin - at : stop - at], np.float32(2.0**-15), out=out[begin:stop]
+                    )
+                if stop == num_samples:
+                    break
+        except av.FFmpegError as error:
+            raise MediaError(f"the sound of the proxy {self._name} is damaged: {error}") from error
+        return out
+
+
+class _SquareCut:
+    """Copies the square of the short side out of yuv420p frames."""
+
+    def __init__(self, width: int, height: int, across: float) -> None:
+        self.side = min(width, height)
+        # Even, so that the square starts on a whole chroma sample.
+        offset = 2 * round(across * (max(width, height) - self.side) / 2)
+        self._left, self._top = (offset, 0) if width > height else (0, offset)
+
+    def copy(self, frame: VideoFrame, out: VideoArray) -> None:
+        side, half = self.side, self.side // 2
+        out[:side] = self._plane(frame, 0, self._left, self._top, side)
+        chroma = out[side:].reshape(2, half, half)
+        for index in (0, 1):
+            chroma[index] = self._plane(frame, index + 1, self._left // 2, self._top // 2, half)
+
+    @staticmethod
+    def _plane(frame: VideoFrame, index: int, left: int, top: int, side: int) -> VideoArray:
+        plane = frame.planes[index]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        return rows[top : top + side, left : left + side]
+
+
+class ProxyPool:
+    """Proxies kept open, the least recently used closed first.
+
+    Args:
+        max_open: How many may be open at once; each takes two file handles.
+    """
+
+    def __init__(self, max_open: int = 64) -> None:
+        if max_open < 1:
+            raise ValueError(f"max_open must be at least 1, got {max_open}")
+        self._max_open = max_open
+        self._open: OrderedDict[Path, ProxyReader] = OrderedDict()
+
+    def reader(
+        self, video_path: Path, audio_path: Path | None, *, frame_rate: float, sample_rate_hz: int
+    ) -> ProxyReader:
+        """Give the open reader of a proxy, opening it if need be.
+
+        Raises:
+            MediaError: It cannot be opened.
+        """
+        reader = self._open.pop(video_path, None)
+        if reader is None:
+            while len(self._open) >= self._max_open:
+                self._open.popitem(last=False)[1].close()
+            reader = ProxyReader(
+                video_path, audio_path, frame_rate=frame_rate, sample_rate_hz=sample_rate_hz
+            )
+        self._open[video_path] = reader
+        return reader
+
+    def forget(self, video_path: Path) -> None:
+        """Close a reader whose file may have changed; harmless if it is not open."""
+        reader = self._open.pop(video_path, None)
+        if reader is not None:
+            reader.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        while self._open:
+            self._open.popitem()[1].close()

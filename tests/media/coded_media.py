@@ -1,0 +1,160 @@
+"""Media files whose every picture says its number and whose sound is a formula of time.
+
+The picture: frame `n` shows `n` in binary, one bar a bit, white for one. The sound: a sum of
+sinusoids of unrelated pitches, so that any two moments sound different and the sound at any
+instant can be computed without reading a file. Nothing here uses the package under test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+NUM_BITS = 12
+WIDTH, HEIGHT = 96, 48
+_RNG = np.random.default_rng(1906)
+_PITCHES_HZ = _RNG.uniform(200.0, 3000.0, size=40)
+_PHASES = _RNG.uniform(0.0, 2 * np.pi, size=40)
+
+# Quick rather than good, with reordered frames where the codec has them.
+_OPTIONS = {
+    "libx264": {"preset": "ultrafast", "bf": "2", "crf": "18"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8", "crf": "10"},
+    "mpeg4": {"bf": "0", "qscale": "3"},
+    "mpeg2video": {"bf": "2", "qscale": "3"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedFilm:
+    """A film to write: container by suffix, codecs, rates, and when its tracks start.
+
+    `video_start` and `audio_start` are on the container's clock.
+    """
+
+    suffix: str
+    video_codec: str
+    audio_codec: str
+    rate: Fraction
+    seconds: float = 4.0
+    video_start: Fraction = Fraction(0)
+    audio_start: Fraction = Fraction(0)
+    audio_seconds: float | None = None
+    audio_rate_hz: int = 48_000
+
+    def __str__(self) -> str:
+        starts = f"v{float(self.video_start):g}a{float(self.audio_start):g}"
+        codecs = f"{self.video_codec}-{self.audio_codec}-{self.audio_rate_hz}"
+        return f"{self.suffix[1:]}-{codecs}-{float(self.rate):.3f}-{starts}"
+
+    @property
+    def num_frames(self) -> int:
+        return round(self.seconds * self.rate)
+
+    def frame_at(self, seconds: Fraction) -> int:
+        """The number of the frame on screen so long after the first one appeared."""
+        return min(int(seconds * self.rate // 1), self.num_frames - 1)
+
+    def sound_at(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sound at these seconds after the first picture."""
+        clock = seconds + float(self.video_start)
+        stop = float(self.audio_start) + (self.audio_seconds or self.seconds)
+        sounding = (clock >= float(self.audio_start)) & (clock < stop)
+        return np.where(sounding, sound(clock), 0.0)
+
+    def write(self, folder: Path) -> Path:
+        path = folder / f"film{self.suffix}"
+        with av.open(str(path), "w") as container:
+            video = container.add_stream(
+                self.video_codec, rate=self.rate, options=_OPTIONS[self.video_codec]
+            )
+            assert isinstance(video, av.VideoStream)
+            video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            video.codec_context.gop_size = 30
+            video.codec_context.time_base = 1 / self.rate
+            # FFmpeg's own Vorbis encoder is marked experimental and knows only stereo.
+            layout = "stereo" if self.audio_codec == "vorbis" else "mono"
+            audio = container.add_stream(
+                self.audio_codec, rate=self.audio_rate_hz, layout=layout, options={"strict": "-2"}
+            )
+            assert isinstance(audio, av.AudioStream)
+            for number in range(self.num_frames):
+                frame = av.VideoFrame.from_ndarray(bars(number), format="rgb24")
+                if self.video_start:
+                    frame.time_base = Fraction(1, 90_000)
+                    frame.pts = round((self.video_start + number / self.rate) * 90_000)
+                    video.codec_context.time_base = frame.time_base
+                else:
+                    frame.time_base, frame.pts = 1 / self.rate, number
+                container.mux(video.encode(frame))
+            container.mux(video.encode())
+            self._write_sound(container, audio)
+        return path
+
+    def _write_sound(self, container: av.container.OutputContainer, audio: av.AudioStream) -> None:
+        rate = self.audio_rate_hz
+        first = round(self.audio_start * rate)
+        stop = first + round((self.audio_seconds or self.seconds) * rate)
+        resampler = av.AudioResampler(format=audio.format.name, layout=audio.layout, rate=rate)
+        step = audio.codec_context.frame_size or 1024
+        for start in range(first, stop, step):
+            time = np.arange(start, min(start + step, stop)) / rate
+            wave = sound(time).astype(np.float32)[None]
+            frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), start
+            for converted in resampler.resample(frame):
+                container.mux(audio.encode(converted))
+        container.mux(audio.encode())
+
+
+def bars(number: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
+    """The picture of a frame, RGB `[height, width, 3]`: the highest bit leftmost."""
+    bits = [(number >> bit) & 1 for bit in reversed(range(NUM_BITS))]
+    row = np.repeat(np.array(bits, np.uint8) * 215 + 20, width // NUM_BITS)
+    return np.broadcast_to(row[None, :, None], (height, width, 3)).copy()
+
+
+def number_of(picture: NDArray[np.uint8]) -> int:
+    """Read the number back, from RGB `[H, W, 3]` of any size."""
+    height, width = picture.shape[:2]
+    centers = ((np.arange(NUM_BITS) + 0.5) * width / NUM_BITS).astype(int)
+    levels = picture[height // 4 : -height // 4].mean(axis=(0, 2))[centers]
+    assert np.all(np.abs(levels - 128) > 40), f"the bars cannot be read: {levels}"
+    return int("".join("1" if level > 128 else "0" for level in levels), 2)
+
+
+def numbers_of(video: NDArray[np.uint8]) -> list[int]:
+    """The numbers of all frames of `[T, H, W, 3]`."""
+    return [number_of(picture) for picture in video]
+
+
+def sound(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sound at any instants, in -0.8..0.8."""
+    waves = np.cos(2 * np.pi * np.outer(seconds, _PITCHES_HZ) + _PHASES)
+    total: NDArray[np.float64] = 0.02 * waves.sum(axis=1)
+    return total
+
+
+def late_by(
+    heard: NDArray[np.float32], expected: NDArray[np.float64], *, within: int
+) -> tuple[int, float]:
+    """How many samples `heard` lags behind `expected`, and how alike they are then (-1..1).
+
+    Args:
+        heard: `[S]`.
+        expected: `[S + 2 * within]`: what should be heard, `within` samples more at either end.
+        within: the largest lag looked for, in samples, either way.
+    """
+    values = np.asarray(heard, np.float64)
+    spectrum = np.fft.rfft(expected) * np.fft.rfft(values, len(expected)).conj()
+    products = np.fft.irfft(spectrum, len(expected))[: 2 * within + 1]
+    power = np.concatenate([[0.0], np.cumsum(expected**2)])
+    energy = power[len(values) :] - power[: -len(values)]
+    alike = products / np.sqrt(np.maximum(energy * (values**2).sum(), 1e-12))
+    best = int(alike.argmax())
+    return within - best, float(alike[best])

@@ -1,0 +1,248 @@
+"""Laws of reading proxies: planes and RGB are one picture, and what is not there is an error."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.media.coded_media import CodedFilm, numbers_of
+from tests.media_files import keep_part
+from toomuchtv.catalog.moments import read_proxy_clip
+from toomuchtv.catalog.records import Proxy
+from toomuchtv.errors import MediaError
+from toomuchtv.media.augment import AugmentConfig, draw_changes
+from toomuchtv.media.clip import ClipFormat, VideoArray
+from toomuchtv.media.proxy import ProxyFacts, ProxyRecipe, write_proxy
+from toomuchtv.media.proxy_reader import ProxyPool, ProxyReader
+from toomuchtv.media.to_input import RGB_MEAN, RGB_STD, InputConfig, ToInput
+
+RECIPE = ProxyRecipe(short_side=48)
+
+
+class Made:
+    """A proxy on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        from fractions import Fraction
+
+        film = CodedFilm(
+            suffix=".mp4", video_codec="libx264", audio_codec="aac", rate=Fraction(24), seconds=5.0
+        )
+        self.source = film.write(folder)
+        self.video_path, self.audio_path = folder / "v.mp4", folder / "a.mp4"
+        self.facts: ProxyFacts = write_proxy(self.source, self.video_path, self.audio_path, RECIPE)
+
+    def reader(self) -> ProxyReader:
+        return ProxyReader(self.video_path, self.audio_path, frame_rate=8.0, sample_rate_hz=16_000)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("proxy"))
+
+
+def still_proxy(folder: Path, picture: VideoArray) -> ProxyReader:
+    """A proxy of a film that shows one picture."""
+    import av
+
+    height, width = picture.shape[:2]
+    with av.open(str(folder / "still.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=8)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
+        for number in range(8):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv444p")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    recipe = ProxyRecipe(short_side=min(height, width), crf=1)
+    write_proxy(folder / "still.mkv", folder / "still.mp4", None, recipe)
+    return ProxyReader(folder / "still.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
+
+
+def smooth(width: int, height: int) -> VideoArray:
+    rough = np.random.default_rng(3).integers(90, 166, (3, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 96), (64, 64)])
+@pytest.mark.parametrize("across", [0.0, 0.5, 1.0])
+def test_planes_are_the_square_of_the_rgb(
+    tmp_path: Path, width: int, height: int, across: float
+) -> None:
+    reader = still_proxy(tmp_path, smooth(width, height))
+    rgb = reader.rgb(first_frame=0, frames=2)
+    planes = reader.planes(first_frame=0, frames=2, across=across)
+    reader.close()
+    assert rgb.shape == (2, height, width, 3)
+    assert planes.shape == (2, 96, 64)
+    assert planes.dtype == np.uint8
+    left, top = round((width - 64) * across), round((height - 64) * across)
+    square = rgb[:, top : top + 64, left : left + 64].astype(np.float64)
+    plain = draw_changes(AugmentConfig.none(), np.zeros(1, np.uint64))
+    out = ToInput(InputConfig(size=64)).video(torch.from_numpy(planes)[None], plain)[0]
+    levels = out.permute(1, 2, 3, 0).double().numpy() * np.array(RGB_STD) + np.array(RGB_MEAN)
+    difference = np.abs(levels * 255 - square)
+    # FFmpeg lays chroma a quarter of a luma pixel from where the square's resize does: smooth
+    # pictures hide all but a little of that.
+    assert difference.mean() < 1.5
+    assert np.percentile(difference, 99) < 5
+
+
+@pytest.mark.parametrize("across", [0.0, 0.25, 0.5, 0.75, 1.0])
+def test_the_square_lies_where_asked(made: Made, across: float) -> None:
+    """The proxy is 96 x 48: its gray bars tell the column."""
+    reader = made.reader()
+    whole = reader.rgb(first_frame=21, frames=1)[0].mean(axis=(0, 2))
+    planes = reader.planes(first_frame=21, frames=1, across=across)[0]
+    reader.close()
+    offset = 2 * round(across * 48 / 2)
+    luma = (planes[:48].mean(axis=0) - 16) * 255 / 219
+    np.testing.assert_allclose(luma, whole[offset : offset + 48], atol=6)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 8])
+@pytest.mark.parametrize("first_frame", [0, 1, 7, 8, 13])
+def test_stride_steps_over_frames(made: Made, stride: int, first_frame: int) -> None:
+    reader = made.reader()
+    rgb = reader.rgb(first_frame=first_frame, frames=4, stride=stride)
+    assert numbers_of(rgb) == [3 * (first_frame + i * stride) for i in range(4)]
+    every = reader.planes(first_frame=first_frame, frames=3 * stride + 1)
+    some = reader.planes(first_frame=first_frame, frames=4, stride=stride)
+    np.testing.assert_array_equal(some, every[::stride])
+    reader.close()
+
+
+def test_reading_past_the_end_is_refused_and_harms_nothing(made: Made) -> None:
+    reader = made.reader()
+    assert made.facts.num_frames == 40
+    with pytest.raises(MediaError, match="has only 2 of the 4 frames from frame 38 on"):
+        reader.planes(first_frame=38, frames=4)
+    with pytest.raises(MediaError, match="has only 0 of the 1 frames from frame 4000 on"):
+        reader.rgb(first_frame=4000, frames=1)
+    assert numbers_of(reader.rgb(first_frame=38, frames=2)) == [114, 117]
+    assert not reader.waveform(first_sample=10**7, num_samples=50).any()
+    assert reader.waveform(first_sample=16_000, num_samples=8000).any()
+    reader.close()
+
+
+def test_a_silent_proxy_gives_zeros(made: Made) -> None:
+    reader = ProxyReader(made.video_path, None, frame_rate=8.0, sample_rate_hz=16_000)
+    waveform = reader.waveform(first_sample=-10, num_samples=1000)
+    reader.close()
+    assert waveform.shape == (1000,)
+    assert not waveform.any()
+
+
+@pytest.mark.parametrize("which", ["video", "audio"])
+@pytest.mark.parametrize("how", ["missing", "cut", "other"])
+def test_missing_and_cut_files_are_refused(
+    made: Made, tmp_path: Path, which: str, how: str
+) -> None:
+    paths = {"video": tmp_path / "v.mp4", "audio": tmp_path / "a.mp4"}
+    shutil.copy(made.video_path, paths["video"])
+    shutil.copy(made.audio_path, paths["audio"])
+    if how == "missing":
+        paths[which].unlink()
+    elif how == "cut":
+        keep_part(paths[which], 0.0, 0.6)
+    else:
+        shutil.copy(paths["audio" if which == "video" else "video"], paths[which])
+    with pytest.raises(MediaError, match=r"cannot open|is not a proxy of this catalog"):
+        ProxyReader(paths["video"], paths["audio"], frame_rate=8.0, sample_rate_hz=16_000)
+
+
+class Opened:
+    """Counts which proxies are open."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        self.most = self.openings = 0
+        init, close = ProxyReader.__init__, ProxyReader.close
+        counted = self
+
+        def counting_init(
+            reader: ProxyReader, video_path: Path, *args: Path, **rates: float
+        ) -> None:
+            init(reader, video_path, *args, **rates)  # type: ignore[arg-type]
+            counted.names.append(video_path.name)
+            counted.openings += 1
+            counted.most = max(counted.most, len(counted.names))
+
+        def counting_close(reader: ProxyReader) -> None:
+            counted.names.remove(reader._name)
+            close(reader)
+
+        monkeypatch.setattr(ProxyReader, "__init__", counting_init)
+        monkeypatch.setattr(ProxyReader, "close", counting_close)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    return Opened(monkeypatch)
+
+
+def test_the_pool_closes_the_least_recently_used(
+    made: Made, tmp_path: Path, opened: Opened
+) -> None:
+    paths = {name: tmp_path / name for name in "abcde"}
+    for path in paths.values():
+        shutil.copy(made.video_path, path)
+    pool = ProxyPool(max_open=3)
+
+    def use(name: str) -> ProxyReader:
+        return pool.reader(paths[name], None, frame_rate=8.0, sample_rate_hz=16_000)
+
+    first = use("a")
+    use("b")
+    use("c")
+    assert use("a") is first  # still open, and now the most recently used
+    use("d")
+    assert sorted(opened.names) == ["a", "c", "d"]
+    use("c")
+    use("e")
+    assert sorted(opened.names) == ["c", "d", "e"]
+    pool.forget(paths["d"])
+    pool.forget(paths["a"])  # not open: harmless
+    assert sorted(opened.names) == ["c", "e"]
+    rng = np.random.default_rng(0)
+    for name in rng.choice(list("abcde"), 40):
+        assert numbers_of(use(str(name)).rgb(first_frame=2, frames=1)) == [6]
+    assert opened.most == 3
+    with pytest.raises(MediaError, match="cannot open"):
+        pool.reader(tmp_path / "gone", None, frame_rate=8.0, sample_rate_hz=16_000)
+    assert len(opened.names) <= 3
+    pool.close()
+    assert opened.names == []
+    with pytest.raises(ValueError, match="max_open must be at least 1, got 0"):
+        ProxyPool(0)
+
+
+def test_a_moment_of_a_catalog_is_the_proxys(made: Made) -> None:
+    proxy = Proxy(
+        item_id=1, fingerprint="", recipe="", video_path=Path("v.mp4"), num_frames=40,
+        frame_rate=8.0, width=96, height=48, audio_path=Path("a.mp4"), audio_track=0,
+        num_samples=80_000, sample_rate_hz=16_000, size_bytes=0,
+    )  # fmt: skip
+    folder = made.video_path.parent
+    clip_format = ClipFormat(frames=3, frame_rate=4.0, audio_seconds=0.5)
+    clip = read_proxy_clip(folder, proxy, 1.3, clip_format)
+    assert clip.start_seconds == 1.25  # on the grid of the proxy
+    assert numbers_of(clip.video) == [30, 36, 42]
+    reader = made.reader()
+    first = round((1.25 + 3 / 4 / 2 - 0.25) * 16_000)
+    np.testing.assert_array_equal(
+        clip.waveform, reader.waveform(first_sample=first, num_samples=8000)
+    )
+    reader.close()
+    with pytest.raises(ValueError, match="the proxy has 8 frames a second and 16000 Hz"):
+        read_proxy_clip(folder, proxy, 0.0, ClipFormat(frame_rate=3.0))
+    with pytest.raises(ValueError, match="start_seconds must be at least 0, got -1"):
+        read_proxy_clip(folder, proxy, -1, clip_format)
+    with pytest.raises(MediaError, match="has only"):
+        read_proxy_clip(folder, proxy, 4.9, clip_format)

@@ -1,0 +1,1 @@
+"""Which titles exist: scan, parse names, probe, store, split, prepare."""

@@ -1,0 +1,144 @@
+"""What a catalog knows: titles, their items, and what each item holds.
+
+A *title* is a film, a show or a short curated clip. An *item* is one playable file of it: the
+film itself, an episode, an extra. Records are frozen and hold no open handles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class TitleKind(StrEnum):
+    """What sort of title it is: the top of the sampling hierarchy."""
+
+    MOVIE = "movie"
+    SHOW = "show"
+    CLIP = "clip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoStream:
+    """The picture of an item, as probed.
+
+    `width` and `height` are coded pixels, before `rotation_degrees` (0, 90, 180 or 270, clockwise,
+    to be applied for display). `start_seconds` is the stream's first timestamp in the container.
+    """
+
+    codec: str
+    width: int
+    height: int
+    rotation_degrees: int
+    pixel_format: str
+    frame_rate: float | None
+    start_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioTrack:
+    """One sound track of an item, as probed.
+
+    `index` counts audio tracks from 0 in file order. `language` is the container's ISO 639 tag or
+    None. `dispositions` are FFmpeg's flags by name: default, original, dub, comment, ...
+    """
+
+    index: int
+    codec: str
+    channels: int
+    sample_rate_hz: int
+    language: str | None
+    title: str | None
+    dispositions: frozenset[str]
+    start_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What one look into a file found.
+
+    `duration_seconds` is the span of the picture that is really there, from the first frame's
+    start to the last one's end. `warnings` say, in words for a person, what is not as the file
+    declares it: a picture that ends early, a sound track that cannot be decoded and is left out.
+    """
+
+    duration_seconds: float
+    video: VideoStream
+    audio_tracks: tuple[AudioTrack, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Title:
+    """A film, a show or a curated clip."""
+
+    id: int
+    kind: TitleKind
+    name: str
+    year: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One playable file.
+
+    `path` is relative to the library. `extra` names what it is if it is not the feature itself
+    ("trailer", "featurette", ...), else None. `fingerprint` identifies the content. A `missing`
+    item was catalogued once and is not in the library now.
+    """
+
+    id: int
+    title_id: int
+    path: Path
+    season: int | None
+    episode: int | None
+    extra: str | None
+    size_bytes: int
+    modified_ns: int
+    fingerprint: str
+    missing: bool
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A file that cannot be used, and why, in words for a person."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """`[start_seconds, stop_seconds)` of an item that is of one kind (`opening`, `black`, ...)."""
+
+    item_id: int
+    start_seconds: float
+    stop_seconds: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """The small, seek-friendly copy of an item that training reads.
+
+    Frame k of the video shows what the original shows at `k / frame_rate` seconds after its first
+    presented picture; sample s of the audio is its sound at `s / sample_rate_hz`. Paths are
+    relative to the catalog folder; `audio_path` is None for a silent item. `recipe` identifies the
+    settings and `fingerprint` the source content it was made from.
+    """
+
+    item_id: int
+    fingerprint: str
+    recipe: str
+    video_path: Path
+    num_frames: int
+    frame_rate: float
+    width: int
+    height: int
+    audio_path: Path | None
+    audio_track: int | None
+    num_samples: int
+    sample_rate_hz: int
+    size_bytes: int

@@ -1,0 +1,339 @@
+"""Laws of preparing: whole or not at all, from where it stopped, and nothing is silent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.media_files import gray_of_frame, keep_part, write_film
+from toomuchtv.catalog.prepare import (
+    PrepareResult,
+    choose_audio_track,
+    estimate_prepare,
+    prepare_catalog,
+    recipe_id,
+)
+from toomuchtv.catalog.records import AudioTrack
+from toomuchtv.catalog.scan import scan_library
+from toomuchtv.catalog.store import Catalog, open_catalog
+from toomuchtv.errors import CatalogError
+from toomuchtv.media.clip import ClipFormat
+from toomuchtv.media.proxy import ProxyRecipe
+
+RECIPE = ProxyRecipe(short_side=32)
+CLIP = ClipFormat(frames=2, audio_seconds=0.25)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    (tmp_path / "library").mkdir()
+    return tmp_path / "library"
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    return tmp_path / "cat"
+
+
+def prepare(cat: Path, recipe: ProxyRecipe = RECIPE, *, check_disk: bool = True) -> PrepareResult:
+    with open_catalog(cat) as catalog:
+        return prepare_catalog(catalog, recipe, check_disk=check_disk)
+
+
+def counts(result: PrepareResult) -> tuple[int, int, int]:
+    return (result.prepared, result.skipped, len(result.failed))
+
+
+def files(cat: Path) -> dict[str, tuple[int, int]]:
+    """All files below `proxies`, with their sizes and times."""
+    return {
+        path.name: (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in (cat / "proxies").rglob("*")
+        if path.is_file()
+    }
+
+
+def check_whole(cat: Path) -> int:
+    """Assert that every record has its files, whole, and that no other file lies about."""
+    with open_catalog(cat) as catalog:
+        proxies = catalog.proxies()
+        recorded = {
+            path.name
+            for proxy in proxies.values()
+            for path in (proxy.video_path, proxy.audio_path)
+            if path is not None
+        }
+        assert set(files(cat)) == recorded
+        for item_id, proxy in proxies.items():
+            for start_seconds in (0.0, (proxy.num_frames - 2) / proxy.frame_rate):
+                clip = catalog.clip(item_id, start_seconds, CLIP)
+                assert clip.video.shape == (2, proxy.height, proxy.width, 3)
+    return len(proxies)
+
+
+def first_gray(cat: Path, name: str, start_seconds: float = 0.0) -> float:
+    """The gray level that an item's proxy shows then."""
+    with open_catalog(cat) as catalog:
+        (item,) = (item for item in catalog.items() if item.path.name == name)
+        return float(catalog.clip(item.id, start_seconds, CLIP).video[0, -8:].mean())
+
+
+def gray_shown(number: int) -> object:
+    return pytest.approx(gray_of_frame(number), abs=4)
+
+
+def test_every_kind_of_item_is_prepared_once(library: Path, cat: Path) -> None:
+    write_film(library / "plain (2001).mp4", seconds=2.0, first_frame=5)
+    write_film(library / "silent (2002).mp4", seconds=1.0, languages=())
+    write_film(library / "late (2003).mp4", seconds=3.0, audio_start_seconds=1.5)
+    write_film(library / "short (2004).mkv", seconds=1.0)
+    write_film(library / "two (2005).webm", seconds=1.0, languages=("eng", "deu"))
+    scan_library(library, cat)
+    told: list[tuple[float, float]] = []
+    with open_catalog(cat) as catalog:
+        estimate = estimate_prepare(catalog, RECIPE)
+        assert estimate.items == 5
+        assert estimate.film_seconds == pytest.approx(8.0, abs=0.5)
+        assert estimate.bytes > 0
+        result = prepare_catalog(
+            catalog,
+            RECIPE,
+            num_workers=2,
+            progress=lambda done, total, _: told.append((done, total)),
+        )
+        proxies = catalog.proxies()
+        names = {item.path.name.split()[0]: proxies[item.id] for item in catalog.items()}
+        late = next(item.id for item in catalog.items() if item.path.name.startswith("late"))
+        heard = catalog.clip(late, 0.0, ClipFormat(frames=24, audio_seconds=3.0)).waveform
+    assert counts(result) == (5, 0, 0)
+    assert told[-1][0] == pytest.approx(told[-1][1])
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert check_whole(cat) == 5
+    assert result.bytes == sum(size for size, _ in files(cat).values())
+    assert result.film_seconds == pytest.approx(8.0, abs=0.5)
+    assert names["silent"].audio_path is None
+    assert (names["silent"].num_samples, names["silent"].audio_track) == (0, None)
+    assert [names[name].num_frames for name in ("plain", "late", "short")] == [16, 24, 8]
+    assert names["plain"].num_samples == 32_000
+    assert names["plain"].recipe == recipe_id(RECIPE)
+    assert first_gray(cat, "plain (2001).mp4", 1.0) == gray_shown(29)
+    assert np.flatnonzero(np.abs(heard) > 0.1)[0] / 16_000 == pytest.approx(1.5, abs=0.011)
+
+    before = files(cat)
+    assert counts(prepare(cat)) == (0, 5, 0)
+    assert files(cat) == before
+
+    # Deleted or cut behind our back: that one is made again, and only that.
+    deleted = names["plain"].audio_path
+    assert deleted is not None
+    (cat / deleted).unlink()
+    keep_part(cat / names["short"].video_path, 0.0, 0.5)
+    assert counts(prepare(cat)) == (2, 3, 0)
+    assert check_whole(cat) == 5
+
+
+def test_a_changed_source_and_another_recipe_are_done_again(library: Path, cat: Path) -> None:
+    write_film(library / "a (2001).mp4", seconds=1.0, first_frame=0)
+    write_film(library / "b (2002).mp4", seconds=1.0, first_frame=10)
+    scan_library(library, cat)
+    assert counts(prepare(cat)) == (2, 0, 0)
+    before = set(files(cat))
+    write_film(library / "a (2001).mp4", seconds=1.25, first_frame=30)
+    scan_library(library, cat)
+    assert counts(prepare(cat)) == (1, 1, 0)
+    assert first_gray(cat, "a (2001).mp4") == gray_shown(30)
+    assert first_gray(cat, "b (2002).mp4") == gray_shown(10)
+    assert check_whole(cat) == 2
+    assert len(set(files(cat)) & before) == 2
+    other = ProxyRecipe(short_side=48)
+    between = set(files(cat))
+    assert counts(prepare(cat, other)) == (2, 0, 0)
+    assert check_whole(cat) == 2
+    assert not set(files(cat)) & between
+    assert recipe_id(other) != recipe_id(RECIPE)
+    assert counts(prepare(cat, other)) == (0, 2, 0)
+
+
+def test_bad_sources_are_listed_and_the_rest_done(library: Path, cat: Path) -> None:
+    write_film(library / "good (2001).mp4", seconds=1.0)
+    write_film(library / "cut (2002).ts", seconds=4.0, first_frame=10)
+    write_film(library / "vanished (2003).mp4", seconds=1.0, first_frame=20)
+    write_film(library / "spoiled (2004).mp4", seconds=1.0, first_frame=30)
+    scan_library(library, cat)
+    keep_part(library / "cut (2002).ts", 0.0, 0.5)
+    (library / "vanished (2003).mp4").unlink()
+    (library / "spoiled (2004).mp4").write_bytes(b"no film any more")
+    result = prepare(cat)
+    assert counts(result) == (2, 0, 2)
+    reasons = {str(file.path): file.reason for file in result.failed}
+    assert set(reasons) == {"vanished (2003).mp4", "spoiled (2004).mp4"}
+    assert "No such file" in reasons["vanished (2003).mp4"]
+    assert "cannot open" in reasons["spoiled (2004).mp4"]
+    assert check_whole(cat) == 2
+    with open_catalog(cat) as catalog:
+        cut = next(item.id for item in catalog.items() if item.path.name.startswith("cut"))
+        assert 8 <= catalog.proxies()[cut].num_frames <= 26  # up to the cut, of 32
+    assert first_gray(cat, "cut (2002).ts", 0.5) == gray_shown(22)
+    assert counts(prepare(cat)) == (0, 2, 2)
+
+
+KILLED = """
+import os, signal, sys
+from toomuchtv.catalog.prepare import prepare_catalog
+from toomuchtv.catalog.store import open_catalog
+from toomuchtv.media.proxy import ProxyRecipe
+def die(done, total, what):
+    if done > float(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+with open_catalog(sys.argv[1]) as catalog:
+    prepare_catalog(catalog, ProxyRecipe(short_side=32), progress=die)
+"""
+
+
+@pytest.mark.parametrize(("seconds", "done"), [(1.0, 0), (13.0, 1)])
+def test_a_killed_call_is_gone_on_from(library: Path, cat: Path, seconds: float, done: int) -> None:
+    """Killed inside the first film or inside the second: whole ones stay, the rest is done."""
+    for number in range(3):
+        write_film(library / f"film {number} (200{number}).mp4", seconds=11.0 - number / 2)
+    scan_library(library, cat)
+    command = [sys.executable, "-c", KILLED, str(cat), str(seconds)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    with open_catalog(cat) as catalog:
+        assert len(catalog.proxies()) == done
+    kept = {name: state for name, state in files(cat).items() if not name.endswith(".partial")}
+    assert len(kept) >= 2 * done
+    assert counts(prepare(cat)) == (3 - done, done, 0)
+    assert check_whole(cat) == 3
+    assert len(kept.items() & files(cat).items()) >= 2 * done
+
+
+def test_one_at_a_time(library: Path, cat: Path) -> None:
+    write_film(library / "a (2001).mp4", seconds=0.5)
+    scan_library(library, cat)
+    with open_catalog(cat) as other, other.writing():
+        with pytest.raises(CatalogError, match=f"being written by process {os.getpid()}"):
+            prepare(cat)
+        assert files(cat) == {}
+    assert counts(prepare(cat)) == (1, 0, 0)
+
+
+def test_too_small_a_disk_is_refused_before_anything(
+    library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film(library / "a (2001).mp4", seconds=0.5)
+    scan_library(library, cat)
+    usage = shutil.disk_usage(cat)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
+    with pytest.raises(CatalogError, match=r"the proxies will take about .* GB free: make room"):
+        prepare(cat)
+    assert files(cat) == {}
+    assert counts(prepare(cat, check_disk=False)) == (1, 0, 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A disk of its own of 1 MB, in memory."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command here")
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_full_disk_stops_it_and_room_lets_it_go_on(
+    library: Path, small_disk: Path, num_workers: int
+) -> None:
+    cat = small_disk / "cat"
+    for number in range(4):
+        write_film(library / f"film {number} (200{number}).mp4", seconds=10.0 - number)
+    scan_library(library, cat)
+    # Room for about two proxies of the four, and for the catalog's own growth.
+    recipe = ProxyRecipe(short_side=64)
+    with open_catalog(cat) as catalog:
+        stuffing = small_disk / "stuffing"
+        free = shutil.disk_usage(small_disk).free
+        stuffing.write_bytes(bytes(free - 200_000))
+        result = prepare_catalog(catalog, recipe, num_workers=num_workers, check_disk=False)
+    assert result.failed
+    assert result.prepared + len(result.failed) == 4
+    assert any(
+        file.reason == "the disk is full: free some and run prepare again" for file in result.failed
+    )
+    assert all("the disk is full" in file.reason for file in result.failed)
+    assert not [name for name in files(cat) if name.endswith(".partial")]
+    assert check_whole(cat) == result.prepared
+    kept = files(cat)
+    with open_catalog(cat) as catalog:
+        stuffing.write_bytes(bytes(stuffing.stat().st_size + shutil.disk_usage(small_disk).free))
+        with pytest.raises(CatalogError, match="the proxies will take"):
+            prepare_catalog(catalog, recipe)
+    stuffing.unlink()
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    assert counts(prepare(cat, recipe)) == (len(result.failed), result.prepared, 0)
+    assert check_whole(cat) == 4
+    assert kept.items() <= files(cat).items()
+
+
+def test_a_disk_too_full_for_the_record_is_a_full_disk(
+    library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files may still fit where the catalog's own growth does not."""
+    write_film(library / "a (2001).mp4", seconds=0.5)
+    scan_library(library, cat)
+
+    def full(*_: object) -> None:
+        cause = sqlite3.OperationalError("database or disk is full")
+        cause.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise CatalogError("cannot write to the catalog") from cause
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "record_proxy", full)
+        result = prepare(cat)
+    assert [file.reason for file in result.failed] == [
+        "the disk is full: free some and run prepare again"
+    ]
+    assert files(cat) == {}
+    assert counts(prepare(cat)) == (1, 0, 0)
+
+
+# ---- Which track
+
+
+def track(index: int, *flags: str) -> AudioTrack:
+    return AudioTrack(
+        index=index, codec="aac", channels=2, sample_rate_hz=48_000, language=None, title=None,
+        dispositions=frozenset(flags), start_seconds=0.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tracks", "chosen"),
+    [
+        ([], None),
+        ([track(0)], 0),
+        ([track(0), track(1, "default")], 1),
+        ([track(0, "comment", "default"), track(1)], 1),
+        ([track(0, "dub", "default"), track(1, "original")], 1),
+        ([track(0, "visual_impaired"), track(1, "dub")], 1),
+        ([track(0, "comment")], 0),
+        ([track(0, "default"), track(1, "default")], 0),
+    ],
+)
+def test_the_track_to_hear_a_film_by(tracks: list[AudioTrack], chosen: int | None) -> None:
+    assert choose_audio_track(tracks) == chosen

@@ -1,0 +1,527 @@
+"""Laws of scanning, on real files: nothing usable is lost, nothing unusable is silent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.media_files import keep_part, write_film, write_sound, write_still
+from toomuchtv.catalog import scan as scan_module
+from toomuchtv.catalog.probe import probe_file
+from toomuchtv.catalog.records import Proxy, Segment, TitleKind
+from toomuchtv.catalog.scan import ScanResult, scan_library
+from toomuchtv.catalog.store import open_catalog
+from toomuchtv.errors import CatalogError
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    (tmp_path / "library").mkdir()
+    return tmp_path / "library"
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    return tmp_path / "cat"
+
+
+def film(library: Path, name: str, number: int = 0) -> Path:
+    """A small film whose content depends on `number`."""
+    return write_film(library / name, seconds=0.5, first_frame=number, languages=())
+
+
+def reasons(result: ScanResult) -> dict[str, str]:
+    return {str(file.path): file.reason for file in result.set_aside}
+
+
+def paths_by_id(cat: Path) -> dict[int, str]:
+    with open_catalog(cat) as catalog:
+        return {item.id: str(item.path) for item in catalog.items(include_extras=True)}
+
+
+def counts(result: ScanResult) -> tuple[int, int, int, int, int]:
+    return (result.added, result.updated, result.renamed, result.unchanged, result.vanished)
+
+
+# ---- The real library
+
+
+def test_real_library(media_root: Path, cat: Path) -> None:
+    result = scan_library(media_root / "library", cat)
+    assert (result.titles, result.items, result.extras) == (6, 6, 1)
+    assert result.set_aside == ()
+    assert result.warnings == ()
+    with open_catalog(cat) as catalog:
+        titles = {title.id: title for title in catalog.titles()}
+        found = {
+            (
+                titles[item.title_id].kind,
+                titles[item.title_id].name,
+                titles[item.title_id].year,
+                item.season,
+                item.episode,
+                item.extra,
+            ): round(item.probe.duration_seconds)
+            for item in catalog.items(include_extras=True)
+        }
+    assert found == {
+        ("movie", "Big Buck Bunny", 2008, None, None, None): 596,
+        ("movie", "Elephants Dream", 2006, None, None, None): 66,
+        ("movie", "Tears of Steel", 2012, None, None, None): 70,
+        ("movie", "Sintel", 2010, None, None, None): 26,
+        ("movie", "Sintel", 2010, None, None, "trailer"): 52,
+        ("show", "Caminandes", None, 1, 3, None): 150,
+        ("show", "Kids Science News Network", None, 1, 1, None): 31,
+    }
+    assert result.seconds == pytest.approx(sum(found.values()) - 52, abs=3)
+
+
+def test_number_of_workers_does_not_show_in_the_catalog(media_root: Path, tmp_path: Path) -> None:
+    for num_workers in (1, 3):
+        scan_library(
+            media_root / "library", tmp_path / f"cat{num_workers}", num_workers=num_workers
+        )
+    with open_catalog(tmp_path / "cat1") as one, open_catalog(tmp_path / "cat3") as three:
+        assert one.titles() == three.titles()
+        assert one.items(include_extras=True) == three.items(include_extras=True)
+
+
+# ---- Titles
+
+
+def test_seasons_of_a_show_are_one_title(library: Path, cat: Path) -> None:
+    for season in (1, 2):
+        for episode in (1, 2):
+            name = f"TV/Show/Season {season:02}/Show - S{season:02}E{episode:02}.mp4"
+            film(library, name, number=2 * season + episode)
+    result = scan_library(library, cat)
+    assert (result.titles, result.items) == (1, 4)
+
+
+def test_short_files_without_year_or_episode_are_clips(library: Path, cat: Path) -> None:
+    film(library, "dog/1.mp4", 1)
+    film(library, "cat/1.mp4", 2)
+    film(library, "Short (2010).mp4", 3)
+    write_film(library / "long.avi", seconds=91, frame_rate=2, languages=())
+    scan_library(library, cat)
+    with open_catalog(cat) as catalog:
+        kinds = sorted((title.name, title.kind) for title in catalog.titles())
+    assert kinds == [
+        ("1", TitleKind.CLIP),
+        ("1", TitleKind.CLIP),
+        ("Short", TitleKind.MOVIE),
+        ("long", TitleKind.MOVIE),
+    ]
+
+
+def test_extras_join_the_title_they_belong_to(library: Path, cat: Path) -> None:
+    film(library, "Up (2009)/Up (2009)-trailer.mp4", 1)
+    film(library, "Up (2009)/Up (2009).mp4", 2)
+    film(library, "Show/Extras/Bloopers.mp4", 3)
+    film(library, "Show/Season 1/Show S01E01.mp4", 4)
+    result = scan_library(library, cat)
+    assert (result.titles, result.items, result.extras) == (2, 2, 2)
+    with open_catalog(cat) as catalog:
+        items = catalog.items(include_extras=True)
+        assert len({item.title_id for item in items}) == 2
+
+
+# ---- Bad input: every case beside a good film, which must not be lost
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_bad_files_are_set_aside_with_their_reason(
+    library: Path, cat: Path, num_workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    film(library, "Good (2001).mp4")
+    (library / "empty.mp4").touch()
+    (library / "text.mp4").write_text("Once upon a time\n" * 100)
+    keep_part(write_film(library / "header cut.mp4"), 0.1, 1.0)
+    keep_part(write_film(library / "index cut.mp4"), 0.0, 0.5)
+    write_sound(library / "sound.m4a")
+    write_sound(library / "song.m4a", cover=True)
+    write_still(library / "holiday.png")
+    shutil.copy(library / "holiday.png", library / "image.mp4")
+    write_still(library / "one picture.mp4")
+    result = scan_library(library, cat, num_workers=num_workers)
+    assert (result.titles, result.items) == (1, 1)
+    assert reasons(result) == {
+        "empty.mp4": "the file is empty (0 bytes)",
+        "text.mp4": "not a media file, or its header is missing",
+        "header cut.mp4": "not a media file, or its header is missing",
+        "index cut.mp4": "its index (the moov box) is missing or damaged: the file was cut, or its "
+        "recording or download never finished",
+        "sound.m4a": "no video stream: only sound",
+        "song.m4a": "no video stream: only cover art and sound",
+        "holiday.png": "a still image, not a film",
+        "image.mp4": "a still image, not a film",
+        "one picture.mp4": "a still image: it holds one picture only",
+    }
+    assert capfd.readouterr() == ("", "")
+    again = scan_library(library, cat)
+    assert again.set_aside == result.set_aside
+    assert counts(again) == (0, 0, 0, 1, 0)
+
+
+def test_a_cut_film_is_used_up_to_the_cut_and_said_so(library: Path, cat: Path) -> None:
+    keep_part(write_film(library / "Cut (2001).mkv", seconds=20.0), 0.0, 0.5)
+    for _ in range(2):  # the second scan does not look again, but does say it again
+        result = scan_library(library, cat)
+        assert result.items == 1
+        assert 8 < result.seconds < 12
+        (warning,) = result.warnings
+        assert warning.startswith("Cut (2001).mkv: the picture ends at")
+
+
+def test_unusual_but_usable_films_are_used(library: Path, cat: Path) -> None:
+    write_film(library / "Silent (1920).mp4", languages=())
+    write_film(library / "Second (2001).mp4", seconds=1.0)
+    write_film(library / "Late (2002).mkv", seconds=5.0, audio_start_seconds=3.0)
+    result = scan_library(library, cat)
+    assert (result.items, result.set_aside, result.warnings) == (3, (), ())
+    with open_catalog(cat) as catalog:
+        late, second, silent = catalog.items()
+    assert late.probe.audio_tracks[0].start_seconds == pytest.approx(3.0, abs=0.07)
+    assert second.probe.duration_seconds == 1.0
+    assert silent.probe.audio_tracks == ()
+
+
+def test_unusual_names_are_used(library: Path, cat: Path) -> None:
+    latin1 = os.fsdecode(b"Am\xe9lie (2001).mp4")
+    try:
+        film(library, "plain.mp4", 4).rename(library / latin1)
+    except OSError:
+        pytest.skip("this file system refuses names that are not UTF-8")
+    film(library, "七人の侍 (1954).mp4", 2)
+    film(library, "two\nlines (2003).mp4", 3)
+    shutil.copy(library / latin1, library / os.fsdecode(b"copy \xff.mp4"))
+    result = scan_library(library, cat)
+    with open_catalog(cat) as catalog:
+        assert {title.name for title in catalog.titles()} == {"Amélie", "七人の侍", "two lines"}
+        for item in catalog.items():
+            assert catalog.source_path(item).is_file()
+    (copy,) = result.set_aside
+    assert copy.reason == "same content as Amélie (2001).mp4"
+
+
+def test_a_crash_of_the_reader_costs_one_file(
+    library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_module, "_probe_isolated", crash_on_evil)
+    for number, name in enumerate(["a (2001).mp4", "evil (2002).mp4", "z (2003).mp4"]):
+        film(library, name, number)
+    result = scan_library(library, cat)
+    assert result.items == 2
+    assert reasons(result) == {
+        "evil (2002).mp4": "the process reading it died (signal 11)",
+    }
+
+
+def crash_on_evil(path: Path, tell: Any) -> Any:
+    """Stand in for a decoder with a fault; runs in the worker."""
+    if path.name.startswith("evil"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return probe_file(path)
+
+
+def test_a_folder_without_permission_is_set_aside(
+    library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film(library, "Good (2001).mp4", 1)
+    film(library, "locked/Hidden (2002).mp4", 2)
+    scan_library(library, cat)
+    with without_permission(library / "locked", monkeypatch):
+        result = scan_library(library, cat)
+    assert reasons(result) == {"locked": "folder cannot be read: Permission denied"}
+    assert counts(result) == (0, 0, 0, 1, 1)
+    result = scan_library(library, cat)  # given back, the film is what it was
+    assert (result.items, result.set_aside) == (2, ())
+    assert counts(result) == (0, 0, 0, 2, 0)
+
+
+@contextmanager
+def without_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take the right to read a folder, or, from root whom no mode binds, act as if."""
+    if os.geteuid() != 0:
+        folder.chmod(0)
+        yield
+        folder.chmod(0o755)
+        return
+    scandir = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if path == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        yield
+
+
+def test_links_neither_loop_nor_lead_out(library: Path, cat: Path, tmp_path: Path) -> None:
+    film(library, "a/Good (2001).mp4", 1)
+    outside = film(tmp_path, "outside/Secret (2002).mp4", 2)
+    (library / "a" / "loop").symlink_to(library)
+    (library / "circle.mp4").symlink_to("circle.mp4")
+    (library / "nowhere.mp4").symlink_to("none.mp4")
+    (library / "out.mp4").symlink_to(outside)
+    (library / "out").symlink_to(outside.parent)
+    (library / "again.mp4").symlink_to(library / "a" / "Good (2001).mp4")
+    os.mkfifo(library / "pipe.mp4")
+    result = scan_library(library, cat)
+    assert result.items == 1
+    assert reasons(result) == {
+        "circle.mp4": "a link that leads in a circle",
+        "nowhere.mp4": "a link that leads nowhere",
+        "out": "a link that leads out of the library; it is not followed",
+        "out.mp4": "a link that leads out of the library; it is not followed",
+        "pipe.mp4": "not a regular file (a pipe, socket or device)",
+    }
+
+
+def test_what_libraries_hold_beside_films_is_counted_only(library: Path, cat: Path) -> None:
+    film(library, "Up (2009)/Up (2009).mp4")
+    for name in ("Up (2009).nfo", "Up (2009).en.srt", "Up (2009).jpg", "poster.jpg", ".hidden.mp4"):
+        (library / "Up (2009)" / name).write_text("beside")
+    result = scan_library(library, cat)
+    assert (result.items, result.ignored, result.set_aside) == (1, 5, ())
+
+
+def test_the_same_film_twice_is_one_item(library: Path, cat: Path) -> None:
+    shutil.copy(film(library, "a (2001).mp4"), library / "b (2001).mp4")
+    for _ in range(2):
+        result = scan_library(library, cat)
+        assert result.items == 1
+        assert reasons(result) == {"b (2001).mp4": "same content as a (2001).mp4"}
+    (library / "a (2001).mp4").unlink()  # then the copy steps in
+    before = paths_by_id(cat)
+    result = scan_library(library, cat)
+    assert (result.items, result.set_aside, result.renamed) == (1, (), 1)
+    assert paths_by_id(cat).keys() == before.keys()
+
+
+# ---- Incremental
+
+
+def nothing() -> Generator[None]:
+    """Stand in for jobs where there must be none."""
+    yield from ()
+
+
+def test_an_unchanged_library_is_not_opened(
+    library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film(library, "a (2001).mp4")
+    (library / "bad.mp4").write_text("text")
+    first = scan_library(library, cat)
+    monkeypatch.setattr(scan_module, "fingerprint_file", None)
+    monkeypatch.setattr(scan_module, "run_isolated", lambda *_, **__: nothing())
+    again = scan_library(library, cat)
+    assert counts(first) == (1, 0, 0, 0, 0)
+    assert counts(again) == (0, 0, 0, 1, 0)
+    assert again.set_aside == first.set_aside
+
+
+def test_a_touched_file_is_recognized_without_a_probe(
+    library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = film(library, "a (2001).mp4")
+    scan_library(library, cat)
+    os.utime(path, ns=(0, 0))
+    monkeypatch.setattr(scan_module, "run_isolated", lambda *_, **__: nothing())
+    assert counts(scan_library(library, cat)) == (0, 0, 0, 1, 0)
+
+
+def test_a_renamed_file_keeps_its_item_proxy_and_segments(library: Path, cat: Path) -> None:
+    film(library, "a (2001).mp4", 1)
+    film(library, "b (2002).mp4", 2)
+    scan_library(library, cat)
+    segment = Segment(item_id=1, start_seconds=0.0, stop_seconds=0.2, kind="black")
+    with open_catalog(cat) as catalog:
+        catalog.replace_segments(1, ["black"], [segment])
+        proxy = proxy_of(catalog.item(1).fingerprint)
+        catalog.record_proxy(proxy)
+    (library / "a (2001).mp4").rename(library / "Other Name (1999).mp4")
+    assert counts(scan_library(library, cat)) == (0, 0, 1, 1, 0)
+    assert paths_by_id(cat) == {1: "Other Name (1999).mp4", 2: "b (2002).mp4"}
+    with open_catalog(cat) as catalog:
+        assert catalog.title(catalog.item(1).title_id).name == "Other Name"
+        assert [title.name for title in catalog.titles()] == ["Other Name", "b"]
+        assert catalog.segments(1) == [segment]
+        assert catalog.proxies() == {1: proxy}
+
+
+def proxy_of(fingerprint: str) -> Proxy:
+    return Proxy(
+        item_id=1,
+        fingerprint=fingerprint,
+        recipe="r",
+        video_path=Path("proxies/1.mp4"),
+        num_frames=1,
+        frame_rate=8.0,
+        width=8,
+        height=8,
+        audio_path=Path("proxies/1.wav"),
+        audio_track=0,
+        num_samples=1,
+        sample_rate_hz=16_000,
+        size_bytes=1,
+    )
+
+
+def test_swapped_names_follow_the_content(library: Path, cat: Path) -> None:
+    film(library, "a (2001).mp4", 1)
+    write_film(library / "b (2002).mp4", seconds=1.0)
+    scan_library(library, cat)
+    (library / "a (2001).mp4").rename(library / "c")
+    (library / "b (2002).mp4").rename(library / "a (2001).mp4")
+    (library / "c").rename(library / "b (2002).mp4")
+    assert counts(scan_library(library, cat)) == (0, 0, 2, 0, 0)
+    assert paths_by_id(cat) == {1: "b (2002).mp4", 2: "a (2001).mp4"}
+
+
+def test_new_content_under_a_known_name_is_an_update(library: Path, cat: Path) -> None:
+    film(library, "a (2001).mp4", 1)
+    scan_library(library, cat)
+    write_film(library / "a (2001).mp4", seconds=2.0)
+    result = scan_library(library, cat)
+    assert counts(result) == (0, 1, 0, 0, 0)
+    assert result.seconds == 2.0
+    assert paths_by_id(cat) == {1: "a (2001).mp4"}
+
+
+def test_content_that_moves_out_of_the_way_of_new_content_keeps_its_item(
+    library: Path, cat: Path
+) -> None:
+    film(library, "a (2001).mp4", 1)
+    scan_library(library, cat)
+    (library / "a (2001).mp4").rename(library / "old (2001).mp4")
+    write_film(library / "a (2001).mp4", seconds=2.0)
+    assert counts(scan_library(library, cat)) == (1, 0, 1, 0, 0)
+    assert paths_by_id(cat) == {1: "old (2001).mp4", 2: "a (2001).mp4"}
+
+
+def test_a_film_that_goes_bad_is_missing_until_it_is_good_again(library: Path, cat: Path) -> None:
+    path = film(library, "a (2001).mp4")
+    data = path.read_bytes()
+    scan_library(library, cat)
+    path.write_bytes(b"")
+    result = scan_library(library, cat)
+    assert (result.items, result.vanished, len(result.set_aside)) == (0, 1, 1)
+    path.write_bytes(data)
+    result = scan_library(library, cat)
+    assert (result.items, result.set_aside) == (1, ())
+    assert paths_by_id(cat) == {1: "a (2001).mp4"}
+
+
+def test_vanished_files_are_marked_and_come_back(library: Path, cat: Path, tmp_path: Path) -> None:
+    path = film(library, "a (2001).mp4", 1)
+    film(library, "b (2002).mp4", 2)
+    scan_library(library, cat)
+    path.rename(tmp_path / "away.mp4")
+    result = scan_library(library, cat)
+    assert (result.items, result.titles, result.vanished) == (1, 1, 1)
+    with open_catalog(cat) as catalog:
+        assert [item.missing for item in catalog.items(include_missing=True)] == [True, False]
+    assert scan_library(library, cat).vanished == 0
+    (tmp_path / "away.mp4").rename(path)
+    result = scan_library(library, cat)
+    assert (result.items, result.added) == (2, 0)
+    assert paths_by_id(cat) == {1: "a (2001).mp4", 2: "b (2002).mp4"}
+
+
+def test_a_killed_scan_loses_nothing(library: Path, cat: Path) -> None:
+    for number in range(4):
+        film(library, f"{number} Film (200{number}).mp4", number)
+    script = (
+        "import os, signal, sys; from toomuchtv.catalog.scan import scan_library\n"
+        "def die(done, total, what):\n"
+        "    if done == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "scan_library(sys.argv[1], sys.argv[2], progress=die)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(library), str(cat)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(paths_by_id(cat)) == 2
+    assert counts(scan_library(library, cat)) == (2, 0, 0, 2, 0)
+
+
+# ---- Where the catalog and the library are
+
+
+def test_a_scan_only_reads_the_library(library: Path, cat: Path) -> None:
+    film(library, "a (2001).mp4")
+    (library / "bad.mp4").write_text("text")
+
+    def state() -> dict[Path, tuple[int, int]]:
+        return {
+            path: (path.stat().st_mtime_ns, path.stat().st_size)
+            for path in [library, *library.rglob("*")]
+        }
+
+    before = state()
+    scan_library(library, cat)
+    assert state() == before
+
+
+def test_a_catalog_inside_the_library_is_refused(library: Path) -> None:
+    with pytest.raises(CatalogError, match="would lie inside the library"):
+        scan_library(library, library / "cat")
+    assert list(library.iterdir()) == []
+
+
+def test_a_library_that_is_no_folder_is_refused(tmp_path: Path, cat: Path) -> None:
+    with pytest.raises(CatalogError, match="is not a folder"):
+        scan_library(tmp_path / "none", cat)
+    assert not cat.exists()
+
+
+def test_another_library_is_refused_but_a_moved_one_is_followed(
+    library: Path, cat: Path, tmp_path: Path
+) -> None:
+    film(library, "a (2001).mp4")
+    (tmp_path / "other").mkdir()
+    scan_library(library, cat)
+    with pytest.raises(CatalogError, match="use another catalog folder"):
+        scan_library(tmp_path / "other", cat)
+    moved = library.rename(tmp_path / "moved")
+    assert counts(scan_library(moved, cat)) == (0, 0, 0, 1, 0)
+    with open_catalog(cat) as catalog:
+        assert catalog.library == moved
+
+
+def test_a_newer_catalog_is_refused(library: Path, cat: Path) -> None:
+    scan_library(library, cat)
+    connection = sqlite3.connect(cat / "catalog.sqlite")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(CatalogError, match="upgrade toomuchtv"):
+        scan_library(library, cat)
+
+
+def test_a_second_scan_at_the_same_time_is_refused(library: Path, cat: Path) -> None:
+    with (
+        open_catalog(cat, create=True) as catalog,
+        catalog.writing(),
+        pytest.raises(CatalogError, match="being written by process"),
+    ):
+        scan_library(library, cat)
+
+
+def test_progress_runs_from_start_to_end(library: Path, cat: Path) -> None:
+    for number in range(3):
+        film(library, f"{number} (200{number}).mp4", number)
+    told: list[tuple[float, float]] = []
+    scan_library(library, cat, progress=lambda done, total, _: told.append((done, total)))
+    assert told == sorted(told)
+    assert told[-1] == (3, 3)

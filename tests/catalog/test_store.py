@@ -1,0 +1,262 @@
+"""Laws of the catalog's file: what goes in comes out, whoever reads meanwhile, whatever it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toomuchtv.catalog.records import (
+    AudioTrack,
+    Item,
+    Probe,
+    Proxy,
+    Segment,
+    TitleKind,
+    VideoStream,
+)
+from toomuchtv.catalog.schema import SCHEMA_VERSION
+from toomuchtv.catalog.store import Catalog, open_catalog
+from toomuchtv.errors import CatalogError
+
+TRACK = AudioTrack(
+    index=1,
+    codec="aac",
+    channels=2,
+    sample_rate_hz=48_000,
+    language="jpn",
+    title="監督コメンタリー",
+    dispositions=frozenset({"default", "comment"}),
+    start_seconds=-0.02,
+)
+ITEM = Item(
+    id=0,
+    title_id=0,
+    path=Path(os.fsdecode(b"caf\xe9\n\xe6\x98\xa0.mkv")),
+    season=None,
+    episode=3,
+    extra=None,
+    size_bytes=5 << 32,
+    modified_ns=1_700_000_000_123_456_789,
+    fingerprint="0" * 32,
+    missing=False,
+    probe=Probe(
+        duration_seconds=0.1,
+        video=VideoStream(
+            codec="h264",
+            width=1920,
+            height=1080,
+            rotation_degrees=90,
+            pixel_format="yuv420p10le",
+            frame_rate=None,
+            start_seconds=1 / 3,
+        ),
+        audio_tracks=(TRACK, replace(TRACK, index=2, language=None, dispositions=frozenset())),
+        warnings=("one", "two"),
+    ),
+)
+PROXY = Proxy(
+    item_id=1,
+    fingerprint="0" * 32,
+    recipe="r1",
+    video_path=Path("proxies/1.mp4"),
+    num_frames=8,
+    frame_rate=8.0,
+    width=64,
+    height=48,
+    audio_path=None,
+    audio_track=None,
+    num_samples=0,
+    sample_rate_hz=16_000,
+    size_bytes=123,
+)
+
+
+def add(catalog: Catalog, item: Item = ITEM) -> Item:
+    with catalog.transaction():
+        title = catalog.find_title("key", kinds=[TitleKind.SHOW]) or catalog.add_title(
+            "key", kind=TitleKind.SHOW, name="Show", year=None
+        )
+        item = replace(item, title_id=title.id)
+        return replace(item, id=catalog.put_item(item))
+
+
+def test_records_come_back_as_they_went_in(tmp_path: Path) -> None:
+    with open_catalog(tmp_path / "cat", create=True) as catalog:
+        catalog.set_library(Path(os.fsdecode(b"/films/\xff")))
+        item = add(catalog)
+        catalog.record_proxy(PROXY)
+    with open_catalog(tmp_path / "cat") as catalog:
+        assert catalog.items() == [item]
+        assert catalog.item(item.id) == item
+        assert catalog.title(item.title_id) == catalog.titles()[0]
+        assert catalog.proxies() == {1: PROXY}
+        assert os.fsencode(catalog.source_path(item)) == b"/films/\xff/" + os.fsencode(item.path)
+        catalog.remove_proxy(1)
+        assert catalog.proxies() == {}
+
+
+def test_extras_and_missing_items_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as catalog:
+        extra = add(catalog, replace(ITEM, extra="trailer", fingerprint="1"))
+        assert catalog.titles() == []
+        gone = add(catalog, replace(ITEM, missing=True, fingerprint="2"))
+        assert catalog.titles() == []
+        item = add(catalog, replace(ITEM, fingerprint="3"))
+        assert catalog.items() == [item]
+        assert catalog.items(include_extras=True) == [extra, item]
+        assert catalog.items(include_missing=True) == [gone, item]
+        assert len(catalog.titles()) == 1
+
+
+def test_segments_are_replaced_kind_by_kind(tmp_path: Path) -> None:
+    def segment(kind: str, start: float) -> Segment:
+        return Segment(item_id=1, start_seconds=start, stop_seconds=start + 1, kind=kind)
+
+    with open_catalog(tmp_path, create=True) as catalog:
+        add(catalog)
+        catalog.replace_segments(1, ["black", "shot"], [segment("black", 5), segment("shot", 1)])
+        catalog.replace_segments(1, ["shot"], [segment("shot", 2)])
+        assert catalog.segments() == catalog.segments(1)
+        assert catalog.segments(1) == [segment("shot", 2), segment("black", 5)]
+        assert catalog.segments(2) == []
+        with pytest.raises(ValueError, match="is not of item 1"):
+            catalog.replace_segments(1, ["black"], [segment("shot", 0)])
+        with pytest.raises(ValueError, match="must start at 0"):
+            catalog.replace_segments(1, ["shot"], [segment("shot", -2)])
+
+
+def test_new_content_takes_old_segments_away(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as catalog:
+        item = add(catalog)
+        catalog.replace_segments(
+            item.id, ["black"], [Segment(item_id=1, start_seconds=0, stop_seconds=1, kind="black")]
+        )
+        add(catalog, replace(item, path=Path("renamed.mkv")))
+        assert len(catalog.segments(item.id)) == 1
+        add(catalog, replace(item, fingerprint="other"))
+        assert catalog.segments(item.id) == []
+
+
+def test_unknown_ids_are_refused(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as catalog:
+        with pytest.raises(CatalogError, match="no item 7 in the catalog"):
+            catalog.item(7)
+        with pytest.raises(CatalogError, match="no title 7 in the catalog"):
+            catalog.title(7)
+        with pytest.raises(CatalogError, match="no library was scanned yet"):
+            _ = catalog.library
+
+
+def test_no_catalog_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="make one with: toomuchtv scan"):
+        open_catalog(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_newer_catalog_is_left_alone(tmp_path: Path) -> None:
+    open_catalog(tmp_path, create=True).close()
+    connection = sqlite3.connect(tmp_path / "catalog.sqlite")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    for create in (False, True):
+        with pytest.raises(CatalogError, match=r"newer toomuchtv .* upgrade toomuchtv"):
+            open_catalog(tmp_path, create=create)
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_what_is_no_catalog_is_refused_and_kept(tmp_path: Path, create: bool) -> None:
+    (tmp_path / "catalog.sqlite").write_text("dear diary, " * 100)
+    with pytest.raises(CatalogError, match="is not a catalog or is damaged"):
+        open_catalog(tmp_path, create=create)
+    assert (tmp_path / "catalog.sqlite").read_text().startswith("dear diary")
+
+
+def test_another_database_is_refused(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "catalog.sqlite")
+    connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+    with pytest.raises(CatalogError, match="is a database, but not a catalog"):
+        open_catalog(tmp_path, create=True)
+
+
+def test_readers_read_while_a_writer_writes(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as writer, open_catalog(tmp_path) as reader:
+        item = add(writer)
+        with writer.transaction():
+            writer.set_missing(item.id)
+            assert reader.items() == [item]
+        assert reader.items() == []
+
+
+def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as catalog:
+        item = add(catalog)
+        with pytest.raises(CatalogError, match="no item 99"):
+            _change_and_fail(catalog, item.id)
+        assert catalog.items() == [item]
+
+
+def _change_and_fail(catalog: Catalog, item_id: int) -> None:
+    with catalog.transaction():
+        catalog.set_missing(item_id)
+        assert catalog.items() == []
+        catalog.item(99)
+
+
+def test_the_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as one, open_catalog(tmp_path) as two:
+        with (
+            one.writing(),
+            pytest.raises(CatalogError, match=f"written by process {os.getpid()};"),
+            two.writing(),
+        ):
+            pass
+        with two.writing():
+            pass
+
+
+def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
+    script = (
+        "import sys; from toomuchtv.catalog.store import open_catalog\n"
+        "with open_catalog(sys.argv[1], create=True) as catalog, catalog.writing():\n"
+        "    print('locked', flush=True); input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        with open_catalog(tmp_path) as catalog:
+            with (
+                pytest.raises(CatalogError, match=f"process {process.pid};"),
+                catalog.writing(),
+            ):
+                pass
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            with catalog.writing():
+                pass
+
+
+def test_a_folder_that_cannot_be_written_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_catalog(tmp_path, create=True) as catalog:
+        item = add(catalog)
+    # Permissions do not bind root, which tests may run as; a read-only disk looks like this.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with open_catalog(tmp_path) as catalog:
+        assert catalog.items() == [item]
+        with pytest.raises(CatalogError, match="cannot write to the catalog"):
+            catalog.set_library(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["catalog.sqlite"]

@@ -1,0 +1,1 @@
+"""Which clips make a batch, and the batches themselves."""

@@ -1,0 +1,154 @@
+"""The loader: the same batches however they are decoded, and what a bad proxy does to them."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from toomuchtv.catalog.records import Proxy
+from toomuchtv.catalog.store import open_catalog
+from toomuchtv.media.clip import ClipFormat
+from toomuchtv.sampling.loader import Batch, ClipReader, PlannedBatches, iterate_batches
+from toomuchtv.sampling.plan import Planner
+from toomuchtv.sampling.policy import PolicyConfig
+
+FORMAT = ClipFormat(frames=3, frame_rate=4.0, audio_seconds=0.5)
+POLICY = PolicyConfig(batch_size=8, items_per_title=1, clips_per_item=2, min_gap_seconds=0.25)
+
+
+def batches_of(catalog_path: Path, rank: int = 0, world_size: int = 1) -> PlannedBatches:
+    with open_catalog(catalog_path) as catalog:
+        snapshot, proxies = catalog.snapshot(), catalog.proxies()
+    return PlannedBatches(
+        ClipReader(catalog_path, snapshot, proxies, FORMAT),
+        Planner(snapshot, POLICY, FORMAT),
+        seed=5,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def assert_equal(one: Batch, two: Batch) -> None:
+    for field in dataclasses.fields(Batch):
+        left, right = getattr(one, field.name), getattr(two, field.name)
+        if isinstance(left, torch.Tensor):
+            assert torch.equal(left, right), field.name
+        else:
+            assert np.array_equal(left, right), field.name
+
+
+@pytest.fixture
+def own_catalog(prepared_catalog: Path, tmp_path: Path) -> Path:
+    """A copy whose proxies a test may spoil."""
+    return Path(shutil.copytree(prepared_catalog, tmp_path / "catalog"))
+
+
+def proxies_of(catalog_path: Path, title: str) -> list[Proxy]:
+    with open_catalog(catalog_path) as catalog:
+        wanted = {item.id for item in catalog.items() if title in str(item.path)}
+        return [proxy for item_id, proxy in catalog.proxies().items() if item_id in wanted]
+
+
+def test_any_number_of_workers_gives_the_same(prepared_catalog: Path) -> None:
+    batches = batches_of(prepared_catalog)
+    here = [batches[step] for step in range(4, 8)]
+    for num_workers in (0, 1, 2):
+        # The same object, whose proxies are open already.
+        found = list(iterate_batches(batches, start=4, stop=8, num_workers=num_workers))
+        assert [batch.step for batch in found] == [4, 5, 6, 7]
+        for one, two in zip(here, found, strict=True):
+            assert_equal(one, two)
+
+
+def test_a_batch_is_what_was_planned(prepared_catalog: Path) -> None:
+    batches = batches_of(prepared_catalog)
+    with open_catalog(prepared_catalog) as catalog:
+        plan = Planner(catalog.snapshot(), POLICY, FORMAT).plan(seed=5, step=2)
+    batch = batches[2]
+    assert len(batch) == 8
+    assert batch.video.shape == (8, 3, 48, 32)
+    assert batch.video.dtype == torch.uint8
+    assert batch.waveform.shape == (8, 8000)
+    assert batch.waveform.dtype == torch.float32
+    assert batch.item.tolist() == plan.item.tolist()
+    assert batch.title.tolist() == plan.title.tolist()
+    assert batch.start_seconds.tolist() == plan.start_seconds.tolist()
+    assert batch.seed.tolist() == plan.seed.tolist()
+    assert batch.valid.all()
+    assert not batch.failures
+    # The films' sound is a tone throughout: no clip is silent.
+    assert (batch.waveform.abs().amax(dim=1) > 0.1).all()
+
+
+def test_ranks_decode_their_own_part(prepared_catalog: Path) -> None:
+    whole = batches_of(prepared_catalog)[3]
+    parts = [batches_of(prepared_catalog, rank, 2)[3] for rank in (0, 1)]
+    assert torch.equal(torch.cat([part.video for part in parts]), whole.video)
+    assert torch.equal(torch.cat([part.waveform for part in parts]), whole.waveform)
+
+
+def test_a_damaged_proxy_is_replaced_inside_its_title(own_catalog: Path) -> None:
+    whole = batches_of(own_catalog)
+    expected = [whole[step] for step in range(6)]
+    bad = proxies_of(own_catalog, "E01")[0]
+    path = own_catalog / bad.video_path
+    path.write_bytes(path.read_bytes()[:200])
+    found = list(iterate_batches(batches_of(own_catalog), start=0, stop=6, num_workers=0))
+    failed = 0
+    for good, batch in zip(expected, found, strict=True):
+        assert torch.equal(batch.title, good.title)
+        assert batch.video.shape == good.video.shape
+        moved = (batch.item != good.item) | (batch.start_seconds != good.start_seconds)
+        failed += len(batch.failures)
+        assert all(path.name in failure for failure in batch.failures)
+        assert bool(batch.failures) == bool(moved.any() or not batch.valid.all())
+        untouched = ~moved & batch.valid
+        assert torch.equal(batch.video[untouched], good.video[untouched])
+    assert failed
+    assert sum(int((~batch.valid).sum()) for batch in found) <= 1
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_title_without_proxies_is_invalid(
+    own_catalog: Path, spoil: Callable[[Path], object]
+) -> None:
+    good = batches_of(own_catalog)[0]
+    lost = proxies_of(own_catalog, "Alpha")[0]
+    spoil(own_catalog / lost.video_path)
+    batch = batches_of(own_catalog)[0]
+    assert torch.equal(batch.title, good.title)
+    assert batch.video.shape == good.video.shape
+    of_title = batch.title == 0  # titles are numbered in order of their names
+    assert of_title.sum() == 2
+    assert torch.equal(batch.valid, ~of_title)
+    assert not batch.video[of_title].any()
+    assert not batch.waveform[of_title].any()
+    assert torch.equal(batch.video[~of_title], good.video[~of_title])
+    assert len(batch.failures) == 2 * 5
+
+
+def read_with(catalog_path: Path, clip_format: ClipFormat, **changes: object) -> ClipReader:
+    with open_catalog(catalog_path) as catalog:
+        snapshot, proxies = catalog.snapshot(), catalog.proxies()
+    first = min(proxies)
+    proxies[first] = dataclasses.replace(proxies[first], **changes)  # type: ignore[arg-type]
+    return ClipReader(catalog_path, snapshot, proxies, clip_format)
+
+
+def test_proxies_that_do_not_fit_are_refused(prepared_catalog: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"8 frames a second, which is no multiple of the clip's 3"
+    ):
+        read_with(prepared_catalog, ClipFormat(frame_rate=3.0))
+    with pytest.raises(ValueError, match=r"no multiple of the clip's 16: set clip.frame_rate"):
+        read_with(prepared_catalog, ClipFormat(frame_rate=16.0))
+    with pytest.raises(ValueError, match=r"16000 Hz, the clip wants 8000: .* --sample-rate 8000"):
+        read_with(prepared_catalog, ClipFormat(sample_rate_hz=8000))
+    with pytest.raises(ValueError, match=r"different recipes .*: run `toomuchtv prepare` again"):
+        read_with(prepared_catalog, FORMAT, width=64, height=64)

@@ -1,0 +1,325 @@
+"""Laws of plans, on any catalog and under any policy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from tests.sampling.snapshots import CLIP_FRAMES, FORMAT, FRAME_RATE, snapshot_of, snapshots
+from toomuchtv.catalog.snapshot import CatalogSnapshot
+from toomuchtv.sampling.plan import Plan, Planner, draw_plan
+from toomuchtv.sampling.policy import PolicyConfig, group_items
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> PolicyConfig:
+    items, clips = draw(st.sampled_from([(1, 2), (1, 4), (2, 1), (2, 3), (3, 2)]))
+    return PolicyConfig(
+        name=draw(st.sampled_from(["uniform", "hierarchical"])),
+        batch_size=items * clips * draw(st.integers(1, 4)),
+        items_per_title=items,
+        clips_per_item=clips,
+        level=draw(st.sampled_from(["show", "season", "episode"])),
+        title_weight=draw(st.sampled_from(["uniform", "sqrt", "duration"])),
+        min_gap_seconds=draw(st.sampled_from([0.0, 0.3, 2.0])),
+        window_seconds=draw(st.sampled_from([None, 0.05, 3.0, 1000.0])),
+    )
+
+
+STEPS = st.integers(0, 10**7)
+SEEDS = st.integers(0, 2**31 - 1)
+
+
+def planner_or_skip(snapshot: CatalogSnapshot, policy: PolicyConfig) -> Planner:
+    try:
+        return Planner(snapshot, policy, FORMAT)
+    except ValueError:
+        assume(False)
+        raise
+
+
+def same(one: Plan, two: Plan) -> bool:
+    return one.clips() == two.clips() and one.num_refilled == two.num_refilled
+
+
+@settings(max_examples=150, deadline=None)
+@given(snapshots(), policies(), SEEDS, STEPS)
+def test_every_plan_keeps_the_laws(
+    snapshot: CatalogSnapshot, policy: PolicyConfig, seed: int, step: int
+) -> None:
+    plan = planner_or_skip(snapshot, policy).plan(seed=seed, step=step)
+    assert len(plan) == policy.batch_size
+    frames = plan.start_seconds * FRAME_RATE
+    np.testing.assert_allclose(frames, np.round(frames), atol=1e-9)  # on the frame grid
+    assert (frames >= 0).all()
+    assert (np.round(frames) + CLIP_FRAMES <= snapshot.num_frames[plan.item]).all()
+    assert (snapshot.audio_track[plan.item] >= 0).all()
+    assert (plan.audio_track == snapshot.audio_track[plan.item]).all()
+    assert len(set(plan.seed.tolist())) == len(plan)
+    for item in set(plan.item.tolist()):
+        starts = np.sort(plan.start_seconds[plan.item == item])
+        assert (np.diff(starts) >= max(policy.min_gap_seconds, 1 / FRAME_RATE) - 1e-6).all()
+        if policy.window_seconds is not None:
+            assert starts[-1] - starts[0] <= max(policy.window_seconds, 1 / FRAME_RATE)
+
+
+def title_keys(snapshot: CatalogSnapshot, level: str) -> list[tuple[int, ...]]:
+    """What counts as the title of each item, by the words of the policy."""
+    columns: list[NDArray[np.integer]] = [snapshot.title_id]
+    if level != "show":
+        columns.append(snapshot.season if level == "season" else snapshot.item_id)
+    return [tuple(int(column[row]) for column in columns) for row in range(len(snapshot))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(snapshots(), policies(), SEEDS, STEPS)
+def test_titles_are_those_of_the_level(
+    snapshot: CatalogSnapshot, policy: PolicyConfig, seed: int, step: int
+) -> None:
+    plan = planner_or_skip(snapshot, policy).plan(seed=seed, step=step)
+    keys = [title_keys(snapshot, policy.level)[item] for item in plan.item.tolist()]
+    pairs = set(zip(plan.title.tolist(), keys, strict=True))
+    assert len(pairs) == len({title for title, _ in pairs}) == len({key for _, key in pairs})
+
+
+@settings(max_examples=60, deadline=None)
+@given(snapshots(), policies(), SEEDS, STEPS)
+def test_the_ranks_share_one_plan(
+    snapshot: CatalogSnapshot, policy: PolicyConfig, seed: int, step: int
+) -> None:
+    planner = planner_or_skip(snapshot, policy)
+    whole = planner.plan(seed=seed, step=step).clips()
+    for world_size in range(1, policy.batch_size + 1):
+        if policy.batch_size % world_size:
+            continue
+        parts = [
+            planner.plan(seed=seed, step=step, rank=rank, world_size=world_size).clips()
+            for rank in range(world_size)
+        ]
+        assert {len(part) for part in parts} == {policy.batch_size // world_size}
+        assert [clip for part in parts for clip in part] == whole
+        assert len({(clip.item, clip.start_seconds) for clip in whole}) == len(whole)
+
+
+@settings(max_examples=60, deadline=None)
+@given(snapshots(), policies(), SEEDS, STEPS)
+def test_a_plan_follows_from_its_arguments_alone(
+    snapshot: CatalogSnapshot, policy: PolicyConfig, seed: int, step: int
+) -> None:
+    planner = planner_or_skip(snapshot, policy)
+    plan = planner.plan(seed=seed, step=step)
+    for other in (step + 1, 0, 3):
+        planner.plan(seed=seed, step=other)
+    assert same(planner.plan(seed=seed, step=step), plan)
+    assert same(Planner(snapshot, policy, FORMAT).plan(seed=seed, step=step), plan)
+    assert draw_plan(snapshot, policy, seed=seed, step=step, clip_format=FORMAT) == plan.clips()
+
+
+def test_seeds_and_steps_differ() -> None:
+    planner = Planner(snapshot_of([4000] * 8, range(8)), PolicyConfig(batch_size=64), FORMAT)
+    starts = {
+        tuple(planner.plan(seed=seed, step=step).start_seconds.tolist())
+        for seed in range(5)
+        for step in [0, 1, 2, 10**7, 10**7 + 1]
+    }
+    assert len(starts) == 25
+
+
+_IN_A_PROCESS = """
+from tests.sampling.snapshots import FORMAT, snapshot_of
+from toomuchtv.sampling.plan import draw_plan
+from toomuchtv.sampling.policy import PolicyConfig
+policy = PolicyConfig(batch_size=12, items_per_title=2, clips_per_item=3, title_weight="sqrt")
+snapshot = snapshot_of([50, 300, 90, 700, 40, 1000], [0, 0, 1, 2, 2, 3])
+for step in (0, 5, 10**7):
+    print(draw_plan(snapshot, policy, seed=3, step=step, clip_format=FORMAT))
+"""
+
+
+def test_another_process_draws_the_same() -> None:
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", _IN_A_PROCESS],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            cwd=Path(__file__).resolve().parents[2],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count("ClipSpec") == 36
+
+
+@pytest.mark.parametrize(("num_titles", "a_batch"), [(12, 3), (12, 12), (5, 1), (3, 6)])
+def test_an_epoch_visits_every_title_as_often(num_titles: int, a_batch: int) -> None:
+    policy = PolicyConfig(batch_size=2 * a_batch, clips_per_item=2)
+    planner = Planner(snapshot_of([900] * num_titles, range(num_titles)), policy, FORMAT)
+    steps = max(1, num_titles // a_batch)
+    orders = set()
+    for epoch in range(6):
+        drawn = [
+            title
+            for step in range(epoch * steps, (epoch + 1) * steps)
+            for title in planner.plan(seed=1, step=step).title[::2].tolist()
+        ]
+        assert set(Counter(drawn).values()) == {steps * a_batch // num_titles}
+        assert len(Counter(drawn)) == num_titles
+        orders.add(tuple(drawn))
+    assert len(orders) > 1
+
+
+def test_across_an_epochs_edge_no_title_comes_twice() -> None:
+    policy = PolicyConfig(batch_size=8, clips_per_item=2)
+    planner = Planner(snapshot_of([900] * 7, range(7)), policy, FORMAT)
+    counts: Counter[int] = Counter()
+    for step in range(350):
+        titles = planner.plan(seed=1, step=step).title[::2].tolist()
+        assert len(set(titles)) == 4
+        counts.update(titles)
+    assert max(counts.values()) - min(counts.values()) < 45  # of 200 each
+
+
+def assert_shares(counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+    """Chi squared, with one chance in ten thousand of a false alarm."""
+    expected = counts.sum() * shares / shares.sum()
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    assert statistic < float(chi2.ppf(0.9999, len(counts) - 1)), (counts, expected)
+
+
+LENGTHS = np.array([100, 200, 400, 800, 1600])
+USABLE = LENGTHS - (CLIP_FRAMES - 1)
+
+
+@pytest.mark.parametrize(
+    ("weight", "shares"),
+    [
+        ("uniform", np.ones(5)),
+        ("sqrt", np.sqrt(USABLE)),
+        ("duration", USABLE.astype(np.float64)),
+    ],
+)
+@pytest.mark.parametrize("level", ["show", "episode"])
+def test_titles_come_as_their_weights_say(
+    weight: str, shares: NDArray[np.float64], level: str
+) -> None:
+    policy = PolicyConfig.model_validate(
+        {"batch_size": 2, "clips_per_item": 2, "title_weight": weight, "level": level}
+    )
+    planner = Planner(snapshot_of(LENGTHS.tolist(), range(5)), policy, FORMAT)
+    titles = [int(planner.plan(seed=4, step=step).title[0]) for step in range(1500)]
+    assert_shares(np.bincount(titles, minlength=5), shares)
+
+
+def test_uniform_goes_by_usable_seconds() -> None:
+    lengths = LENGTHS * 10
+    policy = PolicyConfig(name="uniform", batch_size=4, min_gap_seconds=0.0)
+    planner = Planner(snapshot_of(lengths.tolist(), [0, 0, 1, 2, 2]), policy, FORMAT)
+    items = np.concatenate([planner.plan(seed=4, step=step).item for step in range(1200)])
+    assert_shares(np.bincount(items, minlength=5), (lengths - 12).astype(np.float64))
+
+
+def test_items_inside_a_title_go_by_usable_seconds() -> None:
+    policy = PolicyConfig(batch_size=4, items_per_title=2, clips_per_item=1)
+    snapshot = snapshot_of([*(LENGTHS * 10).tolist(), 5000], [0] * 5 + [1])
+    planner = Planner(snapshot, policy, FORMAT)
+    items = np.concatenate([planner.plan(seed=4, step=step).item for step in range(1200)])
+    counts = np.bincount(items, minlength=6)
+    assert counts[5] == 2400
+    assert_shares(counts[:5], (LENGTHS * 10 - 12).astype(np.float64))
+
+
+@pytest.mark.parametrize("clips", [1, 4])
+@pytest.mark.parametrize("window_seconds", [None, 20.0])
+def test_every_place_of_an_item_is_reached(clips: int, window_seconds: float | None) -> None:
+    policy = PolicyConfig(
+        batch_size=2 * clips, clips_per_item=clips, min_gap_seconds=1.0,
+        window_seconds=window_seconds,
+    )  # fmt: skip
+    planner = Planner(snapshot_of([412, 412], [0, 1]), policy, FORMAT)
+    frames = np.concatenate(
+        [planner.plan(seed=2, step=step).start_seconds * FRAME_RATE for step in range(1500)]
+    )
+    assert frames.min() <= 10
+    assert frames.max() >= 389
+    if clips == 1 and window_seconds is None:
+        bins = np.histogram(frames, 20, (0, 400))[0]
+        assert_shares(bins, np.ones(20))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(13, 60), min_size=2, max_size=6), SEEDS, STEPS)
+def test_short_titles_give_what_they_have_and_the_plan_says_so(
+    short: list[int], seed: int, step: int
+) -> None:
+    # Nine clips 2 s apart need 141 frames at least: no short title has room for them.
+    lengths = [*short, 5000]
+    policy = PolicyConfig(batch_size=9 * len(lengths), clips_per_item=9)
+    plan = Planner(snapshot_of(lengths, range(len(lengths))), policy, FORMAT).plan(
+        seed=seed, step=step
+    )
+    room = [1 + (length - CLIP_FRAMES) // 16 for length in lengths]
+    counts = np.bincount(plan.item, minlength=len(lengths))
+    assert (counts <= room).all()
+    assert plan.num_refilled >= sum(9 - places for places in room[:-1])
+    assert len({(clip.item, clip.start_seconds) for clip in plan.clips()}) == len(plan)
+
+
+def test_a_catalog_with_room_refills_nothing() -> None:
+    planner = Planner(snapshot_of([2000] * 4, range(4)), PolicyConfig(batch_size=64), FORMAT)
+    assert planner.plan(seed=0, step=0).num_refilled == 0
+
+
+def test_levels_group_items() -> None:
+    snapshot = snapshot_of([99] * 6, [0, 0, 0, 0, 1, 2], season=[1, 1, 2, 2, -1, -1])
+    sizes = {
+        level: np.diff(
+            group_items(snapshot, PolicyConfig.model_validate({"level": level}), FORMAT).offsets
+        ).tolist()
+        for level in ("show", "season", "episode")
+    }
+    assert sizes == {"show": [4, 1, 1], "season": [2, 2, 1, 1], "episode": [1] * 6}
+
+
+def test_silent_and_short_items_are_left_out() -> None:
+    snapshot = snapshot_of([500, 12, 13, 500], [0, 0, 1, 2], silent=[3])
+    groups = group_items(snapshot, PolicyConfig(), FORMAT)
+    assert groups.rows.tolist() == [0, 2]
+    assert groups.starts.tolist() == [488, 1]
+    assert groups.num_unusable == 2
+
+
+def test_a_catalog_without_clips_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"none of the 2 prepared items has sound and at least 2 s"
+    ):
+        Planner(snapshot_of([12, 900], [0, 1], silent=[1]), PolicyConfig(), FORMAT)
+
+
+def test_a_catalog_smaller_than_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"room for only 4 clips .* fewer than the batch of 64"):
+        Planner(snapshot_of([13 + 32, 20], [0, 1]), PolicyConfig(), FORMAT)
+
+
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 3), (4, 4), (-1, 2)])
+def test_ranks_that_do_not_fit_are_refused(rank: int, world_size: int) -> None:
+    planner = Planner(snapshot_of([4000], [0]), PolicyConfig(batch_size=16), FORMAT)
+    with pytest.raises(ValueError, match="must divide by the number of processes"):
+        planner.plan(seed=0, step=0, rank=rank, world_size=world_size)
+
+
+def test_a_batch_is_whole_titles() -> None:
+    with pytest.raises(ValueError, match=r"batch_size \(10\) must be a multiple of .* \(2 x 3\)"):
+        PolicyConfig(batch_size=10, items_per_title=2, clips_per_item=3)
+    assert PolicyConfig(name="uniform", batch_size=10, clips_per_item=3).batch_size == 10

@@ -1,0 +1,223 @@
+"""Video encoders: R(2+1)D and R3D residual networks over `[N, 3, T, H, W]`.
+
+R(2+1)D factors every 3-D convolution into a spatial and a temporal one (Tran et al., "A Closer
+Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, section 3). Parameter
+names and shapes at depth 18 and width 1 are those of torchvision's `r2plus1d_18` and `r3d_18`,
+so that published weights load; the classifier `fc` alone is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+ConvFactory = Callable[[int, int, int, int], nn.Module]
+
+_BLOCKS_BY_DEPTH = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+
+
+class VideoEncoderConfig(BaseModel):
+    """Which video encoder. `width` scales the channels of every stage (1.0: 64 to 512)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["r2plus1d", "r3d"] = "r2plus1d"
+    depth: Literal[10, 18, 34] = 18
+    width: float = Field(default=1.0, gt=0.0, le=4.0)
+    stem_stride: Literal[1, 2] = 2
+
+
+class SpatialConv(nn.Conv3d):
+    """A `(1, k, k)` convolution, computed as a 2-D one over `N * T` pictures.
+
+    The same sums; libraries have far more kernels for two dimensions than for three. In the
+    channels-last layout the change of view costs nothing.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[N, C_in, T, H, W]` to `[N, C, T, H / stride, W / stride]`."""
+        pictures = x.transpose(1, 2).flatten(0, 1)
+        padding = [int(value) for value in self.padding[1:]]
+        out = F.conv2d(pictures, self.weight.squeeze(2), None, self.stride[1:], padding)
+        return out.reshape(len(x), -1, *out.shape[1:]).transpose(1, 2)
+
+
+class TemporalConv(nn.Conv3d):
+    """A `(k, 1, 1)` convolution, computed as a 2-D one over time x pixels.
+
+    Besides speed, for truth: oneDNN's bfloat16 gradient of this 3-D shape now and then returns
+    memory it never wrote (seen with PyTorch 2.13 on AVX-512; tests/models watch for it).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[N, C_in, T, H, W]` to `[N, C, T / stride, H, W]`."""
+        stride, padding = int(self.stride[0]), int(self.padding[0])
+        out = F.conv2d(x.flatten(3), self.weight.squeeze(4), None, (stride, 1), (padding, 0))
+        return out.reshape(*out.shape[:3], *x.shape[3:])
+
+
+class FullConv(nn.Conv3d):
+    """A `(k, h, w)` convolution, on a CPU computed as a 2-D one over k frames side by side.
+
+    The frames of one sum stand beside each other as channels. For the reason of `TemporalConv`:
+    the bfloat16 gradient of a small map was infinite every few passes.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[N, C_in, T, H, W]` to `[N, C, T / stride, H / stride, W / stride]`."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        padding = [int(value) for value in self.padding]
+        padded = F.pad(x.transpose(1, 2), (0, 0, 0, 0, 0, 0, padding[0], padding[0]))
+        # [N, T', C_in, H, W, k] to [N * T', k * C_in, H, W]
+        frames = padded.unfold(1, self.kernel_size[0], self.stride[0])
+        frames = frames.permute(0, 1, 5, 2, 3, 4).flatten(2, 3).flatten(0, 1)
+        weight = self.weight.transpose(1, 2).flatten(1, 2)
+        out = F.conv2d(frames, weight, None, self.stride[1:], padding[1:])
+        return out.reshape(len(x), -1, *out.shape[1:]).transpose(1, 2)
+
+
+def _conv3d(in_channels: int, middle: int, out_channels: int, stride: int) -> nn.Module:
+    return FullConv(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+
+
+def _conv2plus1d(in_channels: int, middle: int, out_channels: int, stride: int) -> nn.Module:
+    return nn.Sequential(
+        SpatialConv(
+            in_channels,
+            middle,
+            (1, 3, 3),
+            stride=(1, stride, stride),
+            padding=(0, 1, 1),
+            bias=False,
+        ),
+        nn.BatchNorm3d(middle),
+        nn.ReLU(inplace=True),
+        TemporalConv(
+            middle, out_channels, (3, 1, 1), stride=(stride, 1, 1), padding=(1, 0, 0), bias=False
+        ),
+    )
+
+
+class ResidualBlock3d(nn.Module):
+    """Two convolutions and a shortcut, as He et al. 2016, in three dimensions."""
+
+    def __init__(self, conv: ConvFactory, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        # As many channels in between as give the parameters of one full 3x3x3 convolution; worked
+        # out for the first and used for both, as the published weights have it.
+        middle = (in_channels * channels * 27) // (in_channels * 9 + 3 * channels)
+        self.conv1 = nn.Sequential(
+            conv(in_channels, middle, channels, stride),
+            nn.BatchNorm3d(channels),
+            nn.ReLU(inplace=True),
+        )
+        self.conv2 = nn.Sequential(conv(channels, middle, channels, 1), nn.BatchNorm3d(channels))
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or in_channels != channels:
+            self.downsample = nn.Sequential(
+                nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False),
+                nn.BatchNorm3d(channels),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[N, C_in, T, H, W]` to `[N, C, T / stride, H / stride, W / stride]`."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out: Tensor = self.relu(self.conv2(self.conv1(x)) + shortcut)
+        return out
+
+
+class VideoResNet(nn.Module):
+    """A residual network over frames.
+
+    Attributes:
+        num_features: length of the feature vector it gives.
+    """
+
+    def __init__(self, config: VideoEncoderConfig) -> None:
+        super().__init__()
+        factored = config.name == "r2plus1d"
+        conv = _conv2plus1d if factored else _conv3d
+        widths = [max(8, round(channels * config.width)) for channels in (64, 128, 256, 512)]
+        self.stem = _stem(
+            widths[0], factored=factored, stride=config.stem_stride, width=config.width
+        )
+        in_channels = widths[0]
+        for stage, (channels, blocks) in enumerate(
+            zip(widths, _BLOCKS_BY_DEPTH[config.depth], strict=True), start=1
+        ):
+            layers: list[nn.Module] = []
+            for block in range(blocks):
+                stride = 2 if stage > 1 and block == 0 else 1
+                layers.append(ResidualBlock3d(conv, in_channels, channels, stride))
+                in_channels = channels
+            self.add_module(f"layer{stage}", nn.Sequential(*layers))
+        self.num_features = in_channels
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Map normalized RGB `[N, 3, T, H, W]` to features `[N, num_features]`, float."""
+        return self.feature_map(video).mean(dim=(2, 3, 4))
+
+    def feature_map(self, video: Tensor) -> Tensor:
+        """Map normalized RGB `[N, 3, T, H, W]` to the last map `[N, num_features, t, h, w]`."""
+        x: Tensor = self.stem(video)
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
+        return x
+
+
+def _stem(channels: int, *, factored: bool, stride: int, width: float) -> nn.Sequential:
+    if not factored:
+        return nn.Sequential(
+            FullConv(
+                3, channels, (3, 7, 7), stride=(1, stride, stride), padding=(1, 3, 3), bias=False
+            ),
+            nn.BatchNorm3d(channels),
+            nn.ReLU(inplace=True),
+        )
+    middle = max(6, round(45 * width))
+    return nn.Sequential(
+        SpatialConv(
+            3, middle, (1, 7, 7), stride=(1, stride, stride), padding=(0, 3, 3), bias=False
+        ),
+        nn.BatchNorm3d(middle),
+        nn.ReLU(inplace=True),
+        TemporalConv(middle, channels, (3, 1, 1), padding=(1, 0, 0), bias=False),
+        nn.BatchNorm3d(channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+def load_torchvision_weights(encoder: VideoResNet, state: dict[str, Tensor]) -> None:
+    """Load weights saved in the layout of torchvision's video ResNets into `encoder`.
+
+    Args:
+        encoder: An encoder of the same depth, at width 1.
+        state: Parameters by name; the classifier `fc.*` is dropped.
+
+    Raises:
+        ValueError: The names or shapes are not those of this encoder.
+    """
+    kept = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    try:
+        encoder.load_state_dict(kept)
+    except RuntimeError as error:
+        raise ValueError(
+            f"these weights are not of this architecture (depth and width must match): {error}"
+        ) from error
+
+
+def build_video_encoder(config: VideoEncoderConfig) -> VideoResNet:
+    """Build the encoder that `config` names, freshly initialized from torch's global generator."""
+    encoder = VideoResNet(config)
+    encoder.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return encoder

@@ -1,0 +1,203 @@
+"""The video encoders: torchvision's names and shapes, exact sums, true gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from toomuchtv.models import VideoEncoderConfig, VideoResNet, load_torchvision_weights
+from toomuchtv.models.video import FullConv, SpatialConv, TemporalConv, build_video_encoder
+
+STAGES = ((1, 64, 64), (2, 64, 128), (3, 128, 256), (4, 256, 512))
+
+
+def _norm(name: str, channels: int) -> dict[str, list[int]]:
+    return {
+        f"{name}.weight": [channels],
+        f"{name}.bias": [channels],
+        f"{name}.running_mean": [channels],
+        f"{name}.running_var": [channels],
+        f"{name}.num_batches_tracked": [],
+    }
+
+
+def torchvision_layout(*, factored: bool) -> dict[str, list[int]]:
+    """Names and shapes of torchvision's `r2plus1d_18` or `r3d_18`, without `fc`, spelled out."""
+    layout: dict[str, list[int]] = {}
+    if factored:
+        layout |= {"stem.0.weight": [45, 3, 1, 7, 7], **_norm("stem.1", 45)}
+        layout |= {"stem.3.weight": [64, 45, 3, 1, 1], **_norm("stem.4", 64)}
+    else:
+        layout |= {"stem.0.weight": [64, 3, 3, 7, 7], **_norm("stem.1", 64)}
+    for stage, before, channels in STAGES:
+        for block in (0, 1):
+            came = before if block == 0 else channels
+            # Equation in section 3.5 of the paper, with t = d = 3; one number a block.
+            middle = (27 * came * channels) // (9 * came + 3 * channels)
+            for number, into in (("conv1", came), ("conv2", channels)):
+                name = f"layer{stage}.{block}.{number}"
+                if factored:
+                    layout[f"{name}.0.0.weight"] = [middle, into, 1, 3, 3]
+                    layout |= _norm(f"{name}.0.1", middle)
+                    layout[f"{name}.0.3.weight"] = [channels, middle, 3, 1, 1]
+                else:
+                    layout[f"{name}.0.weight"] = [channels, into, 3, 3, 3]
+                layout |= _norm(f"{name}.1", channels)
+            if came != channels:
+                layout[f"layer{stage}.0.downsample.0.weight"] = [channels, came, 1, 1, 1]
+                layout |= _norm(f"layer{stage}.0.downsample.1", channels)
+    return layout
+
+
+# Parameters that torchvision's documentation gives for the models with a classifier of 400 classes.
+PUBLISHED = {"r2plus1d": 31_505_325, "r3d": 33_371_472}
+CLASSIFIER = 512 * 400 + 400
+
+
+@pytest.mark.parametrize("name", ["r2plus1d", "r3d"])
+def test_depth_18_is_torchvisions(name: str) -> None:
+    encoder = build_video_encoder(VideoEncoderConfig.model_validate({"name": name}))
+    shapes = {key: list(value.shape) for key, value in encoder.state_dict().items()}
+    assert shapes == torchvision_layout(factored=name == "r2plus1d")
+    count = sum(value.numel() for value in encoder.parameters())
+    assert count + CLASSIFIER == PUBLISHED[name]
+    assert encoder.num_features == 512
+
+
+def test_well_known_shapes() -> None:
+    layout = torchvision_layout(factored=True)
+    assert layout["layer1.0.conv1.0.0.weight"] == [144, 64, 1, 3, 3]
+    assert layout["layer2.0.conv1.0.0.weight"] == [230, 64, 1, 3, 3]
+    assert layout["layer2.0.conv2.0.0.weight"] == [230, 128, 1, 3, 3]
+    assert layout["layer2.0.downsample.0.weight"] == [128, 64, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["r2plus1d", "r3d"])
+@pytest.mark.parametrize(("frames", "size"), [(8, 32), (5, 24), (1, 16)])
+def test_features_have_their_shape(name: str, frames: int, size: int) -> None:
+    config = VideoEncoderConfig.model_validate({"name": name, "depth": 10, "width": 0.125})
+    encoder = build_video_encoder(config)
+    features = encoder(torch.randn(2, 3, frames, size, size))
+    assert features.shape == (2, encoder.num_features)
+    assert encoder.num_features == 64
+
+
+def _same_as_conv3d(conv: nn.Conv3d, x: Tensor) -> None:
+    plain = nn.Conv3d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        stride=conv.stride,  # type: ignore[arg-type]
+        padding=conv.padding,  # type: ignore[arg-type]
+        bias=False,
+        dtype=torch.float64,
+    )
+    plain.load_state_dict(conv.state_dict())
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out, expected = conv(mine), plain(theirs)
+    assert out.shape == expected.shape
+    torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+    weights = torch.randn_like(expected)
+    (out * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(conv.weight.grad, plain.weight.grad, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_spatial_convolution_is_conv3d(layout: torch.memory_format, stride: int) -> None:
+    torch.manual_seed(0)
+    conv = SpatialConv(
+        3, 5, (1, 7, 7), stride=(1, stride, stride), padding=(0, 3, 3), bias=False,
+        dtype=torch.float64,
+    )  # fmt: skip
+    x = torch.randn(2, 3, 4, 11, 9, dtype=torch.float64).contiguous(memory_format=layout)
+    _same_as_conv3d(conv, x)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_temporal_convolution_is_conv3d(layout: torch.memory_format, stride: int) -> None:
+    torch.manual_seed(0)
+    conv = TemporalConv(
+        4, 5, (3, 1, 1), stride=(stride, 1, 1), padding=(1, 0, 0), bias=False, dtype=torch.float64
+    )
+    x = torch.randn(2, 4, 7, 5, 6, dtype=torch.float64).contiguous(memory_format=layout)
+    _same_as_conv3d(conv, x)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_full_convolution_is_conv3d(layout: torch.memory_format, stride: int, frames: int) -> None:
+    torch.manual_seed(0)
+    conv = FullConv(
+        3, 4, (3, 5, 3), stride=stride, padding=(1, 2, 1), bias=False, dtype=torch.float64
+    )
+    x = torch.randn(2, 3, frames, 6, 7, dtype=torch.float64).contiguous(memory_format=layout)
+    _same_as_conv3d(conv, x)
+
+
+def _gradients(
+    encoder: VideoResNet, video: Tensor, weights: Tensor, dtype: torch.dtype
+) -> list[Tensor]:
+    encoder.zero_grad(set_to_none=True)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+        features = encoder(video)
+    (features.float() * weights).sum().backward()
+    return [value.grad.clone() for value in encoder.parameters() if value.grad is not None]
+
+
+@pytest.mark.parametrize("name", ["r2plus1d", "r3d"])
+@pytest.mark.parametrize(("clips", "frames", "size"), [(4, 8, 32), (4, 4, 16), (2, 17, 48)])
+def test_bfloat16_gradients_repeat_and_are_true(
+    name: str, clips: int, frames: int, size: int
+) -> None:
+    """Some kernels now and then give back memory they never wrote: the same pass, six times."""
+    torch.manual_seed(0)
+    config = VideoEncoderConfig.model_validate({"name": name, "depth": 10, "width": 0.125})
+    encoder = build_video_encoder(config).eval()
+    video = torch.randn(clips, 3, frames, size, size)
+    video = video.contiguous(memory_format=torch.channels_last_3d)
+    weights = torch.randn(clips, encoder.num_features)
+    first = _gradients(encoder, video, weights, torch.bfloat16)
+    assert len(first) == len(list(encoder.parameters()))
+    for _ in range(5):
+        junk = torch.full((1 << 20,), torch.nan)  # what unwritten memory would show
+        del junk
+        again = _gradients(encoder, video, weights, torch.bfloat16)
+        assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    exact = _gradients(encoder, video, weights, torch.float32)
+    for rounded, true in zip(first, exact, strict=True):
+        cosine = nn.functional.cosine_similarity(rounded.flatten(), true.flatten(), dim=0)
+        assert cosine > 0.9
+
+
+def test_published_weights_load() -> None:
+    encoder = build_video_encoder(VideoEncoderConfig())
+    state = {
+        name: torch.randn(shape) if shape else torch.tensor(3)
+        for name, shape in torchvision_layout(factored=True).items()
+    }
+    load_torchvision_weights(encoder, state | {"fc.weight": torch.zeros(400, 512)})
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, state[name])
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (VideoEncoderConfig(width=0.125, depth=10), "r2plus1d"),
+        (VideoEncoderConfig(width=0.25), "r2plus1d"),
+        (VideoEncoderConfig(name="r3d"), "r2plus1d"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused(config: VideoEncoderConfig, name: str) -> None:
+    state = {
+        key: torch.zeros(shape)
+        for key, shape in torchvision_layout(factored=name == "r2plus1d").items()
+    }
+    with pytest.raises(ValueError, match="not of this architecture"):
+        load_torchvision_weights(build_video_encoder(config), state)

@@ -1,0 +1,338 @@
+"""The loop: a run that is killed, stopped or resumed ends as one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.prepared import tiny_config
+from tests.processes import run_processes
+from toomuchtv import distributed
+from toomuchtv.catalog.store import open_catalog
+from toomuchtv.config import Config, load_config
+from toomuchtv.errors import CheckpointError
+from toomuchtv.pretrained import load
+from toomuchtv.sampling.loader import Batch
+from toomuchtv.training.metrics import read_metrics
+from toomuchtv.training.pretrain import NotFiniteError, PretrainResult, pretrain
+from toomuchtv.training.step import GatheredBatch, TrainingStep
+
+ROOT = Path(__file__).resolve().parents[2]
+CLOCKED = {"clips_per_second", "data_wait_share"}
+
+
+def run(
+    catalog_path: Path,
+    run_path: Path,
+    config: Config,
+    *,
+    resume: bool = False,
+    progress: Callable[[float, float, str], None] = lambda done, total, what: None,
+) -> PretrainResult:
+    with open_catalog(catalog_path) as catalog:
+        return pretrain(catalog, run_path, config, resume=resume, progress=progress)
+
+
+def untimed(run_path: Path) -> list[dict[str, float]]:
+    """The metrics without what a clock said."""
+    return [
+        {key: value for key, value in line.items() if key not in CLOCKED}
+        for line in read_metrics(run_path)
+    ]
+
+
+def assert_same_end(one: Path, two: Path) -> None:
+    for name in ("model/model.safetensors", "checkpoints/step_00000008.safetensors"):
+        left, right = load_file(one / name), load_file(two / name)
+        assert left.keys() == right.keys()
+        for key, value in left.items():
+            assert torch.equal(value, right[key]), f"{name}: {key}"
+    assert untimed(one) == untimed(two)
+
+
+_A_RUN = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from toomuchtv.catalog.store import open_catalog
+from toomuchtv.config import load_config
+from toomuchtv.training.pretrain import pretrain
+
+def tell(done, total, what):
+    print(int(done), flush=True)
+
+if __name__ == "__main__":
+    catalog_path, run_path, config_path = map(Path, sys.argv[1:])
+    with open_catalog(catalog_path) as catalog:
+        result = pretrain(catalog, run_path, load_config(file=config_path), progress=tell)
+    print("interrupted" if result.interrupted else "finished", flush=True)
+"""
+
+
+def run_until(
+    step: int, number: signal.Signals, catalog_path: Path, run_path: Path, config: Config
+) -> str:
+    """Begin a run in a process group of its own; signal the group at `step`; return its output."""
+    script, config_path = run_path.parent / "a_run.py", run_path.parent / "wanted.toml"
+    script.write_text(_A_RUN)
+    config_path.write_text(config.to_toml())
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(catalog_path), str(run_path), str(config_path)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        seen = ""
+        for line in process.stdout:
+            seen += line
+            if line.strip() == str(step):
+                os.killpg(process.pid, number)
+                break
+        seen += process.stdout.read()
+        code = process.wait(timeout=60)
+        assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+    return seen
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"precision": "float32", "num_workers": 0, "log_every": 1},
+        # Logged every four steps, saved every three: an interval is open at each checkpoint.
+        {"precision": "bfloat16", "num_workers": 1, "log_every": 4},
+    ],
+    ids=["float32", "bfloat16"],
+)
+def test_killed_and_resumed_it_ends_the_same(
+    prepared_catalog: Path, tmp_path: Path, training: Mapping[str, Any]
+) -> None:
+    config = tiny_config(training=training, objective={"learn_temperature": True})
+    whole = run(prepared_catalog, tmp_path / "whole", config)
+    assert whole.steps == 8
+    assert not whole.interrupted
+    step = random.randint(0, 7)  # any step will do; the message says which
+    run_until(step, signal.SIGKILL, prepared_catalog, tmp_path / "killed", config)
+    result = run(prepared_catalog, tmp_path / "killed", config, resume=True)
+    print(f"killed at step {step}")
+    assert result.steps == 8
+    assert result.loss == whole.loss
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_to_the_whole_group_saves_and_ends(
+    prepared_catalog: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    config = tiny_config(training={"num_workers": 1, "steps": 400, "checkpoint_every": 0})
+    seen = run_until(4, number, prepared_catalog, tmp_path / "run", config)
+    assert seen.endswith("interrupted\n")
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    assert "step_00000004" <= checkpoint.stem < "step_00000400"
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_stopped_by_a_signal_and_resumed_it_ends_the_same(
+    prepared_catalog: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(training={"log_every": 3})
+    run(prepared_catalog, tmp_path / "whole", config)
+
+    def stop_at_4(done: float, total: float, what: str) -> None:
+        if done == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    result = run(prepared_catalog, tmp_path / "stopped", config, progress=stop_at_4)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert result.interrupted
+    assert result.steps == 5
+    assert not result.model.exists()
+    assert not run(prepared_catalog, tmp_path / "stopped", config, resume=True).interrupted
+    assert_same_end(tmp_path / "whole", tmp_path / "stopped")
+
+
+@pytest.fixture(scope="module")
+def finished(prepared_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("finished") / "run"
+    run(prepared_catalog, path, tiny_config())
+    return path
+
+
+def test_what_a_run_leaves(finished: Path) -> None:
+    assert load_config(file=finished / "config.toml") == tiny_config()
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        "config.toml", "split.json", "metrics.jsonl", "tensorboard", "checkpoints", "model",
+    }  # fmt: skip
+    assert len(list((finished / "checkpoints").iterdir())) == 2
+    lines = [line for line in read_metrics(finished) if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(1, 9))
+    for line in lines:
+        assert line["mass_same_title"] + line["mass_other_titles"] == pytest.approx(1.0, abs=1e-5)
+        assert 1 <= line["effective_negatives"] <= 5 + 1e-3
+    held_out = [line["step"] for line in read_metrics(finished) if "held_out_loss" in line]
+    assert held_out == [4, 8]
+    model = load(finished)
+    assert model.embed_audio(torch.zeros(4000)).shape == (8,)
+
+
+def test_a_finished_run_is_resumed_to_the_same(prepared_catalog: Path, finished: Path) -> None:
+    before, weights = untimed(finished), load_file(finished / "model" / "model.safetensors")
+    result = run(prepared_catalog, finished, tiny_config(), resume=True)
+    assert result.steps == 8
+    assert result.loss == [line["loss"] for line in before if "loss" in line][-1]
+    assert untimed(finished) == before
+    for name, value in load_file(finished / "model" / "model.safetensors").items():
+        assert torch.equal(value, weights[name])
+
+
+def test_a_run_is_not_overwritten(prepared_catalog: Path, finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds a run already: give --resume"):
+        run(prepared_catalog, finished, tiny_config())
+    with pytest.raises(CheckpointError, match="the config differs from that of the run"):
+        run(prepared_catalog, finished, tiny_config(training={"steps": 9}), resume=True)
+    (tmp_path / "thesis.txt").write_text("all my work")
+    for resume in (False, True):
+        with pytest.raises(CheckpointError, match="is not empty and holds no run"):
+            run(prepared_catalog, tmp_path, tiny_config(), resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_killed_while_it_began_can_begin(prepared_catalog: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.partial").write_text("[clip]\nfra")
+    config = tiny_config(training={"steps": 1})
+    assert run(prepared_catalog, tmp_path, config, resume=True).steps == 1
+
+
+def test_the_newest_checkpoint_damaged_is_told(prepared_catalog: Path, tmp_path: Path) -> None:
+    config = tiny_config(training={"steps": 6})
+    run(prepared_catalog, tmp_path, config)
+    newest = tmp_path / "checkpoints" / "step_00000006.safetensors"
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[:-10])
+    with pytest.raises(CheckpointError, match=r"step_00000006.*delete it to go on"):
+        run(prepared_catalog, tmp_path, config, resume=True)
+    newest.unlink()
+    run(prepared_catalog, tmp_path, config, resume=True)
+    again, tensors = load_file(newest), tmp_path / "before.safetensors"
+    tensors.write_bytes(whole)
+    for name, value in load_file(tensors).items():
+        assert torch.equal(value, again[name]), name
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_stops_the_run_with_evidence(
+    prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def break_it(self: TrainingStep, batch: Batch, rate: float) -> Any:
+        if batch.step == 4:
+            if what == "loss":
+                batch.waveform[0, 0] = torch.nan
+            else:
+                weights = next(self.model.parameters())
+                weights.register_hook(lambda grad: grad * torch.inf)  # type: ignore[no-untyped-call]
+        return honest(self, batch, rate)
+
+    honest = TrainingStep.__call__
+    monkeypatch.setattr(TrainingStep, "__call__", break_it)
+    with pytest.raises(NotFiniteError, match=r"the loss of step 4 .*lower optimizer.learning_rate"):
+        run(prepared_catalog, tmp_path, tiny_config())
+    evidence = json.loads((tmp_path / "not_finite_step_00000004_rank_0.json").read_text())
+    assert evidence["step"] == 4
+    assert len(evidence["clips"]) == 6
+    assert set(evidence["clips"][0]) == {"title", "item", "start_seconds", "valid"}
+    assert [line["step"] for line in read_metrics(tmp_path) if "loss" in line] == [1, 2, 3, 4]
+    for value in load_file(tmp_path / "checkpoints" / "step_00000003.safetensors").values():
+        assert torch.isfinite(value).all()
+
+
+def test_held_out_titles_are_never_trained_on(
+    prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def note(self: TrainingStep, batch: Batch, rate: float) -> Any:
+        seen.extend(zip(batch.item.tolist(), batch.start_seconds.tolist(), strict=True))
+        return honest(self, batch, rate)
+
+    honest = TrainingStep.__call__
+    monkeypatch.setattr(TrainingStep, "__call__", note)
+    for seed in range(3):
+        seen.clear()
+        config = tiny_config(training={"seed": seed, "held_out_share": 0.5, "steps": 4})
+        path = tmp_path / str(seed)
+        run(prepared_catalog, path, config)
+        split = json.loads((path / "split.json").read_text())
+        assert len(split["train"]) == len(split["held_out"]) == 2
+        with open_catalog(prepared_catalog) as catalog:
+            names = {title.id: title.name for title in catalog.titles()}
+            snapshot = catalog.snapshot()
+        wanted = {title["name"] for title in split["train"]}
+        assert wanted.isdisjoint(title["name"] for title in split["held_out"])
+        train = snapshot.of_titles([key for key, name in names.items() if name in wanted])
+        assert {names[int(train.title_id[item])] for item, _ in seen} == wanted
+
+
+def test_outside_the_main_thread_it_runs_too(prepared_catalog: Path, tmp_path: Path) -> None:
+    results: list[PretrainResult] = []
+    config = tiny_config(training={"steps": 1})
+    thread = threading.Thread(
+        target=lambda: results.append(run(prepared_catalog, tmp_path, config))
+    )
+    thread.start()
+    thread.join()
+    assert results[0].steps == 1
+
+
+def train_here(catalog_path: Path, run_path: Path, out: Path) -> None:
+    """One of several processes: train, and write down how its own weights ended."""
+    ends: list[dict[str, torch.Tensor]] = []
+    honest = TrainingStep.__call__
+
+    def note(
+        self: TrainingStep, batch: Batch, rate: float
+    ) -> tuple[torch.Tensor, torch.Tensor, GatheredBatch]:
+        assert len(batch) == 3
+        assert distributed.world_size() == 2
+        result = honest(self, batch, rate)
+        ends[:] = [dict(self.model.named_parameters())]
+        return result
+
+    TrainingStep.__call__ = note  # type: ignore[method-assign,assignment]
+    rank = os.environ["RANK"]
+    result = run(catalog_path, run_path, tiny_config(objective={"learn_temperature": True}))
+    assert result.steps == 8
+    weights = {name: value.detach().contiguous() for name, value in ends[0].items()}
+    save_file(weights, out / f"{rank}.safetensors")
+
+
+def test_two_processes_stay_alike(prepared_catalog: Path, tmp_path: Path) -> None:
+    run_processes(2, train_here, prepared_catalog, tmp_path / "run", tmp_path)
+    zero, one = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
+    saved = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    for name, value in zero.items():
+        assert torch.equal(value, one[name]), name
+        assert torch.equal(value, saved[name]), name
+    steps = [line["step"] for line in read_metrics(tmp_path / "run") if "loss" in line]
+    assert steps == list(range(1, 9))

@@ -1,0 +1,1 @@
+"""What happens in the studio's films: motions, how they look, and how they sound."""

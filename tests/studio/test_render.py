@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import csv
+import json
+import wave
+from hashlib import sha256
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from toomuchtv.studio import StudioConfig, render_studio
+
+
+def hashes(out: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(out)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_workers_change_nothing(studio: Path, small_config: StudioConfig, tmp_path: Path) -> None:
+    render_studio(tmp_path / "two", small_config, num_workers=2)
+    assert hashes(tmp_path / "two") == hashes(studio)
+
+
+def test_an_interrupted_run_goes_on(
+    studio: Path, small_config: StudioConfig, tmp_path: Path
+) -> None:
+    def stop(done: float, total: float, what: str) -> None:
+        if done > 0:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        render_studio(out, small_config, progress=stop)
+    assert not (out / "studio.json").exists()
+    first = next(out.rglob("*.mp4"))
+    stamp = first.stat().st_mtime_ns
+    render_studio(out, small_config)
+    assert first.stat().st_mtime_ns == stamp
+    assert hashes(out) == hashes(studio)
+
+
+def test_a_finished_studio_is_left_alone(studio: Path, small_config: StudioConfig) -> None:
+    before = {path: path.stat().st_mtime_ns for path in studio.rglob("*")}
+    summary = render_studio(studio, small_config)
+    assert {path: path.stat().st_mtime_ns for path in studio.rglob("*")} == before
+    assert (summary.items, summary.action_clips) == (4, 28)
+    assert summary.library_seconds == pytest.approx(4 * 24)
+
+
+def test_another_config_is_refused(studio: Path, small_config: StudioConfig) -> None:
+    other = small_config.model_copy(update={"seed": 6})
+    with pytest.raises(ValueError, match=r"another config \(there: {'seed': 5}\).*another folder"):
+        render_studio(studio, other)
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path: Path, small_config: StudioConfig) -> None:
+    (tmp_path / "holiday.jpg").touch()
+    with pytest.raises(ValueError, match="give a new folder"):
+        render_studio(tmp_path, small_config)
+    with pytest.raises(ValueError, match="use 1 or more"):
+        render_studio(tmp_path / "new", small_config, num_workers=0)
+
+
+def test_the_library_is_laid_out_as_media_servers_have_it(studio: Path) -> None:
+    movies = sorted((studio / "library/Movies").rglob("*.mp4"))
+    episodes = sorted((studio / "library/TV").rglob("*.mkv"))
+    assert len(movies) == 2
+    assert len(episodes) == 2
+    for path in movies:
+        assert path.stem == path.parent.name
+    for number, path in enumerate(episodes, start=1):
+        assert path.parent.name == "Season 01"
+        assert path.name.startswith(f"{path.parent.parent.name} - S01E{number:02d} - ")
+    for path in movies + episodes:
+        sidecar = studio / "truth" / path.relative_to(studio / "library").with_suffix(".json")
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+        with av.open(path) as container:
+            picture, sound = container.streams.video[0], container.streams.audio[0]
+            assert (picture.codec_context.name, sound.codec_context.name) == ("h264", "aac")
+            count = sum(1 for _ in container.decode(video=0))
+        assert count == facts["duration_seconds"] * 16 == 384
+    assert not list(studio.rglob("*.partial"))
+    assert not list(studio.rglob("studio.partial.json"))
+
+
+def test_action_lists_are_those_of_ucf101(studio: Path) -> None:
+    actions = studio / "transfer/actions"
+    lists = actions / "ucfTrainTestlist"
+    classes = [line.split() for line in (lists / "classInd.txt").read_text().splitlines()]
+    assert classes == [["1", "Babble"], ["2", "Bounce"], ["3", "Knock"], ["4", "Siren"]]
+    number = {name: index for index, name in classes}
+    present = {str(p.relative_to(actions / "videos")) for p in actions.rglob("*.mp4")}
+    tested: list[str] = []
+    for split in ("01", "02", "03"):
+        train = [
+            line.split() for line in (lists / f"trainlist{split}.txt").read_text().splitlines()
+        ]
+        test = (lists / f"testlist{split}.txt").read_text().splitlines()
+        assert {name for name, _ in train} | set(test) == present
+        assert all(number[name.split("/")[0]] == label for name, label in train)
+        groups = [
+            {name.split("_g")[1][:2] for name in names}
+            for names in ([name for name, _ in train], test)
+        ]
+        assert not groups[0] & groups[1], "a title on both sides"
+        assert {name.split("/")[0] for name in test} == set(number)
+        tested += test
+    assert sorted(tested) == sorted(present)
+
+
+def test_sounds_are_laid_out_as_esc50(studio: Path, small_config: StudioConfig) -> None:
+    sounds = studio / "transfer/sounds"
+    with (sounds / "meta/esc50.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "filename",
+        "fold",
+        "target",
+        "category",
+        "esc10",
+        "src_file",
+        "take",
+    ]
+    assert {row["filename"] for row in rows} == {p.name for p in (sounds / "audio").iterdir()}
+    assert {row["fold"] for row in rows} == set("12345")
+    folds: dict[str, set[str]] = {}
+    for row in rows:
+        fold, source, take, target = row["filename"].removesuffix(".wav").split("-")
+        assert (fold, source, take) == (row["fold"], row["src_file"], row["take"])
+        assert sorted(small_config.kinds)[int(target)] == row["category"]
+        folds.setdefault(source, set()).add(fold)
+    assert all(len(each) == 1 for each in folds.values()), "a title in two folds"
+    with wave.open(str(sounds / "audio" / rows[0]["filename"])) as audio:
+        assert (audio.getframerate(), audio.getnchannels()) == (16000, 1)
+        assert audio.getnframes() == 16000
+        samples = np.frombuffer(audio.readframes(16000), "<i2")
+    assert np.abs(samples).max() > 300
+
+
+def test_transfer_titles_are_not_in_the_library(studio: Path) -> None:
+    names = {
+        json.loads(path.read_text(encoding="utf-8"))["title"]
+        for path in (studio / "truth/transfer").rglob("*.json")
+    }
+    library = {p.name for p in (studio / "library/TV").iterdir()}
+    library |= {p.name[:-7] for p in (studio / "library/Movies").iterdir()}
+    assert names
+    assert not names & library

@@ -1,0 +1,1 @@
+"""Transfer and retrieval: what the encoders are good for."""

@@ -1,0 +1,356 @@
+"""The command line: one verb a task. The only place that knows every part."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from toomuchtv.console import Output
+from toomuchtv.errors import ToomuchtvError
+
+if TYPE_CHECKING:
+    from toomuchtv.evaluation.evaluate import Evaluation
+
+DONE, DONE_IN_PART, WRONG_INPUT = 0, 1, 2
+
+app = typer.Typer(
+    name="toomuchtv",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Teach a video and an audio encoder from a folder of films and TV series, without labels."
+    "\n\nThe usual way: scan, prepare, pretrain, evaluate. `toomuchtv demo` does all of it on a "
+    "small library that it renders itself.\n\nExit codes: 0 done, 1 done in part (what failed is "
+    "listed), 2 wrong usage or input.",
+)
+
+Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the catalog.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes to work with.")]
+
+
+@contextmanager
+def _verb(*, as_json: bool) -> Iterator[Output]:
+    """Say errors as a person reads them, and exit as DESIGN.md has it."""
+    output = Output(as_json=as_json)
+    try:
+        yield output
+    except (ToomuchtvError, ValueError) as error:
+        output.fail(str(error))
+        raise typer.Exit(WRONG_INPUT) from error
+    except KeyboardInterrupt as error:
+        output.fail("interrupted; what was done so far is kept")
+        raise typer.Exit(130) from error
+
+
+@app.command()
+def doctor(*, as_json: Json = False) -> None:
+    """Show what this machine has: decoders, GPU, free disk, library versions."""
+    from toomuchtv.doctor import examine
+
+    with _verb(as_json=as_json) as output:
+        diagnosis = examine(Path.cwd())
+        output.table("This machine", diagnosis.facts)
+        output.table("Libraries", diagnosis.libraries)
+        output.result(asdict(diagnosis))
+        for missing in diagnosis.missing:
+            output.fail(f"{missing} is missing: install the `av` wheel of the package index")
+        if diagnosis.missing:
+            raise typer.Exit(DONE_IN_PART)
+
+
+@app.command()
+def scan(
+    library: Annotated[Path, typer.Argument(help="Folder of films and series; only read.")],
+    catalog: Catalog,
+    *,
+    workers: Workers = 2,
+    as_json: Json = False,
+) -> None:
+    """Find the films and episodes of a library, read their names and probe them.
+
+    The catalog is made where there is none, else brought up to date: unchanged files are not
+    opened again. Files that cannot be used are set aside and listed with the reason.
+    """
+    from toomuchtv.catalog.scan import scan_library
+
+    with _verb(as_json=as_json) as output:
+        with output.progress("files") as progress:
+            result = scan_library(library, catalog, num_workers=workers, progress=progress)
+        output.table(
+            f"Catalog {catalog}",
+            {
+                "titles": result.titles,
+                "items": result.items,
+                "extras": result.extras,
+                "hours": result.seconds / 3600,
+                "added": result.added,
+                "updated": result.updated,
+                "renamed": result.renamed,
+                "unchanged": result.unchanged,
+                "vanished": result.vanished,
+            },
+        )
+        for warning in result.warnings:
+            output.warn(f"warning: {warning}")
+        for entry in result.set_aside:
+            output.warn(f"set aside: {entry.path}: {entry.reason}")
+        output.result(asdict(result))
+        if result.items == 0:
+            output.warn("nothing in this library can be used")
+        if result.set_aside:
+            raise typer.Exit(DONE_IN_PART)
+
+
+@app.command()
+def prepare(
+    catalog: Catalog,
+    *,
+    workers: Workers = 2,
+    short_side: Annotated[int, typer.Option(help="Pixels of the proxies' shorter side.")] = 128,
+    frame_rate: Annotated[float, typer.Option(help="Frames a second of the proxies.")] = 8.0,
+    sample_rate: Annotated[int, typer.Option(help="Sample rate of the proxies' sound.")] = 16_000,
+    crf: Annotated[int, typer.Option(help="H.264 quality, lower is better and larger.")] = 23,
+    disk_check: Annotated[
+        bool, typer.Option(help="Refuse to begin where the disk looks too small.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Make proxies: the small, seek-friendly copies that training reads.
+
+    Stop it at any moment; the next call goes on where it stopped.
+    """
+    from toomuchtv.catalog.prepare import estimate_prepare, prepare_catalog
+    from toomuchtv.catalog.store import open_catalog
+    from toomuchtv.media.proxy import ProxyRecipe
+
+    with _verb(as_json=as_json) as output, open_catalog(catalog) as opened:
+        recipe = ProxyRecipe(
+            short_side=short_side, frame_rate=frame_rate, sample_rate_hz=sample_rate, crf=crf
+        )
+        estimate = estimate_prepare(opened, recipe)
+        output.say(
+            f"{estimate.items} items to prepare, {estimate.film_seconds / 3600:.2f} hours, about "
+            f"{estimate.bytes / 1e6:,.0f} MB; {estimate.free_bytes / 1e9:,.1f} GB free"
+        )
+        with output.progress("s of film") as progress:
+            result = prepare_catalog(
+                opened, recipe, num_workers=workers, check_disk=disk_check, progress=progress
+            )
+        output.table(
+            f"Proxies of {catalog}",
+            {
+                "prepared": result.prepared,
+                "skipped, done before": result.skipped,
+                "failed": len(result.failed),
+                "megabytes": result.bytes / 1e6,
+            },
+        )
+        for entry in result.failed:
+            output.warn(f"failed: {entry.path}: {entry.reason}")
+        output.result(asdict(result))
+        if result.failed:
+            raise typer.Exit(DONE_IN_PART)
+
+
+@app.command()
+def pretrain(
+    catalog: Catalog,
+    run: Annotated[Path, typer.Option("--run", help="Folder of the run; made if need be.")],
+    *,
+    preset: Annotated[str | None, typer.Option(help="tiny, small or base.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file over the preset.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting over both, as training.steps=600; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with this run.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train the encoders on a prepared catalog.
+
+    A share of the titles is held out and never trained on. Watch with `tensorboard --logdir RUN`.
+    With --resume and no other setting, the run's own config is used.
+    """
+    from toomuchtv.catalog.store import open_catalog
+    from toomuchtv.config import load_config
+    from toomuchtv.training.pretrain import pretrain as train
+    from toomuchtv.training.summary import describe
+
+    with _verb(as_json=as_json) as output, open_catalog(catalog) as opened:
+        if resume and preset is None and config is None and not settings:
+            config = run / "config.toml"
+        resolved = load_config(preset=preset, file=config, settings=settings or ())
+        output.table("What will happen", describe(opened, resolved))
+        with output.progress("steps") as progress:
+            result = train(opened, run, resolved, resume=resume, progress=progress)
+        output.table(
+            f"Run {run}",
+            {
+                "steps": result.steps,
+                "loss": result.loss,
+                "clips a second": result.clips_per_second,
+                "replaced clips": result.replaced_clips,
+                "model": "not written yet" if result.interrupted else result.model,
+            },
+        )
+        output.result(asdict(result))
+        if result.interrupted:
+            output.warn("stopped as asked; go on with the same command and --resume")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    benchmark: Annotated[str, typer.Option(help="retrieval, esc50 or ucf101.")],
+    data: Annotated[Path, typer.Option(help="The benchmark's folder; retrieval: a catalog.")],
+    *,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Fresh weights instead: the floor of the score.")
+    ] = False,
+    modality: Annotated[str, typer.Option(help="ucf101: judge by video or by audio.")] = "video",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Go on without files that a list names.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of fresh weights and drawn moments.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure what the encoders are good for.
+
+    retrieval: does a moment's picture find its own sound among others, and back, on titles that
+    were held out and on those trained on. esc50, ucf101: a linear classifier on frozen features,
+    over the official folds or splits of a folder in that layout.
+    """
+    from toomuchtv.evaluation.evaluate import evaluate as measure
+
+    with _verb(as_json=as_json) as output:
+        if modality not in {"video", "audio"}:
+            raise ValueError(f"--modality must be video or audio, got {modality!r}")
+        with output.progress("clips") as progress:
+            result = measure(
+                run,
+                benchmark,
+                data,
+                untrained=untrained,
+                modality="video" if modality == "video" else "audio",
+                allow_missing=allow_missing,
+                seed=seed,
+                progress=progress,
+            )
+        _show_evaluation(output, result)
+        output.result(asdict(result))
+
+
+def _show_evaluation(output: Output, result: Evaluation) -> None:
+    weights = "untrained" if result.untrained else "trained"
+    title = f"{result.benchmark}, protocol {result.protocol}, {weights} weights"
+    if result.benchmark == "retrieval":
+        rows = [
+            [side, scope.replace("_", " "), way.replace("_", " "), *figures.values(),
+             "   ".join(f"{value:.3g}" for value in result.chance[side][scope][way].values())]
+            for side, scopes in result.metrics.items()
+            for scope, ways in scopes.items()
+            if scope != "num_clips"
+            for way, figures in ways.items()
+        ]  # fmt: skip
+        output.grid(
+            title,
+            ["titles", "candidates", "way", "R@1", "R@5", "R@10", "median", "chance of the same"],
+            rows,
+        )
+    else:
+        accuracy = result.metrics["accuracy"]
+        output.table(
+            title,
+            {
+                "accuracy": f"{accuracy['mean']:.3f} +- {accuracy['std']:.3f}",
+                "folds": "  ".join(f"{value:.3f}" for value in accuracy["folds"]),
+                "chance": f"{result.chance['accuracy']:.3f}",
+            },
+        )
+    for note in result.notes:
+        output.warn(f"note: {note}")
+
+
+@app.command()
+def studio(
+    out: Annotated[Path, typer.Argument(help="Folder to render into.")],
+    *,
+    movies: Annotated[int, typer.Option(help="Number of films.")] = 12,
+    shows: Annotated[int, typer.Option(help="Number of series.")] = 4,
+    episodes: Annotated[int, typer.Option(help="Episodes of each series.")] = 4,
+    minutes: Annotated[float, typer.Option(help="Length of a film or episode.")] = 4.0,
+    seed: Annotated[int, typer.Option(help="The same seed renders the same library.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another knob, as signature_picture=0.2; repeatable."),
+    ] = None,
+    workers: Workers = 2,
+    as_json: Json = False,
+) -> None:
+    """Render a library of procedural films and series whose events are known.
+
+    OUT/library is laid out as a media server's, OUT/truth says what happens when, OUT/transfer
+    holds labeled clips of titles that the library does not have.
+    """
+    import tomllib
+
+    from toomuchtv.studio import StudioConfig, render_studio
+
+    with _verb(as_json=as_json) as output:
+        try:
+            knobs: dict[str, Any] = tomllib.loads("\n".join(settings or ()))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"--set reads knob=value, got {settings}") from error
+        order = StudioConfig(
+            movies=movies, shows=shows, episodes=episodes, minutes=minutes, seed=seed, **knobs
+        )
+        with output.progress("s of film") as progress:
+            summary = render_studio(out, order, num_workers=workers, progress=progress)
+        facts = summary.model_dump(mode="json")
+        output.table(f"Studio {out}", {**facts, "event_kinds": f"{len(summary.event_kinds)} kinds"})
+        output.result({"out": out, **facts})
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything it makes.")] = Path(
+        "demo"
+    ),
+    *,
+    seed: Annotated[int, typer.Option(help="Of the library, the weights and the plans.")] = 0,
+    workers: Workers = 2,
+    as_json: Json = False,
+) -> None:
+    """Do the whole job on a small library of rendered films, ending in a report.
+
+    Trains twice, with uniform and with hierarchical sampling, and compares what a linear
+    classifier can tell of the events in titles that neither has seen. Interrupted, the same
+    command goes on where it stopped.
+    """
+    from toomuchtv.demo import run_demo
+
+    with _verb(as_json=as_json) as output:
+        result = run_demo(out, seed=seed, num_workers=workers, output=output)
+        output.result(result)
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    app()
+
+
+if __name__ == "__main__":
+    main()

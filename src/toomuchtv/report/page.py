@@ -1,0 +1,55 @@
+"""One self-contained HTML page: headings, sentences, tables and pictures."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultTable:
+    """A table: header and rows, already formatted."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One part of a page. `how_to_read` says what a figure or table means."""
+
+    heading: str
+    text: str
+    how_to_read: str = ""
+    table: ResultTable | None = None
+    png: bytes | None = None
+    png_alt: str = ""
+
+
+def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
+    """Write a page that needs no other file, whole or not at all.
+
+    Args:
+        path: Where to.
+        title: Its title.
+        lead: The paragraph under it.
+        sections: In order.
+    """
+    template = resources.files("toomuchtv.report").joinpath("page.html").read_text("utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["data_url"] = _data_url
+    html = environment.from_string(template).render(title=title, lead=lead, sections=sections)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(html, encoding="utf-8", errors="backslashreplace")
+    os.replace(partial, path)
+
+
+def _data_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,0 +1,74 @@
+"""The report page: one file, everything escaped, pictures that are pictures."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from toomuchtv.media.clip import Clip
+from toomuchtv.report.figures import Curve, draw_clips, draw_curves, draw_neighbors, draw_scores
+from toomuchtv.report.page import ResultTable, Section, write_page
+
+
+def made_clip(seed: int) -> Clip:
+    rng = np.random.default_rng(seed)
+    return Clip(
+        video=rng.integers(0, 255, (8, 24, 40, 3), dtype=np.uint8),
+        waveform=rng.standard_normal(16_000).astype(np.float32) * 0.1,
+        start_seconds=1.0,
+    )
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    with PIL.Image.open(io.BytesIO(png)) as image:
+        assert image.format == "PNG"
+        # Not one flat color: something was drawn.
+        assert len(set(image.convert("L").resize((64, 64)).tobytes())) > 4
+        return image.size
+
+
+def test_figures_are_pictures() -> None:
+    curve = Curve(name="a", x=[0, 1, 2], y=[3.0, 2.0, 1.0], color="#0072B2")
+    wide, high = size_of(draw_curves({"loss": [curve], "other": [curve]}, x_label="step"))
+    assert wide > high
+    size_of(
+        draw_scores({"video": {"a": (0.5, 0.1), "b": (0.2, 0.0)}}, chance=0.1, y_label="accuracy")
+    )
+    clips = [made_clip(seed) for seed in range(3)]
+    size_of(draw_clips(clips, ["one", "two", "three"], sample_rate_hz=16_000))
+    size_of(draw_neighbors(clips[:1], [clips[1:]], [["asks", "first", "second"]]))
+
+
+def test_a_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "report.html"
+    png = draw_scores({"video": {"a": (0.5, 0.1)}}, chance=0.1, y_label="accuracy")
+    write_page(
+        path,
+        title="<Films> & more",
+        lead="Lead \udcff.",
+        sections=[
+            Section(
+                heading="First",
+                text="Text.",
+                how_to_read="Like this.",
+                table=ResultTable(header=["a"], rows=[["<script>alert(1)</script>"]]),
+                png=png,
+                png_alt="bars",
+            )
+        ],
+    )
+    html = path.read_text(encoding="utf-8")
+    assert "<Films>" not in html
+    assert "&lt;Films&gt; &amp; more" in html
+    assert "<script" not in html
+    assert "How to read it" in html
+    # Nothing is fetched: every source is in the page.
+    assert all(
+        source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]+)"', html)
+    )
+    assert "http" not in html
+    assert not path.with_suffix(".partial").exists()

@@ -1,0 +1,1 @@
+"""Commands that the figures in README and docs come from; each takes --json FILE."""

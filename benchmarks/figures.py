@@ -1,0 +1,70 @@
+"""What every benchmark says besides its figures: the machine, the versions, the spread."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toomuchtv.doctor import examine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Figures of one benchmark run, flat, by name."""
+
+    benchmark: str
+    values: dict[str, float]
+
+    def publish(self, path: Path | None) -> None:
+        """Print them with the machine and the versions; write them to `path` if given."""
+        machine = {
+            "processor": _processor(),
+            "usable_cores": len(os.sched_getaffinity(0)),
+            **examine(Path.cwd()).facts,
+        }
+        versions = {
+            name: importlib.metadata.version(name) for name in ("toomuchtv", "torch", "av", "numpy")
+        }
+        print(f"\n{self.benchmark}")
+        print(f"  machine: {machine['processor']}, {machine['cpu']}, {machine['memory']}")
+        print("  versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()))
+        for name, value in self.values.items():
+            print(f"  {name:52} {value:10.4g}")
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = {**self.values, "machine": machine, "versions": versions}
+            path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def spread(name: str, values: Sequence[float]) -> dict[str, float]:
+    """Median, lowest and highest of repeated measurements, as flat figures."""
+    return {
+        name: statistics.median(values),
+        f"{name}_lowest": min(values),
+        f"{name}_highest": max(values),
+    }
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that every benchmark takes."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--json", type=Path, help="write the figures to this file")
+    made.add_argument("--out", type=Path, required=True, help="folder for what is made on the way")
+    return made
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

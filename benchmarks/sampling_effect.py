@@ -1,0 +1,58 @@
+"""Uniform against hierarchical sampling over seeds: the demo's comparison, repeated.
+
+Each seed renders another library, starts from other weights and draws other plans. Printed: mean
+accuracy of a linear classifier of the events, from video and from audio, on titles unseen by any
+training; and the difference of the two policies, paired by seed.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from benchmarks.figures import Figures, parser
+from toomuchtv.console import Output
+from toomuchtv.demo import ARMS, run_demo
+
+
+def main() -> None:
+    """Run the demo for every seed and print the spread."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--seeds", type=int, default=3)
+    options = arguments.parse_args()
+    output = Output(as_json=False)
+    results = []
+    for seed in range(options.seeds):
+        output.say(f"seed {seed}")
+        out = options.out / f"seed{seed}"
+        results.append(run_demo(out, seed=seed, num_workers=2, output=output))
+    Figures(benchmark="sampling_effect", values=summarize(results)).publish(options.json)
+
+
+def summarize(results: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean and standard deviation over seeds, each arm and sense; and the paired difference."""
+    values: dict[str, float] = {"seeds": len(results)}
+    for sense in ("video", "audio"):
+        by_arm = {
+            arm: [result["scores"][arm][sense]["metrics"]["accuracy"]["mean"] for result in results]
+            for arm in ("untrained", *ARMS)
+        }
+        for arm, accuracies in by_arm.items():
+            values |= _mean_and_deviation(f"{sense}_{arm}", accuracies)
+        gains = [
+            hierarchical - uniform
+            for hierarchical, uniform in zip(by_arm["hierarchical"], by_arm["uniform"], strict=True)
+        ]
+        values |= _mean_and_deviation(f"{sense}_hierarchical_minus_uniform", gains)
+        values[f"{sense}_chance"] = results[0]["scores"]["uniform"][sense]["chance"]["accuracy"]
+    values |= _mean_and_deviation("minutes_a_demo", [r["seconds"] / 60 for r in results])
+    return values
+
+
+def _mean_and_deviation(name: str, numbers: list[float]) -> dict[str, float]:
+    deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+    return {name: statistics.mean(numbers), f"{name}_std": deviation}
+
+
+if __name__ == "__main__":
+    main()

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from toomuchtv.catalog.records import Title
-from toomuchtv.catalog.snapshot import CatalogSnapshot
-from toomuchtv.catalog.store import Catalog, open_catalog
+from toomuchtv.catalog.store import open_catalog
 from toomuchtv.errors import CheckpointError
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.esc50 import read_esc50
@@ -24,14 +23,12 @@ from toomuchtv.evaluation.retrieval import chance_figures, rank_figures, retriev
 from toomuchtv.evaluation.ucf101 import read_ucf101
 from toomuchtv.pretrained import Pretrained, load
 from toomuchtv.progress import ProgressHook, no_progress
-from toomuchtv.sampling.loader import ClipReader, PlannedBatches
-from toomuchtv.sampling.plan import Planner
-from toomuchtv.sampling.policy import PolicyConfig
+from toomuchtv.sampling.loader import Batch
+from toomuchtv.sampling.moments import draw_moments
 
 Modality = Literal["video", "audio"]
 
 _BLOCK = 64
-_FEWEST_CLIPS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,10 +198,17 @@ def _retrieval(
         snapshot = catalog.snapshot()
         for side, title_ids in run_split(run_path, catalog.titles()).items():
             part = snapshot.of_titles(title_ids)
-            drawn = draw_moments(catalog, part, pretrained, num_clips, seed)
-            if drawn is None:
+            batch = draw_moments(
+                catalog.folder,
+                part,
+                catalog.proxies(),
+                pretrained.config.clip,
+                num_clips=num_clips,
+                seed=seed,
+            )
+            if batch is None:
                 continue
-            video, audio, title = embed_moments(pretrained, drawn, progress)
+            video, audio, title = embed_moments(pretrained, batch, progress)
             metrics[side], chance[side] = retrieval_metrics(video, audio, title)
     if not metrics:
         raise BenchmarkError(
@@ -233,29 +237,10 @@ def run_split(run_path: Path, titles: list[Title]) -> dict[str, list[int]]:
     return {side: [ids[key] for key in names if key in ids] for side, names in keys.items()}
 
 
-def draw_moments(
-    catalog: Catalog, snapshot: CatalogSnapshot, pretrained: Pretrained, num_clips: int, seed: int
-) -> PlannedBatches | None:
-    """Draw moments that do not overlap, uniformly over usable time; None if too few."""
-    clip_format = pretrained.config.clip
-    span = max(clip_format.span_seconds, clip_format.audio_seconds)
-    while num_clips >= _FEWEST_CLIPS:
-        policy = PolicyConfig(name="uniform", batch_size=num_clips, min_gap_seconds=span)
-        try:
-            planner = Planner(snapshot, policy, clip_format)
-        except ValueError:
-            num_clips = num_clips * 3 // 4
-            continue
-        reader = ClipReader(catalog.folder, snapshot, catalog.proxies(), clip_format)
-        return PlannedBatches(reader, planner, seed=seed)
-    return None
-
-
 def embed_moments(
-    pretrained: Pretrained, drawn: PlannedBatches, progress: ProgressHook = no_progress
+    pretrained: Pretrained, batch: Batch, progress: ProgressHook = no_progress
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Embed drawn moments: video and audio `[N, D]` and the title `[N]` of each."""
-    batch = drawn[0]
     kept = batch.valid
     video, audio = [], []
     for first in range(0, len(batch), _BLOCK):

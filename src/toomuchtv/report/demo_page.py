@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.evaluation.evaluate import Evaluation, draw_moments, embed_moments, run_split
+from toomuchtv.evaluation.evaluate import Evaluation, embed_moments, run_split
 from toomuchtv.media.clip import Clip
 from toomuchtv.pretrained import load
 from toomuchtv.report.figures import (
@@ -20,6 +20,7 @@ from toomuchtv.report.figures import (
     draw_scores,
 )
 from toomuchtv.report.page import ResultTable, Section, write_page
+from toomuchtv.sampling.moments import draw_moments
 from toomuchtv.training.metrics import read_metrics
 
 _NUM_SEEN = 5
@@ -155,12 +156,13 @@ def _pictures(catalog: Catalog, arm: ArmResult) -> list[Section]:
     """Moments of held-out titles: what they look and sound like, and what finds what."""
     pretrained = load(arm.run)
     snapshot = catalog.snapshot().of_titles(run_split(arm.run, catalog.titles())["held_out"])
-    drawn = draw_moments(catalog, snapshot, pretrained, 128, seed=1)
-    if drawn is None:
-        return []
-    batch = drawn[0]
-    video, audio, title = embed_moments(pretrained, drawn)
     clip_format = pretrained.config.clip
+    batch = draw_moments(
+        catalog.folder, snapshot, catalog.proxies(), clip_format, num_clips=128, seed=1
+    )
+    if batch is None:
+        return []
+    video, audio, title = embed_moments(pretrained, batch)
     names = {entry.id: entry.name for entry in catalog.titles()}
 
     def clip(index: int) -> Clip:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,28 +13,28 @@ from pathlib import Path
 from types import FrameType
 
 import torch
-from torch import Tensor, nn
 
 from toomuchtv import distributed
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.config import Config
-from toomuchtv.errors import CheckpointError, ToomuchtvError
+from toomuchtv.errors import ToomuchtvError
 from toomuchtv.media.to_input import ToInput
 from toomuchtv.objectives import InfoNCE
 from toomuchtv.pretrained import Pretrained, PretrainedConfig, fresh_model
 from toomuchtv.progress import ProgressHook, no_progress
 from toomuchtv.sampling.loader import Batch, ClipReader, PlannedBatches, iterate_batches
+from toomuchtv.sampling.moments import draw_moments
 from toomuchtv.sampling.plan import Planner
-from toomuchtv.sampling.policy import PolicyConfig
+from toomuchtv.sampling.roles import PairRole
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_device, choose_precision
-from toomuchtv.training.metrics import MetricsLog, read_metrics
+from toomuchtv.training.interval import IntervalClock, IntervalLosses
+from toomuchtv.training.metrics import MetricsLog
 from toomuchtv.training.optimizer import build_optimizer, learning_rate
-from toomuchtv.training.step import TrainingStep
-
-_PARTIAL_CONFIG = "config.partial"
+from toomuchtv.training.run_folder import last_loss, open_run_folder
+from toomuchtv.training.step import GatheredBatch, TrainingStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +119,7 @@ class _Run:
         self.config, self.path, self.device = config, path, device
         training = config.training
         self.checkpoints = Checkpoints(path / "checkpoints", training.keep_checkpoints)
-        self.start_step = _open_folder(path, config, self.checkpoints, resume=resume)
+        self.start_step = open_run_folder(path, config, self.checkpoints, resume=resume)
         snapshot = catalog.snapshot()
         split = split_titles(
             [title for title in catalog.titles() if title.id in set(snapshot.title_id.tolist())],
@@ -131,7 +128,14 @@ class _Run:
         )
         self._write_split(catalog, split)
         self.planner, self.batches = self._batches(catalog, snapshot, split)
-        self.held_out = self._held_out_batches(catalog, snapshot, split)
+        self.held_out = draw_moments(
+            catalog.folder,
+            snapshot.of_titles(split.held_out),
+            catalog.proxies(),
+            config.clip,
+            num_clips=training.validation_clips,
+            seed=training.seed,
+        )
         self.step = self._build_step()
         self.metrics: MetricsLog | None = None
         if distributed.rank() == 0:
@@ -151,19 +155,6 @@ class _Run:
             world_size=distributed.world_size(),
         )
 
-    def _held_out_batches(
-        self, catalog: Catalog, snapshot: CatalogSnapshot, split: TitleSplit
-    ) -> PlannedBatches | None:
-        """One fixed batch of the held-out titles; None where they hold too little for it."""
-        held_out = snapshot.of_titles(split.held_out)
-        policy = PolicyConfig(name="uniform", batch_size=self.config.training.validation_clips)
-        try:
-            planner = Planner(held_out, policy, self.config.clip)
-        except ValueError:
-            return None
-        reader = ClipReader(catalog.folder, held_out, catalog.proxies(), self.config.clip)
-        return PlannedBatches(reader, planner, seed=self.config.training.seed)
-
     def _write_split(self, catalog: Catalog, split: TitleSplit) -> None:
         if distributed.rank() != 0:
             return
@@ -180,7 +171,7 @@ class _Run:
         model = fresh_model(config.model, config.training.seed).to(device)
         objective = InfoNCE(config.objective).to(device)
         self.optimizer = build_optimizer([model, objective], config.optimizer)
-        self.losses = _Losses()
+        self.losses = IntervalLosses()
         self.modules = {"model": model, "objective": objective, "losses": self.losses}
         if self.start_step:
             self.checkpoints.load(self.start_step, self.modules, self.optimizer)
@@ -201,9 +192,9 @@ class _Run:
         batches = iterate_batches(
             self.batches, start=self.start_step, stop=steps, num_workers=training.num_workers
         )
-        clock = _Clock()
+        clock = IntervalClock()
         done, replaced, interrupted = self.start_step, 0, False
-        loss_value = _last_loss(self.path)
+        loss_value = last_loss(self.path)
         progress(done, steps, "training")
         for batch in batches:
             clock.data_is_here()
@@ -229,8 +220,10 @@ class _Run:
                 break
         return self._result(done, loss_value, clock, replaced, interrupted=interrupted)
 
-    def _log(self, done: int, clock: _Clock, rate: float, norm: float, gathered: object) -> None:
-        figures = self.step.negatives(gathered)  # type: ignore[arg-type]
+    def _log(
+        self, done: int, clock: IntervalClock, rate: float, norm: float, gathered: GatheredBatch
+    ) -> None:
+        figures = self.step.negatives(gathered)
         if self.metrics is not None:
             self.metrics.write(
                 done,
@@ -251,11 +244,13 @@ class _Run:
     def _validate(self, done: int) -> None:
         if self.held_out is None or self.metrics is None:
             return
-        batch = self.held_out[0]
         self.step.model.eval()
-        embeddings = self.step.embed(batch)
+        embeddings = self.step.embed(self.held_out)
         self.step.model.train()
-        role = torch.eye(len(batch), dtype=torch.int8, device=self.device)
+        valid = self.held_out.valid.to(self.device)
+        role = torch.diag(valid).to(torch.int8)
+        role[~valid] = PairRole.IGNORE
+        role[:, ~valid] = PairRole.IGNORE
         loss = self.step.objective(embeddings.video, embeddings.audio, role)
         self.metrics.write(done, {"held_out_loss": float(loss)})
 
@@ -266,7 +261,7 @@ class _Run:
         distributed.barrier()
 
     def _result(
-        self, done: int, loss: float, clock: _Clock, replaced: int, *, interrupted: bool
+        self, done: int, loss: float, clock: IntervalClock, replaced: int, *, interrupted: bool
     ) -> PretrainResult:
         model_path = self.path / "model"
         if not interrupted:
@@ -325,97 +320,3 @@ class _Run:
         """Close the log."""
         if self.metrics is not None:
             self.metrics.close()
-
-
-class _Clock:
-    """Where the time of an interval goes."""
-
-    def __init__(self) -> None:
-        self._begun = self._mark = time.perf_counter()
-        self._all_clips = 0
-        self.start_interval()
-
-    def start_interval(self) -> None:
-        self._start = time.perf_counter()
-        self._waited = 0.0
-        self._clips = 0
-
-    def data_is_here(self) -> None:
-        now = time.perf_counter()
-        self._waited += now - self._mark
-
-    def step_is_done(self, clips: int) -> None:
-        self._mark = time.perf_counter()
-        self._clips += clips
-        self._all_clips += clips
-
-    @property
-    def clips_per_second(self) -> float:
-        return self._clips / max(1e-9, time.perf_counter() - self._start)
-
-    @property
-    def overall_clips_per_second(self) -> float:
-        return self._all_clips / max(1e-9, time.perf_counter() - self._begun)
-
-    @property
-    def wait_share(self) -> float:
-        return self._waited / max(1e-9, time.perf_counter() - self._start)
-
-
-class _Losses(nn.Module):
-    """Losses since the last logged step; in checkpoints, so that a resumed run logs the same."""
-
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("total", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
-
-    def add(self, loss: float) -> None:
-        self.total += loss
-        self.count += 1
-
-    def reset(self) -> None:
-        self.total.zero_()
-        self.count.zero_()
-
-    @property
-    def mean(self) -> float:
-        return self.total.item() / max(1, int(self.count))
-
-
-def _last_loss(path: Path) -> float:
-    """The last loss that was logged; NaN if there is none."""
-    losses = [line["loss"] for line in read_metrics(path) if "loss" in line]
-    return losses[-1] if losses else math.nan
-
-
-def _open_folder(path: Path, config: Config, checkpoints: Checkpoints, *, resume: bool) -> int:
-    """Make or check the run's folder; returns the step to go on from."""
-    config_path = path / "config.toml"
-    text = config.to_toml()
-    if config_path.exists():
-        if not resume:
-            raise CheckpointError(
-                f"{str(path)!r} holds a run already: give --resume to go on with it, or another "
-                "folder"
-            )
-        if config_path.read_text() != text:
-            raise CheckpointError(
-                f"the config differs from that of the run in {str(path)!r}: resume with the same "
-                "settings, or start another run"
-            )
-    elif path.exists() and any(entry.name != _PARTIAL_CONFIG for entry in path.iterdir()):
-        raise CheckpointError(f"{str(path)!r} is not empty and holds no run: give another folder")
-    else:
-        distributed.barrier()
-        if distributed.rank() == 0:
-            path.mkdir(parents=True, exist_ok=True)
-            partial = path / _PARTIAL_CONFIG
-            partial.write_text(text)
-            os.replace(partial, config_path)
-    distributed.barrier()
-    steps = checkpoints.steps()
-    return steps[-1] if steps else 0

@@ -1,0 +1,64 @@
+"""The folder of a run: made once, checked on resume."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from toomuchtv import distributed
+from toomuchtv.config import Config
+from toomuchtv.errors import CheckpointError
+from toomuchtv.training.checkpoint import Checkpoints
+from toomuchtv.training.metrics import read_metrics
+
+_PARTIAL_CONFIG = "config.partial"
+
+
+def open_run_folder(path: Path, config: Config, checkpoints: Checkpoints, *, resume: bool) -> int:
+    """Make or check the run's folder.
+
+    Args:
+        path: The folder.
+        config: What the run is started, or resumed, with.
+        checkpoints: Those of the run.
+        resume: Whether to go on with a run that is there.
+
+    Returns:
+        The step to go on from; 0 for a new run.
+
+    Raises:
+        CheckpointError: The folder holds a run and `resume` is not set, a run of another config,
+            or something else.
+    """
+    config_path = path / "config.toml"
+    text = config.to_toml()
+    if config_path.exists():
+        if not resume:
+            raise CheckpointError(
+                f"{str(path)!r} holds a run already: give --resume to go on with it, or another "
+                "folder"
+            )
+        if config_path.read_text() != text:
+            raise CheckpointError(
+                f"the config differs from that of the run in {str(path)!r}: resume with the same "
+                "settings, or start another run"
+            )
+    elif path.exists() and any(entry.name != _PARTIAL_CONFIG for entry in path.iterdir()):
+        raise CheckpointError(f"{str(path)!r} is not empty and holds no run: give another folder")
+    else:
+        distributed.barrier()
+        if distributed.rank() == 0:
+            path.mkdir(parents=True, exist_ok=True)
+            partial = path / _PARTIAL_CONFIG
+            partial.write_text(text)
+            os.replace(partial, config_path)
+    distributed.barrier()
+    steps = checkpoints.steps()
+    return steps[-1] if steps else 0
+
+
+def last_loss(path: Path) -> float:
+    """The last loss that was logged; NaN if there is none."""
+    losses = [line["loss"] for line in read_metrics(path) if "loss" in line]
+    return losses[-1] if losses else math.nan

@@ -45,7 +45,6 @@ def summarize(results: list[dict[str, Any]]) -> dict[str, float]:
         ]
         values |= _mean_and_deviation(f"{sense}_hierarchical_minus_uniform", gains)
         values[f"{sense}_chance"] = results[0]["scores"]["uniform"][sense]["chance"]["accuracy"]
-    values |= _mean_and_deviation("minutes_a_demo", [r["seconds"] / 60 for r in results])
     return values
 
 

@@ -85,6 +85,8 @@ class Output:
             TimeRemainingColumn(),
             console=self._errors,
             transient=True,
+            # A log file gets no bar, nor the empty line that ends one.
+            disable=not self._errors.is_terminal,
         )
         begun = time.monotonic()
         task = bar.add_task("", total=None, amount="")

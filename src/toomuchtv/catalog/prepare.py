@@ -61,8 +61,15 @@ class _Job:
     duration_seconds: float
 
 
-def choose_audio_track(tracks: Sequence[AudioTrack]) -> int | None:
-    """Choose the track to hear an item by: its default one, no commentary if it can be helped.
+def choose_audio_track(tracks: Sequence[AudioTrack], language: str | None = None) -> int | None:
+    """Choose the track to hear an item by.
+
+    In this order: no commentary or audio description, the preferred language, an original before
+    a dub, the default one, the first.
+
+    Args:
+        tracks: What the item has.
+        language: Preferred language as the container tags it, ISO 639 (`eng`); None for any.
 
     Returns:
         The track's index, or None if there is none.
@@ -70,10 +77,11 @@ def choose_audio_track(tracks: Sequence[AudioTrack]) -> int | None:
     if not tracks:
         return None
 
-    def rank(track: AudioTrack) -> tuple[bool, bool, bool, int]:
+    def rank(track: AudioTrack) -> tuple[bool, bool, bool, bool, int]:
         flags = track.dispositions
         return (
             not flags.isdisjoint(_SECOND_CHOICE),
+            language is not None and track.language != language,
             "dub" in flags,
             "default" not in flags,
             track.index,

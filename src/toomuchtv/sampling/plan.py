@@ -156,6 +156,10 @@ class Planner:
         ticket = step * num_titles + np.arange(num_titles, dtype=np.int64)
         epoch, position = ticket // num_groups, ticket % num_groups
         stratum = permuted(position, num_groups, hashed(seed, _TITLE, epoch))
+        if num_groups >= 4 * num_titles and position.min() < 3 * num_titles and epoch[-1] > 0:
+            in_head = (position < 3 * num_titles) & (epoch == epoch[-1])
+            head = self._epoch_head(seed, int(epoch[-1]))
+            stratum[in_head] = head[position[in_head]]
         if self.policy.title_weight == "uniform":
             titles = stratum
         else:
@@ -163,6 +167,28 @@ class Planner:
             titles = np.searchsorted(self._title_cumulative, share, side="right")
             titles = np.minimum(titles, num_groups - 1)
         return self._made_distinct(titles.astype(np.int64), seed, step)
+
+    def _epoch_head(self, seed: int, epoch: int) -> IntArray:
+        """The first entries of an epoch's shuffle, `[3 * titles]`, mended at the epoch's edge.
+
+        A batch that lies across the edge takes the last entries of the epoch before and the first
+        of this one. Of these, what the batch has already changes places with entries after the
+        batch, so that both hold: a batch has no title twice, an epoch has every title once.
+        """
+        num_groups, num_titles = self.groups.num_groups, self.policy.titles
+        head = permuted(np.arange(3 * num_titles), num_groups, hashed(seed, _TITLE, epoch))
+        before = epoch * num_groups % num_titles  # entries of the batch from the epoch before
+        if before == 0:
+            return head
+        tail = permuted(
+            np.arange(num_groups - before, num_groups), num_groups, hashed(seed, _TITLE, epoch - 1)
+        )
+        inside = num_titles - before
+        is_taken = np.isin(head, tail)
+        twice = np.flatnonzero(is_taken[:inside])
+        spare = inside + np.flatnonzero(~is_taken[inside:])[: len(twice)]
+        head[twice], head[spare] = head[spare], head[twice]
+        return head
 
     def _made_distinct(self, titles: IntArray, seed: int, step: int) -> IntArray:
         """Redraw groups that came more often than they must: across an epoch's edge, say."""

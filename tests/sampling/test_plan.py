@@ -191,6 +191,20 @@ def test_across_an_epochs_edge_no_title_comes_twice() -> None:
     assert max(counts.values()) - min(counts.values()) < 45  # of 200 each
 
 
+@pytest.mark.parametrize(("num_titles", "a_batch"), [(29, 7), (28, 7), (103, 4), (17, 4), (50, 9)])
+def test_epochs_are_exact_across_batches_that_span_two(num_titles: int, a_batch: int) -> None:
+    policy = PolicyConfig(batch_size=2 * a_batch, clips_per_item=2)
+    planner = Planner(snapshot_of([900] * num_titles, range(num_titles)), policy, FORMAT)
+    drawn: list[int] = []
+    for step in range(5 * num_titles // a_batch):
+        titles = planner.plan(seed=3, step=step).title[::2].tolist()
+        assert len(set(titles)) == a_batch
+        drawn += titles
+    for epoch in range(len(drawn) // num_titles):
+        whole = drawn[epoch * num_titles : (epoch + 1) * num_titles]
+        assert sorted(whole) == list(range(num_titles))
+
+
 def assert_shares(counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
     """Chi squared, with one chance in ten thousand of a false alarm."""
     expected = counts.sum() * shares / shares.sum()

@@ -119,6 +119,10 @@ def prepare(
     frame_rate: Annotated[float, typer.Option(help="Frames a second of the proxies.")] = 8.0,
     sample_rate: Annotated[int, typer.Option(help="Sample rate of the proxies' sound.")] = 16_000,
     crf: Annotated[int, typer.Option(help="H.264 quality, lower is better and larger.")] = 23,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="Language of the sound, as files tag it (eng); repeat for several."),
+    ] = None,
     disk_check: Annotated[
         bool, typer.Option(help="Refuse to begin where the disk looks too small.")
     ] = True,
@@ -134,7 +138,11 @@ def prepare(
 
     with _verb(as_json=as_json) as output, open_catalog(catalog) as opened:
         recipe = ProxyRecipe(
-            short_side=short_side, frame_rate=frame_rate, sample_rate_hz=sample_rate, crf=crf
+            short_side=short_side,
+            frame_rate=frame_rate,
+            sample_rate_hz=sample_rate,
+            crf=crf,
+            languages=tuple(language or ()),
         )
         estimate = estimate_prepare(opened, recipe)
         output.say(

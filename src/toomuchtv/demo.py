@@ -58,6 +58,9 @@ def studio_config(seed: int) -> StudioConfig:
         episodes=4,
         minutes=0.5,
         seed=seed,
+        signature_picture=1.0,
+        signature_sound=1.0,
+        music_overlap=0.6,
         transfer_titles=10,
         transfer_clips_per_kind=10,
     )

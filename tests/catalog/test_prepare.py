@@ -18,6 +18,7 @@ from tests.media_files import gray_of_frame, keep_part, write_film
 from toomuchtv.catalog.prepare import (
     PrepareResult,
     choose_audio_track,
+    choose_audio_tracks,
     estimate_prepare,
     prepare_catalog,
     recipe_id,
@@ -27,7 +28,9 @@ from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import ClipFormat
+from toomuchtv.media.original import read_sound
 from toomuchtv.media.proxy import ProxyRecipe
+from toomuchtv.media.proxy_reader import ProxyReader
 
 RECIPE = ProxyRecipe(short_side=32)
 CLIP = ClipFormat(frames=2, audio_seconds=0.25)
@@ -337,3 +340,54 @@ def track(index: int, *flags: str) -> AudioTrack:
 )
 def test_the_track_to_hear_a_film_by(tracks: list[AudioTrack], chosen: int | None) -> None:
     assert choose_audio_track(tracks) == chosen
+
+
+def test_every_language_asked_for_is_prepared(tmp_path: Path) -> None:
+    library, cat = tmp_path / "library", tmp_path / "cat"
+    film = library / "Film (2001).mkv"
+    write_film(film, seconds=3.0, languages=("eng", "fra", None))
+    scan_library(library, cat)
+    with open_catalog(cat) as catalog:
+        (item,) = catalog.items()
+        recipe = ProxyRecipe(short_side=32, languages=("fra", "deu", "eng"))
+        result = prepare_catalog(catalog, recipe)
+        assert (result.prepared, result.failed) == (1, ())
+        proxy = catalog.proxies()[item.id]
+        assert [(s.language, s.audio_track) for s in proxy.sounds] == [("fra", 1), ("eng", 0)]
+        for sound in proxy.sounds:
+            reader = ProxyReader(
+                cat / proxy.video_path, cat / sound.path, frame_rate=8.0, sample_rate_hz=16_000
+            )
+            ours = reader.waveform(first_sample=0, num_samples=proxy.num_samples)
+            theirs = read_sound(
+                film, first_sample=0, num_samples=proxy.num_samples, sample_rate_hz=16_000,
+                audio_track=sound.audio_track,
+            )  # fmt: skip
+            reader.close()
+            np.testing.assert_allclose(ours, theirs, atol=2**-14)
+        # Another choice of languages is another recipe, and takes away what it does not need.
+        before = set(proxy.paths)
+        prepare_catalog(catalog, ProxyRecipe(short_side=32))
+        (after,) = catalog.proxies().values()
+        assert [sound.language for sound in after.sounds] == ["eng"]
+        assert not [path for path in before if (cat / path).exists()]
+
+
+def test_tracks_are_chosen_as_a_person_would() -> None:
+    def track(index: int, language: str | None, *flags: str) -> AudioTrack:
+        return AudioTrack(
+            index=index, codec="aac", channels=2, sample_rate_hz=48_000, language=language,
+            title=None, dispositions=frozenset(flags), start_seconds=0.0,
+        )  # fmt: skip
+
+    commentary, dub = track(0, "eng", "default", "comment"), track(1, "eng", "dub")
+    original, described = track(2, "jpn", "original"), track(3, "jpn", "visual_impaired")
+    tracks = (commentary, dub, original, described)
+    assert choose_audio_track(()) is None
+    assert choose_audio_track(tracks) == 2
+    assert choose_audio_track(tracks, "eng") == 1
+    assert choose_audio_track((commentary,)) == 0
+    assert choose_audio_tracks(tracks, ("eng", "jpn", "fra")) == (dub, original)
+    assert choose_audio_tracks(tracks, ("fra",)) == (original,)
+    assert choose_audio_tracks((commentary, original), ("eng",)) == (original,)
+    assert choose_audio_tracks((), ("eng",)) == ()

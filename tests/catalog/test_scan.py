@@ -18,7 +18,7 @@ import pytest
 from tests.media_files import keep_part, write_film, write_sound, write_still
 from toomuchtv.catalog import scan as scan_module
 from toomuchtv.catalog.probe import probe_file
-from toomuchtv.catalog.records import Proxy, Segment, TitleKind
+from toomuchtv.catalog.records import Proxy, ProxySound, Segment, TitleKind
 from toomuchtv.catalog.scan import ScanResult, scan_library
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.errors import CatalogError
@@ -372,8 +372,7 @@ def proxy_of(fingerprint: str) -> Proxy:
         frame_rate=8.0,
         width=8,
         height=8,
-        audio_path=Path("proxies/1.wav"),
-        audio_track=0,
+        sounds=(ProxySound(audio_track=0, language=None, path=Path("proxies/1.wav")),),
         num_samples=1,
         sample_rate_hz=16_000,
         size_bytes=1,

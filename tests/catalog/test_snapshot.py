@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toomuchtv.catalog.records import Item, Probe, Proxy, Title, TitleKind, VideoStream
+from toomuchtv.catalog.records import Item, Probe, Proxy, ProxySound, Title, TitleKind, VideoStream
 from toomuchtv.catalog.snapshot import CatalogSnapshot, build_snapshot
 from toomuchtv.catalog.store import open_catalog
 
@@ -38,10 +38,12 @@ def item(number: int, title: int, season: int | None = None) -> Item:
 
 
 def proxy(number: int, audio_track: int | None = 0) -> Proxy:
+    sound = ProxySound(audio_track=audio_track or 0, language=None, path=Path("a"))
     return Proxy(
         item_id=number, fingerprint=f"print {number}", recipe="r", video_path=Path("v"),
-        num_frames=40 + number, frame_rate=8.0, width=32, height=32, audio_path=Path("a"),
-        audio_track=audio_track, num_samples=80_000, sample_rate_hz=16_000, size_bytes=10,
+        num_frames=40 + number, frame_rate=8.0, width=32, height=32,
+        sounds=() if audio_track is None else (sound,),
+        num_samples=80_000, sample_rate_hz=16_000, size_bytes=10,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.media.coded_media import CodedFilm, numbers_of
 from tests.media_files import keep_part
 from toomuchtv.catalog.moments import read_proxy_clip
-from toomuchtv.catalog.records import Proxy
+from toomuchtv.catalog.records import Proxy, ProxySound
 from toomuchtv.errors import MediaError
 from toomuchtv.media.augment import AugmentConfig, draw_changes
 from toomuchtv.media.clip import ClipFormat, VideoArray
@@ -226,7 +226,8 @@ def test_the_pool_closes_the_least_recently_used(
 def test_a_moment_of_a_catalog_is_the_proxys(made: Made) -> None:
     proxy = Proxy(
         item_id=1, fingerprint="", recipe="", video_path=Path("v.mp4"), num_frames=40,
-        frame_rate=8.0, width=96, height=48, audio_path=Path("a.mp4"), audio_track=0,
+        frame_rate=8.0, width=96, height=48,
+        sounds=(ProxySound(audio_track=0, language=None, path=Path("a.mp4")),),
         num_samples=80_000, sample_rate_hz=16_000, size_bytes=0,
     )  # fmt: skip
     folder = made.video_path.parent

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toomuchtv.catalog.records import AudioTrack, Item, Proxy, SetAside
+from toomuchtv.catalog.records import AudioTrack, Item, Proxy, ProxySound, SetAside
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.errors import CatalogError, MediaError
 from toomuchtv.isolation import Failure, run_isolated
-from toomuchtv.media.proxy import ProxyFacts, ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFacts, ProxyRecipe, write_proxy, write_sound_proxy
 from toomuchtv.progress import ProgressHook, no_progress
 
 _SILENCE_SECONDS = 300.0
@@ -55,10 +55,13 @@ class _Job:
     item_id: int
     source: Path
     video_path: Path
-    audio_path: Path | None
-    audio_track: int | None
+    sounds: tuple[ProxySound, ...]
     fingerprint: str
     duration_seconds: float
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.video_path, *(sound.path for sound in self.sounds))
 
 
 def choose_audio_track(tracks: Sequence[AudioTrack], language: str | None = None) -> int | None:
@@ -88,6 +91,28 @@ def choose_audio_track(tracks: Sequence[AudioTrack], language: str | None = None
         )
 
     return min(tracks, key=rank).index
+
+
+def choose_audio_tracks(
+    tracks: Sequence[AudioTrack], languages: Sequence[str]
+) -> tuple[AudioTrack, ...]:
+    """Choose the tracks to prepare: the best one of every language asked for, in that order.
+
+    Where none is asked for, or the item has none of them, the one of `choose_audio_track` alone.
+    """
+    by_index = {track.index: track for track in tracks}
+    best = (choose_audio_track(tracks, language) for language in languages)
+    chosen = {
+        index: by_index[index]
+        for index, language in zip(best, languages, strict=True)
+        if index is not None
+        and by_index[index].language == language
+        and _SECOND_CHOICE.isdisjoint(by_index[index].dispositions)
+    }
+    if not chosen:
+        index = choose_audio_track(tracks)
+        return () if index is None else (by_index[index],)
+    return tuple(chosen.values())
 
 
 def recipe_id(recipe: ProxyRecipe) -> str:
@@ -147,7 +172,7 @@ def _jobs(catalog: Catalog, recipe: ProxyRecipe) -> list[_Job]:
     known = catalog.proxies()
     name = recipe_id(recipe)
     items = [item for item in catalog.items() if not _is_done(catalog, item, known, name)]
-    jobs = [_job(catalog, item, name) for item in items]
+    jobs = [_job(catalog, item, name, recipe.languages) for item in items]
     return sorted(jobs, key=lambda job: (-job.duration_seconds, job.item_id))
 
 
@@ -155,25 +180,30 @@ def _is_done(catalog: Catalog, item: Item, known: dict[int, Proxy], name: str) -
     proxy = known.get(item.id)
     if proxy is None or proxy.recipe != name or proxy.fingerprint != item.fingerprint:
         return False
-    paths = [proxy.video_path] + ([proxy.audio_path] if proxy.audio_path else [])
     try:
-        size = sum((catalog.folder / path).stat().st_size for path in paths)
+        size = sum((catalog.folder / path).stat().st_size for path in proxy.paths)
     except FileNotFoundError:
         return False
     return size == proxy.size_bytes
 
 
-def _job(catalog: Catalog, item: Item, name: str) -> _Job:
+def _job(catalog: Catalog, item: Item, name: str, languages: Sequence[str]) -> _Job:
     # The fingerprint is in the name: a new proxy never overwrites what a run is reading.
     stem = f"{item.id:07d}-{item.fingerprint[:8]}-{name}"
     folder = Path("proxies") / f"{item.id // _PROXIES_A_FOLDER:04d}"
-    track = choose_audio_track(item.probe.audio_tracks)
+    tracks = choose_audio_tracks(item.probe.audio_tracks, languages)
     return _Job(
         item_id=item.id,
         source=catalog.source_path(item),
         video_path=folder / f"{stem}.video.mp4",
-        audio_path=None if track is None else folder / f"{stem}.audio.mp4",
-        audio_track=track,
+        sounds=tuple(
+            ProxySound(
+                audio_track=track.index,
+                language=track.language,
+                path=folder / f"{stem}.audio{track.index}.mp4",
+            )
+            for track in tracks
+        ),
         fingerprint=item.fingerprint,
         duration_seconds=item.probe.duration_seconds,
     )
@@ -191,6 +221,7 @@ class _Preparation:
 
     def run(self, num_workers: int) -> PrepareResult:
         jobs = _jobs(self._catalog, self._recipe)
+        self._before = self._catalog.proxies()
         num_items = len(self._catalog.items())
         self._total = sum(job.duration_seconds for job in jobs)
         self._done_seconds = dict.fromkeys((job.item_id for job in jobs), 0.0)
@@ -258,18 +289,17 @@ class _Preparation:
 
     def _record(self, job: _Job, facts: ProxyFacts) -> None:
         folder = self._catalog.folder
-        old = self._catalog.proxies().get(job.item_id)
-        paths = [job.video_path] + ([job.audio_path] if job.audio_path else [])
-        size_bytes = sum((folder / path).stat().st_size for path in paths)
+        old = self._before.get(job.item_id)
+        size_bytes = sum((folder / path).stat().st_size for path in job.paths)
         try:
             self._put_record(job, facts, size_bytes)
         except CatalogError:
-            for written in paths:  # what is not recorded would lie there for good
+            for written in job.paths:  # what is not recorded would lie there for good
                 (folder / written).unlink(missing_ok=True)
             raise
         self._prepared += 1
-        for path in (old.video_path, old.audio_path) if old is not None else ():
-            if path is not None and path not in paths:
+        for path in old.paths if old is not None else ():
+            if path not in job.paths:
                 (folder / path).unlink(missing_ok=True)
 
     def _put_record(self, job: _Job, facts: ProxyFacts, size_bytes: int) -> None:
@@ -283,8 +313,7 @@ class _Preparation:
                 frame_rate=self._recipe.frame_rate,
                 width=facts.width,
                 height=facts.height,
-                audio_path=job.audio_path,
-                audio_track=job.audio_track,
+                sounds=job.sounds,
                 num_samples=facts.num_samples,
                 sample_rate_hz=self._recipe.sample_rate_hz,
                 size_bytes=size_bytes,
@@ -293,8 +322,7 @@ class _Preparation:
 
 
 def _partial_paths(folder: Path, job: _Job) -> list[Path]:
-    paths = [job.video_path] + ([job.audio_path] if job.audio_path else [])
-    return [folder / f"{path}.partial" for path in paths]
+    return [folder / f"{path}.partial" for path in job.paths]
 
 
 def _make_proxy(
@@ -311,12 +339,17 @@ def _make_proxy(
         facts = write_proxy(
             job.source,
             partial[0],
-            partial[1] if job.audio_path is not None else None,
+            partial[1] if job.sounds else None,
             recipe,
-            audio_track=job.audio_track or 0,
+            audio_track=job.sounds[0].audio_track if job.sounds else 0,
             num_threads=num_threads,
             tell=tell,
         )
+        for sound, path in zip(job.sounds[1:], partial[2:], strict=True):
+            write_sound_proxy(
+                job.source, path, recipe,
+                audio_track=sound.audio_track, num_samples=facts.num_samples, tell=tell,
+            )  # fmt: skip
     except (MediaError, OSError) as error:
         if _is_disk_full(error):
             raise MediaError(_MAKE_ROOM) from error

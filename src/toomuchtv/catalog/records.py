@@ -120,13 +120,22 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySound:
+    """One sound track of a proxy: track `audio_track` of the original, in `language` or None."""
+
+    audio_track: int
+    language: str | None
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
     """The small, seek-friendly copy of an item that training reads.
 
     Frame k of the video shows what the original shows at `k / frame_rate` seconds after its first
     presented picture; sample s of the audio is its sound at `s / sample_rate_hz`. Paths are
-    relative to the catalog folder; `audio_path` is None for a silent item. `recipe` identifies the
-    settings and `fingerprint` the source content it was made from.
+    relative to the catalog folder. `sounds` has the preferred track first, and is empty for a
+    silent item. `recipe` identifies the settings, `fingerprint` the content it was made from.
     """
 
     item_id: int
@@ -137,8 +146,22 @@ class Proxy:
     frame_rate: float
     width: int
     height: int
-    audio_path: Path | None
-    audio_track: int | None
+    sounds: tuple[ProxySound, ...]
     num_samples: int
     sample_rate_hz: int
     size_bytes: int
+
+    @property
+    def audio_path(self) -> Path | None:
+        """The file of the preferred track; None for a silent item."""
+        return self.sounds[0].path if self.sounds else None
+
+    @property
+    def audio_track(self) -> int | None:
+        """Which track of the original that is; None for a silent item."""
+        return self.sounds[0].audio_track if self.sounds else None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files of the proxy, video first."""
+        return (self.video_path, *(sound.path for sound in self.sounds))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from toomuchtv.catalog.records import (
     Item,
     Probe,
     Proxy,
+    ProxySound,
     Title,
     TitleKind,
     VideoStream,
@@ -99,22 +101,43 @@ def write_item(item: Item) -> dict[str, Any]:
     }
 
 
-def read_proxy(row: sqlite3.Row) -> Proxy:
-    """A proxy from its row."""
+def read_proxy(row: sqlite3.Row, sounds: Iterable[sqlite3.Row]) -> Proxy:
+    """A proxy from its row and those of its sounds, in order."""
     values = dict(row)
-    audio_path = values.pop("audio_path")
     return Proxy(
         **{**values, "video_path": read_path(values["video_path"])},
-        audio_path=None if audio_path is None else read_path(audio_path),
+        sounds=tuple(
+            ProxySound(
+                audio_track=sound["audio_track"],
+                language=sound["language"],
+                path=read_path(sound["path"]),
+            )
+            for sound in sounds
+        ),
     )
 
 
 def write_proxy(proxy: Proxy) -> dict[str, Any]:
     """The row of a proxy."""
-    row = {field.name: getattr(proxy, field.name) for field in fields(proxy)}
+    row = {
+        field.name: getattr(proxy, field.name) for field in fields(proxy) if field.name != "sounds"
+    }
     row["video_path"] = os.fsencode(proxy.video_path)
-    row["audio_path"] = None if proxy.audio_path is None else os.fsencode(proxy.audio_path)
     return row
+
+
+def write_proxy_sounds(proxy: Proxy) -> list[dict[str, Any]]:
+    """The rows of a proxy's sounds."""
+    return [
+        {
+            "item_id": proxy.item_id,
+            "position": position,
+            "audio_track": sound.audio_track,
+            "language": sound.language,
+            "path": os.fsencode(sound.path),
+        }
+        for position, sound in enumerate(proxy.sounds)
+    ]
 
 
 def read_set_aside(row: sqlite3.Row) -> SetAsideFile:

@@ -12,7 +12,7 @@ from pathlib import Path
 from toomuchtv.errors import CatalogError
 
 #: Raised when the tables change; a database with a higher one is left alone.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DATABASE_NAME = "catalog.sqlite"
 
 _SCHEMA = """
@@ -91,11 +91,17 @@ CREATE TABLE proxies (
     frame_rate REAL NOT NULL,
     width INTEGER NOT NULL,
     height INTEGER NOT NULL,
-    audio_path BLOB,
-    audio_track INTEGER,
     num_samples INTEGER NOT NULL,
     sample_rate_hz INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL
+);
+CREATE TABLE proxy_sounds (
+    item_id INTEGER NOT NULL REFERENCES proxies (item_id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    audio_track INTEGER NOT NULL,
+    language TEXT,
+    path BLOB NOT NULL,
+    PRIMARY KEY (item_id, position)
 );
 """
 
@@ -125,7 +131,9 @@ def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
         _prepare(connection, path, create=create)
     except sqlite3.Error as error:
         connection.close()
-        raise CatalogError(f"{path} is not a catalog or is damaged: {error}") from error
+        # A good catalog cannot be opened on a disk without a free byte either.
+        hint = ", or its disk is full" if "disk" in str(error) else ""
+        raise CatalogError(f"{path} is not a catalog or is damaged{hint}: {error}") from error
     except BaseException:
         connection.close()
         raise
@@ -156,6 +164,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         )
     if version == SCHEMA_VERSION:
         return
+    if version:
+        raise CatalogError(
+            f"{path} was written by an older toomuchtv (catalog version {version}; this one reads "
+            f"{SCHEMA_VERSION}); scan and prepare into a new folder"
+        )
     if not create or connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
         raise CatalogError(f"{path} is a database, but not a catalog")
     try:

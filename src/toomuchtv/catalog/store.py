@@ -23,6 +23,7 @@ from toomuchtv.catalog.rows import (
     read_track,
     write_item,
     write_proxy,
+    write_proxy_sounds,
     write_set_aside,
     write_track,
 )
@@ -134,8 +135,11 @@ class Catalog:
 
     def proxies(self) -> dict[int, Proxy]:
         """The recorded proxies by item id, those of missing or changed items too."""
+        sounds: dict[int, list[sqlite3.Row]] = {}
+        for row in self._all("SELECT * FROM proxy_sounds ORDER BY item_id, position"):
+            sounds.setdefault(row["item_id"], []).append(row)
         return {
-            row["item_id"]: read_proxy(row)
+            row["item_id"]: read_proxy(row, sounds.get(row["item_id"], ()))
             for row in self._all("SELECT * FROM proxies ORDER BY item_id")
         }
 
@@ -288,6 +292,8 @@ class Catalog:
         """Record an item's proxy, in place of an earlier one."""
         with self.transaction():
             self._insert("proxies", write_proxy(proxy), replace=True)
+            for row in write_proxy_sounds(proxy):
+                self._insert("proxy_sounds", row)
 
     def remove_proxy(self, item_id: int) -> None:
         """Forget an item's proxy, if it has one; its files are the caller's to delete."""

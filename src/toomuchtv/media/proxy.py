@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import WaveformArray
-from toomuchtv.media.original import open_media
+from toomuchtv.media.original import first_picture_seconds, open_media
 from toomuchtv.media.pictures import (
     ShownFrames,
     Upright,
@@ -50,6 +51,7 @@ class ProxyRecipe(BaseModel):
     keyframe_every: int = Field(default=8, ge=1, le=600)
     crf: int = Field(default=23, ge=0, le=51)
     sample_rate_hz: int = Field(default=16_000, ge=2_000, le=96_000)
+    languages: tuple[str, ...] = ()
 
     def estimated_bytes_per_second(self, aspect: float = 16 / 9) -> float:
         """A rough size of a proxy, bytes a second of film, for the disk check before work starts.
@@ -107,6 +109,53 @@ def write_proxy(
                 maker.close()
     except av.FFmpegError as error:
         raise MediaError(f"cannot make a proxy of {str(source)!r}: {error}") from error
+
+
+def write_sound_proxy(
+    source: Path,
+    audio_path: Path,
+    recipe: ProxyRecipe,
+    *,
+    audio_track: int,
+    num_samples: int,
+    tell: Callable[[float], None] = lambda seconds: None,
+) -> None:
+    """Make the proxy of one more sound track, another language say, without decoding the picture.
+
+    Args:
+        source: The original; only read.
+        audio_path: Where it goes, `.mp4`.
+        recipe: Its sample rate.
+        audio_track: Which audio track of the original, from 0.
+        num_samples: Length of the item's proxies: shorter sound is padded with silence.
+        tell: Called now and then as a sign of life, with 0: the picture's time is what counts.
+
+    Raises:
+        MediaError: The source cannot be decoded, or the disk is full.
+    """
+    try:
+        with open_media(source) as container:
+            origin = first_picture_seconds(container)
+        with open_media(source) as container:
+            writer = _SoundWriter(audio_path, recipe)
+            try:
+                told = time.monotonic()
+                for packet in container.demux(container.streams.audio[audio_track]):
+                    try:
+                        frames = packet.decode()
+                    except av.InvalidDataError:
+                        continue
+                    for frame in frames:
+                        if isinstance(frame, AudioFrame) and frame.time is not None:
+                            writer.push(frame, frame.time - origin)
+                    if time.monotonic() - told > _TELL_EVERY_SECONDS:
+                        told = time.monotonic()
+                        tell(0.0)
+                writer.finish(num_samples)
+            finally:
+                writer.close()
+    except av.FFmpegError as error:
+        raise MediaError(f"cannot make a proxy of the sound of {str(source)!r}: {error}") from error
 
 
 class _ProxyMaker:

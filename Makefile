@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/toomuchtv demo --out demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

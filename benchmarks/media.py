@@ -25,7 +25,8 @@ from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.media.clip import ClipFormat
 from toomuchtv.media.proxy import ProxyRecipe, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
-from toomuchtv.sampling.loader import ClipReader, PlannedBatches, iterate_batches
+from toomuchtv.sampling.batches import ClipReader, PlannedBatches
+from toomuchtv.sampling.loader import iterate_batches
 from toomuchtv.sampling.plan import Planner
 from toomuchtv.sampling.policy import PolicyConfig
 

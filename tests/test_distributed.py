@@ -19,7 +19,7 @@ from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
 from toomuchtv.objectives import InfoNCE, InfoNCEConfig
 from toomuchtv.pretrained import fresh_model
 from toomuchtv.randomness import hashed
-from toomuchtv.sampling.loader import Batch
+from toomuchtv.sampling.batches import Batch
 from toomuchtv.sampling.roles import PairRoleConfig
 from toomuchtv.training.step import TrainingStep
 

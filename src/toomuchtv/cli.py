@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -123,6 +123,9 @@ def prepare(
         list[str] | None,
         typer.Option(help="Language of the sound, as files tag it (eng); repeat for several."),
     ] = None,
+    letterbox: Annotated[
+        Literal["keep", "crop"], typer.Option(help="What to do with black bars around the picture.")
+    ] = "keep",
     disk_check: Annotated[
         bool, typer.Option(help="Refuse to begin where the disk looks too small.")
     ] = True,
@@ -143,6 +146,7 @@ def prepare(
             sample_rate_hz=sample_rate,
             crf=crf,
             languages=tuple(language or ()),
+            letterbox=letterbox,
         )
         estimate = estimate_prepare(opened, recipe)
         output.say(
@@ -207,6 +211,7 @@ def pretrain(
                 "loss": result.loss,
                 "clips a second": result.clips_per_second,
                 "replaced clips": result.replaced_clips,
+                "replaced loader workers": result.worker_restarts,
                 "model": "not written yet" if result.interrupted else result.model,
             },
         )

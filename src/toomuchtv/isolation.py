@@ -16,10 +16,11 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
@@ -32,10 +33,10 @@ R = TypeVar("R")
 #: How long a worker may take to start Python and import what it needs.
 START_SECONDS = 120.0
 
-# argv: our end of the socket, then the parent's sys.path.
+# argv: the file of what to run, our end of the socket, then the parent's sys.path.
 _BOOTSTRAP = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
-    "from toomuchtv.isolation import _serve; _serve(int(sys.argv[1]))"
+    "import sys; sys.path[:] = sys.argv[3:]; "
+    "from toomuchtv.isolation import _begin; _begin(int(sys.argv[1]), int(sys.argv[2]))"
 )
 
 
@@ -83,16 +84,19 @@ def run_isolated(
         raise ValueError(f"silence_seconds must be positive, got {silence_seconds}")
     if getattr(getattr(function, "func", function), "__module__", None) == "__main__":
         raise ValueError("the function must live in an importable module, not in __main__")
-    return _run(pickle.dumps(function), iter(arguments), num_workers, silence_seconds, on_tell)
+    return _run(
+        pickle.dumps((_serve, function)), iter(arguments), num_workers, silence_seconds, on_tell
+    )
 
 
 def _run(
-    function: bytes,
+    pickled: bytes,
     arguments: Iterator[A],
     num_workers: int,
     silence_seconds: float,
     on_tell: Callable[[A, float], None] | None,
 ) -> Generator[tuple[A, R | Failure], None, None]:
+    program = Program(pickled)
     busy: dict[Connection, _Worker[A]] = {}
     idle: list[_Worker[A]] = []
     try:
@@ -102,7 +106,7 @@ def _run(
                     argument = next(arguments)
                 except StopIteration:
                     break
-                worker = idle.pop() if idle else _Worker[A](function)
+                worker = idle.pop() if idle else _Worker[A](program)
                 busy[worker.connection] = worker
                 worker.begin(argument, silence_seconds)
             if not busy:
@@ -138,45 +142,79 @@ def _run(
     finally:
         for worker in (*busy.values(), *idle):
             worker.kill()
+        program.close()
 
 
-class _Worker(Generic[A]):
-    """One worker process, as seen from the parent."""
+class Program:
+    """What worker processes run, pickled once into a file in memory that they all read.
 
-    argument: A
+    A pipe would not do: writing much to a process that does not read would wait for it.
 
-    def __init__(self, function: bytes) -> None:
-        self._function: bytes | None = function
+    Args:
+        content: A pickled `(serve, *arguments)`: `serve(connection, *arguments)` is the life of a
+            worker, which it begins by sending `("ready", None)`.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.file = memory_file()
+        with open(self.file, "wb", closefd=False) as file:
+            file.write(content)
+
+    def close(self) -> None:
+        """Let the memory go; workers that have begun keep what they read."""
+        os.close(self.file)
+
+    @classmethod
+    def of(cls, serve: Callable[..., None], *arguments: object) -> Program:
+        """Pickle a function that a new process can import, and its arguments."""
+        return cls(pickle.dumps((serve, *arguments)))
+
+
+def memory_file() -> int:
+    """Make a file without a name, in memory where the system has such files."""
+    try:
+        return os.memfd_create("toomuchtv")
+    except AttributeError:  # only Linux has it
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+
+
+class WorkerProcess:
+    """A worker process, as seen from its parent.
+
+    Args:
+        program: What it runs.
+        files: File descriptors that it shares, under the same numbers.
+
+    Attributes:
+        connection: Where it sends pairs (word, content), and what it is sent comes from.
+    """
+
+    def __init__(self, program: Program, *, files: Sequence[int] = ()) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
+            descriptors = [program.file, theirs.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOTSTRAP, str(theirs.fileno()), *sys.path],
+                [sys.executable, "-c", _BOOTSTRAP, *map(str, descriptors), *sys.path],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__.fileno() if sys.__stderr__ else None,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[*descriptors, *files],
                 process_group=0,  # Ctrl-C at the terminal is the parent's to handle
             )
         self.connection: Connection = Connection(ours.detach())
-        self.deadline = 0.0
 
-    def begin(self, argument: A, silence_seconds: float) -> None:
-        self.argument = argument
+    def send(self, content: object) -> None:
+        """Send it something small."""
         # If it has died meanwhile, receive() meets the end of the stream and says so.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            if self._function is not None:
-                self.connection.send_bytes(self._function)
-                self._function = None
-                self.deadline = time.monotonic() + START_SECONDS
-            else:
-                self.deadline = time.monotonic() + silence_seconds
-            self.connection.send(argument)
+            self.connection.send(content)
 
     def receive(self) -> tuple[str, Any]:
-        """The next (word, content): ready, tell, done, failed, bug or, from nobody, died."""
+        """The next (word, content) of it; ("died", how) if it is gone."""
         try:
             word, content = self.connection.recv()
         except (EOFError, OSError):
-            return "died", Failure(f"the process reading it died ({self._last_words()})")
+            return "died", self._last_words()
         return word, content
 
     def _last_words(self) -> str:
@@ -187,6 +225,7 @@ class _Worker(Generic[A]):
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def kill(self) -> None:
+        """End it at once, whatever it is doing."""
         self._process.kill()
         self.connection.close()
         # A process stuck inside the kernel, on a dead network disk say, ends when that returns.
@@ -194,21 +233,54 @@ class _Worker(Generic[A]):
             self._process.wait(timeout=5)
 
 
-def _serve(descriptor: int) -> None:
+class _Worker(Generic[A]):
+    """A worker process and the job that it is at."""
+
+    argument: A
+
+    def __init__(self, program: Program) -> None:
+        self._process = WorkerProcess(program)
+        self._is_new = True
+        self.connection = self._process.connection
+        self.kill = self._process.kill
+        self.deadline = 0.0
+
+    def begin(self, argument: A, silence_seconds: float) -> None:
+        self.argument = argument
+        patience = START_SECONDS if self._is_new else silence_seconds
+        self._is_new = False
+        self.deadline = time.monotonic() + patience
+        self._process.send(argument)
+
+    def receive(self) -> tuple[str, Any]:
+        """The next (word, content): ready, tell, done, failed, bug or, from nobody, died."""
+        word, content = self._process.receive()
+        if word == "died":
+            content = Failure(f"the process reading it died ({content})")
+        return word, content
+
+
+def _begin(program: int, descriptor: int) -> None:
     """The life of a worker process."""
     connection = Connection(descriptor)
     os.set_inheritable(descriptor, False)
     threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
     try:
-        function = pickle.loads(connection.recv_bytes())
-        connection.send(("ready", None))
-        while True:
-            argument = connection.recv()
-            connection.send(_answer(function, argument, connection))
+        # The position in the file is shared with every other process that has it: leave it alone.
+        serve, *arguments = pickle.loads(os.pread(program, os.fstat(program).st_size, 0))
+        os.close(program)
+        serve(connection, *arguments)
     except (EOFError, ConnectionError):
         os._exit(1)
     except Exception as error:  # noqa: BLE001 - such as a result that does not pickle: reported
         connection.send(("bug", _portable(error)))
+
+
+def _serve(connection: Connection, function: Callable[..., Any]) -> None:
+    connection.send(("ready", None))
+    while True:
+        argument = connection.recv()
+        connection.send(_answer(function, argument, connection))
 
 
 def _answer(

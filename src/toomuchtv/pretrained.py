@@ -63,6 +63,8 @@ class Pretrained:
     ) -> Tensor:
         """Embed how a moment looks.
 
+        A file is read in this process: see `read_clip` about files of strangers.
+
         Args:
             source: A media file, or frames: uint8 RGB `[T, H, W, 3]` or `[N, T, H, W, 3]`.
             start_seconds: Of a file: when the first frame is shown.
@@ -86,6 +88,8 @@ class Pretrained:
         self, source: str | os.PathLike[str] | Tensor, start_seconds: float = 0.0
     ) -> Tensor:
         """Embed how a moment sounds.
+
+        A file is read in this process: see `read_clip` about files of strangers.
 
         Args:
             source: A media file, or waveforms: float32 `[S]` or `[N, S]`, mono, -1..1.

@@ -7,8 +7,11 @@ instant can be computed without reading a file. Nothing here uses the package un
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import av
@@ -24,7 +27,10 @@ _PHASES = _RNG.uniform(0.0, 2 * np.pi, size=40)
 # Quick rather than good, with reordered frames where the codec has them.
 _OPTIONS = {
     "libx264": {"preset": "ultrafast", "bf": "2", "crf": "18"},
+    "libx265": {"preset": "ultrafast", "crf": "16", "x265-params": "log-level=none:bframes=2"},
     "libvpx": {"deadline": "realtime", "cpu-used": "8", "crf": "10"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "20"},
+    "libsvtav1": {"preset": "10", "crf": "20"},
     "mpeg4": {"bf": "0", "qscale": "3"},
     "mpeg2video": {"bf": "2", "qscale": "3"},
 }
@@ -34,7 +40,8 @@ _OPTIONS = {
 class CodedFilm:
     """A film to write: container by suffix, codecs, rates, and when its tracks start.
 
-    `video_start` and `audio_start` are on the container's clock.
+    `video_start` and `audio_start` are on the container's clock. A `cadence` makes the frame rate
+    vary: the frames last so many ticks of `rate`, in turn. Options are added to the usual ones.
     """
 
     suffix: str
@@ -46,6 +53,12 @@ class CodedFilm:
     audio_start: Fraction = Fraction(0)
     audio_seconds: float | None = None
     audio_rate_hz: int = 48_000
+    height: int = HEIGHT
+    pixel_format: str = "yuv420p"
+    gop_size: int = 30
+    cadence: tuple[int, ...] = (1,)
+    video_options: tuple[tuple[str, str], ...] = ()
+    container_options: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         starts = f"v{float(self.video_start):g}a{float(self.audio_start):g}"
@@ -54,11 +67,22 @@ class CodedFilm:
 
     @property
     def num_frames(self) -> int:
-        return round(self.seconds * self.rate)
+        return bisect_left(self._ticks, round(self.seconds * self.rate))
+
+    @cached_property
+    def _ticks(self) -> list[int]:
+        """When each frame appears, in ticks of `rate`; some frames more than are written."""
+        turns = itertools.cycle(self.cadence)
+        lengths = itertools.islice(turns, round(self.seconds * self.rate) + 1)
+        return list(itertools.accumulate(lengths, initial=0))
+
+    def frame_start(self, number: int) -> Fraction:
+        """When a frame appears, in seconds after the first one."""
+        return self._ticks[number] / self.rate
 
     def frame_at(self, seconds: Fraction) -> int:
         """The number of the frame on screen so long after the first one appeared."""
-        return min(int(seconds * self.rate // 1), self.num_frames - 1)
+        return min(bisect_right(self._ticks, seconds * self.rate) - 1, self.num_frames - 1)
 
     def sound_at(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sound at these seconds after the first picture."""
@@ -69,13 +93,12 @@ class CodedFilm:
 
     def write(self, folder: Path) -> Path:
         path = folder / f"film{self.suffix}"
-        with av.open(str(path), "w") as container:
-            video = container.add_stream(
-                self.video_codec, rate=self.rate, options=_OPTIONS[self.video_codec]
-            )
+        with av.open(str(path), "w", container_options=dict(self.container_options)) as container:
+            options = _OPTIONS.get(self.video_codec, {}) | dict(self.video_options)
+            video = container.add_stream(self.video_codec, rate=self.rate, options=options)
             assert isinstance(video, av.VideoStream)
-            video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-            video.codec_context.gop_size = 30
+            video.width, video.height, video.pix_fmt = WIDTH, self.height, self.pixel_format
+            video.codec_context.gop_size = self.gop_size
             video.codec_context.time_base = 1 / self.rate
             # FFmpeg's own Vorbis encoder is marked experimental and knows only stereo.
             layout = "stereo" if self.audio_codec == "vorbis" else "mono"
@@ -83,14 +106,15 @@ class CodedFilm:
                 self.audio_codec, rate=self.audio_rate_hz, layout=layout, options={"strict": "-2"}
             )
             assert isinstance(audio, av.AudioStream)
+            audio.bit_rate = 128_000
             for number in range(self.num_frames):
-                frame = av.VideoFrame.from_ndarray(bars(number), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(bars(number, height=self.height), format="rgb24")
                 if self.video_start:
                     frame.time_base = Fraction(1, 90_000)
-                    frame.pts = round((self.video_start + number / self.rate) * 90_000)
+                    frame.pts = round((self.video_start + self.frame_start(number)) * 90_000)
                     video.codec_context.time_base = frame.time_base
                 else:
-                    frame.time_base, frame.pts = 1 / self.rate, number
+                    frame.time_base, frame.pts = 1 / self.rate, self._ticks[number]
                 container.mux(video.encode(frame))
             container.mux(video.encode())
             self._write_sound(container, audio)
@@ -110,6 +134,49 @@ class CodedFilm:
             for converted in resampler.resample(frame):
                 container.mux(audio.encode(converted))
         container.mux(audio.encode())
+
+
+def splice(path: Path, out: Path, *, at_seconds: float, shift_seconds: float) -> Path:
+    """Cut an MPEG-TS file at a keyframe and write its rest with other timestamps.
+
+    What a recorder leaves that was stopped and started again: bytes that go on, a clock that does
+    not. Pictures and sound of the rest keep their places relative to each other.
+
+    Args:
+        path: A file with closed groups of pictures.
+        out: Where the spliced one goes.
+        at_seconds: The cut is at the first keyframe from here on, on the container's clock.
+        shift_seconds: Added to all timestamps after it.
+    """
+    cut: float | None = None
+    parts = [out.with_suffix(".before.ts"), out.with_suffix(".after.ts")]
+    with av.open(str(path)) as source:
+        for picture in source.demux(source.streams.video[0]):
+            if picture.is_keyframe and picture.pts is not None and cut is None:
+                seconds = float(picture.pts * picture.time_base)
+                cut = seconds if seconds >= at_seconds else None
+    assert cut is not None
+    for index, part in enumerate(parts):
+        with av.open(str(path)) as source, av.open(str(part), "w", format="mpegts") as target:
+            copies = {s.index: target.add_stream_from_template(s) for s in source.streams}
+            rest = False  # decoding order: with a closed group of pictures, all after it is later
+            for packet in source.demux():
+                if packet.dts is None or packet.pts is None:
+                    continue
+                seconds = float(packet.pts * packet.time_base)
+                if packet.stream.type == "video":
+                    rest = rest or (packet.is_keyframe and seconds >= cut)
+                    mine = rest == bool(index)
+                else:
+                    mine = (seconds >= cut) == bool(index)
+                if not mine:
+                    continue
+                ticks = round(index * shift_seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
+    out.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return out
 
 
 def bars(number: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from toomuchtv.media.to_input import (
     RGB_STD,
     InputConfig,
     ToInput,
+    blur_matrix,
     resize_matrix,
     rgb_to_input,
 )
@@ -175,6 +176,7 @@ def test_none_is_no_change() -> None:
     torch.testing.assert_close(changes.box, torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(6, 4))
     torch.testing.assert_close(changes.color, torch.eye(3).expand(6, 3, 3))
     assert not changes.color_bias.any()
+    assert not changes.blur_sigma.any()
     torch.testing.assert_close(changes.gain, torch.ones(6), rtol=0, atol=0)
     assert changes.time_masks.shape == changes.band_masks.shape == (6, 0, 2)
 
@@ -182,7 +184,7 @@ def test_none_is_no_change() -> None:
 def fields(changes: ClipChanges, row: int) -> list[Tensor]:
     return [
         getattr(changes, name)[row]
-        for name in ("box", "color", "color_bias", "gain", "time_masks", "band_masks")
+        for name in ("box", "color", "color_bias", "blur_sigma", "gain", "time_masks", "band_masks")
     ]
 
 
@@ -192,7 +194,7 @@ def fields(changes: ClipChanges, row: int) -> list[Tensor]:
     order=st.randoms(use_true_random=False),
 )
 def test_changes_are_a_function_of_the_seed(seeds: list[int], order: object) -> None:
-    config = AugmentConfig(time_masks=2, band_masks=3)
+    config = AugmentConfig(time_masks=2, band_masks=3, blur=0.5)
     whole = draw_changes(config, np.array(seeds, np.uint64))
     for row, seed in enumerate(seeds):
         alone = draw_changes(config, np.array([seed], np.uint64))
@@ -236,6 +238,67 @@ def test_a_flipped_crop_is_the_mirror_of_the_crop() -> None:
     torch.testing.assert_close(
         to_input.video(planes, flipped), to_input.video(planes, straight).flip(-1)
     )
+
+
+def blurred(changes: ClipChanges, *sigmas: float) -> ClipChanges:
+    return replace(changes, blur_sigma=torch.tensor(sigmas))
+
+
+def test_blur_is_a_gaussian_of_the_input() -> None:
+    """The same as filtering the picture afterwards, by another library."""
+    from scipy.ndimage import gaussian_filter1d
+
+    planes = torch.from_numpy(
+        np.random.default_rng(0).integers(110, 146, (3, 2, 48, 32), dtype=np.uint8)
+    )
+    to_input = ToInput(InputConfig(size=40))
+    plain = draw_changes(replace_none(min_crop_area=0.5), SEEDS[:3])
+    sharp = to_input.video(planes, plain)
+    soft = to_input.video(planes, blurred(plain, 0.0, 0.7, 2.0))
+    torch.testing.assert_close(soft[0], sharp[0], atol=1e-6, rtol=0)
+    for row, sigma in ((1, 0.7), (2, 2.0)):
+        wanted = sharp[row].double().numpy()
+        for axis in (-1, -2):
+            # At the edges of what is there: divided by the weight inside.
+            weight = gaussian_filter1d(np.ones(40), sigma, mode="constant", truncate=9)
+            wanted = gaussian_filter1d(wanted, sigma, axis=axis, mode="constant", truncate=9)
+            wanted = wanted / (weight if axis == -1 else weight[:, None])
+        np.testing.assert_allclose(soft[row].numpy(), wanted, atol=2e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sigma=st.floats(0.0, 64.0), size=st.integers(1, 60))
+def test_blur_keeps_levels(sigma: float, size: int) -> None:
+    matrix = blur_matrix(torch.tensor([sigma]), size)[0]
+    assert float(matrix.min()) >= 0.0
+    torch.testing.assert_close(matrix.sum(dim=1), torch.ones(size))
+    torch.testing.assert_close(matrix.flip(0, 1), matrix)
+    assert sigma > 0.05 or torch.equal(matrix, torch.eye(size))
+
+
+def test_blur_is_drawn_as_often_and_as_strong_as_asked() -> None:
+    config = replace_none(blur=0.3, min_blur_sigma=0.5, max_blur_sigma=2.0)
+    sigma = draw_changes(config, np.arange(2000, dtype=np.uint64)).blur_sigma
+    drawn = sigma[sigma > 0]
+    assert len(drawn) / 2000 == pytest.approx(0.3, abs=0.04)
+    assert 0.5 <= float(drawn.min()) < 0.55
+    assert 1.95 < float(drawn.max()) <= 2.0
+    with pytest.raises(ValueError, match=r"min_blur_sigma must be at most .* got 3.0 and 1.0"):
+        AugmentConfig(min_blur_sigma=3.0)
+
+
+def test_chroma_is_read_where_it_lies() -> None:
+    """A ramp of chroma, sampled at the left pixels, comes out in step with luma's columns."""
+    side = 32
+    planes = torch.full((1, 1, side * 3 // 2, side), 100, dtype=torch.uint8)
+    ramp = 60 + 4 * torch.arange(side // 2)  # 2 a pixel of luma, 60 at pixel 0
+    planes[..., side:, :] = ramp.repeat(2).to(torch.uint8)
+    out = ToInput(InputConfig(size=side)).video(
+        planes, draw_changes(AugmentConfig.none(), SEEDS[:1])
+    )
+    blue = out[0, 2, 0, 5].double().numpy() * STD[2] + MEAN[2]
+    wanted = (100 - 16) / 219 + 1.772 / 224 * (60 + 2 * np.arange(side) - 128)
+    np.testing.assert_allclose(blue[1:-2], wanted.clip(0, 1)[1:-2], atol=1e-4)
 
 
 def test_sound_is_louder_by_the_gain_and_hidden_in_the_masks() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,8 +13,11 @@ import torch
 
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.media.augment import AugmentConfig
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.sampling.loader import Batch, ClipReader, PlannedBatches, iterate_batches
+from toomuchtv.media.to_input import InputConfig, ToInput
+from toomuchtv.sampling.batches import Batch, ClipReader, PlannedBatches
+from toomuchtv.sampling.loader import iterate_batches
 from toomuchtv.sampling.plan import Planner
 from toomuchtv.sampling.policy import PolicyConfig
 
@@ -22,15 +25,23 @@ FORMAT = ClipFormat(frames=3, frame_rate=4.0, audio_seconds=0.5)
 POLICY = PolicyConfig(batch_size=8, items_per_title=1, clips_per_item=2, min_gap_seconds=0.25)
 
 
-def batches_of(catalog_path: Path, rank: int = 0, world_size: int = 1) -> PlannedBatches:
+def batches_of(
+    catalog_path: Path,
+    rank: int = 0,
+    world_size: int = 1,
+    *,
+    on_bad_clip: Literal["replace", "stop"] = "replace",
+    reader: Callable[..., ClipReader] = ClipReader,
+) -> PlannedBatches:
     with open_catalog(catalog_path) as catalog:
         snapshot, proxies = catalog.snapshot(), catalog.proxies()
     return PlannedBatches(
-        ClipReader(catalog_path, snapshot, proxies, FORMAT),
+        reader(catalog_path, snapshot, proxies, FORMAT),
         Planner(snapshot, POLICY, FORMAT),
         seed=5,
         rank=rank,
         world_size=world_size,
+        on_bad_clip=on_bad_clip,
     )
 
 
@@ -41,12 +52,6 @@ def assert_equal(one: Batch, two: Batch) -> None:
             assert torch.equal(left, right), field.name
         else:
             assert np.array_equal(left, right), field.name
-
-
-@pytest.fixture
-def own_catalog(prepared_catalog: Path, tmp_path: Path) -> Path:
-    """A copy whose proxies a test may spoil."""
-    return Path(shutil.copytree(prepared_catalog, tmp_path / "catalog"))
 
 
 def proxies_of(catalog_path: Path, title: str) -> list[Proxy]:
@@ -64,6 +69,23 @@ def test_any_number_of_workers_gives_the_same(prepared_catalog: Path) -> None:
         assert [batch.step for batch in found] == [4, 5, 6, 7]
         for one, two in zip(here, found, strict=True):
             assert_equal(one, two)
+
+
+@pytest.mark.parametrize("num_workers", [1, pytest.param(8, marks=pytest.mark.slow)])
+def test_any_number_of_workers_gives_the_same_input(
+    prepared_catalog: Path, num_workers: int
+) -> None:
+    """Augmented too: what is changed is drawn from the clip's seed, not from a worker's."""
+    batches = batches_of(prepared_catalog)
+    to_input = ToInput(InputConfig(size=24), AugmentConfig(blur=0.5))
+
+    def inputs(num_workers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        found = iterate_batches(batches, start=0, stop=9, num_workers=num_workers)
+        return [to_input(b.video, b.waveform, b.seed) for b in found]
+
+    for one, two in zip(inputs(0), inputs(num_workers), strict=True):
+        assert torch.equal(one[0], two[0])
+        assert torch.equal(one[1], two[1])
 
 
 def test_a_batch_is_what_was_planned(prepared_catalog: Path) -> None:

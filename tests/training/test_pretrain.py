@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,7 +25,7 @@ from toomuchtv.catalog.store import open_catalog
 from toomuchtv.config import Config, load_config
 from toomuchtv.errors import CheckpointError
 from toomuchtv.pretrained import load
-from toomuchtv.sampling.loader import Batch
+from toomuchtv.sampling.batches import Batch
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import NotFiniteError, PretrainResult, pretrain
 from toomuchtv.training.step import GatheredBatch, TrainingStep
@@ -303,6 +304,22 @@ def test_outside_the_main_thread_it_runs_too(prepared_catalog: Path, tmp_path: P
     thread.start()
     thread.join()
     assert results[0].steps == 1
+
+
+def test_a_killed_worker_changes_nothing(prepared_catalog: Path, tmp_path: Path) -> None:
+    config = tiny_config(training={"num_workers": 1})
+    whole = run(prepared_catalog, tmp_path / "whole", config)
+    assert whole.worker_restarts == 0
+
+    def kill_at_two(done: float, total: float, what: str) -> None:
+        if done == 2:
+            (worker,) = psutil.Process().children()
+            worker.kill()
+
+    result = run(prepared_catalog, tmp_path / "killed", config, progress=kill_at_two)
+    assert result.worker_restarts == 1
+    assert result.replaced_clips == 0
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
 
 def train_here(catalog_path: Path, run_path: Path, out: Path) -> None:

@@ -162,7 +162,9 @@ def _decode_heads(
                 break
             if num_packets > _MAX_BAD_PACKETS and not frames:
                 break
-    except av.error.FFmpegError as error:  # the data ends or breaks here: what came before counts
+    except (av.error.FFmpegError, IndexError) as error:
+        # The data ends or breaks here: what came before counts. PyAV's IndexError: it ended, with
+        # a stream more than it began with.
         complaint = str(error)
     if not frames:
         raise MediaError(
@@ -273,6 +275,8 @@ def _last_packet_end(
         except av.error.FFmpegError:
             if from_seconds is not None:
                 return None  # cannot seek there: read it all
+        except IndexError:
+            pass  # PyAV's own: the file ended, with a stream more than it began with
     return end_seconds
 
 

@@ -23,7 +23,7 @@ from toomuchtv.evaluation.retrieval import chance_figures, rank_figures, retriev
 from toomuchtv.evaluation.ucf101 import read_ucf101
 from toomuchtv.pretrained import Pretrained, load
 from toomuchtv.progress import ProgressHook, no_progress
-from toomuchtv.sampling.loader import Batch
+from toomuchtv.sampling.batches import Batch
 from toomuchtv.sampling.moments import draw_moments
 
 Modality = Literal["video", "audio"]

@@ -2,23 +2,29 @@
 
 The same clip with the same seed is changed the same way whoever decodes it. Recipe of AVID
 (Morgado et al., CVPR 2021): random resized crop, flip, color jitter; gain on the sound; time and
-frequency masks of SpecAugment (Park et al., Interspeech 2019).
+frequency masks of SpecAugment (Park et al., Interspeech 2019). Gaussian blur, as in SimCLR (Chen et
+al., ICML 2020), is off unless asked for: proxies are small and soft as they are.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from toomuchtv.randomness import FloatArray, UInt64Array, uniforms
 
 
 class AugmentConfig(BaseModel):
-    """How strongly clips are changed. All off: `AugmentConfig.none()`."""
+    """How strongly clips are changed. All off: `AugmentConfig.none()`.
+
+    `blur` is the probability of a Gaussian blur, whose sigma is drawn evenly between
+    `min_blur_sigma` and `max_blur_sigma`, in pixels of the encoder's input.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,18 +36,31 @@ class AugmentConfig(BaseModel):
     saturation: float = Field(default=0.4, ge=0.0, le=1.0)
     hue: float = Field(default=0.1, ge=0.0, le=0.5)
     grayscale: float = Field(default=0.2, ge=0.0, le=1.0)
+    blur: float = Field(default=0.0, ge=0.0, le=1.0)
+    min_blur_sigma: float = Field(default=0.1, ge=0.0, le=64.0)
+    max_blur_sigma: float = Field(default=1.0, ge=0.0, le=64.0)
     gain_db: float = Field(default=6.0, ge=0.0, le=60.0)
     time_masks: int = Field(default=1, ge=0, le=16)
     time_mask_share: float = Field(default=0.1, ge=0.0, lt=1.0)
     band_masks: int = Field(default=1, ge=0, le=16)
     band_mask_share: float = Field(default=0.15, ge=0.0, lt=1.0)
 
+    @model_validator(mode="after")
+    def _check_blur(self) -> Self:
+        if self.min_blur_sigma > self.max_blur_sigma:
+            raise ValueError(
+                f"min_blur_sigma must be at most max_blur_sigma, got {self.min_blur_sigma} and "
+                f"{self.max_blur_sigma}"
+            )
+        return self
+
     @classmethod
     def none(cls) -> AugmentConfig:
         """No change at all: what evaluation uses."""
         return cls(
             min_crop_area=1.0, max_crop_aspect=1.0, flip=0.0, brightness=0.0, contrast=0.0,
-            saturation=0.0, hue=0.0, grayscale=0.0, gain_db=0.0, time_masks=0, band_masks=0,
+            saturation=0.0, hue=0.0, grayscale=0.0, blur=0.0, gain_db=0.0, time_masks=0,
+            band_masks=0,
         )  # fmt: skip
 
 
@@ -51,13 +70,15 @@ class ClipChanges:
 
     `box` `[N, 4]`: left, top, width, height of the crop as shares of the square, the width
     negative where the picture is flipped. `color` `[N, 3, 3]` and `color_bias` `[N, 3]` act on RGB
-    in 0..1. `gain` `[N]` multiplies the waveform. `time_masks` and `band_masks` `[N, M, 2]` are
-    [start, stop) as shares of the spectrogram.
+    in 0..1. `blur_sigma` `[N]` is in pixels of the output, 0 for no blur. `gain` `[N]` multiplies
+    the waveform. `time_masks` and `band_masks` `[N, M, 2]` are [start, stop) as shares of the
+    spectrogram.
     """
 
     box: Tensor
     color: Tensor
     color_bias: Tensor
+    blur_sigma: Tensor
     gain: Tensor
     time_masks: Tensor
     band_masks: Tensor
@@ -81,6 +102,7 @@ def draw_changes(config: AugmentConfig, seeds: UInt64Array) -> ClipChanges:
         box=_crop_box(config, [torch.from_numpy(draw(number)) for number in range(5)]),
         color=color.float(),
         color_bias=bias.float(),
+        blur_sigma=_blur_sigma(config, *(torch.from_numpy(draw(number)) for number in (15, 16))),
         gain=(10.0 ** (torch.from_numpy(2 * draw(20) - 1) * config.gain_db / 20)).float(),
         time_masks=_masks(config.time_masks, config.time_mask_share, seeds, 30),
         band_masks=_masks(config.band_masks, config.band_mask_share, seeds, 70),
@@ -130,6 +152,11 @@ def _color_change(config: AugmentConfig, draws: list[Tensor]) -> tuple[Tensor, T
     color = (brightness * contrast)[:, None, None] * (saturate @ turn)
     bias = (0.5 * (1 - contrast))[:, None].expand(-1, 3)
     return color, bias
+
+
+def _blur_sigma(config: AugmentConfig, whether: Tensor, strength: Tensor) -> Tensor:
+    sigma = config.min_blur_sigma + (config.max_blur_sigma - config.min_blur_sigma) * strength
+    return torch.where(whether < config.blur, sigma, 0.0).float()
 
 
 def _masks(count: int, max_share: float, seeds: UInt64Array, first_number: int) -> Tensor:

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import Clip, ClipFormat, VideoArray, WaveformArray
+from toomuchtv.media.deinterlace import Deinterlacer
+from toomuchtv.media.letterbox import find_bars
 from toomuchtv.media.pictures import (
+    Bars,
     ShownFrames,
     Upright,
     display_size,
-    frame_clock,
     picture_stream,
     size_for_short_side,
     timestamp_tolerance,
 )
 from toomuchtv.media.sound import SoundTimeline
+from toomuchtv.media.timeline import Timeline, frames_of, read_timeline, timeline_of
 
 # Decoders need a run-up: AAC and Opus overlap their windows, MP3 borrows bits from the past.
 _SOUND_RUN_UP_SECONDS = 0.5
-_SEEK_BACK_SECONDS = (0.0, 2.0, 12.0)
+_STORED_APART_SECONDS = 2.0
+_SEEK_BACK_SECONDS = (0.0, 2.0, 12.0, 60.0)
 
 
 def open_media(path: str | os.PathLike[str]) -> InputContainer:
@@ -51,8 +57,13 @@ def read_clip(
     sample_rate_hz: int = 16_000,
     short_side: int | None = None,
     audio_track: int = 0,
+    letterbox: Literal["keep", "crop"] = "keep",
 ) -> Clip:
     """Read one clip from any media file.
+
+    The file is decoded in this process, where FFmpeg's own crash or endless loop over a damaged
+    file would be this process's: for files of strangers call it through `isolation.run_isolated`,
+    as `scan` and `prepare` do their work.
 
     Args:
         path: The file.
@@ -64,14 +75,17 @@ def read_clip(
         sample_rate_hz: Rate of the waveform.
         short_side: Scale so that the shorter side has this many pixels; None keeps the size.
         audio_track: Which audio track, from 0; a file without sound gives zeros.
+        letterbox: "crop" cuts black bars off, which costs a look at some thirty places of the file.
 
     Returns:
-        The clip, upright and with square pixels.
+        The clip, upright, with square pixels, deinterlaced, SDR.
 
     Raises:
         MediaError: The file cannot be opened, has no video, or ends before `start_seconds`.
         ValueError: A value is out of range.
     """
+    if letterbox not in ("keep", "crop"):
+        raise ValueError(f"letterbox must be 'keep' or 'crop', got {letterbox!r}")
     if start_seconds < 0:
         raise ValueError(f"start_seconds must be at least 0, got {start_seconds}")
     clip_format = ClipFormat(
@@ -80,19 +94,23 @@ def read_clip(
         audio_seconds=audio_seconds,
         sample_rate_hz=sample_rate_hz,
     )
+    bars: Bars | None = None
     try:
+        if letterbox == "crop":
+            with open_media(path) as container:
+                bars = find_bars(container)
         with open_media(path) as container:
             picture_stream(container).thread_type = "AUTO"
-            origin_seconds = first_picture_seconds(container)
+            timeline = read_timeline(path, container)
             video = _pictures_by_seeking(
-                container, clip_format, start_seconds, origin_seconds, short_side
+                container, clip_format, start_seconds, timeline, short_side, bars
             )
         if video is None and start_seconds <= _SEEK_BACK_SECONDS[-1]:
             # A seek to the first picture may miss it, in MPEG-TS by a whole group of pictures:
             # a fresh container does not.
             with open_media(path) as container:
                 video = _pictures_from(
-                    container, clip_format, start_seconds, origin_seconds, short_side
+                    container, clip_format, start_seconds, timeline, 0, short_side, bars
                 )
     except av.FFmpegError as error:
         raise MediaError(f"cannot read {str(path)!r}: {error}") from error
@@ -106,7 +124,7 @@ def read_clip(
         first_sample=clip_format.audio_start_sample(start_seconds),
         num_samples=clip_format.num_samples,
         sample_rate_hz=sample_rate_hz,
-        origin_seconds=origin_seconds,
+        timeline=timeline,
         audio_track=audio_track,
     )
     return Clip(video=video, waveform=waveform, start_seconds=start_seconds)
@@ -118,29 +136,26 @@ def first_picture_seconds(container: InputContainer) -> float:
     Raises:
         MediaError: No picture can be decoded.
     """
-    stream = picture_stream(container)
-    seconds_of = frame_clock(stream)
-    for frame in container.decode(stream):
-        return seconds_of(frame)
-    raise MediaError("no picture in it can be decoded")
+    return timeline_of(container).origin_seconds
 
 
 def _pictures_by_seeking(
     container: InputContainer,
     clip_format: ClipFormat,
     start_seconds: float,
-    origin_seconds: float,
+    timeline: Timeline,
     short_side: int | None,
+    bars: Bars | None,
 ) -> VideoArray | None:
     """Seek and decode, from further back each time; None where no seek reaches the start."""
     stream = picture_stream(container)
-    tick = float(stream.time_base or 1e-6)
     for seek_back in _SEEK_BACK_SECONDS:
         if start_seconds <= seek_back:
             break
-        target = origin_seconds + start_seconds - seek_back
-        container.seek(round(target / tick), stream=stream, backward=True)
-        pictures = _pictures_from(container, clip_format, start_seconds, origin_seconds, short_side)
+        stretch = timeline.seek(container, stream, start_seconds - seek_back)
+        pictures = _pictures_from(
+            container, clip_format, start_seconds, timeline, stretch, short_side, bars
+        )
         if pictures is not None:
             return pictures
     return None
@@ -150,42 +165,57 @@ def _pictures_from(
     container: InputContainer,
     clip_format: ClipFormat,
     start_seconds: float,
-    origin_seconds: float,
+    timeline: Timeline,
+    stretch: int,
     short_side: int | None,
+    bars: Bars | None,
 ) -> VideoArray | None:
-    """Decode from where the container stands; None if that is after the clip's first picture."""
+    """Decode from where the container stands; None if that is after the clip's first picture.
+
+    An interlaced picture is made with the help of the one before: None too where that is missing.
+    """
     stream = picture_stream(container)
     wanted = (start_seconds + i / clip_format.frame_rate for i in range(clip_format.frames))
     tolerance = timestamp_tolerance(stream)
     shown = ShownFrames(wanted, tolerance_seconds=tolerance)
-    seconds_of = frame_clock(stream)
+    seconds_of = timeline.picture_clock(stream, stretch)
+    deinterlacer = Deinterlacer()
+    frame_seconds = 1.0 / float(stream.average_rate or 25)
     upright: Upright | None = None
     images: list[VideoArray] = []
     last_seconds: float | None = None
-    for frame in container.decode(stream):
-        seconds = seconds_of(frame) - origin_seconds
-        if last_seconds is None and seconds > start_seconds + tolerance:
-            return None
+
+    def take(pictures: Iterable[VideoFrame]) -> None:
+        assert upright is not None
+        images.extend(
+            np.asarray(upright.convert(picture).to_ndarray(), np.uint8) for picture in pictures
+        )
+
+    for frame in frames_of(container, stream):
+        seconds = seconds_of(frame)
+        if last_seconds is None:
+            latest = start_seconds
+            if frame.interlaced_frame and seconds > tolerance:
+                latest -= frame_seconds
+            if seconds > latest + tolerance:
+                return None
         last_seconds = seconds
         if upright is None:
-            size = display_size(frame, stream)
+            size = display_size(frame, stream, bars)
             if short_side is not None:
                 size = size_for_short_side(size, short_side)
-            upright = Upright(width=size[0], height=size[1], pixel_format="rgb24")
-        images.extend(
-            np.asarray(upright.convert(picture).to_ndarray(), np.uint8)
-            for picture in shown.push(frame, seconds)
-        )
+            upright = Upright(width=size[0], height=size[1], pixel_format="rgb24", bars=bars)
+        for picture, at in deinterlacer.push(frame, seconds):
+            take(shown.push(picture, at))
         if shown.is_complete:
             break
     if last_seconds is None or upright is None:
         return None
-    frame_seconds = 1.0 / float(stream.average_rate or 25)
+    for picture, at in deinterlacer.close():
+        take(shown.push(picture, at))
     if not images and start_seconds > last_seconds + frame_seconds + tolerance:
         return None
-    images.extend(
-        np.asarray(upright.convert(picture).to_ndarray(), np.uint8) for picture in shown.close()
-    )
+    take(shown.close())
     return np.stack(images)
 
 
@@ -196,6 +226,7 @@ def read_sound(
     num_samples: int,
     sample_rate_hz: int,
     origin_seconds: float = 0.0,
+    timeline: Timeline | None = None,
     audio_track: int = 0,
 ) -> WaveformArray:
     """Read a stretch of sound, mono float32 `[num_samples]`; zeros where there is none.
@@ -206,18 +237,20 @@ def read_sound(
         num_samples: How many samples.
         sample_rate_hz: Rate of the samples given.
         origin_seconds: Time zero on the container's clock: that of the first presented picture.
+        timeline: The film's own, instead of `origin_seconds`: the sound follows its jumps.
         audio_track: Which audio track, from 0.
 
     Raises:
         MediaError: The file cannot be opened or decoded.
     """
+    timeline = timeline or Timeline(origin_seconds=origin_seconds)
     out = np.zeros(num_samples, np.float32)
     with open_media(path) as container:
         if audio_track >= len(container.streams.audio):
             return out
         try:
             for at, samples in _sound_from(
-                container, first_sample, num_samples, sample_rate_hz, origin_seconds, audio_track
+                container, first_sample, num_samples, sample_rate_hz, timeline, audio_track
             ):
                 begin, stop = max(at, 0), min(at + len(samples), num_samples)
                 if begin < stop:
@@ -232,21 +265,28 @@ def _sound_from(
     first_sample: int,
     num_samples: int,
     sample_rate_hz: int,
-    origin_seconds: float,
+    film: Timeline,
     audio_track: int,
 ) -> Iterator[tuple[int, WaveformArray]]:
     stream = container.streams.audio[audio_track]
+    if stream.codec_context is None:
+        raise MediaError("its sound is in a format that no decoder here knows")
     run_up = first_sample - round(_SOUND_RUN_UP_SECONDS * sample_rate_hz)
-    if run_up > 0:
-        tick = float(stream.time_base or 1e-6)
-        seconds = origin_seconds + run_up / sample_rate_hz
-        container.seek(round(seconds / tick), stream=stream, backward=True)
+    # FFmpeg gives wrong times after a seek in Ogg FLAC, by up to a page.
+    can_seek = (container.format.name, stream.codec_context.name) != ("ogg", "flac")
+    stretch = 0
+    if run_up > 0 and can_seek:
+        # Where the clock jumps, places are those of pictures, and sound lies a little apart.
+        apart = _STORED_APART_SECONDS if film.stretches else 0.0
+        stretch = film.seek(container, stream, run_up / sample_rate_hz - apart)
+    seconds_of = film.sound_clock(stretch)
     timeline = SoundTimeline(sample_rate_hz=sample_rate_hz, first_sample=run_up)
     at: int | None = None
-    for frame in container.decode(stream):
-        if frame.time is None:
+    for frame in frames_of(container, stream):
+        seconds = seconds_of(frame)
+        if seconds is None:
             continue
-        samples = timeline.push(frame, frame.time - origin_seconds)
+        samples = timeline.push(frame, seconds)
         if at is None:
             at = timeline.first_sample - first_sample
         yield at, samples

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
 from av.stream import Disposition
@@ -14,8 +16,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from toomuchtv.errors import MediaError
+from toomuchtv.media.hdr import Light, has_wide_gamut, light_of, to_sdr
 
 _UNSPECIFIED_MATRIX = 2  # AVCOL_SPC_UNSPECIFIED
+_BT2020_MATRIX = 9  # AVCOL_SPC_BT2020_NCL
 
 
 _NOT_A_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -105,10 +109,44 @@ def timestamp_tolerance(stream: VideoStream) -> float:
     return min(max(tick, 1e-6), 0.002)
 
 
-def display_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
-    """Width and height as shown: upright, with square pixels."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """Widths of the black bars of decoded frames of one size, in pixels as coded."""
+
+    of_width: int
+    of_height: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def inside(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Left, top, width, height of the picture; all of a frame that is of another size."""
+        if (width, height) != (self.of_width, self.of_height):
+            return 0, 0, width, height
+        return self.left, self.top, width - self.left - self.right, height - self.top - self.bottom
+
+
+# No film is wider than this, in pixels or in shape: what claims to be has a damaged header.
+_MAX_SIDE = 32_768
+_MAX_ASPECT = 32
+
+
+def display_size(
+    frame: VideoFrame, stream: VideoStream, bars: Bars | None = None
+) -> tuple[int, int]:
+    """Width and height as shown: upright, with square pixels, without the bars.
+
+    Raises:
+        MediaError: The shape makes no sense.
+    """
     aspect = stream.sample_aspect_ratio or 1
-    width, height = max(1, round(frame.width * float(aspect))), frame.height
+    width, height = frame.width, frame.height
+    if bars is not None:
+        _, _, width, height = bars.inside(width, height)
+    width = max(1, round(width * float(aspect)))
+    if max(width, height) > min(_MAX_SIDE, _MAX_ASPECT * min(width, height)):
+        raise MediaError(f"its picture claims a shape of {width}x{height}")
     return (height, width) if frame.rotation % 180 else (width, height)
 
 
@@ -120,14 +158,24 @@ def size_for_short_side(display: tuple[int, int], short_side: int) -> tuple[int,
 
 
 class Upright:
-    """Converts decoded frames: rotated upright, scaled, in one pixel format and color matrix.
+    """Converts decoded frames: upright, without bars, scaled, SDR, in one format and color matrix.
 
-    Output in a YUV format is BT.601, limited range, whatever came in.
+    Output in a YUV format is BT.601, limited range, chroma sited left (MPEG-2), whatever came in.
+
+    Args:
+        width: Of the output.
+        height: Of the output.
+        pixel_format: Of the output, an FFmpeg name.
+        bars: What to cut off; see `letterbox`.
     """
 
-    def __init__(self, *, width: int, height: int, pixel_format: str) -> None:
+    def __init__(
+        self, *, width: int, height: int, pixel_format: str, bars: Bars | None = None
+    ) -> None:
         self._target = (width, height, pixel_format)
+        self._bars = bars
         self._graph: Graph | None = None
+        self._from_sdr: Graph | None = None
         self._source: tuple[object, ...] | None = None
 
     def convert(self, frame: VideoFrame) -> VideoFrame:
@@ -136,40 +184,86 @@ class Upright:
         Raises:
             MediaError: FFmpeg cannot convert it.
         """
-        source = (frame.width, frame.height, frame.format.name, frame.rotation, frame.colorspace)
-        if self._graph is None or source != self._source:
-            self._graph, self._source = self._build(frame), source
+        light = light_of(frame)
+        source = (
+            frame.width, frame.height, frame.format.name, frame.rotation, frame.colorspace,
+            frame.color_range, light,
+        )  # fmt: skip
         try:
-            self._graph.push(frame)
-            converted = self._graph.pull()
+            if self._graph is None or source != self._source:
+                self._graph, self._source = self._build(frame, light), source
+            converted = _through(self._graph, frame)
+            if light is not None:
+                converted = self._from_light(converted, light, wide_gamut=has_wide_gamut(frame))
         except av.FFmpegError as error:
             raise MediaError(f"a frame cannot be converted: {error}") from error
-        assert isinstance(converted, VideoFrame)
         return converted
 
-    def _build(self, frame: VideoFrame) -> Graph:
+    def _from_light(self, frame: VideoFrame, light: Light, *, wide_gamut: bool) -> VideoFrame:
+        """Map scaled HDR, `gbrp16le`, to SDR in the wanted pixel format."""
+        values = np.asarray(frame.to_ndarray(), np.uint16)
+        sdr = VideoFrame.from_ndarray(to_sdr(values, light, wide_gamut=wide_gamut), format="rgb24")
+        sdr.pts, sdr.time_base = frame.pts, frame.time_base or Fraction(1, 90_000)
         width, height, pixel_format = self._target
-        graph = Graph()
-        time_base = frame.time_base or Fraction(1, 90_000)
-        last = graph.add(
-            "buffer",
-            f"width={frame.width}:height={frame.height}:pix_fmt={frame.format.name}"
-            f":time_base={time_base.numerator}/{time_base.denominator}"
-            f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
-        )
-        chain = [*_turns(frame.rotation)]
-        scale = f"{width}:{height}:flags=area+accurate_rnd+full_chroma_int"
-        if frame.colorspace == _UNSPECIFIED_MATRIX and min(frame.width, frame.height) >= 720:
-            scale += ":in_color_matrix=bt709"  # untagged high definition is BT.709 by convention
-        if pixel_format.startswith("yuv"):
-            scale += ":out_color_matrix=bt601:out_range=tv"
-        chain += [("scale", scale), ("format", pixel_format), ("buffersink", None)]
-        for name, arguments in chain:
-            node = graph.add(name, arguments)
-            last.link_to(node)
-            last = node
-        graph.configure()
-        return graph
+        if pixel_format == "rgb24":
+            return sdr
+        if self._from_sdr is None:
+            self._from_sdr = _linked(sdr, [_scale(sdr, width, height, pixel_format)], pixel_format)
+        return _through(self._from_sdr, sdr)
+
+    def _build(self, frame: VideoFrame, light: Light | None) -> Graph:
+        width, height, pixel_format = self._target
+        if light is not None:
+            pixel_format = "gbrp16le"  # not rgb48le: FFmpeg 8 gets its colors wrong
+        chain: list[tuple[str, str | None]] = []
+        if self._bars is not None:
+            left, top, inner_width, inner_height = self._bars.inside(frame.width, frame.height)
+            chain.append(("crop", f"{inner_width}:{inner_height}:{left}:{top}:exact=1"))
+        chain.extend(_turns(frame.rotation))
+        chain.append(_scale(frame, width, height, pixel_format))
+        return _linked(frame, chain, pixel_format)
+
+
+def _through(graph: Graph, frame: VideoFrame) -> VideoFrame:
+    graph.push(frame)
+    converted = graph.pull()
+    assert isinstance(converted, VideoFrame)
+    return converted
+
+
+def _linked(frame: VideoFrame, chain: list[tuple[str, str | None]], pixel_format: str) -> Graph:
+    """A graph of filters for frames like this one."""
+    graph = Graph()
+    time_base = frame.time_base or Fraction(1, 90_000)
+    last = graph.add(
+        "buffer",
+        f"width={frame.width}:height={frame.height}:pix_fmt={frame.format.name}"
+        f":time_base={time_base.numerator}/{time_base.denominator}"
+        f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
+    )
+    for name, arguments in [*chain, ("format", pixel_format), ("buffersink", None)]:
+        node = graph.add(name, arguments)
+        last.link_to(node)
+        last = node
+    graph.configure()
+    return graph
+
+
+def _scale(frame: VideoFrame, width: int, height: int, pixel_format: str) -> tuple[str, str | None]:
+    scale = f"{width}:{height}:flags=area+accurate_rnd+full_chroma_int+full_chroma_inp"
+    if frame.colorspace == _UNSPECIFIED_MATRIX:
+        if light_of(frame) is not None:
+            scale += ":in_color_matrix=bt2020"
+        elif min(frame.width, frame.height) >= 720:
+            scale += ":in_color_matrix=bt709"  # untagged high definition is so by convention
+    # Chroma samples lie above and below the left one of two luma samples, in BT.2020 at the upper
+    # left one. FFmpeg's default is the middle, as in JPEG: half a pixel off.
+    if not frame.format.is_rgb:
+        is_bt2020 = frame.colorspace == _BT2020_MATRIX
+        scale += f":in_chroma_loc={'topleft' if is_bt2020 else 'left'}"
+    if pixel_format.startswith("yuv"):
+        scale += ":out_color_matrix=bt601:out_range=tv:out_chroma_loc=left"
+    return ("scale", scale)
 
 
 def _turns(rotation_degrees: int) -> list[tuple[str, str | None]]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -26,23 +26,32 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import WaveformArray
-from toomuchtv.media.original import first_picture_seconds, open_media
+from toomuchtv.media.deinterlace import Deinterlacer
+from toomuchtv.media.letterbox import find_bars
+from toomuchtv.media.original import open_media
 from toomuchtv.media.pictures import (
+    Bars,
     ShownFrames,
     Upright,
     display_size,
-    frame_clock,
     picture_stream,
     size_for_short_side,
     timestamp_tolerance,
 )
 from toomuchtv.media.sound import SoundTimeline
+from toomuchtv.media.timeline import Timeline, read_timeline
 
 _TELL_EVERY_SECONDS = 2.0
+# One picture is not shown for longer: a clock that says so is damaged.
+_LONGEST_STILL_SECONDS = 3600.0
+_LONGEST_LAST_SECONDS = 10.0
 
 
 class ProxyRecipe(BaseModel):
-    """How proxies are made. Another recipe makes another proxy: `prepare` does it again."""
+    """How proxies are made. Another recipe makes another proxy: `prepare` does it again.
+
+    `letterbox`: whether black bars stay in the picture or are cut off, see `letterbox.find_bars`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,6 +61,7 @@ class ProxyRecipe(BaseModel):
     crf: int = Field(default=23, ge=0, le=51)
     sample_rate_hz: int = Field(default=16_000, ge=2_000, le=96_000)
     languages: tuple[str, ...] = ()
+    letterbox: Literal["keep", "crop"] = "keep"
 
     def estimated_bytes_per_second(self, aspect: float = 16 / 9) -> float:
         """A rough size of a proxy, bytes a second of film, for the disk check before work starts.
@@ -99,8 +109,16 @@ def write_proxy(
         MediaError: The source has no video, cannot be decoded, or the disk is full.
     """
     try:
+        bars: Bars | None = None
+        if recipe.letterbox == "crop":
+            with open_media(source) as container:
+                bars = find_bars(container)
         with open_media(source) as container:
-            maker = _ProxyMaker(container, video_path, audio_path, recipe, audio_track)
+            timeline = read_timeline(source, container)
+        with open_media(source) as container:
+            maker = _ProxyMaker(
+                container, timeline, video_path, audio_path, recipe, audio_track, bars
+            )
             maker.limit_threads(num_threads)
             try:
                 maker.run(tell)
@@ -135,7 +153,7 @@ def write_sound_proxy(
     """
     try:
         with open_media(source) as container:
-            origin = first_picture_seconds(container)
+            seconds_of = read_timeline(source, container).sound_clock()
         with open_media(source) as container:
             writer = _SoundWriter(audio_path, recipe)
             try:
@@ -146,8 +164,9 @@ def write_sound_proxy(
                     except av.InvalidDataError:
                         continue
                     for frame in frames:
-                        if isinstance(frame, AudioFrame) and frame.time is not None:
-                            writer.push(frame, frame.time - origin)
+                        seconds = seconds_of(frame)
+                        if seconds is not None:
+                            writer.push(frame, seconds)
                     if time.monotonic() - told > _TELL_EVERY_SECONDS:
                         told = time.monotonic()
                         tell(0.0)
@@ -164,21 +183,25 @@ class _ProxyMaker:
     def __init__(
         self,
         container: InputContainer,
+        timeline: Timeline,
         video_path: Path,
         audio_path: Path | None,
         recipe: ProxyRecipe,
         audio_track: int,
+        bars: Bars | None,
     ) -> None:
         self._container = container
         self._recipe = recipe
         self._video = picture_stream(container)
         self._audio = container.streams.audio[audio_track] if audio_path is not None else None
-        self._seconds_of = frame_clock(self._video)
-        self._origin: float | None = None
-        self._early_sound: list[AudioFrame] = []  # decoded before the first picture was
+        self._picture_seconds = timeline.picture_clock(self._video)
+        self._sound_seconds = timeline.sound_clock()
+        self._has_picture = False
         self._last_seconds = 0.0
         wanted = (index / recipe.frame_rate for index in itertools.count())
         self._shown = ShownFrames(wanted, tolerance_seconds=timestamp_tolerance(self._video))
+        self._deinterlacer = Deinterlacer()
+        self._bars = bars
         self._pictures = _PictureWriter(video_path, recipe)
         self._sound = None if audio_path is None else _SoundWriter(audio_path, recipe)
         self._damaged_packets = 0
@@ -194,8 +217,9 @@ class _ProxyMaker:
         while True:
             try:
                 packet = next(packets, None)
-            except av.InvalidDataError:
-                # The container breaks off here; what came before stands.
+            except (av.InvalidDataError, IndexError):
+                # The container breaks off here; what came before stands. PyAV's IndexError: it
+                # ended, with a stream more than it began with.
                 self._damaged_packets += 1
                 packet = None
             if packet is None:
@@ -209,10 +233,10 @@ class _ProxyMaker:
     def _take(self, packet: Packet[Any]) -> None:
         try:
             decoded = packet.decode()
-        except av.InvalidDataError:
-            self._damaged_packets += 1
-            return
         except EOFError:
+            return
+        except av.FFmpegError:  # not only InvalidDataError: "not yet implemented", say
+            self._damaged_packets += 1
             return
         self._route(decoded)
 
@@ -235,29 +259,34 @@ class _ProxyMaker:
                 self._take_sound(frame)
 
     def _take_picture(self, frame: VideoFrame) -> None:
-        seconds = self._seconds_of(frame)
-        if self._origin is None:
-            self._origin = seconds
-            self._pictures.open(display_size(frame, self._video))
-            for early in self._early_sound:
-                self._take_sound(early)
-            self._early_sound.clear()
-        self._last_seconds = max(self._last_seconds, seconds - self._origin)
-        for picture in self._shown.push(frame, seconds - self._origin):
-            self._pictures.write(picture)
+        seconds = self._picture_seconds(frame)
+        if not seconds - self._last_seconds <= _LONGEST_STILL_SECONDS:
+            raise MediaError(
+                f"its timestamps make no sense: {seconds:.0f} s follow {self._last_seconds:.0f} s"
+            )
+        if not self._has_picture:
+            self._has_picture = True
+            self._pictures.open(display_size(frame, self._video, self._bars), self._bars)
+        self._last_seconds = max(self._last_seconds, seconds)
+        self._show(self._deinterlacer.push(frame, seconds))
+
+    def _show(self, pictures: Iterator[tuple[VideoFrame, float]]) -> None:
+        for picture, seconds in pictures:
+            for shown in self._shown.push(picture, seconds):
+                self._pictures.write(shown)
 
     def _take_sound(self, frame: AudioFrame) -> None:
-        if self._sound is None or frame.time is None:
+        if self._sound is None:
             return
-        if self._origin is None:
-            self._early_sound.append(frame)
-        else:
-            self._sound.push(frame, frame.time - self._origin)
+        seconds = self._sound_seconds(frame)
+        if seconds is not None:
+            self._sound.push(frame, seconds)
 
     def finish(self) -> ProxyFacts:
-        if self._origin is None:
+        if not self._has_picture:
             raise MediaError("no picture in it can be decoded")
-        frame_seconds = 1.0 / float(self._video.average_rate or 25)
+        self._show(self._deinterlacer.close())
+        frame_seconds = min(1.0 / float(self._video.average_rate or 25), _LONGEST_LAST_SECONDS)
         for picture in self._shown.close(self._last_seconds + frame_seconds):
             self._pictures.write(picture)
         num_frames = self._pictures.finish()
@@ -289,10 +318,12 @@ class _PictureWriter:
         self._converted: VideoFrame | None = None
         self.width = self.height = 0
 
-    def open(self, display: tuple[int, int]) -> None:
+    def open(self, display: tuple[int, int], bars: Bars | None) -> None:
         recipe = self._recipe
         self.width, self.height = size_for_short_side(display, recipe.short_side)
-        self._upright = Upright(width=self.width, height=self.height, pixel_format="yuv420p")
+        self._upright = Upright(
+            width=self.width, height=self.height, pixel_format="yuv420p", bars=bars
+        )
         self._container = av.open(str(self._path), "w", format="mp4")
         rate = Fraction(recipe.frame_rate).limit_denominator(1001)
         self._stream = self._container.add_stream("libx264", rate=rate)

@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import VideoArray, WaveformArray
 from toomuchtv.media.original import open_media
+from toomuchtv.media.pictures import Upright
 
 
 class ProxyReader:
@@ -74,6 +75,7 @@ class ProxyReader:
             uint8 `[frames, S * 3 / 2, S]`.
 
         Raises:
+            ValueError: A value is out of range.
             MediaError: The proxy is damaged or ends too early.
         """
         out: VideoArray | None = None
@@ -93,15 +95,16 @@ class ProxyReader:
             MediaError: The proxy is damaged or ends too early.
         """
         pictures = self._pictures(first_frame, frames, stride)
-        # Proxies are BT.601, limited range, whatever the original was: see `Upright`.
-        return np.stack(
-            [
-                picture.to_ndarray(format="rgb24", src_colorspace="ITU601", src_color_range="MPEG")
-                for picture in pictures
-            ]
-        )
+        size = pictures[0]
+        upright = Upright(width=size.width, height=size.height, pixel_format="rgb24")
+        return np.stack([upright.convert(picture).to_ndarray() for picture in pictures])
 
     def _pictures(self, first_frame: int, frames: int, stride: int) -> list[VideoFrame]:
+        if first_frame < 0 or frames < 1 or stride < 1:
+            raise ValueError(
+                "first_frame must be at least 0, frames and stride at least 1, "
+                f"got {first_frame}, {frames} and {stride}"
+            )
         found: list[VideoFrame] = []
         wanted = first_frame
         try:

@@ -7,6 +7,7 @@ whatever the track's own start, priming, gaps and rate. What the track does not 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import av
@@ -16,11 +17,16 @@ from av.audio.plane import AudioPlane
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
+from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import WaveformArray
 
 # Containers round timestamps (Matroska to 1 ms), so consecutive frames seem to overlap or to
 # leave gaps by that much. Less than this is rounding, more is a gap.
 JITTER_SECONDS = 0.004
+# Sound that claims to lie further ahead than this of what came before has a damaged timestamp.
+MAX_GAP_SECONDS = 600.0
+_SILENCE_SECONDS = 10.0  # at once, while a gap is filled
+_RATES_HZ = range(1_000, 1_000_001)
 
 # ITU-R BS.775 downmix weights, by FFmpeg's channel names. Every set is divided by its sum, so
 # that full-scale channels cannot clip.
@@ -100,18 +106,23 @@ class SoundTimeline:
         """Take one decoded frame that starts `seconds` after the first presented picture.
 
         Returns:
-            The next samples of the output, float32 `[n]`; n may be 0.
+            The next samples of the output, float32 `[n]`; n may be 0. A frame whose time makes no
+            sense gives none.
 
         Raises:
-            MediaError: The track changes its sample rate.
+            MediaError: Its sample rate makes no sense.
         """
         rate = frame.sample_rate
+        if rate not in _RATES_HZ:
+            raise MediaError(f"its sound claims {rate} samples a second")
         if self._source_rate is None:
             self._start(rate)
         elif rate != self._source_rate:
             frame = _resampled_to(frame, self._source_rate)
             rate = self._source_rate
         mono = to_mono(frame)
+        if not seconds * rate - self._source_first - self._cursor <= MAX_GAP_SECONDS * rate:
+            return np.zeros(0, np.float32)
         position = round(seconds * rate) - self._source_first
         behind = position - self._cursor
         # Only after a sample is placed: what lies just before the first one is cut off exactly.
@@ -119,10 +130,9 @@ class SoundTimeline:
             behind = 0
         if behind < 0:
             mono = mono[-behind:]
-        elif behind > 0:
-            mono = np.concatenate([np.zeros(behind, np.float32), mono])
-        self._cursor += len(mono)
-        return self._resample(mono)
+        self._cursor += max(behind, 0) + len(mono)
+        parts = [self._resample(silence) for silence in _silence(behind, rate)]
+        return np.concatenate([*parts, self._resample(mono)])
 
     def finish(self) -> WaveformArray:
         """Give what the resampler still holds, float32 `[n]`."""
@@ -137,6 +147,12 @@ class SoundTimeline:
         frame = AudioFrame.from_ndarray(mono.reshape(1, -1), format="flt", layout="mono")
         frame.sample_rate = self._source_rate
         return _joined(self._resampler.resample(frame))
+
+
+def _silence(num_samples: int, rate: int) -> Iterator[WaveformArray]:
+    most = round(_SILENCE_SECONDS * rate)
+    for done in range(0, num_samples, most):
+        yield np.zeros(min(most, num_samples - done), np.float32)
 
 
 def _joined(frames: list[AudioFrame]) -> WaveformArray:

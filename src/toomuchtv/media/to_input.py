@@ -1,8 +1,9 @@
 """From a batch as decoded to what the encoders take, on the device, in one pass.
 
 Crop, flip and resize are two small matrices a clip, one for rows and one for columns, so that any
-box is resampled with antialiasing by plain matrix products. Conversion from YUV, color jitter and
-normalization are one 3x3 matrix and a bias a clip, applied at the output's size.
+box is resampled with antialiasing by plain matrix products; blur is folded into them. Conversion
+from YUV, color jitter and normalization are one 3x3 matrix and a bias a clip, applied at the
+output's size.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _YUV_TO_RGB = torch.tensor(
     ],
     dtype=torch.float64,
 )
+# Proxies have each chroma sample at the left one of its two luma samples (MPEG-2, H.264), a
+# quarter of a chroma pixel left of the middle: the middle lies at j + 3/4, not at j + 1/2.
+_CHROMA_SHIFT = 0.25
 _YUV_ZERO = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64)
 
 
@@ -75,10 +79,13 @@ class ToInput(nn.Module):
         """Crop, resize, convert and normalize planes; shapes as in `forward`."""
         side, device = planes.shape[-1], planes.device
         half = side // 2
-        box = changes.box.to(device)
-        luma = _resampled(planes[..., :side, :], box, self.config.size)
+        box, size = changes.box.to(device), self.config.size
+        blur: Tensor | None = None
+        if changes.blur_sigma.any():
+            blur = blur_matrix(changes.blur_sigma, size).to(device)
+        luma = _resampled(planes[..., :side, :], box, size, blur=blur)
         chroma = planes[..., side:, :].reshape(len(planes), -1, half, half)  # U, V, U, V, ...
-        chroma = _resampled(chroma, box, self.config.size)
+        chroma = _resampled(chroma, box, size, shift=_CHROMA_SHIFT, blur=blur)
         chroma = chroma.reshape(len(planes), -1, 2, *chroma.shape[-2:])
         yuv = torch.cat([luma.unsqueeze(2), chroma], dim=2)  # [N, T, 3, h, w]
         matrix, bias, low, high = self._color_map(changes)
@@ -116,16 +123,26 @@ class ToInput(nn.Module):
         return spectrogram
 
 
-def _resampled(planes: Tensor, box: Tensor, size: int) -> Tensor:
-    """Cut a box out of uint8 `[N, K, side, side]` and resize it to float `[N, K, size, size]`."""
+def _resampled(
+    planes: Tensor, box: Tensor, size: int, *, shift: float = 0.0, blur: Tensor | None = None
+) -> Tensor:
+    """Cut a box out of uint8 `[N, K, side, side]` and resize it to float `[N, K, size, size]`.
+
+    `shift`: pixels that the samples lie too far left of where they should. `blur`: a matrix a clip
+    `[N, size, size]` that acts on rows and columns.
+    """
     side = planes.shape[-1]
-    columns = resize_matrix(box[:, 0], box[:, 2], side, size)  # [N, size, side]
+    columns = resize_matrix(box[:, 0], box[:, 2], side, size, shift=shift)  # [N, size, side]
     rows = resize_matrix(box[:, 1], box[:, 3], side, size)
+    if blur is not None:
+        columns, rows = blur @ columns, blur @ rows
     values = planes.to(rows.dtype)
     return rows[:, None] @ (values @ columns[:, None].transpose(-1, -2))
 
 
-def resize_matrix(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
+def resize_matrix(
+    start: Tensor, length: Tensor, side: int, size: int, *, shift: float = 0.0
+) -> Tensor:
     """Weights that resample `[start, start + length)` of a line of `side` pixels to `size`.
 
     A triangle filter as wide as one output pixel (at least one input pixel): bilinear when
@@ -136,15 +153,32 @@ def resize_matrix(start: Tensor, length: Tensor, side: int, size: int) -> Tensor
         length: Its length, likewise; negative runs backwards, which mirrors.
         side: Pixels of the line.
         size: Pixels wanted.
+        shift: Pixels that the line's samples lie too far left of the middle of their pixels.
 
     Returns:
         float32 `[N, size, side]`; every row sums to 1.
     """
     share = (torch.arange(size, device=start.device) + 0.5) / size
-    center = (start[:, None] + length[:, None] * share) * side
+    center = (start[:, None] + length[:, None] * share) * side + shift
     reach = (length.abs() * side / size).clamp(min=1.0)[:, None, None]
     pixel = torch.arange(side, device=start.device) + 0.5
     weights = (1 - (pixel - center[:, :, None]).abs() / reach).clamp(min=0.0)
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def blur_matrix(sigma: Tensor, size: int) -> Tensor:
+    """Weights of a Gaussian blur of a line of `size` pixels; at the ends, of what is there.
+
+    Args:
+        sigma: Standard deviation in pixels, `[N]`; 0 is no blur.
+        size: Pixels of the line.
+
+    Returns:
+        float32 `[N, size, size]`; every row sums to 1.
+    """
+    pixel = torch.arange(size, device=sigma.device)
+    distance = (pixel[:, None] - pixel) / sigma.clamp(min=1e-3)[:, None, None]
+    weights = torch.exp(-0.5 * distance.square())
     return weights / weights.sum(dim=-1, keepdim=True)
 
 

@@ -1,288 +1,374 @@
-"""From plans to batches: decoding, last, in worker processes."""
+"""Batches decoded ahead, by worker processes that may die or hang without the run doing so.
+
+Plans are pure functions of the step, so a step that a worker took with it is simply done again by
+another. Each batch in flight has a slot, a file in memory that the worker fills and this process
+copies from: nothing is waited for that a worker could leave half done, and what goes through the
+pipes between them is small.
+"""
 
 from __future__ import annotations
 
+import collections
 import logging
-import multiprocessing
+import mmap
+import os
 import signal
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from toomuchtv.catalog.records import Proxy
-from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.errors import MediaError
-from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
-from toomuchtv.media.proxy_reader import ProxyPool, ProxyReader
-from toomuchtv.randomness import UInt64Array, uniforms
-from toomuchtv.sampling.plan import ClipSpec, Planner
+from toomuchtv.isolation import START_SECONDS, Program, WorkerProcess, memory_file
+from toomuchtv.sampling.batches import Batch, BatchArrays, ClipReader, PlannedBatches
 
 _log = logging.getLogger(__name__)
 
-_REPLACEMENT_TRIES = 4
-_WORKER_TIMEOUT_SECONDS = 300.0
-_CROP, _REPLACE = 100, 101  # streams of random numbers
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """One decoded batch of one process.
-
-    Pair roles are not in it: they reach across processes, so they are worked out after the gather
-    from `title`, `item` and `start_seconds`.
-
-    Attributes:
-        video: uint8 `[N, T, S * 3 / 2, S]`, YUV 4:2:0 planes; see `media.proxy_reader`.
-        waveform: float32 `[N, num_samples]`, -1..1.
-        title: int64 `[N]`.
-        item: int64 `[N]`, rows of the snapshot.
-        start_seconds: float64 `[N]`.
-        valid: bool `[N]`; false where no clip of the title could be decoded.
-        seed: uint64 `[N]`, what augmentation draws from.
-        step: The step it was planned for.
-        failures: What could not be decoded, in words.
-    """
-
-    video: Tensor
-    waveform: Tensor
-    title: Tensor
-    item: Tensor
-    start_seconds: Tensor
-    valid: Tensor
-    seed: UInt64Array
-    step: int
-    failures: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.waveform)
-
-
-class ClipReader:
-    """Reads planned clips of a catalog from its proxies.
-
-    Args:
-        catalog_path: The catalog's folder, which proxy paths are relative to.
-        snapshot: The rows that plans speak of.
-        proxies: By item id.
-        clip_format: Frames and sound of a clip.
-        max_open: Proxies kept open at once.
-
-    Raises:
-        ValueError: A proxy's frame rate is no multiple of the clip's, or its sample rate or
-            size differs from the others'.
-    """
-
-    def __init__(
-        self,
-        catalog_path: Path,
-        snapshot: CatalogSnapshot,
-        proxies: dict[int, Proxy],
-        clip_format: ClipFormat,
-        *,
-        max_open: int = 64,
-    ) -> None:
-        self.snapshot = snapshot
-        self.clip_format = clip_format
-        self._catalog_path = catalog_path
-        self._proxies = [proxies[item_id] for item_id in snapshot.item_id.tolist()]
-        self.side = _common_side(self._proxies, clip_format)
-        self._max_open = max_open
-        self._pool = ProxyPool(max_open)
-
-    def __getstate__(self) -> dict[str, object]:
-        # Open files stay with the process that opened them; a worker opens its own.
-        return {**self.__dict__, "_pool": ProxyPool(self._max_open)}
-
-    def read(
-        self, item: int, start_seconds: float, across: float
-    ) -> tuple[VideoArray, WaveformArray]:
-        """Read one clip: planes uint8 `[T, S * 3 / 2, S]` and float32 `[num_samples]`.
-
-        Args:
-            item: Row of the snapshot.
-            start_seconds: When frame 0 is shown.
-            across: Where the square lies along the longer side, 0..1.
-
-        Raises:
-            MediaError: The proxy is missing, damaged or too short.
-        """
-        proxy = self._proxies[item]
-        reader = self._reader(proxy)
-        clip_format = self.clip_format
-        planes = reader.planes(
-            first_frame=round(start_seconds * proxy.frame_rate),
-            frames=clip_format.frames,
-            stride=round(proxy.frame_rate / clip_format.frame_rate),
-            across=across,
-        )
-        waveform = reader.waveform(
-            first_sample=clip_format.audio_start_sample(start_seconds),
-            num_samples=clip_format.num_samples,
-        )
-        return planes, waveform
-
-    def _reader(self, proxy: Proxy) -> ProxyReader:
-        audio_path = None if proxy.audio_path is None else self._catalog_path / proxy.audio_path
-        return self._pool.reader(
-            self._catalog_path / proxy.video_path,
-            audio_path,
-            frame_rate=proxy.frame_rate,
-            sample_rate_hz=proxy.sample_rate_hz,
-        )
-
-    def forget(self, item: int) -> None:
-        """Close the proxy of an item, for it may have changed on disk."""
-        self._pool.forget(self._catalog_path / self._proxies[item].video_path)
-
-
-def _common_side(proxies: list[Proxy], clip_format: ClipFormat) -> int:
-    kinds = {
-        (min(proxy.width, proxy.height), proxy.frame_rate, proxy.sample_rate_hz)
-        for proxy in proxies
-    }
-    if len(kinds) != 1:
-        raise ValueError(
-            "the proxies were made by different recipes (short side, frame rate, sample rate: "
-            f"{sorted(kinds)}): run `toomuchtv prepare` again to make them alike"
-        )
-    side, frame_rate, sample_rate_hz = kinds.pop()
-    stride = frame_rate / clip_format.frame_rate
-    if abs(stride - round(stride)) > 1e-6 or round(stride) < 1:
-        raise ValueError(
-            f"the proxies have {frame_rate:g} frames a second, which is no multiple of the "
-            f"clip's {clip_format.frame_rate:g}: set clip.frame_rate, or prepare with "
-            f"--frame-rate {clip_format.frame_rate:g}"
-        )
-    if sample_rate_hz != clip_format.sample_rate_hz:
-        raise ValueError(
-            f"the proxies' sound has {sample_rate_hz} Hz, the clip wants "
-            f"{clip_format.sample_rate_hz}: set clip.sample_rate_hz, or prepare with "
-            f"--sample-rate {clip_format.sample_rate_hz}"
-        )
-    return side
-
-
-class PlannedBatches(Dataset[Batch]):
-    """The batches of a run by step number: `batches[step]`.
-
-    A clip that cannot be decoded is replaced by another of its title where one can be had; else
-    the sample is zeros and marked invalid. The batch's shape never changes.
-    """
-
-    def __init__(
-        self,
-        reader: ClipReader,
-        planner: Planner,
-        *,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self._reader = reader
-        self._planner = planner
-        self._seed = seed
-        self._rank, self._world_size = rank, world_size
-
-    def __getitem__(self, step: int) -> Batch:
-        """Plan and decode the batch of one step."""
-        plan = self._planner.plan(
-            seed=self._seed, step=step, rank=self._rank, world_size=self._world_size
-        )
-        clips = plan.clips()
-        num_clips, clip_format, side = len(clips), self._reader.clip_format, self._reader.side
-        video = np.zeros((num_clips, clip_format.frames, side * 3 // 2, side), np.uint8)
-        waveform = np.zeros((num_clips, clip_format.num_samples), np.float32)
-        valid = np.ones(num_clips, dtype=bool)
-        failures: list[str] = []
-        across = uniforms(plan.seed, _CROP)
-        for index, clip in enumerate(clips):
-            read = self._read(clip, float(across[index]), failures)
-            valid[index] = read is not None
-            if read is not None:
-                clips[index], video[index], waveform[index] = read
-        title = torch.tensor([clip.title for clip in clips])
-        item = torch.tensor([clip.item for clip in clips])
-        start = torch.tensor([clip.start_seconds for clip in clips], dtype=torch.float64)
-        return Batch(
-            video=torch.from_numpy(video),
-            waveform=torch.from_numpy(waveform),
-            title=title,
-            item=item,
-            start_seconds=start,
-            valid=torch.from_numpy(valid),
-            seed=plan.seed,
-            step=step,
-            failures=tuple(failures),
-        )
-
-    def _read(
-        self, clip: ClipSpec, across: float, failures: list[str]
-    ) -> tuple[ClipSpec, VideoArray, WaveformArray] | None:
-        for attempt in range(1 + _REPLACEMENT_TRIES):
-            if attempt:
-                clip = self._replacement(clip, attempt)
-            try:
-                return clip, *self._reader.read(clip.item, clip.start_seconds, across)
-            except MediaError as error:
-                failures.append(str(error))
-                self._reader.forget(clip.item)
-        return None
-
-    def _replacement(self, clip: ClipSpec, attempt: int) -> ClipSpec:
-        """Another clip of the same title: any of its items, anywhere in it."""
-        groups = self._planner.groups
-        first, stop = int(groups.offsets[clip.title]), int(groups.offsets[clip.title + 1])
-        draws = uniforms(np.array([clip.seed], np.uint64), _REPLACE, attempt, np.arange(2))
-        place = first + int(draws[0] * (stop - first))
-        frame = int(draws[1] * groups.starts[place])
-        return replace(
-            clip,
-            item=int(groups.rows[place]),
-            start_seconds=frame / float(groups.frame_rate[place]),
-        )
+#: Batches decoded ahead, for each worker.
+_AHEAD = 3
+#: Stalls in a row, or deaths of every worker, without one batch between, after which the rest is
+#: hopeless.
+_LOSSES_WITHOUT_A_BATCH = 8
+#: A worker that is lost at the same item of the same step so many times was lost to that item.
+_LOSSES_TO_ONE_ITEM = 2
+# A slot begins with the step and the item that its worker is at.
+_NOTE_BYTES = 16
+_NOBODY = -1
 
 
 def iterate_batches(
-    batches: PlannedBatches, *, start: int, stop: int, num_workers: int
-) -> Iterator[Batch]:
-    """Yield the batches of steps `start` to `stop`, in order, decoded ahead by `num_workers`.
+    batches: PlannedBatches,
+    *,
+    start: int,
+    stop: int,
+    num_workers: int,
+    on_worker_death: Literal["restart", "stop"] = "restart",
+    timeout_seconds: float = 300.0,
+    max_restarts: int = 100,
+) -> BatchStream:
+    """Decode the batches of steps `start` to `stop`, in order, ahead of who takes them.
 
-    With 0 workers they are decoded here. The result is the same with any number.
+    With 0 workers they are decoded here, when asked for: then nothing keeps a crash or a stall of
+    the decoder from this process. The batches are the same with any number.
 
-    Raises:
-        MediaError: The workers died or gave nothing for five minutes.
+    Args:
+        batches: What to decode.
+        start: The first step.
+        stop: The step after the last.
+        num_workers: Processes that decode.
+        on_worker_death: What to do about a worker that died, or was killed for stalling.
+        timeout_seconds: How long to wait for one batch before its worker counts as stalled.
+        max_restarts: Workers that may be lost before the stream gives up.
     """
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(start, stop),
-        num_workers=num_workers,
-        prefetch_factor=3 if num_workers else None,
-        timeout=_WORKER_TIMEOUT_SECONDS if num_workers else 0.0,
-        # A forked child of a process with threads can hang; a fresh one cannot.
-        multiprocessing_context="forkserver" if num_workers else None,
-        worker_init_fn=_begin_worker,
-    )
-    others = set(multiprocessing.active_children())
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader" in str(error):
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.kill()  # one that hangs would keep this process from ending
-            raise MediaError(f"the loader's workers failed: {error}") from error
-        raise
+    workers = None
+    if num_workers:
+        workers = _Workers(
+            batches,
+            range(start, stop),
+            num_workers=num_workers,
+            max_restarts=max_restarts if on_worker_death == "restart" else 0,
+            timeout_seconds=timeout_seconds,
+        )
+    return BatchStream(batches, range(start, stop), workers)
 
 
-def _begin_worker(worker: int) -> None:
-    # Ctrl-C and schedulers signal the whole group: the run that these work for decides what to do,
+class BatchStream(Iterator[Batch]):
+    """The batches of a range of steps, in order. Closing it, or its end, ends its workers.
+
+    Taking a batch raises `MediaError` where a clip is bad and the policy says stop, or where
+    workers die or stall and the policy says stop or the restarts are used up.
+    """
+
+    def __init__(
+        self, batches: PlannedBatches, steps: range, workers: _Workers | None = None
+    ) -> None:
+        self._batches = batches
+        self._steps = iter(steps)
+        self._workers = workers
+
+    @property
+    def worker_restarts(self) -> int:
+        """Workers that were lost and replaced so far."""
+        return 0 if self._workers is None else self._workers.restarts
+
+    def __next__(self) -> Batch:
+        step = next(self._steps, None)
+        if step is None:
+            self.close()
+            raise StopIteration
+        if self._workers is None:
+            return self._batches[step]
+        try:
+            return self._workers.batch(step)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the workers."""
+        self._steps = iter(())
+        if self._workers is not None:
+            self._workers.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Worker:
+    """A decoding process and the steps that it was given, in order."""
+
+    def __init__(self, program: Program, files: list[int]) -> None:
+        self._process = WorkerProcess(program, files=files)
+        self.connection = self._process.connection
+        self.receive, self.kill = self._process.receive, self._process.kill
+        self.steps: collections.deque[int] = collections.deque()
+        self.is_ready = False
+        self.heard = time.monotonic()
+
+    def begin(self, step: int, slot: int) -> None:
+        self.steps.append(step)
+        _write_note(slot, step, _NOBODY)  # what another left there says nothing about this one
+        self._process.send((step, slot))
+
+
+class _Workers:
+    """The worker processes of one stream, and the batches in flight."""
+
+    def __init__(
+        self,
+        batches: PlannedBatches,
+        steps: range,
+        *,
+        num_workers: int,
+        max_restarts: int,
+        timeout_seconds: float,
+    ) -> None:
+        self.restarts = 0
+        self._reader = batches.reader
+        self._left = collections.deque(steps)
+        self._max_restarts = max_restarts
+        self._timeout_seconds = timeout_seconds
+        self._free = [memory_file() for _ in range(_AHEAD * num_workers)]
+        self._avoided_file = memory_file()
+        self._files = [self._avoided_file, *self._free]
+        self._program = Program.of(_decode_batches, batches, self._avoided_file)
+        self._slot_of: dict[int, int] = {}
+        self._done: dict[int, tuple[str, Any]] = {}
+        self._avoided: set[int] = set()
+        self._losses: collections.Counter[tuple[int, int]] = collections.Counter()
+        self._hopelessness = 0.0
+        self._is_closed = False
+        self._workers = [
+            _Worker(self._program, self._files) for _ in range(min(num_workers, len(steps)))
+        ]
+        self._hand_out()
+
+    def batch(self, step: int) -> Batch:
+        """Wait for the batch of a step; steps must be asked for in order."""
+        begun = time.monotonic()
+        self._listen(0.0)
+        while step not in self._done:
+            worker = next(worker for worker in self._workers if step in worker.steps)
+            patience = self._timeout_seconds if worker.is_ready else START_SECONDS
+            # While nobody asked for a batch, nobody listened: that time does not count.
+            left = max(begun, worker.heard) + patience - time.monotonic()
+            if left > 0:
+                self._listen(left)
+            else:
+                self._replace(worker, f"gave nothing for {patience:g} s", stalled=True)
+        self._hopelessness = 0.0
+        word, content = self._done.pop(step)
+        slot = self._slot_of.pop(step)
+        if word == "failed":
+            raise MediaError(f"step {step}: {content}")
+        num_clips, num_bytes = content
+        batch = _copy(slot, step, num_clips, num_bytes, self._reader)
+        self._free.append(slot)
+        self._hand_out()
+        return batch
+
+    def _hand_out(self) -> None:
+        while self._left and self._free:
+            step, slot = self._left.popleft(), self._free.pop()
+            self._slot_of[step] = slot
+            min(self._workers, key=lambda worker: len(worker.steps)).begin(step, slot)
+
+    def _listen(self, seconds: float) -> None:
+        """Take what workers have to say, waiting for it so long."""
+        by_connection = {worker.connection: worker for worker in self._workers}
+        for connection in wait(list(by_connection), timeout=seconds):
+            worker = by_connection[connection]  # type: ignore[index]
+            if worker not in self._workers:
+                continue  # it was stuck at what another was just lost to
+            word, content = worker.receive()
+            worker.heard = time.monotonic()
+            if word == "ready":
+                worker.is_ready = True
+            elif word == "died":
+                self._replace(worker, f"died ({content})")
+            elif word == "bug":
+                raise content
+            else:
+                self._done[worker.steps.popleft()] = (word, content)
+
+    def _replace(self, worker: _Worker, how: str, *, stalled: bool = False) -> None:
+        """Put another worker in the place of one that died or stalls, and at its steps.
+
+        Raises:
+            MediaError: By policy, or because it has happened too often.
+        """
+        worker.kill()
+        item = self._item_at(worker)
+        where = "" if item is None else f" while reading the proxy {self._reader.name(item)}"
+        what = f"a loader worker {how}{where}"
+        self._hopelessness += 1.0 if stalled else 1.0 / len(self._workers)
+        if self.restarts >= self._max_restarts or self._hopelessness > _LOSSES_WITHOUT_A_BATCH:
+            raise MediaError(self._why_to_stop(what))
+        self.restarts += 1
+        _log.warning("%s: another takes over", what)
+        other = _Worker(self._program, self._files)
+        self._workers[self._workers.index(worker)] = other
+        if item is not None and item not in self._avoided:
+            # A stall is the file's; a death may have come from outside, so it must hit twice at
+            # the very same place.
+            place = (_NOBODY if stalled else worker.steps[0], item)
+            self._losses[place] += 1
+            if self._losses[place] >= _LOSSES_TO_ONE_ITEM:
+                self._avoid(item)
+        for step in worker.steps:
+            other.begin(step, self._slot_of[step])
+
+    def _item_at(self, worker: _Worker) -> int | None:
+        """The item that a worker is reading, if it is."""
+        if not worker.steps:
+            return None
+        note = os.pread(self._slot_of[worker.steps[0]], _NOTE_BYTES, 0)
+        step, item = np.frombuffer(note, np.int64).tolist() if note else (_NOBODY, _NOBODY)
+        return item if step == worker.steps[0] and item != _NOBODY else None
+
+    def _avoid(self, item: int) -> None:
+        """Leave an item out from now on; whoever is stuck in it already is replaced."""
+        _log.warning("the proxy %s is left out from now on", self._reader.name(item))
+        self._avoided.add(item)
+        os.pwrite(self._avoided_file, np.array(sorted(self._avoided)).tobytes(), 0)
+        for worker in list(self._workers):
+            if self._item_at(worker) == item:
+                self._replace(worker, "is stuck too")
+
+    def _why_to_stop(self, what: str) -> str:
+        if self._max_restarts == 0:
+            return f"{what}; training.on_worker_death is 'stop'"
+        if self.restarts >= self._max_restarts:
+            return f"{what}, after {self.restarts} others: training.max_worker_restarts is reached"
+        return f"{what}, as others did before: not one batch came between"
+
+    def close(self) -> None:
+        """Kill the workers and let the memory go."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for worker in self._workers:
+            worker.kill()
+        for file in self._files:
+            os.close(file)
+        self._program.close()
+
+
+def _write_note(slot: int, step: int, item: int) -> None:
+    """Say in a slot what its worker is at."""
+    os.pwrite(slot, np.array([step, item], np.int64).tobytes(), 0)
+
+
+def _places(
+    num_clips: int, reader: ClipReader
+) -> tuple[dict[str, tuple[type[np.generic], tuple[int, ...], int]], int]:
+    """Dtype, shape and offset of each array in a slot, and where the arrays end."""
+    at, places = _NOTE_BYTES, {}
+    layout = BatchArrays.layout(num_clips, reader.clip_format, reader.side)
+    for name, (dtype, shape) in layout.items():
+        at = -(-at // 64) * 64
+        places[name] = (dtype, shape, at)
+        at += int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return places, at
+
+
+def _copy(slot: int, step: int, num_clips: int, num_bytes: int, reader: ClipReader) -> Batch:
+    """Copy a finished batch out of its slot."""
+    places, end = _places(num_clips, reader)
+    arrays = {}
+    for name, (dtype, shape, at) in places.items():
+        arrays[name] = np.empty(shape, dtype)
+        flat, done = memoryview(arrays[name].data).cast("B"), 0
+        while done < len(flat):  # a call copies 2 GiB at most
+            done += os.preadv(slot, [flat[done:]], at + done)
+    text = os.pread(slot, num_bytes, end).decode("utf-8", "surrogateescape")
+    return BatchArrays(**arrays).batch(step, tuple(text.split("\0")) if text else ())
+
+
+def _decode_batches(connection: Connection, batches: PlannedBatches, avoided_file: int) -> None:
+    """The life of a worker."""
+    # Schedulers signal every process of a job: the run that this works for decides what to do,
     # and needs its workers until it has saved.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    _log.debug("loader worker %d is up", worker)
+    slots: dict[int, _Slot] = {}
+    connection.send(("ready", None))
+    while True:
+        step, file = connection.recv()
+        slot = slots.setdefault(file, _Slot(file, batches, avoided_file))
+        try:
+            num_clips, num_bytes = slot.fill(step)
+        except MediaError as error:
+            connection.send(("failed", str(error)))
+        except MemoryError:
+            os._exit(os.EX_OSERR)  # as if the system had killed it
+        else:
+            connection.send(("done", (num_clips, num_bytes)))
+
+
+class _Slot:
+    """The memory of one batch in flight, as its worker sees it.
+
+    | step, item | video | waveform | ... | failures, divided by zero bytes |
+    """
+
+    def __init__(self, file: int, batches: PlannedBatches, avoided_file: int) -> None:
+        self._file = file
+        self._batches = batches
+        self._avoided_file = avoided_file
+        self._arrays: BatchArrays | None = None
+
+    def fill(self, step: int) -> tuple[int, int]:
+        """Decode a step into it; gives the number of clips, and of the bytes that tell failures."""
+
+        def may_read(item: int) -> bool:
+            _write_note(self._file, step, item)
+            return item not in self._avoided()
+
+        _write_note(self._file, step, _NOBODY)
+        arrays, failures = self._batches.decode(step, self._allocate, may_read=may_read)
+        _write_note(self._file, step, _NOBODY)
+        num_clips = len(arrays.valid)
+        text = "\0".join(failures).encode("utf-8", "surrogateescape")
+        os.pwrite(self._file, text, _places(num_clips, self._batches.reader)[1])
+        return num_clips, len(text)
+
+    def _avoided(self) -> list[int]:
+        size = os.fstat(self._avoided_file).st_size
+        items: list[int] = np.frombuffer(os.pread(self._avoided_file, size, 0), np.int64).tolist()
+        return items
+
+    def _allocate(self, num_clips: int) -> BatchArrays:
+        if self._arrays is None or len(self._arrays.valid) != num_clips:
+            places, end = _places(num_clips, self._batches.reader)
+            os.ftruncate(self._file, end)
+            memory = mmap.mmap(self._file, end)
+            self._arrays = BatchArrays(
+                **{
+                    name: np.ndarray(shape, dtype, memory, offset=at)
+                    for name, (dtype, shape, at) in places.items()
+                }
+            )
+        return self._arrays

@@ -7,7 +7,7 @@ from pathlib import Path
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.sampling.loader import Batch, ClipReader, PlannedBatches
+from toomuchtv.sampling.batches import Batch, ClipReader, PlannedBatches
 from toomuchtv.sampling.plan import Planner
 from toomuchtv.sampling.policy import PolicyConfig
 

@@ -32,6 +32,13 @@ class TrainingConfig(BaseModel):
         num_threads: Threads that compute on a CPU; 0 leaves it to PyTorch. Sums come out in another
             order with another number, so a run to be repeated to the bit sets it.
         num_workers: Processes that decode; 0 decodes in the loop.
+        on_worker_death: A decoding process that dies or stalls is replaced, and its steps are done
+            again with the same result ("restart"), or the run ends with an error ("stop").
+        max_worker_restarts: How many may be lost before the run ends with an error all the same.
+        loader_timeout_seconds: How long to wait for one batch before the process that decodes it
+            counts as stalled. Without processes (`num_workers` 0) there is no limit.
+        on_bad_clip: A clip that cannot be read is replaced by another of its title ("replace"), or
+            the run ends with an error ("stop").
         held_out_share: Share of the titles that are never trained on.
         log_every: Steps between two lines of metrics.jsonl.
         validate_every: Steps between two looks at the held-out titles; 0: only at the end.
@@ -47,6 +54,10 @@ class TrainingConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     num_threads: int = Field(default=0, ge=0, le=1024)
     num_workers: int = Field(default=1, ge=0, le=256)
+    on_worker_death: Literal["restart", "stop"] = "restart"
+    max_worker_restarts: int = Field(default=100, ge=1)
+    loader_timeout_seconds: float = Field(default=300.0, gt=0.0)
+    on_bad_clip: Literal["replace", "stop"] = "replace"
     held_out_share: float = Field(default=0.2, ge=0.0, lt=1.0)
     log_every: int = Field(default=10, ge=1)
     validate_every: int = Field(default=0, ge=0)

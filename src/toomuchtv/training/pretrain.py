@@ -24,7 +24,8 @@ from toomuchtv.media.to_input import ToInput
 from toomuchtv.objectives import InfoNCE
 from toomuchtv.pretrained import Pretrained, PretrainedConfig, fresh_model
 from toomuchtv.progress import ProgressHook, no_progress
-from toomuchtv.sampling.loader import Batch, ClipReader, PlannedBatches, iterate_batches
+from toomuchtv.sampling.batches import Batch, ClipReader, PlannedBatches
+from toomuchtv.sampling.loader import BatchStream, iterate_batches
 from toomuchtv.sampling.moments import draw_moments
 from toomuchtv.sampling.plan import Planner
 from toomuchtv.sampling.roles import PairRole
@@ -48,6 +49,7 @@ class PretrainResult:
     model: Path
     interrupted: bool
     replaced_clips: int
+    worker_restarts: int
 
 
 class NotFiniteError(ToomuchtvError):
@@ -79,6 +81,7 @@ def pretrain(
         CatalogError: The catalog has no proxies.
         ValueError: The config does not fit the catalog.
         NotFiniteError: The loss is not finite.
+        MediaError: A clip is bad, or a loader's worker lost, and the config says to stop.
     """
     device = choose_device(config.training.device)
     if config.training.num_threads:
@@ -137,6 +140,7 @@ class _Run:
             seed=training.seed,
         )
         self.step = self._build_step()
+        self.stream: BatchStream | None = None
         self.metrics: MetricsLog | None = None
         if distributed.rank() == 0:
             self.metrics = MetricsLog(path, resume_step=self.start_step)
@@ -153,6 +157,7 @@ class _Run:
             seed=self.config.training.seed,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
+            on_bad_clip=self.config.training.on_bad_clip,
         )
 
     def _write_split(self, catalog: Catalog, split: TitleSplit) -> None:
@@ -189,8 +194,14 @@ class _Run:
         """Take the steps that are left."""
         training = self.config.training
         steps = training.steps
-        batches = iterate_batches(
-            self.batches, start=self.start_step, stop=steps, num_workers=training.num_workers
+        self.stream = batches = iterate_batches(
+            self.batches,
+            start=self.start_step,
+            stop=steps,
+            num_workers=training.num_workers,
+            on_worker_death=training.on_worker_death,
+            timeout_seconds=training.loader_timeout_seconds,
+            max_restarts=training.max_worker_restarts,
         )
         clock = IntervalClock()
         done, replaced, interrupted = self.start_step, 0, False
@@ -218,7 +229,14 @@ class _Run:
             progress(done, steps, f"loss {float(loss):.3f}")
             if interrupted:
                 break
-        return self._result(done, loss_value, clock, replaced, interrupted=interrupted)
+        return self._result(
+            done,
+            loss_value,
+            clock,
+            interrupted=interrupted,
+            replaced_clips=replaced,
+            worker_restarts=batches.worker_restarts,
+        )
 
     def _log(
         self, done: int, clock: IntervalClock, rate: float, norm: float, gathered: GatheredBatch
@@ -261,7 +279,14 @@ class _Run:
         distributed.barrier()
 
     def _result(
-        self, done: int, loss: float, clock: IntervalClock, replaced: int, *, interrupted: bool
+        self,
+        done: int,
+        loss: float,
+        clock: IntervalClock,
+        *,
+        interrupted: bool,
+        replaced_clips: int,
+        worker_restarts: int,
     ) -> PretrainResult:
         model_path = self.path / "model"
         if not interrupted:
@@ -282,7 +307,8 @@ class _Run:
             clips_per_second=clock.overall_clips_per_second,
             model=model_path,
             interrupted=interrupted,
-            replaced_clips=replaced,
+            replaced_clips=replaced_clips,
+            worker_restarts=worker_restarts,
         )
 
     def _keep_evidence(self, batch: Batch, loss: float, norm: float) -> str:
@@ -317,6 +343,8 @@ class _Run:
         )
 
     def close(self) -> None:
-        """Close the log."""
+        """End the loader and close the log."""
+        if self.stream is not None:
+            self.stream.close()
         if self.metrics is not None:
             self.metrics.close()

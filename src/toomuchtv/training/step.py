@@ -11,7 +11,7 @@ from toomuchtv import distributed
 from toomuchtv.media.to_input import ToInput
 from toomuchtv.models import Embeddings, TwoTower
 from toomuchtv.objectives import InfoNCE, NegativeFigures, negative_figures
-from toomuchtv.sampling.loader import Batch
+from toomuchtv.sampling.batches import Batch
 from toomuchtv.sampling.roles import PairRoleConfig, pair_roles
 
 

@@ -1,0 +1,335 @@
+"""What a batch is, and how a plan becomes one: decoding, last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toomuchtv.catalog.records import Proxy
+from toomuchtv.catalog.snapshot import CatalogSnapshot
+from toomuchtv.errors import MediaError
+from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
+from toomuchtv.media.proxy_reader import ProxyPool, ProxyReader
+from toomuchtv.randomness import UInt64Array, uniforms
+from toomuchtv.sampling.plan import ClipSpec, Planner
+
+if TYPE_CHECKING:
+    # At run time only those who make tensors import PyTorch: a process that decodes starts in a
+    # tenth of the time without it, in a fifth of the memory.
+    from torch import Tensor
+
+_REPLACEMENT_TRIES = 4
+_CROP, _REPLACE = 100, 101  # streams of random numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One decoded batch of one process.
+
+    Pair roles are not in it: they reach across processes, so they are worked out after the gather
+    from `title`, `item` and `start_seconds`.
+
+    Attributes:
+        video: uint8 `[N, T, S * 3 / 2, S]`, YUV 4:2:0 planes; see `media.proxy_reader`.
+        waveform: float32 `[N, num_samples]`, -1..1.
+        title: int64 `[N]`.
+        item: int64 `[N]`, rows of the snapshot.
+        start_seconds: float64 `[N]`.
+        valid: bool `[N]`; false where no clip of the title could be decoded.
+        seed: uint64 `[N]`, what augmentation draws from.
+        step: The step it was planned for.
+        failures: What could not be decoded, in words.
+    """
+
+    video: Tensor
+    waveform: Tensor
+    title: Tensor
+    item: Tensor
+    start_seconds: Tensor
+    valid: Tensor
+    seed: UInt64Array
+    step: int
+    failures: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.waveform)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchArrays:
+    """The arrays of a batch while it is being made; shapes and dtypes as in `Batch`."""
+
+    video: VideoArray
+    waveform: WaveformArray
+    title: NDArray[np.int64]
+    item: NDArray[np.int64]
+    start_seconds: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    seed: UInt64Array
+
+    @staticmethod
+    def layout(
+        num_clips: int, clip_format: ClipFormat, side: int
+    ) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+        """Dtype and shape of each array of a batch, by name."""
+        one = (num_clips,)
+        return {
+            "video": (np.uint8, (num_clips, clip_format.frames, side * 3 // 2, side)),
+            "waveform": (np.float32, (num_clips, clip_format.num_samples)),
+            "title": (np.int64, one),
+            "item": (np.int64, one),
+            "start_seconds": (np.float64, one),
+            "valid": (np.bool_, one),
+            "seed": (np.uint64, one),
+        }
+
+    def all(self) -> list[NDArray[Any]]:
+        """Every array, in the order of `layout`."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+    def batch(self, step: int, failures: tuple[str, ...]) -> Batch:
+        """The batch of a step that shares the memory of these arrays."""
+        import torch
+
+        tensors = {
+            field.name: torch.from_numpy(getattr(self, field.name))
+            for field in fields(self)
+            if field.name != "seed"
+        }
+        return Batch(**tensors, seed=self.seed, step=step, failures=failures)
+
+
+class ClipReader:
+    """Reads planned clips of a catalog from its proxies.
+
+    Args:
+        catalog_path: The catalog's folder, which proxy paths are relative to.
+        snapshot: The rows that plans speak of.
+        proxies: By item id.
+        clip_format: Frames and sound of a clip.
+        max_open: Proxies kept open at once.
+
+    Raises:
+        ValueError: A proxy's frame rate is no multiple of the clip's, or its sample rate or
+            size differs from the others'.
+    """
+
+    def __init__(
+        self,
+        catalog_path: Path,
+        snapshot: CatalogSnapshot,
+        proxies: dict[int, Proxy],
+        clip_format: ClipFormat,
+        *,
+        max_open: int = 64,
+    ) -> None:
+        self.snapshot = snapshot
+        self.clip_format = clip_format
+        self._catalog_path = catalog_path
+        self._proxies = [proxies[item_id] for item_id in snapshot.item_id.tolist()]
+        self.side = _common_side(self._proxies, clip_format)
+        self._max_open = max_open
+        self._pool = ProxyPool(max_open)
+
+    def __getstate__(self) -> dict[str, object]:
+        # Open files stay with the process that opened them; a worker opens its own.
+        return {**self.__dict__, "_pool": ProxyPool(self._max_open)}
+
+    def read(
+        self, item: int, start_seconds: float, across: float
+    ) -> tuple[VideoArray, WaveformArray]:
+        """Read one clip: planes uint8 `[T, S * 3 / 2, S]` and float32 `[num_samples]`.
+
+        Args:
+            item: Row of the snapshot.
+            start_seconds: When frame 0 is shown.
+            across: Where the square lies along the longer side, 0..1.
+
+        Raises:
+            MediaError: The proxy is missing, damaged or too short.
+        """
+        proxy = self._proxies[item]
+        reader = self._reader(proxy)
+        clip_format = self.clip_format
+        planes = reader.planes(
+            first_frame=round(start_seconds * proxy.frame_rate),
+            frames=clip_format.frames,
+            stride=round(proxy.frame_rate / clip_format.frame_rate),
+            across=across,
+        )
+        waveform = reader.waveform(
+            first_sample=clip_format.audio_start_sample(start_seconds),
+            num_samples=clip_format.num_samples,
+        )
+        return planes, waveform
+
+    def _reader(self, proxy: Proxy) -> ProxyReader:
+        audio_path = None if proxy.audio_path is None else self._catalog_path / proxy.audio_path
+        return self._pool.reader(
+            self._catalog_path / proxy.video_path,
+            audio_path,
+            frame_rate=proxy.frame_rate,
+            sample_rate_hz=proxy.sample_rate_hz,
+        )
+
+    def name(self, item: int) -> str:
+        """What a person may call the proxy of an item."""
+        return self._proxies[item].video_path.name
+
+    def forget(self, item: int) -> None:
+        """Close the proxy of an item, for it may have changed on disk."""
+        self._pool.forget(self._catalog_path / self._proxies[item].video_path)
+
+
+def _common_side(proxies: list[Proxy], clip_format: ClipFormat) -> int:
+    kinds = {
+        (min(proxy.width, proxy.height), proxy.frame_rate, proxy.sample_rate_hz)
+        for proxy in proxies
+    }
+    if len(kinds) != 1:
+        raise ValueError(
+            "the proxies were made by different recipes (short side, frame rate, sample rate: "
+            f"{sorted(kinds)}): run `toomuchtv prepare` again to make them alike"
+        )
+    side, frame_rate, sample_rate_hz = kinds.pop()
+    stride = frame_rate / clip_format.frame_rate
+    if abs(stride - round(stride)) > 1e-6 or round(stride) < 1:
+        raise ValueError(
+            f"the proxies have {frame_rate:g} frames a second, which is no multiple of the "
+            f"clip's {clip_format.frame_rate:g}: set clip.frame_rate, or prepare with "
+            f"--frame-rate {clip_format.frame_rate:g}"
+        )
+    if sample_rate_hz != clip_format.sample_rate_hz:
+        raise ValueError(
+            f"the proxies' sound has {sample_rate_hz} Hz, the clip wants "
+            f"{clip_format.sample_rate_hz}: set clip.sample_rate_hz, or prepare with "
+            f"--sample-rate {clip_format.sample_rate_hz}"
+        )
+    return side
+
+
+class PlannedBatches:
+    """The batches of a run by step number: `batches[step]`.
+
+    A clip that cannot be decoded is replaced by another of its title where one can be had; else
+    the sample is zeros and marked invalid. The batch's shape never changes.
+
+    Args:
+        reader: Of the planner's snapshot.
+        planner: What is in each batch.
+        seed: Of the run.
+        rank: Of this process.
+        world_size: Of the run.
+        on_bad_clip: "stop" raises instead of replacing.
+    """
+
+    def __init__(
+        self,
+        reader: ClipReader,
+        planner: Planner,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        on_bad_clip: Literal["replace", "stop"] = "replace",
+    ) -> None:
+        self.reader = reader
+        self._planner = planner
+        self._seed = seed
+        self._rank, self._world_size = rank, world_size
+        self._on_bad_clip = on_bad_clip
+
+    def __getitem__(self, step: int) -> Batch:
+        """Plan and decode the batch of one step.
+
+        Raises:
+            MediaError: A clip cannot be decoded and `on_bad_clip` is "stop".
+        """
+        arrays, failures = self.decode(step, self._new_arrays)
+        return arrays.batch(step, failures)
+
+    def _new_arrays(self, num_clips: int) -> BatchArrays:
+        layout = BatchArrays.layout(num_clips, self.reader.clip_format, self.reader.side)
+        return BatchArrays(**{name: np.empty(shape, of) for name, (of, shape) in layout.items()})
+
+    def decode(
+        self,
+        step: int,
+        allocate: Callable[[int], BatchArrays],
+        *,
+        may_read: Callable[[int], bool] = lambda item: True,
+    ) -> tuple[BatchArrays, tuple[str, ...]]:
+        """Plan and decode one step into arrays of the caller's.
+
+        Args:
+            step: The step.
+            allocate: Makes the arrays of so many clips; what is in them does not matter.
+            may_read: Asked just before each read of an item; an item that may not be read counts
+                as damaged.
+
+        Returns:
+            The arrays, filled, and what could not be decoded.
+        """
+        plan = self._planner.plan(
+            seed=self._seed, step=step, rank=self._rank, world_size=self._world_size
+        )
+        clips = plan.clips()
+        arrays = allocate(len(clips))
+        failures: list[str] = []
+        across = uniforms(plan.seed, _CROP)
+        for index, clip in enumerate(clips):
+            read = self._read(clip, float(across[index]), failures, may_read)
+            arrays.valid[index] = read is not None
+            if read is not None:
+                clips[index], arrays.video[index], arrays.waveform[index] = read
+            else:
+                arrays.video[index], arrays.waveform[index] = 0, 0.0
+        arrays.title[:] = [clip.title for clip in clips]
+        arrays.item[:] = [clip.item for clip in clips]
+        arrays.start_seconds[:] = [clip.start_seconds for clip in clips]
+        arrays.seed[:] = plan.seed
+        return arrays, tuple(failures)
+
+    def _read(
+        self,
+        clip: ClipSpec,
+        across: float,
+        failures: list[str],
+        may_read: Callable[[int], bool],
+    ) -> tuple[ClipSpec, VideoArray, WaveformArray] | None:
+        for attempt in range(1 + _REPLACEMENT_TRIES):
+            if attempt:
+                clip = self._replacement(clip, attempt)
+            try:
+                if not may_read(clip.item):
+                    raise MediaError(
+                        f"reading the proxy {self.reader.name(clip.item)} crashed or stalled before"
+                    )
+                return clip, *self.reader.read(clip.item, clip.start_seconds, across)
+            except MediaError as error:
+                if self._on_bad_clip == "stop":
+                    raise MediaError(
+                        f"{error}; training.on_bad_clip is 'stop': run `toomuchtv prepare` to make "
+                        "what is damaged again, then go on with --resume"
+                    ) from error
+                failures.append(str(error))
+                self.reader.forget(clip.item)
+        return None
+
+    def _replacement(self, clip: ClipSpec, attempt: int) -> ClipSpec:
+        """Another clip of the same title: any of its items, anywhere in it."""
+        groups = self._planner.groups
+        first, stop = int(groups.offsets[clip.title]), int(groups.offsets[clip.title + 1])
+        draws = uniforms(np.array([clip.seed], np.uint64), _REPLACE, attempt, np.arange(2))
+        place = first + int(draws[0] * (stop - first))
+        frame = int(draws[1] * groups.starts[place])
+        return replace(
+            clip,
+            item=int(groups.rows[place]),
+            start_seconds=frame / float(groups.frame_rate[place]),
+        )

@@ -1,0 +1,129 @@
+"""Containers and codecs as people have them, and what is hard in them: time holds in each.
+
+The cases are the benchmark's (`python -m benchmarks.sync` has more and prints the offsets).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.sync import Case, hard_cases, measure, missing, usual_cases
+
+from tests.media.coded_media import CodedFilm, numbers_of
+from toomuchtv.errors import MediaError
+from toomuchtv.media.original import open_media, read_clip, read_sound
+from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.timeline import timeline_of
+
+USUAL = {
+    "mp4_x265_eac3_10bit_23_976",
+    "mp4_vpxvp9_opus_25",
+    "fragmented_mp4_x264_aac_24",
+    "fragmented_mp4_x264_opus_29_97",
+    "mkv_vpxvp9_vorbis_50",
+    "mkv_prores_ks_pcm_s16le_10bit_24",
+    "ts_x265_eac3_10bit_25",
+    "wmv_wmv2_wmav2_25",
+    "mov_x265_aac_29_97",
+}
+# Left to the benchmark, for their time: what another container shows as well.
+SLOW = {
+    *(
+        f"{name}_{kind}"
+        for name in ("audio_later", "video_later")
+        for kind in ("mp4", "mkv", "webm")
+    ),
+    *(f"variable_rate_{kind}" for kind in ("mkv", "webm")),
+    *(f"open_gop_{codec}_{kind}" for codec in ("h264", "hevc") for kind in ("mp4", "mkv")),
+    "starts_after_hours_mkv",
+    "open_gop_mpeg2_mkv",
+    "clock_jumps_back_ts",
+}
+HARD = {case.name: case for case in hard_cases()}
+CASES = [
+    *(case for case in usual_cases() if case.name in USUAL),
+    *(case for name, case in HARD.items() if name not in SLOW),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_frames_and_sound_are_those_of_the_moment(case: Case, tmp_path: Path) -> None:
+    lacking = missing(case)
+    if lacking is not None:
+        pytest.skip(lacking)
+    offsets = measure(case, tmp_path)
+    assert not offsets.failure
+    assert offsets.worst_frame == 0
+    assert offsets.worst_sound_ms <= 2
+
+
+@pytest.mark.parametrize(
+    "name", ["clock_jumps_back_ts", "clock_jumps_back_to_the_start_ts", "clock_jumps_hours_on_ts"]
+)
+def test_after_a_jump_of_the_clock_time_goes_on_by_one_frame(name: str, tmp_path: Path) -> None:
+    case = HARD[name]
+    assert case.finish is not None
+    path = case.finish(case.film.write(tmp_path), tmp_path)
+    with open_media(path) as container:
+        first, second = timeline_of(container).stretches
+    assert first.shift_seconds == 0
+    gap = second.start_seconds + second.shift_seconds - first.stop_seconds
+    assert gap == pytest.approx(0, abs=1e-6)
+    # Every frame across the cut, from random access: one after the other, none twice.
+    clip = read_clip(path, start_seconds=3.02, frames=40, frame_rate=25.0, audio_seconds=0.1)
+    assert numbers_of(clip.video) == list(range(75, 115))
+    facts = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", ProxyRecipe(short_side=48))
+    assert facts.num_frames == 64
+    assert facts.damaged_packets == 0
+
+
+def test_a_clock_that_does_not_jump_is_left_alone(tmp_path: Path) -> None:
+    case = HARD["variable_rate_ts"]
+    with open_media(case.film.write(tmp_path)) as container:
+        timeline = timeline_of(container)
+    assert timeline.stretches == ()
+    assert timeline.mended()(123.25) == 123.25
+
+
+def test_damaged_sound_is_left_out_by_both_ways(tmp_path: Path) -> None:
+    film = HARD["no_timestamps_mpeg4_avi"].film
+    film = CodedFilm(suffix=".mkv", video_codec="mpeg4", audio_codec="flac", rate=film.rate)
+    path = film.write(tmp_path)
+    data = bytearray(path.read_bytes())
+    with open_media(path) as container:
+        places = [p.pos for p in container.demux(audio=0) if p.size and p.pos]
+    for place in places[20:24]:
+        data[place + 8 : place + 60] = bytes(52)
+    path.write_bytes(data)
+    recipe = ProxyRecipe(short_side=48)
+    facts = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", recipe)
+    assert facts.damaged_packets > 0
+    whole = read_sound(path, first_sample=0, num_samples=48_000, sample_rate_hz=16_000)
+    reader = ProxyReader(
+        tmp_path / "v.mp4", tmp_path / "a.mp4", frame_rate=8.0, sample_rate_hz=16_000
+    )
+    heard = reader.waveform(first_sample=0, num_samples=48_000)
+    reader.close()
+    # The first samples have another past: silence there, nothing here.
+    assert np.abs(whole - heard)[1000:].max() <= 1.01 / 32768
+    assert np.abs(whole[40_000:]).max() > 0.1
+
+
+@pytest.mark.parametrize(("first", "frames", "stride"), [(-1, 4, 1), (0, 0, 1), (0, 4, 0)])
+def test_frames_that_cannot_be_are_refused(
+    first: int, frames: int, stride: int, tmp_path: Path
+) -> None:
+    film = CodedFilm(
+        suffix=".mp4", video_codec="libx264", audio_codec="aac",
+        rate=HARD["clock_wraps_ts"].film.rate, seconds=1.0,
+    )  # fmt: skip
+    write_proxy(film.write(tmp_path), tmp_path / "v.mp4", None, ProxyRecipe(short_side=48))
+    reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
+    with pytest.raises(ValueError, match="first_frame must be at least 0"):
+        reader.rgb(first_frame=first, frames=frames, stride=stride)
+    with pytest.raises(MediaError, match="has only"):
+        reader.rgb(first_frame=7, frames=4)
+    reader.close()

@@ -1,0 +1,55 @@
+"""Damaged files: what once broke something, and some more, made again from their numbers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from benchmarks.fuzzing import fuzz
+from benchmarks.mutants import SEEDS, mutant, write_seeds
+
+#: What broke something once, by number. A timestamp far ahead had its silence, or the picture on
+#: screen meanwhile, written out: gigabytes, and minutes without end. A pixel shape of thousands to
+#: one was taken at its word. A stream that appears in the middle of a file made PyAV stumble.
+FAILED_ONCE = (
+    71, 255, 589, 3630, 4207, 4582, 4956, 5176, 6130, 6455, 6621, 7080, 7930, 8138, 8662, 8729,
+    8950, 9217, 10855, 12657, 13066, 13459, 13728, 13833, 13897, 14426, 15155, 15974, 16077,
+    16107, 17445, 18173, 19270, 19457, 19834,
+)  # fmt: skip
+OTHERS = range(20_000, 20_100)
+
+
+@pytest.fixture(scope="module")
+def seeds_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("seeds")
+    write_seeds(folder)
+    return folder
+
+
+def test_a_damaged_file_is_used_or_refused(seeds_folder: Path) -> None:
+    numbers = (*FAILED_ONCE, *OTHERS)
+    outcomes = dict(
+        fuzz(numbers, seed=0, seeds_folder=seeds_folder, num_workers=os.cpu_count() or 1)
+    )
+    assert sorted(outcomes) == sorted(numbers)
+    assert not {
+        number: outcome
+        for number, outcome in outcomes.items()
+        if outcome.kind not in ("used", "refused")
+    }
+    kinds = [outcome.kind for outcome in outcomes.values()]
+    assert kinds.count("used") > 20
+    assert kinds.count("refused") > 20
+
+
+def test_a_number_is_a_file(seeds_folder: Path, tmp_path: Path) -> None:
+    first = [(seeds_folder / seed.name).read_bytes() for seed in SEEDS]
+    again = write_seeds(tmp_path)
+    assert first == again
+    made = [mutant(first, number) for number in range(100)]
+    assert made == [mutant(again, number) for number in range(100)]
+    assert len({data for _, data in made}) == 100
+    # A wound may leave no trace: zeros over zeros.
+    whole = sum(data == first[number % len(SEEDS)] for number, (_, data) in enumerate(made))
+    assert whole < 10

@@ -1,0 +1,29 @@
+"""Readers whose process does not survive: in a module that a worker imports in no time."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from toomuchtv.media.clip import VideoArray, WaveformArray
+from toomuchtv.sampling.batches import ClipReader
+
+
+class Deadly(ClipReader):
+    """Its process does not survive reading item 0."""
+
+    def read(
+        self, item: int, start_seconds: float, across: float
+    ) -> tuple[VideoArray, WaveformArray]:
+        if item == 0:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().read(item, start_seconds, across)
+
+
+class AlwaysDeadly(ClipReader):
+    """Its process does not survive reading anything."""
+
+    def read(
+        self, item: int, start_seconds: float, across: float
+    ) -> tuple[VideoArray, WaveformArray]:
+        os._exit(7)

@@ -76,6 +76,7 @@ def main() -> None:
             seen["worker_mib"].append(max(w.memory_info().rss for w in workers) / MIB)
             seen["parent_files"].append(here.num_fds())
             seen["worker_files"].append(max(w.num_fds() for w in workers))
+            print(batch.step + 1, *(f"{name} {x[-1]:.1f}" for name, x in seen.items()), flush=True)
     seconds = time.perf_counter() - begun
     values: dict[str, float] = {
         "batches": arguments.batches,

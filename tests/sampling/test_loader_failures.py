@@ -73,15 +73,18 @@ def test_killed_workers_change_nothing(prepared_catalog: Path, num_workers: int)
     assert not workers()
 
 
-def test_a_worker_killed_before_it_began_leaves_no_blame(prepared_catalog: Path) -> None:
+def test_a_worker_killed_before_it_began_blames_no_proxy(
+    prepared_catalog: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     expected = expected_of(prepared_catalog, 4)
     stream = stream_of(prepared_catalog, stop=4)
-    found = []
-    for good in expected:
-        signal_workers(signal.SIGKILL)
-        found.append(next(stream))
-        assert_equal(good, found[-1])
-    assert stream.worker_restarts >= 1
+    signal_workers(signal.SIGKILL)
+    for one, two in zip(expected, stream, strict=True):
+        assert_equal(one, two)
+    assert stream.worker_restarts == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "a loader worker died (signal 9): another takes over"
+    ]
 
 
 def test_a_stopped_worker_is_replaced_when_its_time_is_up(prepared_catalog: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_worker_killed_before_it_began_blames_no_proxy(
 
 def test_a_stopped_worker_is_replaced_when_its_time_is_up(prepared_catalog: Path) -> None:
     expected = expected_of(prepared_catalog)
-    stream = stream_of(prepared_catalog, timeout_seconds=1.0)
+    stream = stream_of(prepared_catalog, timeout_seconds=3.0)
     found = [next(stream)]
     signal_workers(signal.SIGSTOP)
     found.extend(stream)
@@ -110,12 +110,11 @@ def test_by_policy_a_lost_worker_stops_the_stream(prepared_catalog: Path) -> Non
 
 def test_restarts_are_bounded(prepared_catalog: Path) -> None:
     stream = stream_of(prepared_catalog, stop=40, max_restarts=1)
-    for _ in range(2):
+    next(stream)
+    signal_workers(signal.SIGKILL)
+    while stream.worker_restarts == 0:  # it takes what was ready before
         next(stream)
-        signal_workers(signal.SIGKILL)
-        for _ in range(3):  # what was ready before
-            if stream.worker_restarts == 0:
-                next(stream)
+    signal_workers(signal.SIGKILL)
     with pytest.raises(MediaError, match=r"after 1 others: training\.max_worker_restarts is"):
         list(stream)
     assert stream.worker_restarts == 1
@@ -148,7 +147,7 @@ def test_a_proxy_that_stalls_is_replaced_inside_its_title(own_catalog: Path) -> 
     path = own_catalog / stalls.video_path
     path.unlink()
     os.mkfifo(path)  # like a file on a server that is gone: opening it waits for ever
-    stream = stream_of(own_catalog, stop=4, num_workers=2, timeout_seconds=0.7)
+    stream = stream_of(own_catalog, stop=4, num_workers=2, timeout_seconds=2.0)
     found = list(stream)
     failures = [failure for batch in found for failure in batch.failures]
     assert failures
@@ -157,7 +156,7 @@ def test_a_proxy_that_stalls_is_replaced_inside_its_title(own_catalog: Path) -> 
         assert torch.equal(batch.title, good.title)
         moved = (batch.item != good.item) | (batch.start_seconds != good.start_seconds)
         assert torch.equal(batch.video[~moved & batch.valid], good.video[~moved & batch.valid])
-    assert 2 <= stream.worker_restarts <= 4
+    assert stream.worker_restarts >= 2
 
 
 def test_by_policy_a_stall_stops_the_stream(own_catalog: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from toomuchtv.catalog.records import (
     AudioTrack,
+    Duplicate,
     Item,
     Probe,
     Proxy,
@@ -145,6 +146,108 @@ def test_new_content_takes_old_segments_away(tmp_path: Path) -> None:
         assert len(catalog.segments(item.id)) == 1
         add(catalog, replace(item, fingerprint="other"))
         assert catalog.segments(item.id) == []
+
+
+def test_what_comes_again_has_a_number_of_its_own(tmp_path: Path) -> None:
+    def opening(item_id: int, recurrence: int | None) -> Segment:
+        return Segment(
+            item_id=item_id, start_seconds=5, stop_seconds=9, kind="opening", recurrence=recurrence
+        )
+
+    with open_catalog(tmp_path, create=True) as catalog:
+        ids = [add(catalog, replace(ITEM, fingerprint=str(k))).id for k in range(4)]
+        first = [opening(ids[0], 7), opening(ids[1], 7)]
+        catalog.record_segments("title 1", "a", ids[:2], ["opening"], first)
+        second = [opening(ids[2], 7), opening(ids[3], None)]
+        catalog.record_segments("title 2", "b", ids[2:], ["opening"], second)
+        one, same, other, none = [segment.recurrence for segment in catalog.segments()]
+        assert one == same != other
+        assert None not in (one, other)
+        assert none is None
+        assert [replace(s, recurrence=None) for s in catalog.segments()] == [
+            replace(s, recurrence=None) for s in first + second
+        ]
+        assert catalog.analyses() == {"title 1": "a", "title 2": "b"}
+        # Found again from something else: what was found before goes, of these items only.
+        catalog.record_segments("title 1", "c", ids[:2], ["opening"], [])
+        assert [segment.item_id for segment in catalog.segments()] == ids[2:]
+        assert catalog.analyses() == {"title 1": "c", "title 2": "b"}
+        with pytest.raises(ValueError, match="is not of item 1, 2"):
+            catalog.record_segments("title 1", "d", ids[:2], ["opening"], second)
+
+
+def test_duplicates_are_replaced_and_go_with_their_content(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as catalog:
+        items = [add(catalog, replace(ITEM, fingerprint=str(k))) for k in range(3)]
+        pairs = [
+            Duplicate(
+                item_id=1, other_item_id=other, start_seconds=1.5, stop_seconds=4.0,
+                other_start_seconds=0.25,
+            )
+            for other in (2, 3)
+        ]  # fmt: skip
+        catalog.record_duplicates("x", [*pairs, *pairs])
+        catalog.record_duplicates("y", pairs[::-1])
+        assert catalog.duplicates() == pairs
+        assert catalog.analyses() == {"catalog": "y"}
+        add(catalog, replace(items[2], fingerprint="new"))
+        assert catalog.duplicates() == pairs[:1]
+
+
+@pytest.fixture
+def older_catalog(tmp_path: Path) -> Path:
+    """A catalog as version 2 wrote it: its own schema, and an item with segments."""
+    connection = sqlite3.connect(tmp_path / "catalog.sqlite")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(Path(__file__).with_name("schema_2.sql").read_text())
+    connection.executescript(
+        "INSERT INTO titles VALUES (1, 'show', 'Show', NULL, CAST('key' AS BLOB));"
+        "INSERT INTO items VALUES (1, 1, CAST('a.mkv' AS BLOB), 1, 2, NULL, 5, 6, 'f', 0, 60.0, "
+        "'[]', 'h264', 64, 48, 0, 'yuv420p', 24.0, 0.0);"
+        "INSERT INTO segments VALUES (1, 2.0, 3.0, 'black');"
+        "PRAGMA user_version = 2;"
+    )
+    connection.close()
+    return tmp_path
+
+
+def test_an_older_catalog_is_brought_up_to_date(older_catalog: Path) -> None:
+    with open_catalog(older_catalog) as catalog:
+        assert [item.path.name for item in catalog.items()] == ["a.mkv"]
+        black = Segment(item_id=1, start_seconds=2, stop_seconds=3, kind="black")
+        assert catalog.segments() == [black]
+        assert (catalog.duplicates(), catalog.analyses()) == ([], {})
+    upgraded = sqlite3.connect(older_catalog / "catalog.sqlite")
+    open_catalog(older_catalog / "new", create=True).close()
+    new = sqlite3.connect(older_catalog / "new" / "catalog.sqlite")
+    for pragma in ("user_version", "table_info(segments)", "table_info(duplicates)",
+                   "table_info(analyses)", "foreign_key_list(duplicates)"):  # fmt: skip
+        assert (
+            upgraded.execute(f"PRAGMA {pragma}").fetchall()
+            == new.execute(f"PRAGMA {pragma}").fetchall()
+        )
+    upgraded.close()
+    new.close()
+
+
+def test_an_upgrade_cut_short_leaves_the_older_catalog(older_catalog: Path) -> None:
+    connection = sqlite3.connect(older_catalog / "catalog.sqlite")
+    connection.execute("CREATE TABLE analyses (mine TEXT)")  # what the last step will trip over
+    connection.close()
+    with pytest.raises(CatalogError, match="is damaged"):
+        open_catalog(older_catalog)
+    connection = sqlite3.connect(older_catalog / "catalog.sqlite")
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert len(connection.execute("PRAGMA table_info(segments)").fetchall()) == 4
+    connection.close()
+
+
+def test_an_older_catalog_that_cannot_be_written_says_so(
+    older_catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # who runs tests as root may write all
+    with pytest.raises(CatalogError, match="open it once where it can be"):
+        open_catalog(older_catalog)
 
 
 def test_unknown_ids_are_refused(tmp_path: Path) -> None:

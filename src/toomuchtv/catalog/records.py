@@ -111,12 +111,32 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """`[start_seconds, stop_seconds)` of an item that is of one kind (`opening`, `black`, ...)."""
+    """`[start_seconds, stop_seconds)` of an item that is of one kind (`opening`, `black`, ...).
+
+    Segments of one catalog with equal `recurrence` are the same thing come again: one opening in
+    ten episodes. None for what is found in one item alone.
+    """
 
     item_id: int
     start_seconds: float
     stop_seconds: float
     kind: str
+    recurrence: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """The same stretch in two items of different titles, as a trailer inside its film.
+
+    What item `item_id` has in `[start_seconds, stop_seconds)`, item `other_item_id` has from
+    `other_start_seconds` on. Of a pair of items, `item_id` is the smaller id.
+    """
+
+    item_id: int
+    other_item_id: int
+    start_seconds: float
+    stop_seconds: float
+    other_start_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

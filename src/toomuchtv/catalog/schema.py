@@ -12,7 +12,7 @@ from pathlib import Path
 from toomuchtv.errors import CatalogError
 
 #: Raised when the tables change; a database with a higher one is left alone.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 DATABASE_NAME = "catalog.sqlite"
 
 _SCHEMA = """
@@ -78,7 +78,8 @@ CREATE TABLE segments (
     item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
     start_seconds REAL NOT NULL,
     stop_seconds REAL NOT NULL,
-    kind TEXT NOT NULL
+    kind TEXT NOT NULL,
+    recurrence INTEGER             -- equal where the same thing comes again
 );
 CREATE INDEX segments_item_id ON segments (item_id);
 
@@ -104,6 +105,25 @@ CREATE TABLE proxy_sounds (
     PRIMARY KEY (item_id, position)
 );
 """
+
+_SCHEMA_OF_FINDINGS = """
+CREATE TABLE duplicates (
+    item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    other_item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    start_seconds REAL NOT NULL,
+    stop_seconds REAL NOT NULL,
+    other_start_seconds REAL NOT NULL
+);
+
+-- What segments and duplicates were found from, so that they are not looked for again.
+CREATE TABLE analyses (
+    scope TEXT PRIMARY KEY,        -- 'item 5', 'title 2', 'catalog'
+    source TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+#: What brings a database of each older version to the next one.
+_UPGRADES = {2: "ALTER TABLE segments ADD COLUMN recurrence INTEGER;" + _SCHEMA_OF_FINDINGS}
 
 
 def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
@@ -164,6 +184,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         )
     if version == SCHEMA_VERSION:
         return
+    if version in _UPGRADES:
+        _upgrade(connection, path)
+        return
     if version:
         raise CatalogError(
             f"{path} was written by an older toomuchtv (catalog version {version}; this one reads "
@@ -175,7 +198,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         # Readers go on reading while a scan or prepare writes.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_SCHEMA} {_SCHEMA_OF_FINDINGS} "
+            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
     except sqlite3.OperationalError:
         if connection.in_transaction:
@@ -183,3 +207,26 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != SCHEMA_VERSION:  # if it is, another process made the tables just now
             raise
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring an older database to the present version, whole or not at all."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have done it, or a part of it, while this one waited.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        while version in _UPGRADES:
+            for statement in _UPGRADES[version].split(";\n"):
+                connection.execute(statement)
+            version += 1
+            connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY:
+            raise
+        raise CatalogError(
+            f"{path} was written by an older toomuchtv and cannot be written to: open it once "
+            "where it can be, and it is brought up to date"
+        ) from error

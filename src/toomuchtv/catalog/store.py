@@ -11,8 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from toomuchtv.catalog import findings
 from toomuchtv.catalog.moments import read_proxy_clip
-from toomuchtv.catalog.records import AudioTrack, Item, Proxy, Segment, SetAside, Title, TitleKind
+from toomuchtv.catalog.records import (
+    AudioTrack,
+    Duplicate,
+    Item,
+    Proxy,
+    Segment,
+    SetAside,
+    Title,
+    TitleKind,
+)
 from toomuchtv.catalog.rows import (
     SetAsideFile,
     read_item,
@@ -144,13 +154,17 @@ class Catalog:
         }
 
     def segments(self, item_id: int | None = None) -> list[Segment]:
-        """The segments of one item, or of all, by item and start."""
-        rows = self._all(
-            "SELECT item_id, start_seconds, stop_seconds, kind FROM segments "
-            "WHERE ?1 IS NULL OR item_id = ?1 ORDER BY item_id, start_seconds, stop_seconds, kind",
-            item_id,
-        )
-        return [Segment(**dict(row)) for row in rows]
+        """The segments of one item, or of all at once, by item and start."""
+        sql, value = findings.select_segments(item_id)
+        return [Segment(**dict(row)) for row in self._all(sql, value)]
+
+    def duplicates(self) -> list[Duplicate]:
+        """What items of different titles share, by item ids and start."""
+        return [Duplicate(**dict(row)) for row in self._all(findings.select_duplicates())]
+
+    def analyses(self) -> dict[str, str]:
+        """What the findings of each scope (`item 5`, `title 2`, `catalog`) were found from."""
+        return dict(map(tuple, self._all("SELECT scope, source FROM analyses")))
 
     # ---- Writing
 
@@ -250,16 +264,13 @@ class Catalog:
     def put_item(self, item: Item) -> int:
         """Add an item (id 0) or replace all that is known of one; call inside `transaction`.
 
-        Segments of content that is no longer there go. The proxy's record stays: its fingerprint
-        says what it was made from.
+        Segments and duplicates of content that is no longer there go. The proxy's record stays:
+        its fingerprint says what it was made from.
         """
         row = write_item(item)
         if item.id:
-            self._connection.execute(
-                "DELETE FROM segments WHERE item_id = ?1 AND "
-                "?2 <> (SELECT fingerprint FROM items WHERE id = ?1)",
-                [item.id, item.fingerprint],
-            )
+            if self.item(item.id).fingerprint != item.fingerprint:
+                findings.forget_item(self._connection, item.id)
             columns = ", ".join(f"{name} = ?" for name in row)
             self._connection.execute(
                 f"UPDATE items SET {columns} WHERE id = ?", [*row.values(), item.id]
@@ -305,25 +316,40 @@ class Catalog:
     ) -> None:
         """Put `segments` in place of all that the item has of these kinds.
 
+        Equal recurrence numbers stay equal, but each becomes one that the catalog did not have.
+
         Raises:
             ValueError: if a segment is of another item or kind, or does not run forward.
         """
         kinds, segments = set(kinds), list(segments)
-        for segment in segments:
-            if segment.item_id != item_id or segment.kind not in kinds:
-                raise ValueError(f"{segment} is not of item {item_id} and kinds {sorted(kinds)}")
-            if not 0 <= segment.start_seconds < segment.stop_seconds:
-                raise ValueError(f"{segment} must start at 0 or later and stop after its start")
+        findings.check_segments([item_id], kinds, segments)
         with self.transaction():
-            self._connection.executemany(
-                "DELETE FROM segments WHERE item_id = ? AND kind = ?",
-                [(item_id, kind) for kind in kinds],
-            )
-            self._connection.executemany(
-                "INSERT INTO segments (item_id, start_seconds, stop_seconds, kind) "
-                "VALUES (?, ?, ?, ?)",
-                [(item_id, s.start_seconds, s.stop_seconds, s.kind) for s in segments],
-            )
+            findings.put_segments(self._connection, [item_id], kinds, segments)
+
+    def record_segments(
+        self,
+        scope: str,
+        source: str,
+        item_ids: Iterable[int],
+        kinds: Iterable[str],
+        segments: Iterable[Segment],
+    ) -> None:
+        """Replace the segments of several items at once, and note what they were found from.
+
+        Raises:
+            ValueError: as `replace_segments`.
+        """
+        item_ids, kinds, segments = set(item_ids), set(kinds), list(segments)
+        findings.check_segments(item_ids, kinds, segments)
+        with self.transaction():
+            findings.put_segments(self._connection, item_ids, kinds, segments)
+            findings.put_source(self._connection, scope, source)
+
+    def record_duplicates(self, source: str, duplicates: Iterable[Duplicate]) -> None:
+        """Replace all duplicates, and note what they were found from."""
+        with self.transaction():
+            findings.put_duplicates(self._connection, duplicates)
+            findings.put_source(self._connection, "catalog", source)
 
     def _all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         # All rows at once: a half-read answer would hold the log that writers want to shorten.

@@ -6,15 +6,22 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from toomuchtv.catalog.records import Item, Probe, Proxy, ProxySound, Title, TitleKind, VideoStream
-from toomuchtv.catalog.snapshot import CatalogSnapshot, build_snapshot
-from toomuchtv.catalog.store import open_catalog
+from toomuchtv.catalog.records import (
+    Item,
+    Probe,
+    Proxy,
+    ProxySound,
+    Segment,
+    TitleKind,
+    VideoStream,
+)
+from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot
+from toomuchtv.catalog.store import Catalog, open_catalog
 
 PROBE = Probe(
-    duration_seconds=5.0,
+    duration_seconds=50.0,
     video=VideoStream(
         codec="h264", width=64, height=48, rotation_degrees=0, pixel_format="yuv420p",
         frame_rate=24.0, start_seconds=0.0,
@@ -22,83 +29,171 @@ PROBE = Probe(
     audio_tracks=(),
 )  # fmt: skip
 
-TITLES = [
-    Title(id=4, kind=TitleKind.SHOW, name="A", year=None),
-    Title(id=2, kind=TitleKind.MOVIE, name="B", year=1999),
-    Title(id=9, kind=TitleKind.CLIP, name="C", year=None),
-]
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An item, by its name; `tracks` of None: it has no proxy."""
+
+    name: str
+    title: str
+    season: int | None = None
+    tracks: int | None = 1
+    extra: str | None = None
+    is_current: bool = True
+    segments: tuple[tuple[float, float, str, int | None], ...] = ()
 
 
-def item(number: int, title: int, season: int | None = None) -> Item:
-    return Item(
-        id=number, title_id=title, path=Path(f"{number}.mkv"), season=season, episode=None,
-        extra=None, size_bytes=1, modified_ns=1, fingerprint=f"print {number}", missing=False,
-        probe=PROBE,
-    )  # fmt: skip
+KINDS = {"a show": TitleKind.SHOW, "a film": TitleKind.MOVIE, "a clip": TitleKind.CLIP}
+ENTRIES = [
+    Entry("film", "a film", tracks=0),
+    Entry("trailer", "a film", extra="trailer"),
+    Entry("one", "a show", season=1, tracks=3, segments=(
+        (9.0, 12.5, "opening", 5), (0.0, 1.0, "black", None), (0.0, 9.0, "shot", None),
+    )),
+    Entry("two", "a show", season=2, segments=((1.0, 4.5, "opening", 5),)),
+    Entry("changed", "a clip", is_current=False, segments=((0.0, 1.0, "black", None),)),
+    Entry("not prepared", "a clip", tracks=None),
+    Entry("clip", "a clip"),
+]  # fmt: skip
 
 
-def proxy(number: int, audio_track: int | None = 0) -> Proxy:
-    sound = ProxySound(audio_track=audio_track or 0, language=None, path=Path("a"))
-    return Proxy(
-        item_id=number, fingerprint=f"print {number}", recipe="r", video_path=Path("v"),
-        num_frames=40 + number, frame_rate=8.0, width=32, height=32,
-        sounds=() if audio_track is None else (sound,),
-        num_samples=80_000, sample_rate_hz=16_000, size_bytes=10,
-    )  # fmt: skip
+def fill(folder: Path, entries: list[Entry]) -> Catalog:
+    """Make a catalog of entries, in that order."""
+    catalog = open_catalog(folder, create=True)
+    ids: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        with catalog.transaction():
+            kind = KINDS[entry.title]
+            found = catalog.find_title(entry.title, kinds=[kind])
+            title = found or catalog.add_title(entry.title, kind=kind, name=entry.title, year=None)
+            ids[entry.name] = catalog.put_item(
+                Item(
+                    id=0, title_id=title.id, path=Path(entry.name), season=entry.season,
+                    episode=None, extra=entry.extra, size_bytes=1, modified_ns=1,
+                    fingerprint=entry.name, missing=False, probe=PROBE,
+                )
+            )  # fmt: skip
+        if entry.tracks is not None:
+            sounds = tuple(
+                ProxySound(audio_track=track, language=None, path=Path(f"{number}.{track}"))
+                for track in range(entry.tracks)
+            )
+            catalog.record_proxy(
+                Proxy(
+                    item_id=ids[entry.name],
+                    fingerprint=entry.name if entry.is_current else "what was there before",
+                    recipe="r", video_path=Path("v"), num_frames=400 + len(entry.name),
+                    frame_rate=8.0, width=32, height=32, sounds=sounds, num_samples=80_000,
+                    sample_rate_hz=16_000, size_bytes=10,
+                )
+            )  # fmt: skip
+        segments = [
+            Segment(item_id=ids[entry.name], start_seconds=start, stop_seconds=stop, kind=name)
+            for start, stop, name, _ in entry.segments
+        ]
+        catalog.replace_segments(ids[entry.name], SEGMENT_KINDS, segments)
+    return catalog
 
 
-ITEMS = [item(7, 4, season=2), item(3, 4, season=1), item(5, 2), item(8, 9), item(1, 9)]
-PROXIES = {
-    7: proxy(7),
-    3: proxy(3, audio_track=2),
-    5: proxy(5, audio_track=None),
-    8: dataclasses.replace(proxy(8), fingerprint="of what was there before"),
-}  # and none of item 1
-
-
-def equal(one: CatalogSnapshot, two: CatalogSnapshot) -> bool:
-    return all(
-        np.array_equal(getattr(one, field.name), getattr(two, field.name))
-        for field in dataclasses.fields(one)
+def facts(snapshot: CatalogSnapshot) -> list[tuple[object, ...]]:
+    """What the rows say, whatever their ids are."""
+    return sorted(
+        (
+            int(snapshot.num_frames[row]),
+            str(tuple(TitleKind)[snapshot.kind[row]]),
+            int(snapshot.season[row]),
+            int(snapshot.num_tracks[row]),
+            *(
+                (float(start), float(stop), SEGMENT_KINDS[kind])
+                for of_row, start, stop, kind in zip(
+                    snapshot.segments.row.tolist(),
+                    snapshot.segments.start_seconds,
+                    snapshot.segments.stop_seconds,
+                    snapshot.segments.kind,
+                    strict=True,
+                )
+                if of_row == row
+            ),
+        )
+        for row in range(len(snapshot))
     )
 
 
-def test_it_holds_what_is_prepared_and_current() -> None:
-    snapshot = build_snapshot(TITLES, ITEMS, PROXIES)
-    assert len(snapshot) == 3
-    assert snapshot.title_id.tolist() == [2, 4, 4]
-    assert snapshot.item_id.tolist() == [5, 3, 7]
-    assert snapshot.season.tolist() == [-1, 1, 2]
-    assert snapshot.audio_track.tolist() == [-1, 2, 0]
-    assert snapshot.num_frames.tolist() == [45, 43, 47]
-    assert [list(TitleKind)[kind] for kind in snapshot.kind] == ["movie", "show", "show"]
-    np.testing.assert_allclose(snapshot.duration_seconds, [45 / 8, 43 / 8, 47 / 8])
-    assert repr(snapshot) == "CatalogSnapshot(2 titles, 3 items, 0.00 h)"
+EXPECTED = sorted(
+    [
+        (404, "movie", -1, 0),
+        (403, "show", 1, 3, (0.0, 1.0, "black"), (0.0, 9.0, "shot"), (9.0, 12.5, "opening")),
+        (403, "show", 2, 1, (1.0, 4.5, "opening")),
+        (404, "clip", -1, 1),
+    ],
+    key=lambda fact: (fact[:4], fact[4:]),
+)
 
 
-@given(st.permutations(ITEMS), st.permutations(TITLES), st.permutations(list(PROXIES)))
-def test_order_does_not_show(items: list[Item], titles: list[Title], order: list[int]) -> None:
-    shuffled = build_snapshot(titles, items, {number: PROXIES[number] for number in order})
-    assert equal(shuffled, build_snapshot(TITLES, ITEMS, PROXIES))
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> CatalogSnapshot:
+    with fill(tmp_path_factory.mktemp("catalog"), ENTRIES) as catalog:
+        return catalog.snapshot()
 
 
-def test_of_titles_keeps_whole_titles() -> None:
-    snapshot = build_snapshot(TITLES, ITEMS, PROXIES)
-    assert snapshot.of_titles((4,)).item_id.tolist() == [3, 7]
-    assert snapshot.of_titles({2, 4}).item_id.tolist() == [5, 3, 7]
-    assert len(snapshot.of_titles(())) == 0
+def test_it_holds_what_is_prepared_and_current(snapshot: CatalogSnapshot) -> None:
+    assert facts(snapshot) == EXPECTED
+    assert repr(snapshot) == "CatalogSnapshot(3 titles, 4 items, 0.06 h, 4 segments)"
+    keys = list(zip(snapshot.title_id.tolist(), snapshot.item_id.tolist(), strict=True))
+    assert keys == sorted(keys)
+    starts = snapshot.segments.start_seconds
+    places = list(zip(snapshot.segments.row.tolist(), starts.tolist(), strict=True))
+    assert places == sorted(places)
 
 
-def test_an_empty_catalog_has_an_empty_snapshot() -> None:
-    snapshot = build_snapshot([], [], {})
-    assert len(snapshot) == 0
+@pytest.mark.parametrize("seed", range(3))
+def test_order_does_not_show(tmp_path: Path, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(ENTRIES))
+    with fill(tmp_path, [ENTRIES[place] for place in order]) as catalog:
+        assert facts(catalog.snapshot()) == EXPECTED
+
+
+def test_only_the_kinds_asked_for_come_along(tmp_path: Path, snapshot: CatalogSnapshot) -> None:
+    with fill(tmp_path, ENTRIES) as catalog:
+        few = catalog.snapshot(segment_kinds=("opening",)).segments
+    assert few.stop_seconds.tolist() == [12.5, 4.5]
+    assert equal_segments(few, snapshot.segments.of_kinds(["opening"]))
+    with pytest.raises(ValueError, match=r"unknown kinds of segments \['ending'\]: choose of ope"):
+        snapshot.segments.of_kinds(["ending", "opening"])
+
+
+def equal_segments(one: object, two: object) -> bool:
+    return all(
+        np.array_equal(getattr(one, field.name), getattr(two, field.name))
+        for field in dataclasses.fields(one)  # type: ignore[arg-type]
+    )
+
+
+def equal(one: CatalogSnapshot, two: CatalogSnapshot) -> bool:
+    return equal_segments(one.segments, two.segments) and all(
+        np.array_equal(getattr(one, field.name), getattr(two, field.name))
+        for field in dataclasses.fields(one)
+        if field.name != "segments"
+    )
+
+
+def test_of_titles_keeps_whole_titles_and_their_segments(snapshot: CatalogSnapshot) -> None:
+    show = snapshot.title_id[snapshot.kind == list(TitleKind).index(TitleKind.SHOW)][0]
+    part = snapshot.of_titles({int(show)})
+    assert facts(part) == [fact for fact in EXPECTED if fact[1] == "show"]
+    assert part.segments.row.tolist() == [0, 0, 0, 1]
+    assert len(snapshot.of_titles(())) == len(snapshot.of_titles(()).segments) == 0
+
+
+def test_an_empty_catalog_has_an_empty_snapshot(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as catalog:
+        snapshot = catalog.snapshot()
+    assert len(snapshot) == len(snapshot.segments) == 0
     assert snapshot.item_id.dtype == np.int32
 
 
-def test_a_row_is_small() -> None:
-    snapshot = build_snapshot(TITLES, ITEMS, PROXIES)
-    size = sum(getattr(snapshot, field.name).nbytes for field in dataclasses.fields(snapshot))
-    assert size / len(snapshot) < 100
+def test_a_row_is_small(snapshot: CatalogSnapshot) -> None:
+    assert snapshot.num_bytes / len(snapshot) < 100
 
 
 def test_of_a_real_catalog(prepared_catalog: Path) -> None:

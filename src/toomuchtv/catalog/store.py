@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +38,7 @@ from toomuchtv.catalog.rows import (
     write_track,
 )
 from toomuchtv.catalog.schema import connect
-from toomuchtv.catalog.snapshot import CatalogSnapshot, build_snapshot
+from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot, read_snapshot
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import Clip, ClipFormat
 
@@ -170,9 +170,16 @@ class Catalog:
 
     # ---- For training
 
-    def snapshot(self) -> CatalogSnapshot:
-        """What sampling needs to know of every prepared item, as arrays."""
-        return build_snapshot(self.titles(), self.items(), self.proxies())
+    def snapshot(self, *, segment_kinds: Collection[str] = SEGMENT_KINDS) -> CatalogSnapshot:
+        """What sampling needs to know of every prepared item, as arrays.
+
+        Args:
+            segment_kinds: Which kinds of segments to take along.
+        """
+        try:
+            return read_snapshot(self._connection, segment_kinds=segment_kinds)
+        except sqlite3.Error as error:
+            raise CatalogError(f"cannot read the catalog {self.folder}: {error}") from error
 
     def clip(
         self, item_id: int, start_seconds: float, clip_format: ClipFormat | None = None

@@ -7,23 +7,20 @@ import signal
 
 from toomuchtv.media.clip import VideoArray, WaveformArray
 from toomuchtv.sampling.batches import ClipReader
+from toomuchtv.sampling.plan import ClipSpec
 
 
 class Deadly(ClipReader):
     """Its process does not survive reading item 0."""
 
-    def read(
-        self, item: int, start_seconds: float, across: float
-    ) -> tuple[VideoArray, WaveformArray]:
-        if item == 0:
+    def read(self, clip: ClipSpec, across: float) -> tuple[VideoArray, WaveformArray]:
+        if clip.item == 0:
             os.kill(os.getpid(), signal.SIGSEGV)
-        return super().read(item, start_seconds, across)
+        return super().read(clip, across)
 
 
 class AlwaysDeadly(ClipReader):
     """Its process does not survive reading anything."""
 
-    def read(
-        self, item: int, start_seconds: float, across: float
-    ) -> tuple[VideoArray, WaveformArray]:
+    def read(self, clip: ClipSpec, across: float) -> tuple[VideoArray, WaveformArray]:
         os._exit(7)

@@ -7,80 +7,143 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toomuchtv.sampling.roles import PairRoleConfig, pair_roles
+from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
 
-# Clips a and b of one episode 3 s apart, c of another episode, d of another title.
-TITLE = torch.tensor([0, 0, 0, 1])
-ITEM = torch.tensor([0, 0, 1, 2])
-START = torch.tensor([10.0, 13.0, 10.0, 10.0], dtype=torch.float64)
-VALID = torch.tensor([True, True, True, True])
+#: Title, item, start, audio track, recurrence, valid.
+ClipFacts = tuple[int, int, float, int, int, bool]
+
+
+def roles_of(config: PairRoleConfig, clips: list[ClipFacts]) -> PairRoles:
+    title, item, start, track, recurrence, valid = (
+        list(column) for column in zip(*clips, strict=True)
+    )
+    return PairRoles(
+        config=config,
+        title=torch.tensor(title),
+        item=torch.tensor(item),
+        start_seconds=torch.tensor(start, dtype=torch.float64),
+        audio_track=torch.tensor(track),
+        recurrence=torch.tensor(recurrence),
+        valid=torch.tensor(valid),
+    )
+
+
+# Clips a and b of one episode 3 s apart, c of another episode, d of another title; e is a in
+# another language; f and g are of the opening, number 4, of the first and the second episode.
+CLIPS = [
+    (0, 0, 10.0, 0, -1, True),
+    (0, 0, 13.0, 0, -1, True),
+    (0, 1, 10.0, 0, -1, True),
+    (1, 2, 10.0, 0, -1, True),
+    (0, 0, 10.0, 1, -1, True),
+    (0, 0, 1.0, 0, 4, True),
+    (0, 1, 1.5, 0, 4, True),
+]
 
 
 @pytest.mark.parametrize(
-    ("settings", "ab", "ac", "ad"),
+    ("settings", "ab", "ac", "ad", "ae", "fg"),
     [
-        ({}, 0, 0, 0),
-        ({"same_title": "ignore"}, -1, -1, 0),
-        ({"same_title": "positive"}, 1, 1, 0),
-        ({"same_item": "ignore"}, -1, 0, 0),
-        ({"same_title": "ignore", "same_item": "negative"}, 0, -1, 0),
-        ({"same_title": "ignore", "same_item": "positive"}, 1, -1, 0),
-        ({"overlap_seconds": 3.0}, 0, 0, 0),
-        ({"overlap_seconds": 3.1}, -1, 0, 0),
-        ({"same_item": "positive", "overlap_seconds": 3.1}, -1, 0, 0),
+        ({}, 0, 0, 0, 1, -1),
+        ({"same_title": "ignore"}, -1, -1, 0, 1, -1),
+        ({"same_title": "positive"}, 1, 1, 0, 1, -1),
+        ({"same_item": "ignore"}, -1, 0, 0, 1, -1),
+        ({"same_title": "ignore", "same_item": "negative"}, 0, -1, 0, 1, -1),
+        ({"same_title": "ignore", "same_item": "positive"}, 1, -1, 0, 1, -1),
+        ({"overlap_seconds": 3.0}, 0, 0, 0, 1, -1),
+        ({"overlap_seconds": 3.1}, -1, 0, 0, 1, -1),
+        ({"same_item": "positive", "overlap_seconds": 3.1}, -1, 0, 0, 1, -1),
+        ({"near_seconds": 3.1}, 1, 0, 0, 1, -1),
+        ({"near_seconds": 3.0}, 0, 0, 0, 1, -1),
+        ({"near_seconds": 3.1, "near": "ignore"}, -1, 0, 0, 1, -1),
+        ({"near_seconds": 3.1, "overlap_seconds": 1.0}, 1, 0, 0, 1, -1),
+        ({"other_language": "negative"}, 0, 0, 0, 0, -1),
+        ({"other_language": "ignore"}, 0, 0, 0, -1, -1),
+        ({"same_recurrence": "negative"}, 0, 0, 0, 1, 0),
+        ({"same_recurrence": "positive"}, 0, 0, 0, 1, 1),
+        ({"same_title": "ignore", "same_recurrence": "negative"}, -1, -1, 0, 1, 0),
     ],
 )
-def test_cases(settings: dict[str, object], ab: int, ac: int, ad: int) -> None:
-    config = PairRoleConfig.model_validate(settings)
-    role = pair_roles(config, title=TITLE, item=ITEM, start_seconds=START, valid=VALID)
+def test_cases(settings: dict[str, object], ab: int, ac: int, ad: int, ae: int, fg: int) -> None:
+    role = roles_of(PairRoleConfig.model_validate(settings), CLIPS).dense()
     assert role.dtype == torch.int8
-    assert role[0].tolist() == [1, ab, ac, ad]
-    assert role[3].tolist() == [0, 0, 0, 1]
+    assert role[0, :5].tolist() == [1, ab, ac, ad, ae]
+    assert role[3].tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert role[5, 6] == role[6, 5] == fg
+
+
+def test_an_opening_is_a_negative_to_all_else() -> None:
+    role = roles_of(PairRoleConfig(), CLIPS).dense()
+    assert role[5].tolist() == [0, 0, 0, 0, 0, 1, -1]
 
 
 def test_an_invalid_clip_has_no_part() -> None:
-    valid = torch.tensor([True, False, True, True])
-    role = pair_roles(PairRoleConfig(), title=TITLE, item=ITEM, start_seconds=START, valid=valid)
+    clips = [clip if number != 1 else (*clip[:5], False) for number, clip in enumerate(CLIPS[:4])]
+    role = roles_of(PairRoleConfig(), clips).dense()
     assert (role[1] == -1).all()
     assert (role[:, 1] == -1).all()
     assert role[0].tolist() == [1, -1, 0, 0]
 
 
 ROLE = st.sampled_from(["negative", "ignore", "positive"])
+NUMBER = {"ignore": -1, "negative": 0, "positive": 1}
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 20), st.booleans()),
-        min_size=1,
-        max_size=9,
+        st.tuples(
+            st.integers(0, 2), st.integers(0, 1), st.integers(0, 12), st.integers(0, 1),
+            st.integers(-1, 1), st.booleans(),
+        ),
+        min_size=1, max_size=9, unique_by=lambda clip: clip[:4],
     ),
-    ROLE,
-    st.none() | ROLE,
-    st.sampled_from([0.0, 1.0, 5.0]),
-)
+    st.builds(
+        PairRoleConfig,
+        same_title=ROLE, same_item=st.none() | ROLE, near=ROLE, same_recurrence=ROLE,
+        other_language=ROLE, near_seconds=st.sampled_from([0.0, 2.0]),
+        overlap_seconds=st.sampled_from([0.0, 1.0, 5.0]),
+    ),
+    st.data(),
+)  # fmt: skip
 def test_roles_of_any_batch(
-    clips: list[tuple[int, int, int, bool]], same_title: str, same_item: str | None, overlap: float
+    drawn: list[tuple[int, int, int, int, int, bool]], config: PairRoleConfig, data: st.DataObject
 ) -> None:
-    config = PairRoleConfig.model_validate(
-        {"same_title": same_title, "same_item": same_item, "overlap_seconds": overlap}
-    )
-    title = torch.tensor([clip[0] for clip in clips])
-    item = torch.tensor([2 * clip[0] + clip[1] for clip in clips])
-    start = torch.tensor([clip[2] / 2 for clip in clips], dtype=torch.float64)
-    valid = torch.tensor([clip[3] for clip in clips])
-    role = pair_roles(config, title=title, item=item, start_seconds=start, valid=valid)
+    clips = [(t, 2 * t + i, s / 2, a, r, v) for t, i, s, a, r, v in drawn]
+    roles = roles_of(config, clips)
+    role = roles.dense()
     assert torch.equal(role, role.T)
-    assert torch.equal(role.diagonal() == 1, valid)
-    number = {"ignore": -1, "negative": 0, "positive": 1}
-    for i in range(len(clips)):
-        for j in range(len(clips)):
-            if i == j:
-                continue
-            expected = number[same_title] if title[i] == title[j] else 0
-            if item[i] == item[j]:
-                expected = number[same_item] if same_item else expected
-                expected = -1 if abs(start[i] - start[j]) < overlap else expected
-            if not (valid[i] and valid[j]):
-                expected = -1
-            assert role[i, j] == expected
+    start = data.draw(st.integers(0, len(clips) - 1))
+    stop = data.draw(st.integers(start + 1, len(clips)))
+    assert torch.equal(roles.rows(start, stop), role[start:stop])
+    for i, one in enumerate(clips):
+        for j, two in enumerate(clips):
+            assert role[i, j] == expected(config, one, two, is_own=i == j)
+
+
+def expected(
+    config: PairRoleConfig,
+    one: ClipFacts,
+    two: ClipFacts,
+    *,
+    is_own: bool,
+) -> int:
+    """The role by the words of the config: the last rule that applies counts."""
+    if not (one[5] and two[5]):
+        return -1
+    if is_own:
+        return 1
+    gap = abs(one[2] - two[2])
+    name = "negative"
+    if one[0] == two[0]:
+        name = config.same_title
+    if one[1] == two[1] and config.same_item is not None:
+        name = config.same_item
+    if one[1] == two[1] and gap < config.near_seconds:
+        name = config.near
+    if one[1] != two[1] and one[4] == two[4] >= 0:
+        name = config.same_recurrence
+    if one[1] == two[1] and gap < config.overlap_seconds:
+        name = "ignore"
+    if one[1] == two[1] and gap == 0 and one[3] != two[3]:
+        name = config.other_language
+    return NUMBER[name]

@@ -193,7 +193,7 @@ class ProxyPool:
         if max_open < 1:
             raise ValueError(f"max_open must be at least 1, got {max_open}")
         self._max_open = max_open
-        self._open: OrderedDict[Path, ProxyReader] = OrderedDict()
+        self._open: OrderedDict[tuple[Path, Path | None], ProxyReader] = OrderedDict()
 
     def reader(
         self, video_path: Path, audio_path: Path | None, *, frame_rate: float, sample_rate_hz: int
@@ -203,21 +203,21 @@ class ProxyPool:
         Raises:
             MediaError: It cannot be opened.
         """
-        reader = self._open.pop(video_path, None)
+        key = video_path, audio_path
+        reader = self._open.pop(key, None)
         if reader is None:
             while len(self._open) >= self._max_open:
                 self._open.popitem(last=False)[1].close()
             reader = ProxyReader(
                 video_path, audio_path, frame_rate=frame_rate, sample_rate_hz=sample_rate_hz
             )
-        self._open[video_path] = reader
+        self._open[key] = reader
         return reader
 
     def forget(self, video_path: Path) -> None:
-        """Close a reader whose file may have changed; harmless if it is not open."""
-        reader = self._open.pop(video_path, None)
-        if reader is not None:
-            reader.close()
+        """Close what is open of a proxy whose files may have changed."""
+        for key in [key for key in self._open if key[0] == video_path]:
+            self._open.pop(key).close()
 
     def close(self) -> None:
         """Close everything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _REPLACEMENT_TRIES = 4
-_CROP, _REPLACE = 100, 101  # streams of random numbers
+_CROP = 100  # a stream of random numbers, apart from those of plans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Batch:
     """One decoded batch of one process.
 
     Pair roles are not in it: they reach across processes, so they are worked out after the gather
-    from `title`, `item` and `start_seconds`.
+    from what is said here of each clip.
 
     Attributes:
         video: uint8 `[N, T, S * 3 / 2, S]`, YUV 4:2:0 planes; see `media.proxy_reader`.
@@ -40,6 +40,8 @@ class Batch:
         title: int64 `[N]`.
         item: int64 `[N]`, rows of the snapshot.
         start_seconds: float64 `[N]`.
+        audio_track: int64 `[N]`, which of the item's prepared sounds; 0 is the preferred one.
+        recurrence: int64 `[N]`, which recurring thing each lies in; -1 for none.
         valid: bool `[N]`; false where no clip of the title could be decoded.
         seed: uint64 `[N]`, what augmentation draws from.
         step: The step it was planned for.
@@ -51,6 +53,8 @@ class Batch:
     title: Tensor
     item: Tensor
     start_seconds: Tensor
+    audio_track: Tensor
+    recurrence: Tensor
     valid: Tensor
     seed: UInt64Array
     step: int
@@ -69,6 +73,8 @@ class BatchArrays:
     title: NDArray[np.int64]
     item: NDArray[np.int64]
     start_seconds: NDArray[np.float64]
+    audio_track: NDArray[np.int64]
+    recurrence: NDArray[np.int64]
     valid: NDArray[np.bool_]
     seed: UInt64Array
 
@@ -84,6 +90,8 @@ class BatchArrays:
             "title": (np.int64, one),
             "item": (np.int64, one),
             "start_seconds": (np.float64, one),
+            "audio_track": (np.int64, one),
+            "recurrence": (np.int64, one),
             "valid": (np.bool_, one),
             "seed": (np.uint64, one),
         }
@@ -140,36 +148,33 @@ class ClipReader:
         # Open files stay with the process that opened them; a worker opens its own.
         return {**self.__dict__, "_pool": ProxyPool(self._max_open)}
 
-    def read(
-        self, item: int, start_seconds: float, across: float
-    ) -> tuple[VideoArray, WaveformArray]:
+    def read(self, clip: ClipSpec, across: float) -> tuple[VideoArray, WaveformArray]:
         """Read one clip: planes uint8 `[T, S * 3 / 2, S]` and float32 `[num_samples]`.
 
         Args:
-            item: Row of the snapshot.
-            start_seconds: When frame 0 is shown.
+            clip: Which moment.
             across: Where the square lies along the longer side, 0..1.
 
         Raises:
             MediaError: The proxy is missing, damaged or too short.
         """
-        proxy = self._proxies[item]
-        reader = self._reader(proxy)
+        proxy = self._proxies[clip.item]
+        reader = self._reader(proxy, clip.audio_track)
         clip_format = self.clip_format
         planes = reader.planes(
-            first_frame=round(start_seconds * proxy.frame_rate),
+            first_frame=round(clip.start_seconds * proxy.frame_rate),
             frames=clip_format.frames,
             stride=round(proxy.frame_rate / clip_format.frame_rate),
             across=across,
         )
         waveform = reader.waveform(
-            first_sample=clip_format.audio_start_sample(start_seconds),
+            first_sample=clip_format.audio_start_sample(clip.start_seconds),
             num_samples=clip_format.num_samples,
         )
         return planes, waveform
 
-    def _reader(self, proxy: Proxy) -> ProxyReader:
-        audio_path = None if proxy.audio_path is None else self._catalog_path / proxy.audio_path
+    def _reader(self, proxy: Proxy, audio_track: int) -> ProxyReader:
+        audio_path = self._catalog_path / proxy.sounds[audio_track].path if proxy.sounds else None
         return self._pool.reader(
             self._catalog_path / proxy.video_path,
             audio_path,
@@ -292,6 +297,8 @@ class PlannedBatches:
         arrays.title[:] = [clip.title for clip in clips]
         arrays.item[:] = [clip.item for clip in clips]
         arrays.start_seconds[:] = [clip.start_seconds for clip in clips]
+        arrays.audio_track[:] = [clip.audio_track for clip in clips]
+        arrays.recurrence[:] = [clip.recurrence for clip in clips]
         arrays.seed[:] = plan.seed
         return arrays, tuple(failures)
 
@@ -304,13 +311,13 @@ class PlannedBatches:
     ) -> tuple[ClipSpec, VideoArray, WaveformArray] | None:
         for attempt in range(1 + _REPLACEMENT_TRIES):
             if attempt:
-                clip = self._replacement(clip, attempt)
+                clip = self._planner.replacement(clip, attempt)
             try:
                 if not may_read(clip.item):
                     raise MediaError(
                         f"reading the proxy {self.reader.name(clip.item)} crashed or stalled before"
                     )
-                return clip, *self.reader.read(clip.item, clip.start_seconds, across)
+                return clip, *self.reader.read(clip, across)
             except MediaError as error:
                 if self._on_bad_clip == "stop":
                     raise MediaError(
@@ -320,16 +327,3 @@ class PlannedBatches:
                 failures.append(str(error))
                 self.reader.forget(clip.item)
         return None
-
-    def _replacement(self, clip: ClipSpec, attempt: int) -> ClipSpec:
-        """Another clip of the same title: any of its items, anywhere in it."""
-        groups = self._planner.groups
-        first, stop = int(groups.offsets[clip.title]), int(groups.offsets[clip.title + 1])
-        draws = uniforms(np.array([clip.seed], np.uint64), _REPLACE, attempt, np.arange(2))
-        place = first + int(draws[0] * (stop - first))
-        frame = int(draws[1] * groups.starts[place])
-        return replace(
-            clip,
-            item=int(groups.rows[place]),
-            start_seconds=frame / float(groups.frame_rate[place]),
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
@@ -28,45 +29,83 @@ _ROLES = {
 
 
 class PairRoleConfig(BaseModel):
-    """Roles of pairs that are not of the same moment.
+    """Roles of pairs that are not of one clip. Where several of these apply, the last one counts.
 
     Attributes:
         same_title: Pairs of one title, be they of one item or of two.
         same_item: Pairs of one item; where set, it goes before `same_title`.
+        near_seconds: Pairs of one item whose starts are less than this apart are `near`.
+        near: Their role.
+        same_recurrence: Pairs of two items of which both lie in the same recurring thing: in the
+            opening of two episodes, say. As negatives they would be false ones.
         overlap_seconds: Pairs of one item nearer than this share content and are ignored.
+        other_language: Pairs of one moment in two languages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     same_title: RoleName = "negative"
     same_item: RoleName | None = None
+    near_seconds: float = Field(default=0.0, ge=0.0)
+    near: RoleName = "positive"
+    same_recurrence: RoleName = "ignore"
     overlap_seconds: float = Field(default=0.0, ge=0.0)
+    other_language: RoleName = "positive"
 
 
-def pair_roles(
-    config: PairRoleConfig, *, title: Tensor, item: Tensor, start_seconds: Tensor, valid: Tensor
-) -> Tensor:
-    """Give every pair its role.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairRoles:
+    """The roles of a batch's pairs, worked out some rows at a time from what each clip is.
 
-    Args:
+    Attributes:
         config: The rules.
         title: int64 `[N]`.
         item: int64 `[N]`.
         start_seconds: float64 `[N]`.
+        audio_track: int64 `[N]`, which of the item's sounds.
+        recurrence: int64 `[N]`, which recurring thing a clip lies in; -1 for none.
         valid: bool `[N]`; pairs with an invalid clip are ignored.
-
-    Returns:
-        int8 `[N, N]` of `PairRole`; symmetric, with `POSITIVE` on the diagonal of valid clips.
     """
-    same_title = title[:, None] == title[None, :]
-    same_item = item[:, None] == item[None, :]
-    role = torch.full(same_title.shape, PairRole.NEGATIVE, dtype=torch.int8, device=title.device)
-    role[same_title] = _ROLES[config.same_title]
-    if config.same_item is not None:
-        role[same_item] = _ROLES[config.same_item]
-    gap = (start_seconds[:, None] - start_seconds[None, :]).abs()
-    role[same_item & (gap < config.overlap_seconds)] = PairRole.IGNORE
-    role.fill_diagonal_(PairRole.POSITIVE)
-    role[~valid] = PairRole.IGNORE
-    role[:, ~valid] = PairRole.IGNORE
-    return role
+
+    config: PairRoleConfig
+    title: Tensor
+    item: Tensor
+    start_seconds: Tensor
+    audio_track: Tensor
+    recurrence: Tensor
+    valid: Tensor
+
+    def __len__(self) -> int:
+        return len(self.title)
+
+    def dense(self) -> Tensor:
+        """All roles, int8 `[N, N]`: symmetric; each valid clip is `POSITIVE` to itself."""
+        return self.rows(0, len(self))
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """The roles of clips `start` to `stop` with all others, int8 `[stop - start, N]`."""
+        config = self.config
+        cut = slice(start, stop)
+
+        def alike(values: Tensor) -> Tensor:
+            return values[cut, None] == values[None, :]
+
+        same_item = alike(self.item)
+        gap = (self.start_seconds[cut, None] - self.start_seconds[None, :]).abs()
+        role = torch.full(
+            same_item.shape, PairRole.NEGATIVE, dtype=torch.int8, device=self.title.device
+        )
+        role[alike(self.title)] = _ROLES[config.same_title]
+        if config.same_item is not None:
+            role[same_item] = _ROLES[config.same_item]
+        role[same_item & (gap < config.near_seconds)] = _ROLES[config.near]
+        recurs = alike(self.recurrence) & (self.recurrence >= 0)
+        role[recurs & ~same_item] = _ROLES[config.same_recurrence]
+        role[same_item & (gap < config.overlap_seconds)] = PairRole.IGNORE
+        # Starts lie on the frame grid of the item: moments are equal or a frame apart.
+        role[same_item & (gap == 0) & ~alike(self.audio_track)] = _ROLES[config.other_language]
+        own = torch.arange(start, stop, device=role.device)
+        role[own - start, own] = PairRole.POSITIVE
+        role[~self.valid[cut]] = PairRole.IGNORE
+        role[:, ~self.valid] = PairRole.IGNORE
+        return role

@@ -12,7 +12,7 @@ from toomuchtv.media.to_input import ToInput
 from toomuchtv.models import Embeddings, TwoTower
 from toomuchtv.objectives import InfoNCE, NegativeFigures, negative_figures
 from toomuchtv.sampling.batches import Batch
-from toomuchtv.sampling.roles import PairRoleConfig, pair_roles
+from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,21 +96,19 @@ class TrainingStep:
 
     def _gather(self, batch: Batch, local: Embeddings) -> GatheredBatch:
         device = local.video.device
-        title, item = (
-            distributed.gather(values.to(device)) for values in (batch.title, batch.item)
+        roles = PairRoles(
+            config=self._roles,
+            **{
+                name: distributed.gather(getattr(batch, name).to(device))
+                for name in ("title", "item", "start_seconds", "audio_track", "recurrence", "valid")
+            },
         )
         return GatheredBatch(
             video=distributed.gather_with_gradient(local.video),
             audio=distributed.gather_with_gradient(local.audio),
-            role=pair_roles(
-                self._roles,
-                title=title,
-                item=item,
-                start_seconds=distributed.gather(batch.start_seconds.to(device)),
-                valid=distributed.gather(batch.valid.to(device)),
-            ),
-            title=title,
-            item=item,
+            role=roles.dense(),
+            title=roles.title,
+            item=roles.item,
         )
 
     def negatives(self, gathered: GatheredBatch) -> NegativeFigures:

@@ -8,6 +8,7 @@ from toomuchtv.catalog.splits import split_titles
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.config import Config
 from toomuchtv.models import TwoTower
+from toomuchtv.sampling.schedule import stages
 from toomuchtv.training.device import choose_device, choose_precision
 
 
@@ -28,9 +29,10 @@ def describe(catalog: Catalog, config: Config) -> dict[str, object]:
     precision = choose_precision(config.training.precision, device)
     batch = f"{sampling.batch_size} clips, uniform over {len(train)} items"
     if sampling.name == "hierarchical":
-        batch = (
-            f"{sampling.titles} titles x {sampling.items_per_title} items x "
-            f"{sampling.clips_per_item} clips"
+        batch = "; ".join(
+            f"{'' if step == 0 else f'from step {step} '}{sampling.titles_at(step)} titles x "
+            f"{sampling.items_per_title} items x {clips} clips"
+            for step, clips in stages(sampling.clips_per_item)
         )
     return {
         "trains on": f"{len(split.train)} titles, {len(train)} items, "

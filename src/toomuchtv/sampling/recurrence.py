@@ -1,0 +1,41 @@
+"""Which recurring thing (an opening, a recap) a clip lies in, if it lies in one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toomuchtv.catalog.snapshot import SnapshotSegments
+from toomuchtv.randomness import FloatArray
+from toomuchtv.sampling.starts import IntArray
+
+_ROW_BITS = 40  # of a key are milliseconds: three decades of film
+
+
+class RecurringParts:
+    """The recurring parts of a snapshot's items, looked up by binary search."""
+
+    def __init__(self, segments: SnapshotSegments) -> None:
+        parts = segments.where(segments.recurrence >= 0)
+        key = _key(parts.row, parts.stop_seconds)
+        order = np.argsort(key, kind="stable")
+        self._stop_key = key[order]
+        self._start_key = _key(parts.row, parts.start_seconds)[order]
+        self._recurrence = parts.recurrence[order].astype(np.int64)
+
+    def of(self, row: IntArray, start_seconds: FloatArray, stop_seconds: FloatArray) -> IntArray:
+        """The recurring thing that each clip `[start, stop)` touches, `[n]`; -1 for none."""
+        if len(self._stop_key) == 0:
+            return np.full(len(row), -1, np.int64)
+        part = np.searchsorted(self._stop_key, _key(row, start_seconds), side="right")
+        part = np.minimum(part, len(self._stop_key) - 1)
+        touches = (self._start_key[part] < _key(row, stop_seconds)) & (
+            self._stop_key[part] > _key(row, start_seconds)
+        )
+        return np.where(touches, self._recurrence[part], -1)
+
+
+def _key(row: NDArray[np.integer], seconds: NDArray[np.floating]) -> IntArray:
+    milliseconds = np.rint(seconds * 1000.0).astype(np.int64)
+    key: IntArray = (row.astype(np.int64) << _ROW_BITS) + milliseconds
+    return key

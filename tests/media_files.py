@@ -76,7 +76,8 @@ def write_film(
         seconds: how long the picture is.
         frame_rate: pictures a second.
         first_frame: the number shown first: films of different numbers differ in content.
-        languages: one sound track each, None for an untagged one; () for a silent film.
+        languages: one sound track each, None for an untagged one; () for a silent film. The
+            second is half as loud as the first, the third a third.
         audio_start_seconds: when the sound starts.
         audio_stop_seconds: when the sound ends; None: with the picture.
         rotation_degrees: clockwise, to be applied for display, by the container's matrix.
@@ -109,8 +110,8 @@ def write_film(
             container.mux(video.encode(frame))
         container.mux(video.encode())
         sound = tone((audio_stop_seconds or seconds) - audio_start_seconds)
-        for audio in tracks:
-            _add_sound(container, audio, sound, audio_start_seconds)
+        for number, audio in enumerate(tracks):
+            _add_sound(container, audio, sound * np.float32(1 / (1 + number)), audio_start_seconds)
     return path
 
 

@@ -26,6 +26,8 @@ class StudioConfig(BaseModel):
         episodes: Episodes of each series.
         minutes: Length of each film and of each episode.
         seed: Everything random follows from it.
+        opening_seconds: Length of a series' opening; about a fifteenth of an episode, between 4
+            and 18 seconds, when None.
         width: Picture width in pixels, even.
         height: Picture height in pixels, even.
         frame_rate: Frames a second.
@@ -55,6 +57,7 @@ class StudioConfig(BaseModel):
     episodes: int = Field(default=4, ge=1, le=MAX_EPISODE_NAMES)
     minutes: float = Field(default=4.0, ge=0.25, le=240.0)
     seed: int = Field(default=0, ge=0)
+    opening_seconds: Annotated[float, Field(ge=4.0, le=120.0)] | None = None
     width: int = Field(default=160, ge=48, le=1920)
     height: int = Field(default=96, ge=32, le=1080)
     frame_rate: int = Field(default=16, ge=8, le=60)
@@ -106,6 +109,11 @@ class StudioConfig(BaseModel):
             raise ValueError(
                 f"got transfer_clips_per_kind={self.transfer_clips_per_kind}; each of the "
                 f"{NUM_FOLDS} folds needs one: use 0 for no transfer sets, or {NUM_FOLDS} or more"
+            )
+        if self.opening_seconds is not None and self.opening_seconds > 30 * self.minutes:
+            raise ValueError(
+                f"got an opening of {self.opening_seconds:g} s in an episode of {self.minutes:g} "
+                "minutes; it may take half of one: lower opening_seconds or raise minutes"
             )
         if isinstance(self.event_kinds, tuple):
             self._known(self.event_kinds)

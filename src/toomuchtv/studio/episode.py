@@ -22,11 +22,13 @@ def write_movie(config: StudioConfig, title: Title) -> Script:
 def write_episode(config: StudioConfig, title: Title, episode: int) -> Script:
     """Write an episode (from 0): the opening and the credits are the same in each.
 
-    The opening comes first, or after a cold open; it takes about a fifteenth of an episode,
-    between 4 and 18 seconds.
+    The opening comes first, or after a cold open; it takes `opening_seconds`, or about a
+    fifteenth of an episode, between 4 and 18 seconds.
     """
     count = round(config.minutes * 60 * config.frame_rate)
     opening = _part(config, count, 0.065, 18.0)
+    if config.opening_seconds is not None:
+        opening = round(config.opening_seconds * config.frame_rate)
     ending = _part(config, count, 0.05, 16.0)
     rng = stream(config.seed, *title.path, "order", episode)
     cold = rng.uniform() < 0.4 and count > 45 * config.frame_rate

@@ -29,6 +29,8 @@ app = typer.Typer(
     "small library that it renders itself.\n\nExit codes: 0 done, 1 done in part (what failed is "
     "listed), 2 wrong usage or input.",
 )
+catalog_app = typer.Typer(no_args_is_help=True, help="Look into a catalog.")
+app.add_typer(catalog_app, name="catalog")
 
 Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the catalog.")]
 Json = Annotated[
@@ -129,14 +131,22 @@ def prepare(
     disk_check: Annotated[
         bool, typer.Option(help="Refuse to begin where the disk looks too small.")
     ] = True,
+    segments: Annotated[
+        bool, typer.Option(help="Find what recurs, shots, black and what titles share.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Make proxies: the small, seek-friendly copies that training reads.
+    """Make proxies, the small copies that training reads, and find what is in them.
 
-    Stop it at any moment; the next call goes on where it stopped.
+    Openings, end credits and recaps are found by the sound that comes again in a show's episodes;
+    shots, black, silence, logos and a film's credits by picture and sound; and stretches that two
+    titles share. `toomuchtv catalog show` shows them. Stop it at any moment; the next call goes
+    on where it stopped.
     """
+    from toomuchtv.catalog.analysis import find_segments
     from toomuchtv.catalog.prepare import estimate_prepare, prepare_catalog
     from toomuchtv.catalog.store import open_catalog
+    from toomuchtv.catalog_tables import show_analysis
     from toomuchtv.media.proxy import ProxyRecipe
 
     with _verb(as_json=as_json) as output, open_catalog(catalog) as opened:
@@ -168,9 +178,37 @@ def prepare(
         )
         for entry in result.failed:
             output.warn(f"failed: {entry.path}: {entry.reason}")
-        output.result(asdict(result))
-        if result.failed:
+        found = None
+        if segments:
+            with output.progress("s of film") as progress:
+                found = find_segments(opened, num_workers=workers, progress=progress)
+            show_analysis(output, found)
+        output.result({**asdict(result), "found": None if found is None else asdict(found)})
+        if result.failed or (found is not None and found.failed):
             raise typer.Exit(DONE_IN_PART)
+
+
+@catalog_app.command()
+def show(
+    catalog: Annotated[Path, typer.Argument(help="Folder of the catalog.")],
+    *,
+    title: Annotated[
+        str | None, typer.Option(help="Show this one alone, every segment with its timecodes.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the titles, what recurs in their items, and what titles share.
+
+    With --title, every opening, credits, recap, black, silence and logo of every item.
+    """
+    from toomuchtv.catalog.description import describe_catalog
+    from toomuchtv.catalog.store import open_catalog
+    from toomuchtv.catalog_tables import show_catalog
+
+    with _verb(as_json=as_json) as output, open_catalog(catalog) as opened:
+        shown = describe_catalog(opened, title)
+        show_catalog(output, shown, in_full=title is not None)
+        output.result(asdict(shown))
 
 
 @app.command()

@@ -162,6 +162,16 @@ class Catalog:
         """What items of different titles share, by item ids and start."""
         return [Duplicate(**dict(row)) for row in self._all(findings.select_duplicates())]
 
+    def title_duplicates(self) -> list[tuple[int, int]]:
+        """Pairs of titles, the smaller id first, with present items that share a stretch."""
+        rows = self._all(
+            "SELECT DISTINCT MIN(a.title_id, b.title_id) AS one, "
+            "MAX(a.title_id, b.title_id) AS two FROM duplicates "
+            "JOIN items a ON a.id = item_id JOIN items b ON b.id = other_item_id "
+            "WHERE a.title_id <> b.title_id AND NOT a.missing AND NOT b.missing ORDER BY one, two"
+        )
+        return [(row["one"], row["two"]) for row in rows]
+
     def analyses(self) -> dict[str, str]:
         """What the findings of each scope (`item 5`, `title 2`, `catalog`) were found from."""
         return dict(map(tuple, self._all("SELECT scope, source FROM analyses")))

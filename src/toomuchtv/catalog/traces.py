@@ -1,7 +1,7 @@
 """What analyzing an item's proxy leaves on disk, so that it is decoded for it only once.
 
-One file an item, `CAT/analysis/0000/0000005-<source>.npz`: the prints of the sound and the traits of
-the pictures, about 20 kB a minute. The name says what it was made from.
+One file an item, `CAT/analysis/0000/0000005-<source>.npz`: the prints of the sound and the traits
+of the pictures, about 20 kB a minute. The name says what it was made from.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEPT_OPEN = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Traces:
-    """The fingerprint of an item's sound (of no length for a silent one) and its pictures' traits."""
+    """The fingerprint of an item's sound, empty for a silent one, and its pictures' traits."""
 
     prints: SoundPrints
     traits: PictureTraits

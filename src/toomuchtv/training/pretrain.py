@@ -128,6 +128,7 @@ class _Run:
             [title for title in catalog.titles() if title.id in set(snapshot.title_id.tolist())],
             held_out_share=training.held_out_share,
             seed=training.seed,
+            duplicates=catalog.title_duplicates(),
         )
         self._write_split(catalog, split)
         self.planner, self.batches = self._batches(catalog, snapshot, split)

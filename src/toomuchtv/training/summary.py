@@ -20,6 +20,7 @@ def describe(catalog: Catalog, config: Config) -> dict[str, object]:
         [title for title in catalog.titles() if title.id in prepared],
         held_out_share=config.training.held_out_share,
         seed=config.training.seed,
+        duplicates=catalog.title_duplicates(),
     )
     train = snapshot.of_titles(split.train)
     sampling, clip = config.sampling, config.clip

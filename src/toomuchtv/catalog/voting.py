@@ -35,12 +35,12 @@ class PlaceShelf:
 
     Args:
         scratch: A folder for the parts once they are many; None keeps all in memory.
-        in_memory: So many places are kept before they go to files.
+        in_memory: So many places are kept before they go to files; by default 4 million.
     """
 
-    def __init__(self, scratch: Path | None, *, in_memory: int = _PLACES_IN_MEMORY) -> None:
+    def __init__(self, scratch: Path | None, *, in_memory: int | None = None) -> None:
         self._scratch = scratch
-        self._in_memory = in_memory
+        self._in_memory = _PLACES_IN_MEMORY if in_memory is None else in_memory
         self._held: list[NDArray[np.uint64]] = []
         self._num_held = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None

@@ -20,8 +20,9 @@ from toomuchtv.media.picture_traits import PictureTraits
 SHOTS_VERSION = 1
 
 _MOVED_LEVELS, _RECOLORED = 12.0, 0.25
-_MIN_CHANGE = 0.6
-_MIN_RATIO = 2.2
+# A great change must stand out from what is around it, a smaller one stand alone.
+_GREAT, _GREAT_RATIO = 1.2, 2.5
+_SMALL, _SMALL_RATIO = 0.4, 4.0
 _AROUND_FRAMES = 2
 _MIN_SHOT_SECONDS = 0.25
 
@@ -29,14 +30,16 @@ _MIN_SHOT_SECONDS = 0.25
 def find_cuts(traits: PictureTraits) -> NDArray[np.int64]:
     """The frames that begin a new shot, frame 0 not among them.
 
-    A cut is a change of at least 0.6 (1 being 12 levels moved and a quarter recolored), at least
-    2.2 times the mean of the two changes before and after it. Dissolves and fades are not cuts.
+    A change of 1 is 12 levels moved and a quarter recolored. A cut is one of at least 1.2 that is
+    2.5 times the mean of the two changes before and the two after it, or one of at least 0.4 that
+    is four times that mean. Dissolves and fades are not cuts.
     """
     change = change_of(traits)
     padded = np.pad(change, _AROUND_FRAMES)
     sums = np.convolve(padded, np.ones(2 * _AROUND_FRAMES + 1), "valid")
     around = (sums - change) / (2 * _AROUND_FRAMES)
-    is_cut = (change >= _MIN_CHANGE) & (change >= _MIN_RATIO * around)
+    is_cut = (change >= _GREAT) & (change >= _GREAT_RATIO * around)
+    is_cut |= (change >= _SMALL) & (change >= _SMALL_RATIO * around)
     cuts: list[int] = []
     for frame in np.flatnonzero(is_cut):
         if cuts and frame - cuts[-1] < _MIN_SHOT_SECONDS * traits.frame_rate:

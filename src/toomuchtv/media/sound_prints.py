@@ -33,10 +33,9 @@ _BLOCK_PRINTS = 32 * PRINTS_HZ
 #: Sound below this says nothing that would know it again.
 QUIET_DBFS = -60.0
 _FLOOR_DBFS = -120.0
-# What sounds half a second later as it does now, as a steady tone does, is equal to itself and to
-# its like everywhere: less than this share of the bits changes.
-_STEADY_SHARE = 0.25
-_STEADY_PRINTS = PRINTS_HZ // 2
+# A sound that does not change, as a steady tone, has bits that rounding decides: the bands must
+# change by more than this share of their energy, in the mean over two seconds.
+_STEADY_SHARE = 0.03
 _STEADY_SPAN = 2 * PRINTS_HZ
 
 
@@ -74,11 +73,13 @@ def print_sound(
     """
     total = num_samples * PRINTS_HZ // sample_rate_hz
     bands = _Bands(sample_rate_hz)
-    words, levels = [], []
+    words, changes, levels = [], [], []
     for first in range(0, total, _BLOCK_PRINTS):
         stop = min(first + _BLOCK_PRINTS, total)
         block = bands.block(read, first - _LAG, stop)
-        words.append(_words(bands.energies(block, first - _LAG, stop)))
+        energies = bands.energies(block, first - _LAG, stop)
+        words.append(_words(energies))
+        changes.append(_changes(energies))
         levels.append(_levels(block, first, stop, sample_rate_hz))
     if not words:
         nothing = np.zeros(0)
@@ -88,7 +89,8 @@ def print_sound(
             telling=nothing.astype(np.bool_),
         )
     all_words, level = np.concatenate(words), np.concatenate(levels)
-    return SoundPrints(words=all_words, level_dbfs=level, telling=_telling(all_words, level))
+    telling = _telling(np.concatenate(changes), level)
+    return SoundPrints(words=all_words, level_dbfs=level, telling=telling)
 
 
 class _Bands:
@@ -156,6 +158,13 @@ def _words(energies: NDArray[np.float32]) -> NDArray[np.uint32]:
     return np.packbits(bits, axis=1).view(">u4")[:, 0].astype(np.uint32)
 
 
+def _changes(energies: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How much the bands changed within the lag, as a share of their energy, 0 to 1."""
+    now, before = energies[_LAG:], energies[:-_LAG]
+    total = (now + before).sum(1, dtype=np.float64)
+    return np.asarray(np.abs(now - before).sum(1, dtype=np.float64) / np.maximum(total, 1e-30))
+
+
 def _levels(block: tuple[int, WaveformArray], first: int, stop: int, rate: int) -> NDArray[np.int8]:
     edges = np.arange(first, stop + 1) * rate // PRINTS_HZ
     origin, samples = block
@@ -167,14 +176,9 @@ def _levels(block: tuple[int, WaveformArray], first: int, stop: int, rate: int) 
     return np.asarray(level, np.int8)
 
 
-def _telling(words: NDArray[np.uint32], level_dbfs: NDArray[np.int8]) -> NDArray[np.bool_]:
+def _telling(changes: NDArray[np.float64], level_dbfs: NDArray[np.int8]) -> NDArray[np.bool_]:
     loud = running_mean((level_dbfs > QUIET_DBFS).astype(np.float64), 12) > 0.5
-    changed = np.zeros(len(words))
-    ahead = np.bitwise_count(words[_STEADY_PRINTS:] ^ words[:-_STEADY_PRINTS]) / WORD_BITS
-    changed[: len(ahead)] = ahead
-    if len(ahead):
-        changed[len(ahead) :] = ahead[-1]
-    return np.asarray(loud & (running_mean(changed, _STEADY_SPAN) > _STEADY_SHARE))
+    return np.asarray(loud & (running_mean(changes, _STEADY_SPAN) > _STEADY_SHARE))
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:

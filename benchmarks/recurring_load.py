@@ -1,0 +1,167 @@
+"""How long 200 episodes take: soundtracks of 22 minutes made of real sound, openings among them.
+
+No pictures are made for them. Timed is what `prepare` does with their sound: decode the FLAC of
+the proxy and take the prints, in as many processes as asked for; then match and name, in one.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from toomuchtv.catalog.recurring import Episode, find_recurring
+from toomuchtv.isolation import Failure, run_isolated
+from toomuchtv.media.clip import WaveformArray
+from toomuchtv.media.original import read_sound
+from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.sound_prints import SoundPrints, print_sound
+
+RATE_HZ = 16_000
+MINUTES = 22
+OPENING_SECONDS, CREDITS_SECONDS = 45, 40
+EPISODES_A_SEASON = 20
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.5, 1.9
+
+
+def time_200_episodes(
+    library: Path, video: Path, folder: Path, count: int, num_workers: int
+) -> dict[str, float]:
+    """Make the soundtracks where they are not there yet, and time the search in them.
+
+    Args:
+        library: Where the real sound is from.
+        video: The video of any proxy: a proxy's reader opens one.
+        folder: Where the soundtracks go.
+        count: How many.
+        num_workers: Processes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "source.npy"
+    if not source.exists():
+        np.save(source, _real_sound(library))
+    numbers = list(range(count))
+    make = functools.partial(make_soundtrack, folder)
+    for _, result in run_isolated(make, numbers, num_workers=num_workers, silence_seconds=600.0):
+        assert not isinstance(result, Failure), result
+    begun = time.perf_counter()
+    prints: dict[int, SoundPrints] = {}
+    listen = functools.partial(listen_to, folder, video)
+    for number, heard in run_isolated(
+        listen, numbers, num_workers=num_workers, silence_seconds=600.0
+    ):
+        assert not isinstance(heard, Failure), heard
+        prints[number] = heard
+    listened = time.perf_counter()
+    episodes = [
+        Episode(
+            item_id=number,
+            season=number // EPISODES_A_SEASON,
+            episode=number % EPISODES_A_SEASON,
+            prints=prints[number],
+        )
+        for number in numbers
+    ]
+    segments = find_recurring(episodes)
+    done = time.perf_counter()
+    true = found = both = 0.0
+    for number in numbers:
+        start = opening_start(number)
+        spans = [
+            (one.start_seconds, one.stop_seconds)
+            for one in segments
+            if one.item_id == number and one.kind == "opening"
+        ]
+        true += OPENING_SECONDS
+        found += sum(b - a for a, b in spans)
+        both += sum(max(0.0, min(b, start + OPENING_SECONDS) - max(a, start)) for a, b in spans)
+    return {
+        "minutes_200_episodes": (done - begun) / 60,
+        "minutes_200_episodes_prints": (listened - begun) / 60,
+        "minutes_200_episodes_search": (done - listened) / 60,
+        "load_episodes": count,
+        "load_hours": count * MINUTES / 60,
+        "load_opening_recall": both / true,
+        "load_opening_precision": both / max(found, 1e-9),
+        "load_other_segments": sum(one.kind in ("recap", "recurring") for one in segments),
+    }
+
+
+def opening_start(number: int) -> float:
+    """When the opening of an episode begins: after a cold open of up to three minutes."""
+    return float(np.random.default_rng([3, number]).uniform(0, 180))
+
+
+def make_soundtrack(folder: Path, number: int, tell: Callable[[float], None]) -> None:
+    """Write one soundtrack as a proxy's FLAC.
+
+    Its body is snippets of 0.5 to 1.9 s from anywhere in the real sound, each at a speed of its
+    own, so that nothing of two seconds comes twice; the season's opening, and the show's credits at
+    the end, are real stretches of it, at a gain of the episode's own.
+    """
+    path = folder / f"{number:04d}.mp4"
+    if path.exists():
+        return
+    source: NDArray[np.int16] = np.load(folder / "source.npy", mmap_mode="r")
+    rng = np.random.default_rng([2, number])
+    total = MINUTES * 60 * RATE_HZ
+    parts, have = [], 0
+    while have < total:
+        length = int(rng.uniform(_SHORTEST_SECONDS, _LONGEST_SECONDS) * RATE_HZ)
+        speed = rng.uniform(0.7, 1.4)
+        first = int(rng.integers(0, len(source) - 2 * length))
+        parts.append(source[first + (np.arange(length) * speed).astype(np.int64)])
+        have += length
+        tell(have / RATE_HZ)
+    sound = np.concatenate(parts)[:total]
+    gain = rng.uniform(0.5, 1.0)
+    season = number // EPISODES_A_SEASON
+    for first, seconds, at in (
+        ((40 + 50 * season) * RATE_HZ, OPENING_SECONDS, round(opening_start(number) * RATE_HZ)),
+        (len(source) - 60 * RATE_HZ, CREDITS_SECONDS, total - CREDITS_SECONDS * RATE_HZ),
+    ):
+        piece = source[first : first + seconds * RATE_HZ]
+        sound[at : at + len(piece)] = (gain * piece).astype(np.int16)
+    partial = path.with_suffix(".partial")
+    with av.open(str(partial), "w", format="mp4") as container:
+        stream = container.add_stream("flac", rate=RATE_HZ, options={"compression_level": "0"})
+        stream.layout, stream.format = "mono", "s16"
+        for first in range(0, total, 4 * RATE_HZ):
+            block = np.ascontiguousarray(sound[None, first : first + 4 * RATE_HZ])
+            frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = RATE_HZ, first
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    partial.rename(path)
+
+
+def listen_to(folder: Path, video: Path, number: int, tell: Callable[[float], None]) -> SoundPrints:
+    """Decode one soundtrack as `prepare` does, and take its prints."""
+    reader = ProxyReader(
+        video, folder / f"{number:04d}.mp4", frame_rate=8.0, sample_rate_hz=RATE_HZ
+    )
+    try:
+
+        def read(first: int, count: int) -> WaveformArray:
+            tell(first / RATE_HZ)
+            return reader.waveform(first_sample=first, num_samples=count)
+
+        return print_sound(read, num_samples=MINUTES * 60 * RATE_HZ, sample_rate_hz=RATE_HZ)
+    finally:
+        reader.close()
+
+
+def _real_sound(library: Path) -> NDArray[np.int16]:
+    """All sound of the library, one film after the other, int16 `[S]`."""
+    parts = []
+    for path in sorted(path for path in library.rglob("*") if path.is_file()):
+        with av.open(str(path)) as film:
+            count = int((film.duration or 0) / 1e6 * RATE_HZ)
+        sound = read_sound(path, first_sample=0, num_samples=count, sample_rate_hz=RATE_HZ)
+        parts.append(np.clip(np.rint(sound * 32767), -32768, 32767).astype(np.int16))
+    return np.concatenate(parts)

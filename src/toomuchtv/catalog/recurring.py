@@ -16,7 +16,7 @@ NAMING_VERSION = 1
 OPENING, CREDITS, RECAP, RECURRING = "opening", "credits", "recap", "recurring"
 KINDS = (OPENING, CREDITS, RECAP, RECURRING)
 
-_MOST = 0.5
+_MOST, _ONCE = 0.5, 1.5
 _OPENING_SECONDS = (10.0, 120.0)
 _CREDITS_SECONDS = (5.0, 300.0)
 # An opening may come after a cold open; credits may be followed by a preview.
@@ -114,7 +114,9 @@ def _season_picks(
     picks: set[int] = set()
     shares: dict[int | None, list[tuple[int, float, int]]] = {}
     for number, thing in enumerate(things):
-        if not seconds[0] <= _length(thing) <= seconds[1]:
+        # What comes again and again within an episode is a sting.
+        is_sting = len(thing) > _ONCE * len({one.item for one in thing})
+        if is_sting or not seconds[0] <= _length(thing) <= seconds[1]:
             continue
         items = {one.item for one in thing if fits(one, episodes[one.item])}
         for season, count in Counter(episodes[item].season for item in items).items():

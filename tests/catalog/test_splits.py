@@ -81,3 +81,40 @@ def test_names_that_are_no_utf8_split_too() -> None:
 def test_shares_outside_are_refused(share: float) -> None:
     with pytest.raises(ValueError, match=r"held_out_share must be in \[0, 1\)"):
         split_titles(titles_of(3), held_out_share=share)
+
+
+@given(
+    st.integers(2, 30),
+    st.lists(st.tuples(st.integers(0, 35), st.integers(0, 35)), max_size=25),
+    st.floats(0.01, 0.9),
+    st.integers(0, 1000),
+)
+def test_titles_that_share_content_lie_on_one_side(
+    count: int, pairs: list[tuple[int, int]], share: float, seed: int
+) -> None:
+    titles = titles_of(count)
+    duplicates = [(100 + a, 100 + b) for a, b in pairs]  # some of titles that are not there
+    split = split_titles(titles, held_out_share=share, seed=seed, duplicates=duplicates)
+    assert sorted(split.train + split.held_out) == [title.id for title in titles]
+    sides = {title_id: title_id in split.held_out for title_id in split.train + split.held_out}
+    for one, other in duplicates:
+        if one in sides and other in sides:
+            assert sides[one] == sides[other]
+    assert split.train
+    reached = {100}
+    for _ in range(count):
+        reached |= {b for a, b in duplicates if a in reached and b in sides}
+        reached |= {a for a, b in duplicates if b in reached and a in sides}
+    assert bool(split.held_out) == (reached != set(sides))  # unless all are one group
+
+
+def test_without_duplicates_the_split_is_the_same_as_ever() -> None:
+    titles = titles_of(20)
+    plain = split_titles(titles, held_out_share=0.25, seed=3)
+    assert split_titles(titles, held_out_share=0.25, seed=3, duplicates=[]) == plain
+    assert (
+        plain.held_out
+        == split_titles(
+            titles, held_out_share=0.25, seed=3, duplicates=[(100, 100), (1, 2)]
+        ).held_out
+    )

@@ -103,7 +103,7 @@ def read_prints(path: Path) -> SoundPrints:
         MediaError: The file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return SoundPrints(
                 words=file["words"], level_dbfs=file["level_dbfs"], telling=file["telling"]
             )
@@ -118,7 +118,7 @@ def read_stored_traits(path: Path) -> PictureTraits:
         MediaError: The file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return PictureTraits(
                 frame_rate=float(file["frame_rate"]),
                 **{name: file[name].astype(np.float32) for name in TRAITS},

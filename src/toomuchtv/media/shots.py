@@ -35,7 +35,9 @@ def find_cuts(traits: PictureTraits) -> NDArray[np.int64]:
     is four times that mean. Dissolves and fades are not cuts.
     """
     change = change_of(traits)
-    padded = np.pad(change, _AROUND_FRAMES)
+    if len(change) == 0:
+        return np.zeros(0, np.int64)
+    padded = np.pad(change, _AROUND_FRAMES, mode="edge")
     sums = np.convolve(padded, np.ones(2 * _AROUND_FRAMES + 1), "valid")
     around = (sums - change) / (2 * _AROUND_FRAMES)
     is_cut = (change >= _GREAT) & (change >= _GREAT_RATIO * around)

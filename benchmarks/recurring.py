@@ -33,8 +33,8 @@ from toomuchtv.media.picture_traits import read_traits
 from toomuchtv.studio import StudioConfig, render_studio
 
 #: Opening and length of an episode, seconds and minutes.
-SERIES = {20.0: 2.0, 45.0: 3.0, 90.0: 4.0}
-SHOWS, EPISODES = 2, 5
+SERIES = {20.0: 1.5, 45.0: 2.0, 90.0: 3.0}
+SHOWS, EPISODES = 2, 4
 #: The second generation's sound comes so much later, a third of a word off the grid.
 DELAY_SECONDS = 0.26
 
@@ -54,7 +54,7 @@ def main() -> None:
     for seconds, minutes in SERIES.items():
         studio = options.out / f"studio{seconds:.0f}"
         config = StudioConfig(
-            movies=1, shows=SHOWS, episodes=EPISODES, minutes=minutes, opening_seconds=seconds,
+            movies=0, shows=SHOWS, episodes=EPISODES, minutes=minutes, opening_seconds=seconds,
             width=128, height=72, transfer_clips_per_kind=0, seed=options.seed,
         )  # fmt: skip
         render_studio(studio, config, num_workers=options.workers)

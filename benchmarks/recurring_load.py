@@ -1,7 +1,10 @@
-"""How long 200 episodes take: soundtracks of 22 minutes made of real sound, openings among them.
+"""How long 200 episodes take: soundtracks of about 22 minutes, of real sound, with openings.
 
 No pictures are made for them. Timed is what `prepare` does with their sound: decode the FLAC of
 the proxy and take the prints, in as many processes as asked for; then match and name, in one.
+
+There are 25 soundtracks on disk, and each is heard at eight speeds, 6% apart, by saying another
+sample rate: to the prints these are eight other sounds, and each speed is a season.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from toomuchtv.media.sound_prints import SoundPrints, print_sound
 RATE_HZ = 16_000
 MINUTES = 22
 OPENING_SECONDS, CREDITS_SECONDS = 45, 40
-EPISODES_A_SEASON = 20
+EPISODES_A_SEASON = 25
+_SPEED = 1.06
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.5, 1.9
 
 
@@ -45,10 +49,11 @@ def time_200_episodes(
     source = folder / "source.npy"
     if not source.exists():
         np.save(source, _real_sound(library))
-    numbers = list(range(count))
     make = functools.partial(make_soundtrack, folder)
-    for _, result in run_isolated(make, numbers, num_workers=num_workers, silence_seconds=600.0):
+    tracks = list(range(EPISODES_A_SEASON))
+    for _, result in run_isolated(make, tracks, num_workers=num_workers, silence_seconds=600.0):
         assert not isinstance(result, Failure), result
+    numbers = list(range(count))
     begun = time.perf_counter()
     prints: dict[int, SoundPrints] = {}
     listen = functools.partial(listen_to, folder, video)
@@ -69,46 +74,55 @@ def time_200_episodes(
     ]
     segments = find_recurring(episodes)
     done = time.perf_counter()
-    true = found = both = 0.0
+    true = found = both = hours = 0.0
     for number in numbers:
-        start = opening_start(number)
+        season, track = divmod(number, EPISODES_A_SEASON)
+        slower = RATE_HZ / rate_of(season)
+        hours += MINUTES / 60 * slower
+        start, stop = (at * slower for at in opening_of(track))
         spans = [
             (one.start_seconds, one.stop_seconds)
             for one in segments
             if one.item_id == number and one.kind == "opening"
         ]
-        true += OPENING_SECONDS
+        true += stop - start
         found += sum(b - a for a, b in spans)
-        both += sum(max(0.0, min(b, start + OPENING_SECONDS) - max(a, start)) for a, b in spans)
+        both += sum(max(0.0, min(b, stop) - max(a, start)) for a, b in spans)
     return {
         "minutes_200_episodes": (done - begun) / 60,
         "minutes_200_episodes_prints": (listened - begun) / 60,
         "minutes_200_episodes_search": (done - listened) / 60,
         "load_episodes": count,
-        "load_hours": count * MINUTES / 60,
+        "load_hours": hours,
         "load_opening_recall": both / true,
         "load_opening_precision": both / max(found, 1e-9),
         "load_other_segments": sum(one.kind in ("recap", "recurring") for one in segments),
     }
 
 
-def opening_start(number: int) -> float:
-    """When the opening of an episode begins: after a cold open of up to three minutes."""
-    return float(np.random.default_rng([3, number]).uniform(0, 180))
+def rate_of(season: int) -> int:
+    """The sample rate that a season's sound is said to have."""
+    return round(RATE_HZ * _SPEED ** (season - 4))
 
 
-def make_soundtrack(folder: Path, number: int, tell: Callable[[float], None]) -> None:
+def opening_of(track: int) -> tuple[float, float]:
+    """Where the opening of a soundtrack lies: after a cold open of up to three minutes."""
+    start = float(np.random.default_rng([3, track]).uniform(0, 180))
+    return start, start + OPENING_SECONDS
+
+
+def make_soundtrack(folder: Path, track: int, tell: Callable[[float], None]) -> None:
     """Write one soundtrack as a proxy's FLAC.
 
     Its body is snippets of 0.5 to 1.9 s from anywhere in the real sound, each at a speed of its
-    own, so that nothing of two seconds comes twice; the season's opening, and the show's credits at
-    the end, are real stretches of it, at a gain of the episode's own.
+    own, so that nothing of two seconds comes twice; the opening, and the credits at the end, are
+    real stretches of it, at a gain of the episode's own.
     """
-    path = folder / f"{number:04d}.mp4"
+    path = folder / f"{track:04d}.mp4"
     if path.exists():
         return
     source: NDArray[np.int16] = np.load(folder / "source.npy", mmap_mode="r")
-    rng = np.random.default_rng([2, number])
+    rng = np.random.default_rng([2, track])
     total = MINUTES * 60 * RATE_HZ
     parts, have = [], 0
     while have < total:
@@ -120,16 +134,15 @@ def make_soundtrack(folder: Path, number: int, tell: Callable[[float], None]) ->
         tell(have / RATE_HZ)
     sound = np.concatenate(parts)[:total]
     gain = rng.uniform(0.5, 1.0)
-    season = number // EPISODES_A_SEASON
     for first, seconds, at in (
-        ((40 + 50 * season) * RATE_HZ, OPENING_SECONDS, round(opening_start(number) * RATE_HZ)),
+        (240 * RATE_HZ, OPENING_SECONDS, round(opening_of(track)[0] * RATE_HZ)),
         (len(source) - 60 * RATE_HZ, CREDITS_SECONDS, total - CREDITS_SECONDS * RATE_HZ),
     ):
         piece = source[first : first + seconds * RATE_HZ]
         sound[at : at + len(piece)] = (gain * piece).astype(np.int16)
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("flac", rate=RATE_HZ, options={"compression_level": "0"})
+        stream = container.add_stream("flac", rate=RATE_HZ)
         stream.layout, stream.format = "mono", "s16"
         for first in range(0, total, 4 * RATE_HZ):
             block = np.ascontiguousarray(sound[None, first : first + 4 * RATE_HZ])
@@ -142,16 +155,15 @@ def make_soundtrack(folder: Path, number: int, tell: Callable[[float], None]) ->
 
 def listen_to(folder: Path, video: Path, number: int, tell: Callable[[float], None]) -> SoundPrints:
     """Decode one soundtrack as `prepare` does, and take its prints."""
-    reader = ProxyReader(
-        video, folder / f"{number:04d}.mp4", frame_rate=8.0, sample_rate_hz=RATE_HZ
-    )
+    season, track = divmod(number, EPISODES_A_SEASON)
+    reader = ProxyReader(video, folder / f"{track:04d}.mp4", frame_rate=8.0, sample_rate_hz=RATE_HZ)
     try:
 
         def read(first: int, count: int) -> WaveformArray:
             tell(first / RATE_HZ)
             return reader.waveform(first_sample=first, num_samples=count)
 
-        return print_sound(read, num_samples=MINUTES * 60 * RATE_HZ, sample_rate_hz=RATE_HZ)
+        return print_sound(read, num_samples=MINUTES * 60 * RATE_HZ, sample_rate_hz=rate_of(season))
     finally:
         reader.close()
 

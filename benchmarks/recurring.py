@@ -45,10 +45,28 @@ def main() -> None:
     arguments.add_argument("--library", type=Path, required=True, help="the real library")
     arguments.add_argument("--scenedetect", type=Path, help="a Python that has PySceneDetect")
     arguments.add_argument("--episodes", type=int, default=200, help="of the load test")
+    parts = ("studio", "real", "load")
+    arguments.add_argument("--parts", nargs="+", choices=parts, default=parts)
     arguments.add_argument("--seed", type=int, default=11)
     arguments.add_argument("--workers", type=int, default=2)
     options = arguments.parse_args()
     values: dict[str, float] = {}
+    if "studio" in options.parts:
+        values |= studio_series(options)
+    if "real" in options.parts:
+        values |= real_library(options)
+    if "load" in options.parts:
+        with prepared(options.library, options.out / "real", options.workers) as catalog:
+            video = catalog.folder / catalog.proxies()[1].video_path
+        values |= picture_speed(video)
+        values |= time_200_episodes(
+            options.library, video, options.out / "load", options.episodes, options.workers
+        )
+    Figures(benchmark="recurring", values=values).publish(options.json)
+
+
+def studio_series(options: Any) -> dict[str, float]:
+    """Openings of three lengths, as rendered and in a second generation; and the shots."""
     first, second = Tally(), Tally()
     shots = {"ours": Cuts(), "adaptive": Cuts(), "content": Cuts()}
     for seconds, minutes in SERIES.items():
@@ -66,17 +84,10 @@ def main() -> None:
             count_studio_shots(catalog, studio, options.scenedetect, shots)
         with prepared(studio / "recoded", studio / "cat_recoded", options.workers) as catalog:
             second.add(catalog, studio / "truth", DELAY_SECONDS)
-    values |= dict(first.figures("")) | dict(second.figures("recoded_"))
-    values |= {k: v for name, cuts in shots.items() for k, v in cuts.figures(f"studio_{name}")}
-    values |= real_library(options.library, options.out / "real", options)
-    if options.episodes:
-        with open_catalog(options.out / "real") as catalog:
-            video = catalog.folder / catalog.proxies()[1].video_path
-        values |= picture_speed(video)
-        values |= time_200_episodes(
-            options.library, video, options.out / "load", options.episodes, options.workers
-        )
-    Figures(benchmark="recurring", values=values).publish(options.json)
+    values = dict(first.figures("")) | dict(second.figures("recoded_"))
+    return values | {
+        k: v for name, cuts in shots.items() for k, v in cuts.figures(f"studio_{name}")
+    }
 
 
 class prepared:  # noqa: N801 - reads as a verb in `with`
@@ -201,9 +212,9 @@ def count_studio_shots(
             cuts[name].add(true, [frame_of(cut, rate) for cut in found])
 
 
-def real_library(library: Path, folder: Path, options: Any) -> dict[str, float]:
+def real_library(options: Any) -> dict[str, float]:
     """What is found in films that share nothing; and our cuts against PySceneDetect's."""
-    run = prepared(library, folder, options.workers)
+    run = prepared(options.library, options.out / "real", options.workers)
     values = {
         "real_recurring_things": float(run.result.recurring),
         "real_duplicates": float(run.result.duplicates),

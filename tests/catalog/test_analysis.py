@@ -67,14 +67,15 @@ def cut(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, media_root: Path) -> Path:
-    """A film, a trailer cut from it, another film, a silent and a very short one; prepared."""
+    """A film and its trailer, a film under two names, a silent and a very short one; prepared."""
     out = tmp_path_factory.mktemp("analysis")
     films, library = media_root / "library", out / "library"
     steel = films / "Movies/Tears of Steel (2012)/Tears of Steel (2012).webm"
     sintel = films / "Movies/Sintel (2010)/Sintel (2010).mp4"
     cut(steel, library / "Steel (2012)/Steel (2012).mp4", 4.0, 40.0)
     cut(steel, library / "Teaser (2011)/Teaser (2011).mp4", 18.3, 34.3, gain=0.5, crf=30)
-    cut(sintel, library / "Sintel (2010)/Sintel (2010).mp4", 2.0, 14.0)
+    cut(sintel, library / "Sintel (2010)/Sintel (2010).mp4", 2.0, 16.0)
+    cut(sintel, library / "Dragon (2014)/Dragon (2014).mp4", 2.0, 16.0, gain=0.7, crf=28)
     write_film(library / "Mute (2001)/Mute (2001).mp4", seconds=2.0, languages=())
     write_film(library / "Brief (2002)/Brief (2002).mp4", seconds=0.25)
     scan_library(library, out / "cat")
@@ -101,9 +102,15 @@ def ids(catalog: Catalog) -> dict[str, int]:
     return {item.path.name.split()[0]: item.id for item in catalog.items()}
 
 
-def test_a_trailer_inside_a_film_is_found_and_nothing_else(catalog: Catalog) -> None:
-    (one,) = catalog.duplicates()
+def test_a_trailer_and_a_film_twice_are_found_and_nothing_else(catalog: Catalog) -> None:
     by_name = ids(catalog)
+    shared = {frozenset((one.item_id, one.other_item_id)): one for one in catalog.duplicates()}
+    assert len(shared) == len(catalog.duplicates()) == 2
+    twice = shared[frozenset((by_name["Sintel"], by_name["Dragon"]))]
+    assert twice.start_seconds == pytest.approx(twice.other_start_seconds, abs=0.05)
+    assert twice.start_seconds == pytest.approx(0.0, abs=0.5)
+    assert twice.stop_seconds == pytest.approx(14.0, abs=0.5)
+    one = shared[frozenset((by_name["Steel"], by_name["Teaser"]))]
     spans = {one.item_id: one.start_seconds, one.other_item_id: one.other_start_seconds}
     # 18.3 s of the original is 14.3 s of the film, which begins at 4 s of it.
     offset = spans[by_name["Steel"]] - spans[by_name["Teaser"]]
@@ -114,8 +121,10 @@ def test_a_trailer_inside_a_film_is_found_and_nothing_else(catalog: Catalog) -> 
 
 def test_titles_that_share_content_are_split_together(catalog: Catalog) -> None:
     titles = {title.name: title.id for title in catalog.titles()}
-    pair = tuple(sorted((titles["Steel"], titles["Teaser"])))
-    assert catalog.title_duplicates() == [pair]
+    pairs = [("Steel", "Teaser"), ("Sintel", "Dragon")]
+    known = {frozenset((titles[one], titles[other])) for one, other in pairs}
+    assert {frozenset(pair) for pair in catalog.title_duplicates()} == known
+    assert len(catalog.title_duplicates()) == 2
     for seed in range(20):
         split = split_titles(
             catalog.titles(),
@@ -123,7 +132,8 @@ def test_titles_that_share_content_are_split_together(catalog: Catalog) -> None:
             seed=seed,
             duplicates=catalog.title_duplicates(),
         )
-        assert (pair[0] in split.train) == (pair[1] in split.train)
+        for one, other in catalog.title_duplicates():
+            assert (one in split.train) == (other in split.train)
         assert split.held_out
 
 
@@ -151,10 +161,10 @@ def test_what_was_found_is_not_looked_for_again(
         return {path.name: path.stat().st_mtime_ns for path in (folder / FOLDER).rglob("*.npz")}
 
     before = times(), catalog.segments(), catalog.analyses()
-    assert len(before[0]) == 5
+    assert len(before[0]) == 6
     again = find_segments(catalog)
-    assert (again.analyzed, again.skipped) == (0, 5)
-    assert (first_result.analyzed, first_result.skipped) == (5, 0)
+    assert (again.analyzed, again.skipped) == (0, 6)
+    assert (first_result.analyzed, first_result.skipped) == (6, 0)
     assert (times(), catalog.segments(), catalog.analyses()) == before
     assert again.segments == first_result.segments
     # A file lost is made again, it alone, and gives the same.
@@ -181,7 +191,7 @@ def test_a_damaged_proxy_is_listed_and_the_rest_is_done(
         result = find_segments(catalog)
         assert [str(entry.path) for entry in result.failed] == ["Mute (2001)/Mute (2001).mp4"]
         assert video.name in result.failed[0].reason
-        assert len(catalog.duplicates()) == 1
+        assert len(catalog.duplicates()) == 2
     finally:
         video.write_bytes(kept)
     assert find_segments(catalog).failed == ()
@@ -205,8 +215,8 @@ def test_the_command_line_shows_it(folder: Path, catalog: Catalog) -> None:
     assert [title["name"] for title in content["titles"]] == [
         title.name for title in catalog.titles()
     ]
-    (shared,) = content["duplicates"]
-    assert {shared["title"], shared["other_title"]} == {"Steel", "Teaser"}
+    shared = {frozenset((one["title"], one["other_title"])) for one in content["duplicates"]}
+    assert shared == {frozenset({"Steel", "Teaser"}), frozenset({"Sintel", "Dragon"})}
     one = CliRunner().invoke(app, ["catalog", "show", str(folder), "--title", "steel"])
     assert one.exit_code == 0
     assert "0:00:14." in one.stdout  # where the teaser is from

@@ -27,8 +27,10 @@ from benchmarks.recurring_recode import recode_library
 from toomuchtv.catalog.analysis import find_segments
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.records import Item, Segment
+from toomuchtv.catalog.recurring import Episode, find_recurring
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
+from toomuchtv.catalog.traces import StoredPrints, traces_path
 from toomuchtv.media.picture_traits import read_traits
 from toomuchtv.studio import StudioConfig, render_studio
 
@@ -222,6 +224,15 @@ def real_library(options: Any) -> dict[str, float]:
     }
     with run as catalog:
         segments, proxies, items = catalog.segments(), catalog.proxies(), catalog.items()
+        # Each title is one item here: as episodes of one show they still share nothing.
+        prints = StoredPrints([catalog.folder / traces_path(proxies[item.id]) for item in items])
+        as_one_show = find_recurring(
+            [
+                Episode(item_id=item.id, season=1, episode=number, prints=one)
+                for number, (item, one) in enumerate(zip(items, prints, strict=True), 1)
+            ]
+        )
+        values["real_recurring_as_one_show"] = float(len(as_one_show))
         theirs = scene_detect(options.scenedetect, [catalog.source_path(item) for item in items])
         cuts = {"adaptive": Cuts(), "content": Cuts()}
         for item in items:

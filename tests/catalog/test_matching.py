@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.catalog.sounds import heard, quiet, words_of
 from tests.media.test_sound_prints import RATE, reader_of, recoded
-from toomuchtv.catalog import voting
+from toomuchtv.catalog import matching, voting
 from toomuchtv.catalog.matching import Match, find_matches
 from toomuchtv.catalog.voting import PlaceShelf, count_votes
 from toomuchtv.media.clip import WaveformArray
@@ -68,6 +68,12 @@ def test_nothing_and_next_to_nothing_share_nothing() -> None:
     assert list(find_matches([])) == []
     assert list(find_matches([none])) == []
     assert list(find_matches([none, heard(words_of(2, 0.5)), heard(words_of(2, 0.5))])) == []
+
+
+def test_more_than_can_be_numbered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "_MOST_PRINTS", 3600 * PRINTS_HZ)
+    with pytest.raises(ValueError, match="more than 1 hours of sound"):
+        list(find_matches([heard(words_of(n, 1000)) for n in range(4)]))
 
 
 def test_items_of_one_group_are_not_compared() -> None:

@@ -95,6 +95,18 @@ def test_a_shortened_opening_is_the_same_opening() -> None:
     assert len(recurrences(segments, "opening")) == 1
 
 
+def test_an_opening_with_a_pause_is_one_opening() -> None:
+    """Five seconds without a sound, in which nothing tells the episodes apart."""
+    opening = words_of(1, 45)
+    episodes = show(*([words_of(10 + n, 7 * n), opening, story(n)] for n in range(3)))
+    for number, episode in enumerate(episodes):
+        pause = slice((7 * number + 20) * 32, (7 * number + 25) * 32)
+        episode.prints.telling[pause] = False
+        episode.prints.words[pause] = words_of(70 + number, 5)
+    openings = found(find_recurring(episodes), "opening")
+    assert openings == {101 + n: about(7 * n, 7 * n + 45) for n in range(3)}
+
+
 def test_a_recap_is_what_the_beginning_has_of_earlier_bodies() -> None:
     opening, first = words_of(1, 30), story(1)
     clip = first[150 * 32 : 165 * 32]

@@ -31,12 +31,14 @@ MATCHING_VERSION = 1
 # Places in one group that one word may have: what comes more often there tells little.
 _PLACES_A_GROUP = 2
 _LINKS_A_PLACE = 6
+_MOST_PRINTS = 1 << 32
 _OFFSETS_A_PAIR = 48
 # Bit errors: 0.08 in a copy at 64 kbit/s, 0.5 in unrelated sound; the same music under other
 # voices lies between.
 _MAX_ERROR = 0.25
 _SMOOTH = PRINTS_HZ
-_BRIDGE = PRINTS_HZ
+# Stretches on one offset are one if less than this lies between them, or nothing but silence.
+_BRIDGE, _BRIDGE_SILENT = PRINTS_HZ, 10 * PRINTS_HZ
 # Where one of the two says nothing, the match neither gains much nor loses much.
 _UNTELLING_SCORE = -1.0
 
@@ -106,6 +108,11 @@ def _candidates(
             shelf.add(_places(one, num_prints, sparsity))
             num_prints += len(one)
             lengths.append(len(one))
+            if num_prints >= _MOST_PRINTS:
+                raise ValueError(
+                    f"more than {_MOST_PRINTS / PRINTS_HZ / 3600:,.0f} hours of sound cannot be "
+                    "compared at once: compare parts of the catalog"
+                )
         bases = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))])
         width = 2 * max(lengths, default=0) + 1
         keys, counts = count_votes(shelf, lambda places: _links(places, bases, group_of, width))
@@ -185,7 +192,7 @@ def _verify(
     telling = one.telling[begin:stop] & other.telling[there]
     score = np.where(telling, _MAX_ERROR * WORD_BITS - errors, _UNTELLING_SCORE)
     total = np.concatenate([[0.0], np.cumsum(score)])
-    for blurred in _runs(running_mean(score, _SMOOTH) > 0, _BRIDGE):
+    for blurred in _runs(running_mean(score, _SMOOTH) > 0, telling):
         # The sharp edges: where the sum of scores turns.
         low, high = _turn(-total, blurred[0]), _turn(total, blurred[1])
         told = telling[low:high]
@@ -209,13 +216,16 @@ def _turn(total: NDArray[np.float64], near: int) -> int:
     return begin + int(np.argmax(total[begin : near + _SMOOTH + 1]))
 
 
-def _runs(good: NDArray[np.bool_], bridge: int) -> Iterator[tuple[int, int]]:
-    """Yield `[start, stop)` of the runs, those less than `bridge` apart as one."""
+def _runs(good: NDArray[np.bool_], telling: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Yield `[start, stop)` of the runs, those that belong together as one."""
     edges = np.flatnonzero(np.diff(good.astype(np.int8), prepend=0, append=0))
     if len(edges) == 0:
         return
     starts, stops = edges[::2], edges[1::2]
-    apart = starts[1:] - stops[:-1] >= bridge
+    told = np.concatenate([[0], np.cumsum(telling)])
+    apart = (told[starts[1:]] - told[stops[:-1]] >= _BRIDGE) | (
+        starts[1:] - stops[:-1] >= _BRIDGE_SILENT
+    )
     for start, stop in zip(
         starts[np.concatenate([[True], apart])],
         stops[np.concatenate([apart, [True]])],

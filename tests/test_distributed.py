@@ -153,7 +153,8 @@ def test_one_process_walks_the_same_path() -> None:
     values = torch.randn(3, 2, requires_grad=True)
     with distributed.process_group(CPU):
         assert (distributed.rank(), distributed.world_size()) == (0, 1)
-        assert distributed.gather(values) is values
+        assert torch.equal(distributed.gather(values), values)
+        assert not distributed.gather(values).requires_grad
         assert distributed.gather_with_gradient(values) is values
         distributed.sum_gradients([nn.Parameter(torch.ones(2))])
         distributed.average_buffers(nn.BatchNorm1d(2))

@@ -16,7 +16,7 @@ from toomuchtv.media.augment import AugmentConfig
 from toomuchtv.media.clip import ClipFormat
 from toomuchtv.media.to_input import InputConfig
 from toomuchtv.models import ModelConfig
-from toomuchtv.objectives import InfoNCEConfig
+from toomuchtv.objectives import InfoNCEConfig, ObjectiveConfig
 from toomuchtv.sampling.policy import PolicyConfig
 from toomuchtv.sampling.roles import PairRoleConfig
 from toomuchtv.training.config import OptimizerConfig, TrainingConfig
@@ -35,7 +35,7 @@ class Config(BaseModel):
     sampling: PolicyConfig = PolicyConfig()
     roles: PairRoleConfig = PairRoleConfig()
     model: ModelConfig = ModelConfig()
-    objective: InfoNCEConfig = InfoNCEConfig()
+    objective: ObjectiveConfig = InfoNCEConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
 

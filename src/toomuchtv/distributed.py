@@ -1,9 +1,10 @@
 """Everything this package asks of `torch.distributed`; one process walks the same path as many.
 
-Every rank computes the loss of the whole global batch from gathered embeddings. The gather's
-gradient hands each rank the slice of its own embeddings, and summing the ranks' parameter
-gradients gives the gradient of one process that holds the whole batch: no scaling by world size
-anywhere.
+Each process computes its share of the loss of the whole batch: the terms of its own clips against
+everybody's. Where its share depends on another process's embeddings, the gather's gradient sends
+what is due back to their owner, so every process has the whole gradient of its own embeddings.
+Summing the processes' parameter gradients then gives the gradient of one process that holds the
+whole batch: no scaling by world size anywhere. Processes may hold unequal numbers of clips.
 """
 
 from __future__ import annotations
@@ -11,21 +12,42 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
 
 def world_size() -> int:
     """Number of processes that train together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if _together() else 1
 
 
 def rank() -> int:
     """Number of this process among them, from 0."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if _together() else 0
+
+
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized() and not _alone.get()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process is the only one: to compute a loss of clips that no other has.
+
+    Not for a backward pass, part of which may run outside of the context.
+    """
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
 
 
 @contextmanager
@@ -45,39 +67,156 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
         dist.destroy_process_group()
 
 
-class _GatherWithGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, local: Tensor) -> Tensor:
-        return gather(local)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """How the rows of the whole batch lie on the processes.
 
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> Tensor:
-        # Every rank computed the same loss of the same gathered rows, so its gradient of this
-        # rank's rows is complete here already: nothing to add up across ranks.
-        size = grads[0].shape[0] // world_size()
-        return grads[0][rank() * size : (rank() + 1) * size]
+    Attributes:
+        sizes: Rows of each process, in order of rank.
+        rank: Of this process.
+    """
+
+    sizes: tuple[int, ...]
+    rank: int
+
+    @property
+    def start(self) -> int:
+        """The first of the own rows."""
+        return sum(self.sizes[: self.rank])
+
+    @property
+    def stop(self) -> int:
+        """The end of the own rows."""
+        return sum(self.sizes[: self.rank + 1])
+
+    @property
+    def total(self) -> int:
+        """Rows of the whole batch."""
+        return sum(self.sizes)
 
 
-def gather(local: Tensor) -> Tensor:
-    """Join `[n, ...]` of every rank to `[world_size * n, ...]`, in order of rank; no gradient."""
+def parts(count: int, device: torch.device) -> Parts:
+    """Ask every process how many rows it has; this one has `count`."""
     if world_size() == 1:
-        return local
+        return Parts(sizes=(count,), rank=0)
+    own = torch.tensor([count], device=device)
+    counts = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(counts, own)
+    return Parts(sizes=tuple(torch.cat(counts).tolist()), rank=rank())
+
+
+def gather(local: Tensor, parts_of: Parts | None = None) -> Tensor:
+    """Join `[n, ...]` of every rank to `[N, ...]`, in order of rank; no gradient.
+
+    Args:
+        local: The own rows; every rank may have another number of them.
+        parts_of: How they lie, where that is known already; else the ranks are asked.
+    """
+    if world_size() == 1:
+        return local.detach()
+    known = parts_of or parts(len(local), local.device)
     values = local.detach().contiguous()
     as_bytes = values.dtype == torch.bool
     if as_bytes:
         values = values.to(torch.uint8)
-    parts = [torch.empty_like(values) for _ in range(world_size())]
-    dist.all_gather(parts, values)
-    joined = torch.cat(parts)
+    # The exchange is of equal shapes: all are filled up to the longest.
+    sent = values.new_zeros(max(known.sizes), *values.shape[1:])
+    sent[: len(values)] = values
+    received = [torch.empty_like(sent) for _ in range(world_size())]
+    dist.all_gather(received, sent)
+    joined = torch.cat([part[:size] for part, size in zip(received, known.sizes, strict=True)])
     return joined.bool() if as_bytes else joined
 
 
-def gather_with_gradient(local: Tensor) -> Tensor:
-    """Join `[n, D]` of every rank to `[world_size * n, D]`; its gradient reaches the own rows."""
+def gather_with_gradient(local: Tensor, parts_of: Parts | None = None) -> Tensor:
+    """Join `[n, D]` of every rank to `[N, D]`; each row's gradient comes back to its owner.
+
+    It is the sum of what every rank's share of the loss makes of that row.
+    """
     if world_size() == 1:
         return local
-    joined: Tensor = _GatherWithGradient.apply(local)  # type: ignore[no-untyped-call]
+    known = parts_of or parts(len(local), local.device)
+    joined: Tensor = _GatherWithGradient.apply(local, known)  # type: ignore[no-untyped-call]
     return joined
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, local: Tensor, known: Parts) -> Tensor:
+        ctx.known = known  # type: ignore[attr-defined]
+        return gather(local, known)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        known: Parts = ctx.known  # type: ignore[attr-defined]
+        # All of it goes round, though a rank needs only its rows: gloo has no reduce-scatter of
+        # unequal parts, and this is small beside the model's gradient.
+        summed = grads[0].contiguous().clone()
+        dist.all_reduce(summed)
+        return summed[known.start : known.stop], None
+
+
+def all_sum(value: Tensor) -> Tensor:
+    """Sum over the ranks, the same on each; no gradient."""
+    if world_size() == 1:
+        return value.detach()
+    summed = value.detach().clone()
+    dist.all_reduce(summed)
+    return summed
+
+
+def max_over_ranks(value: Tensor) -> Tensor:
+    """Greatest over the ranks, element by element; no gradient."""
+    if world_size() == 1:
+        return value.detach()
+    greatest = value.detach().clone()
+    dist.all_reduce(greatest, op=dist.ReduceOp.MAX)
+    return greatest
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """Sum over the ranks of what each one's share of the loss depends on.
+
+    Its gradient is the sum of the ranks' gradients: a change of `value` here is felt by all.
+    """
+    if world_size() == 1:
+        return value
+    summed: Tensor = _SumOverRanks.apply(value)  # type: ignore[no-untyped-call]
+    return summed
+
+
+class _SumOverRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, value: Tensor) -> Tensor:
+        return all_sum(value)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> Tensor:
+        return all_sum(grads[0].contiguous())
+
+
+def log_sum_over_ranks(log_value: Tensor) -> Tensor:
+    """Log of the sum over the ranks of exp, with gradient as `sum_over_ranks`."""
+    greatest = max_over_ranks(log_value)
+    return greatest + sum_over_ranks((log_value - greatest).exp()).log()
+
+
+def sum_of_shares(share: Tensor) -> Tensor:
+    """The whole loss from every rank's share of it; the gradient is that of the own share."""
+    if world_size() == 1:
+        return share
+    total: Tensor = _SumOfShares.apply(share)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _SumOfShares(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, share: Tensor) -> Tensor:
+        return all_sum(share)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> Tensor:
+        return grads[0]
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -85,6 +224,8 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     if world_size() == 1:
         return
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not grads:
+        return
     flat = torch.cat([grad.reshape(-1) for grad in grads])
     dist.all_reduce(flat)
     parts = torch.split(flat, [grad.numel() for grad in grads])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from toomuchtv.objectives import InfoNCE, InfoNCEConfig, info_nce
+from toomuchtv.objectives import DenseRoles, InfoNCE, InfoNCEConfig, Moments, info_nce
 
 Float = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ def loss_and_gradient(
 ) -> tuple[float, Float, Float]:
     one = torch.tensor(video, dtype=torch.float32, requires_grad=True)
     two = torch.tensor(audio, dtype=torch.float32, requires_grad=True)
-    loss = info_nce(one, two, torch.tensor(role), temperature)
+    loss = info_nce(one, two, DenseRoles(torch.tensor(role)), temperature)
     assert loss.dtype == torch.float32
     assert loss.shape == ()
     torch.autograd.backward(loss)
@@ -119,7 +119,8 @@ def test_both_ways_are_alike() -> None:
     video, audio = torch.tensor(unit(1, 6)), torch.tensor(unit(2, 6))
     role = torch.tensor(np.random.default_rng(0).integers(-1, 2, size=(6, 6)))
     torch.testing.assert_close(
-        info_nce(video, audio, role, 0.1), info_nce(audio, video, role.T, 0.1)
+        info_nce(video, audio, DenseRoles(role), 0.1),
+        info_nce(audio, video, DenseRoles(role.T), 0.1),
     )
 
 
@@ -170,7 +171,11 @@ def test_nothing_to_tell_apart_costs_nothing(role: NDArray[np.int8], temperature
 def test_a_learned_temperature_has_the_true_gradient() -> None:
     objective = InfoNCE(InfoNCEConfig(temperature=0.2, learn_temperature=True))
     video, audio, role = unit(1, 6), unit(2, 6), np.eye(6, dtype=np.int8)
-    objective(torch.tensor(video), torch.tensor(audio), torch.tensor(role)).backward()
+    where = torch.arange(6)
+    moments = Moments(title=where, item=where, start_seconds=where.double(), valid=where >= 0)
+    objective(
+        torch.tensor(video), torch.tensor(audio), DenseRoles(torch.tensor(role)), moments
+    ).backward()
     ends = [reference(video, audio, role, 0.2 * math.exp(step)) for step in (1e-5, -1e-5)]
     (parameter,) = objective.parameters()
     assert parameter.grad is not None
@@ -190,6 +195,6 @@ def test_a_temperature_is_fixed_unless_asked_and_never_too_low() -> None:
 def test_half_precision_embeddings_are_compared_in_float32() -> None:
     video, audio = torch.tensor(unit(1, 6)).bfloat16(), torch.tensor(unit(2, 6)).bfloat16()
     role = torch.eye(6, dtype=torch.int8)
-    loss = info_nce(video, audio, role, 0.07)
+    loss = info_nce(video, audio, DenseRoles(role), 0.07)
     expected = reference(video.double().numpy(), audio.double().numpy(), role.numpy(), 0.07)
     assert loss.item() == pytest.approx(expected, rel=1e-5)

@@ -6,87 +6,70 @@ in the symmetric form of CLIP (Radford et al., ICML 2021, fig. 3).
 
 from __future__ import annotations
 
-import math
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from toomuchtv.objectives.contract import Moments, Roles
+from toomuchtv.objectives.contrast import Contrast
+from toomuchtv.objectives.temperature import TemperatureConfig, TemperedObjective
 
 
-class InfoNCEConfig(BaseModel):
-    """Settings of the objective.
+class InfoNCEConfig(TemperatureConfig):
+    """Settings of symmetric InfoNCE."""
 
-    Attributes:
-        temperature: Divides the similarities; the start value where it is learned.
-        learn_temperature: Whether it is a parameter, clamped to `min_temperature` and above.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    temperature: float = Field(default=0.07, gt=0.0, le=10.0)
-    learn_temperature: bool = False
-    min_temperature: float = Field(default=0.01, gt=0.0)
+    name: Literal["info_nce"] = "info_nce"
 
 
-def info_nce(video: Tensor, audio: Tensor, role: Tensor, temperature: Tensor | float) -> Tensor:
-    """Symmetric InfoNCE of a batch.
+def info_nce(video: Tensor, audio: Tensor, roles: Roles, temperature: Tensor | float) -> Tensor:
+    """Symmetric InfoNCE of the whole batch.
 
     Each positive pair is told from the negatives of its row (video asks for its audio) and of
     its column (audio asks for its video). Other positives of the same row are left out of its
-    denominator. Rows without a positive give no term; a row's positives share its weight.
+    denominator. Rows without a positive give no term; a row's positives share its weight:
+
+        1/2 [mean over rows i of mean over positives j of -log(e^l_ij / (e^l_ij + sum_n e^l_in))
+             + the same over columns], l = video . audio / temperature
 
     Args:
-        video: Unit vectors `[N, D]`.
-        audio: Unit vectors `[N, D]`.
-        role: int `[N, N]` of (video i, audio j): 1 positive, 0 negative, -1 ignored.
+        video: Unit vectors `[n, D]` of the own clips.
+        audio: Unit vectors `[n, D]` of the same clips.
+        roles: Of the whole batch; see `Roles`.
         temperature: Divides the similarities.
 
     Returns:
-        The loss, a float32 scalar with gradient; 0 where no row has a positive.
+        See `Objective.forward`.
     """
-    logits = (video.float() @ audio.float().T) / temperature
-    return 0.5 * (_one_way(logits, role) + _one_way(logits.T, role.T))
+    contrast = Contrast(video, audio, roles, torch.as_tensor(temperature))
+    return contrast.total(tell_apart(contrast, *contrast.log_sum_negatives()))
 
 
-def _one_way(logits: Tensor, role: Tensor) -> Tensor:
-    is_positive = role == 1
-    negatives = logits.masked_fill(role != 0, -math.inf)
-    # A row without negatives has log-sum -inf, whose gradient is NaN unless it is kept out.
-    has_negative = (role == 0).any(dim=1, keepdim=True)
-    log_negatives = torch.logsumexp(
-        torch.where(has_negative, negatives, torch.zeros_like(negatives)), dim=1, keepdim=True
-    )
-    log_negatives = torch.where(has_negative, log_negatives, -math.inf)
+def tell_apart(contrast: Contrast, rows: Tensor, columns: Tensor) -> Tensor:
+    """This process's share of the mean cost of telling positives from negatives, both ways.
+
+    Args:
+        contrast: The pairs.
+        rows: log of the sum over the negatives of each own row, `[n]`.
+        columns: The same of each column, `[N]`.
+    """
+    found = contrast.positives
+    per_row, per_column = contrast.counts()
     # -log(e^p / (e^p + sum e^n)) = softplus(log sum e^n - p)
-    terms = torch.nn.functional.softplus(
-        torch.where(has_negative, log_negatives - logits, torch.full_like(logits, -math.inf))
-    )
-    terms = torch.where(is_positive & has_negative, terms, torch.zeros_like(terms))
-    num_positives = is_positive.sum(dim=1)
-    rows = (num_positives > 0).sum().clamp(min=1)
-    per_row: Tensor = terms.sum(dim=1) / num_positives.clamp(min=1)
-    return per_row.sum() / rows
+    by_row = F.softplus(rows[found.row] - found.logit) / per_row[found.row]
+    by_column = F.softplus(columns[found.column] - found.logit) / per_column[found.column]
+    num_columns = (per_column > 0).sum().clamp(min=1)
+    return 0.5 * (by_row.sum() / contrast.num_rows(per_row) + by_column.sum() / num_columns)
 
 
-class InfoNCE(nn.Module):
-    """The objective with its temperature, fixed or learned."""
-
-    log_temperature: Tensor
+class InfoNCE(TemperedObjective):
+    """The objective with its temperature."""
 
     def __init__(self, config: InfoNCEConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        start = torch.tensor(math.log(config.temperature))
-        if config.learn_temperature:
-            self.log_temperature = nn.Parameter(start)
-        else:
-            self.register_buffer("log_temperature", start)
 
-    @property
-    def temperature(self) -> Tensor:
-        """The temperature now, a scalar."""
-        return self.log_temperature.exp().clamp(min=self.config.min_temperature)
-
-    def forward(self, video: Tensor, audio: Tensor, role: Tensor) -> Tensor:
+    def forward(self, video: Tensor, audio: Tensor, roles: Roles, moments: Moments) -> Tensor:
         """Loss of a batch; see `info_nce`."""
-        return info_nce(video, audio, role, self.temperature)
+        return info_nce(video, audio, roles, self.temperature)

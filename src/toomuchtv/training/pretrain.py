@@ -21,14 +21,13 @@ from toomuchtv.catalog.store import Catalog
 from toomuchtv.config import Config
 from toomuchtv.errors import ToomuchtvError
 from toomuchtv.media.to_input import ToInput
-from toomuchtv.objectives import InfoNCE
+from toomuchtv.objectives import build_objective
 from toomuchtv.pretrained import Pretrained, PretrainedConfig, fresh_model
 from toomuchtv.progress import ProgressHook, no_progress
 from toomuchtv.sampling.batches import Batch, ClipReader, PlannedBatches
 from toomuchtv.sampling.loader import BatchStream, iterate_batches
 from toomuchtv.sampling.moments import draw_moments
 from toomuchtv.sampling.plan import Planner
-from toomuchtv.sampling.roles import PairRole
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_device, choose_precision
 from toomuchtv.training.interval import IntervalClock, IntervalLosses
@@ -175,7 +174,9 @@ class _Run:
     def _build_step(self) -> TrainingStep:
         config, device = self.config, self.device
         model = fresh_model(config.model, config.training.seed).to(device)
-        objective = InfoNCE(config.objective).to(device)
+        objective = build_objective(config.objective, embedding_dim=config.model.embedding_dim).to(
+            device
+        )
         self.optimizer = build_optimizer([model, objective], config.optimizer)
         self.losses = IntervalLosses()
         self.modules = {"model": model, "objective": objective, "losses": self.losses}
@@ -259,18 +260,10 @@ class _Run:
         clock.start_interval()
         self.losses.reset()
 
-    @torch.no_grad()
     def _validate(self, done: int) -> None:
         if self.held_out is None or self.metrics is None:
             return
-        self.step.model.eval()
-        embeddings = self.step.embed(self.held_out)
-        self.step.model.train()
-        valid = self.held_out.valid.to(self.device)
-        role = torch.diag(valid).to(torch.int8)
-        role[~valid] = PairRole.IGNORE
-        role[:, ~valid] = PairRole.IGNORE
-        loss = self.step.objective(embeddings.video, embeddings.audio, role)
+        loss = self.step.held_out_loss(self.held_out)
         self.metrics.write(done, {"held_out_loss": float(loss)})
 
     def _save(self, done: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,20 +11,31 @@ from torch import Tensor, nn
 from toomuchtv import distributed
 from toomuchtv.media.to_input import ToInput
 from toomuchtv.models import Embeddings, TwoTower
-from toomuchtv.objectives import InfoNCE, NegativeFigures, negative_figures
+from toomuchtv.objectives import (
+    DenseRoles,
+    Moments,
+    NegativeFigures,
+    Objective,
+    Roles,
+    negative_figures,
+)
 from toomuchtv.sampling.batches import Batch
-from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
+from toomuchtv.sampling.roles import PairRole, PairRoleConfig, PairRoles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatheredBatch:
-    """The embeddings and the whereabouts of the whole batch, over all processes."""
+    """The embeddings and the whereabouts of the whole batch, over all processes; no gradient."""
 
     video: Tensor
     audio: Tensor
-    role: Tensor
-    title: Tensor
-    item: Tensor
+    roles: Roles
+    moments: Moments
+
+    @property
+    def role(self) -> Tensor:
+        """int8 `[N, N]`: all roles at once."""
+        return self.roles.rows(0, len(self.video))
 
 
 class TrainingStep:
@@ -43,7 +55,7 @@ class TrainingStep:
         self,
         *,
         model: TwoTower,
-        objective: InfoNCE,
+        objective: Objective,
         to_input: ToInput,
         optimizer: torch.optim.Optimizer,
         roles: PairRoleConfig,
@@ -68,14 +80,15 @@ class TrainingStep:
         """
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        gathered = self._gather(batch, self.embed(batch))
-        loss = self.objective(gathered.video, gathered.audio, gathered.role)
+        embeddings = self.embed(batch)
+        gathered = self._gather(batch, embeddings)
+        loss = self.objective(*embeddings, gathered.roles, gathered.moments)
         if not torch.isfinite(loss):
             return loss.detach(), torch.full_like(loss, torch.nan), gathered
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        # Each process has its share of the model's gradient, and all of the temperature's.
-        distributed.sum_gradients(self.model.parameters())
+        # Each process has its share of every gradient.
+        distributed.sum_gradients(self._parameters)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._clip)
         if torch.isfinite(norm):
             self._optimizer.step()
@@ -94,30 +107,54 @@ class TrainingStep:
             embeddings: Embeddings = self.model(video, log_mel)
         return embeddings
 
+    @torch.no_grad()
+    def held_out_loss(self, batch: Batch) -> Tensor:
+        """Loss of moments that only this process holds, every other moment a negative.
+
+        Nothing of it is remembered: neither running statistics nor banks move.
+        """
+        modules: list[nn.Module] = [self.model, self.objective]
+        modes = [module.training for module in modules]
+        for module in modules:
+            module.eval()
+        valid = batch.valid.to(next(self.model.parameters()).device)
+        role = torch.diag(valid).to(torch.int8)
+        role[~valid] = PairRole.IGNORE
+        role[:, ~valid] = PairRole.IGNORE
+        moments = _moments({name: getattr(batch, name).to(valid.device) for name in _WHEREABOUTS})
+        with distributed.alone():
+            loss: Tensor = self.objective(*self.embed(batch), DenseRoles(role), moments)
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)
+        return loss
+
     def _gather(self, batch: Batch, local: Embeddings) -> GatheredBatch:
-        device = local.video.device
-        roles = PairRoles(
-            config=self._roles,
-            **{
-                name: distributed.gather(getattr(batch, name).to(device))
-                for name in ("title", "item", "start_seconds", "audio_track", "recurrence", "valid")
-            },
-        )
+        parts = distributed.parts(len(batch), local.video.device)
+        columns = {
+            name: distributed.gather(getattr(batch, name).to(local.video.device), parts)
+            for name in ("title", "item", "start_seconds", "audio_track", "recurrence", "valid")
+        }
         return GatheredBatch(
-            video=distributed.gather_with_gradient(local.video),
-            audio=distributed.gather_with_gradient(local.audio),
-            role=roles.dense(),
-            title=roles.title,
-            item=roles.item,
+            video=distributed.gather(local.video, parts),
+            audio=distributed.gather(local.audio, parts),
+            roles=PairRoles(config=self._roles, **columns),
+            moments=_moments(columns),
         )
 
     def negatives(self, gathered: GatheredBatch) -> NegativeFigures:
         """How hard the negatives of a batch were."""
         return negative_figures(
-            gathered.video.detach(),
-            gathered.audio.detach(),
+            gathered.video,
+            gathered.audio,
             gathered.role,
-            title=gathered.title,
-            item=gathered.item,
+            title=gathered.moments.title,
+            item=gathered.moments.item,
             temperature=self.objective.temperature.item(),
         )
+
+
+_WHEREABOUTS = ("title", "item", "start_seconds", "valid")
+
+
+def _moments(columns: Mapping[str, Tensor]) -> Moments:
+    return Moments(**{name: columns[name] for name in _WHEREABOUTS})

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from toomuchtv.config import PRESETS, Config, config_from, load_config
+from toomuchtv.objectives import SigmoidConfig
 
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
@@ -76,6 +77,16 @@ def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
         ("sampling.batch_size=10", r"sampling: .*batch_size \(10\) must be a multiple"),
         ("clip.sample_rate_hz=8000", r"clip.sample_rate_hz \(8000\) and .* must be equal"),
         ("sampling=5", "sampling: .*got 5"),
+        (
+            "objective.name=siglip",
+            "objective.name: must be one of info_nce, joint_nce, memory_bank, sigmoid, sup_con, "
+            "within_modal, got 'siglip'",
+        ),
+        ("objective=5", "objective: must be a table of settings, got 5"),
+        ("objective.temprature=1", "unknown setting objective.temprature: did you mean 'temper"),
+        ("objective.temperature=0", "^objective.temperature: .*greater than 0, got 0"),
+        ("objective.temperature=0.001", "^objective: .*must lie in .min_temperature, max_temp"),
+        ("objective.bias=1", "^unknown setting objective.bias: "),
         ("training.steps", "a setting reads section.key=value, got 'training.steps'"),
         ("=5", "a setting reads section.key=value, got '=5'"),
     ],
@@ -83,6 +94,18 @@ def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
 def test_what_is_wrong_is_named(setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(settings=[setting])
+
+
+def test_a_section_of_several_kinds_is_checked_by_its_name() -> None:
+    config = load_config(settings=["objective.name=sigmoid", "objective.bias=-5"])
+    assert isinstance(config.objective, SigmoidConfig)
+    assert config.objective.bias == -5.0
+    assert config_from(tomllib.loads(config.to_toml())) == config
+    with pytest.raises(ValueError, match=r"objective\.bais: did you mean .bias.\?$"):
+        load_config(settings=["objective.name=sigmoid", "objective.bais=1"])
+    with pytest.raises(ValueError, match=r"^objective\.bias: .* got 1000"):
+        load_config(settings=["objective.name=sigmoid", "objective.bias=1000"])
+    assert Config().objective.name == "info_nce"
 
 
 def test_all_mistakes_are_told_at_once() -> None:

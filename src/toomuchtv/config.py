@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -121,12 +121,17 @@ def _parse_setting(setting: str) -> dict[str, Any]:
 def _explained(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
+        path, known = _place(problem["loc"])
+        where = ".".join(path)
         if problem["type"] == "extra_forbidden":
-            known = _known_keys(problem["loc"][:-1])
-            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.3)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            lines.append(f"unknown setting {where}: {hint}")
+            lines.append(f"unknown setting {where}: {_hint(path[-1], known)}")
+        elif problem["type"] == "union_tag_invalid":
+            names = [name.strip(" '") for name in problem["ctx"]["expected_tags"].split(",")]
+            lines.append(
+                f"{where}.name: must be one of {', '.join(names)}, got {problem['ctx']['tag']!r}"
+            )
+        elif problem["type"] == "union_tag_not_found":
+            lines.append(f"{where}: must be a table of settings, got {problem['input']!r}")
         elif where:
             lines.append(f"{where}: {problem['msg']}, got {problem['input']!r}")
         else:
@@ -134,11 +139,32 @@ def _explained(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _known_keys(path: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Config
-    for part in path:
-        annotation = model.model_fields[str(part)].annotation
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel)
-        model = annotation
-    return sorted(model.model_fields)
+def _hint(wrong: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.3)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+
+
+def _place(loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """What a person calls the place of an error, and the keys there are beside its last part.
+
+    In a section that is one of several kinds, pydantic puts the kind's name into the place, where
+    no person writes it.
+    """
+    path: list[str] = []
+    known: list[str] = []
+    kinds: list[type[BaseModel]] = [Config]
+    for part in map(str, loc):
+        if len(kinds) > 1:
+            kinds = [kind for kind in kinds if kind.model_fields["name"].default == part]
+            continue
+        path.append(part)
+        known = sorted(kinds[0].model_fields) if kinds else []
+        kinds = _kinds(kinds[0].model_fields[part].annotation) if part in known else []
+    return path, known
+
+
+def _kinds(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that may stand at a field."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for argument in get_args(annotation) for kind in _kinds(argument)]

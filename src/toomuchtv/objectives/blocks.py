@@ -79,9 +79,9 @@ def block_rows(num_keys: int, device: torch.device) -> int:
 
 
 def row_blocks(num_rows: int, num_keys: int, device: torch.device) -> Iterator[tuple[int, int]]:
-    """The `[start, stop)` of each block."""
+    """The `[start, stop)` of each block; none where there are no keys."""
     size = block_rows(num_keys, device)
-    for start in range(0, num_rows, size):
+    for start in range(0, num_rows if num_keys else 0, size):
         yield start, min(num_rows, start + size)
 
 
@@ -121,7 +121,7 @@ class _LogSums(torch.autograd.Function):
         # The share of a pair in its row's sum is exp(logit - row_max) / row_sum.
         by_row = (grads[0] / row_sum.clamp(min=1.0)).float()
         by_col = (grads[1] / col_sum.clamp(min=1.0)).float()
-        to_queries, to_keys = torch.empty_like(queries), torch.zeros_like(keys)
+        to_queries, to_keys = torch.zeros_like(queries), torch.zeros_like(keys)
         with _float32(queries.device):
             for start, stop in row_blocks(len(queries), len(keys), queries.device):
                 logits = queries[start:stop] @ keys.T
@@ -132,7 +132,8 @@ class _LogSums(torch.autograd.Function):
                 # Where nothing counts at all, the greatest logit is NOTHING and exp(0) is 1.
                 pull.masked_fill_(counts_not, 0.0)
                 to_queries[start:stop] = pull @ keys
-                to_keys.addmm_(pull.T, queries[start:stop])
+                if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
+                    to_keys.addmm_(pull.T, queries[start:stop])
         return to_queries, to_keys, None, None
 
 
@@ -169,8 +170,8 @@ class _LogisticSums(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, None]:
         queries, keys, offset = ctx.saved_tensors  # type: ignore[attr-defined]
         by_row = grads[0].float()
-        to_queries, to_keys = torch.empty_like(queries), torch.zeros_like(keys)
-        to_offset = torch.empty_like(offset)
+        to_queries, to_keys = torch.zeros_like(queries), torch.zeros_like(keys)
+        to_offset = torch.zeros_like(offset)
         with _float32(queries.device):
             for start, stop in row_blocks(len(queries), len(keys), queries.device):
                 role = ctx.roles(start, stop)  # type: ignore[attr-defined]
@@ -179,6 +180,7 @@ class _LogisticSums(torch.autograd.Function):
                 pull = torch.where(role == 1, -torch.sigmoid(-logits), torch.sigmoid(logits))
                 pull.masked_fill_(role < 0, 0.0).mul_(by_row[start:stop, None])
                 to_queries[start:stop] = pull @ keys
-                to_keys.addmm_(pull.T, queries[start:stop])
+                if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
+                    to_keys.addmm_(pull.T, queries[start:stop])
                 to_offset[start:stop] = -pull.sum(dim=1)
         return to_queries, to_keys, to_offset, None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from toomuchtv import distributed
 from toomuchtv.objectives.blocks import NOTHING, LogSums, log_sums
 from toomuchtv.objectives.contract import Roles
-from toomuchtv.objectives.positives import list_positives
+from toomuchtv.objectives.positives import Positives, list_positives
 
 
 class Contrast:
@@ -21,21 +23,26 @@ class Contrast:
     what belongs to the own rows, the own columns and the own pairs; see `total`.
 
     Attributes:
-        video: float32 `[n, D]`, the own videos divided by the temperature.
+        own_video: float32 `[n, D]`.
+        video: The same, divided by the temperature.
         audio: float32 `[n, D]`, the own audios, not divided.
         all_audio: float32 `[N, D]`.
         parts: Which of the `N` clips are the own.
-        positives: Those of the own rows.
     """
 
     def __init__(self, video: Tensor, audio: Tensor, roles: Roles, temperature: Tensor) -> None:
         with torch.autocast(video.device.type, enabled=False):
-            self.video = video.float() / temperature
+            self.own_video = video.float()
+            self.video = self.own_video / temperature
             self.audio = audio.float()
         self.parts = distributed.parts(len(video), video.device)
         self.all_audio = distributed.gather_with_gradient(self.audio, self.parts)
         self._roles = roles
-        self.positives = list_positives(self.video, self.all_audio, self.roles)
+
+    @cached_property
+    def positives(self) -> Positives:
+        """The positive pairs of the own rows."""
+        return list_positives(self.video, self.all_audio, self.roles)
 
     def roles(self, start: int, stop: int) -> Tensor:
         """Roles `[stop - start, N]` of own videos `[start, stop)`; checked."""
@@ -68,23 +75,29 @@ class Contrast:
         zeros = torch.zeros(self.parts.total, dtype=values.dtype, device=values.device)
         return distributed.sum_over_ranks(zeros.index_add(0, self.positives.column, values))
 
-    def log_sum_positives(self) -> LogSums:
-        """Log of sum of exp of the positives of each own row `[n]` and each column `[N]`."""
-        logit = self.positives.logit
-        row_max = self._greatest(len(self.video), self.positives.row)
+    def log_sum_positives(self, *, own_once: bool = False) -> LogSums:
+        """Log of sum of exp of the positives of each own row `[n]` and each column `[N]`.
+
+        Args:
+            own_once: Leave the pairs (i, i) out of the columns.
+        """
+        found = self.positives
+        in_column = found.logit
+        if own_once:
+            is_own = found.column == found.row + self.parts.start
+            in_column = in_column.masked_fill(is_own, NOTHING)
+        row_max = self._greatest(len(self.video), found.row, found.logit)
         col_max = distributed.max_over_ranks(
-            self._greatest(self.parts.total, self.positives.column)
+            self._greatest(self.parts.total, found.column, in_column)
         )
-        rows = self.row_sum((logit - row_max[self.positives.row]).exp())
-        columns = self.column_sum((logit - col_max[self.positives.column]).exp())
+        rows = self.row_sum((found.logit - row_max[found.row]).exp())
+        columns = self.column_sum((in_column - col_max[found.column]).exp())
         # Where there is any, its greatest adds 1 to the sum; where there is none, 0 becomes 1.
         return LogSums(row_max + rows.clamp(min=1.0).log(), col_max + columns.clamp(min=1.0).log())
 
-    def _greatest(self, count: int, index: Tensor) -> Tensor:
-        logit = self.positives.logit.detach()
-        return torch.full(
-            (count,), NOTHING, dtype=logit.dtype, device=logit.device
-        ).scatter_reduce_(0, index, logit, "amax")
+    def _greatest(self, count: int, index: Tensor, values: Tensor) -> Tensor:
+        greatest = torch.full((count,), NOTHING, dtype=values.dtype, device=values.device)
+        return greatest.scatter_reduce_(0, index, values.detach(), "amax")
 
     def counts(self) -> tuple[Tensor, Tensor]:
         """Number of positives of each own row `[n]` and each column `[N]`, float64, no gradient."""

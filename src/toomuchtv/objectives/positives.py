@@ -44,8 +44,13 @@ def list_positives(queries: Tensor, keys: Tensor, roles: RoleRows) -> Positives:
         columns.append(column)
     none = torch.zeros(0, dtype=torch.int64, device=queries.device)
     row, column = torch.cat([none, *rows]), torch.cat([none, *columns])
+    return Positives(row=row, column=column, logit=pair_logits(queries, keys, row, column))
+
+
+def pair_logits(queries: Tensor, keys: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Inner products of `queries[row]` and `keys[column]`, float64 `[P]`, with gradient."""
     logit: Tensor = _PairLogits.apply(queries.float(), keys.float(), row, column)  # type: ignore[no-untyped-call]
-    return Positives(row=row, column=column, logit=logit.double())
+    return logit.double()
 
 
 class _PairLogits(torch.autograd.Function):

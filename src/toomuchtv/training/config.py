@@ -39,6 +39,9 @@ class TrainingConfig(BaseModel):
             counts as stalled. Without processes (`num_workers` 0) there is no limit.
         on_bad_clip: A clip that cannot be read is replaced by another of its title ("replace"), or
             the run ends with an error ("stop").
+        chunk_size: Clips of one process whose activations are in memory at once; 0: all of its
+            batch. Less memory for a second forward pass; the gradient stays that of the whole
+            batch, but for batch norm, whose statistics are a chunk's.
         held_out_share: Share of the titles that are never trained on.
         log_every: Steps between two lines of metrics.jsonl.
         validate_every: Steps between two looks at the held-out titles; 0: only at the end.
@@ -58,6 +61,7 @@ class TrainingConfig(BaseModel):
     max_worker_restarts: int = Field(default=100, ge=1)
     loader_timeout_seconds: float = Field(default=300.0, gt=0.0)
     on_bad_clip: Literal["replace", "stop"] = "replace"
+    chunk_size: int = Field(default=0, ge=0)
     held_out_share: float = Field(default=0.2, ge=0.0, lt=1.0)
     log_every: int = Field(default=10, ge=1)
     validate_every: int = Field(default=0, ge=0)

@@ -190,6 +190,7 @@ class _Run:
             roles=config.roles,
             precision=choose_precision(config.training.precision, device),
             clip_gradient_norm=config.optimizer.clip_gradient_norm,
+            chunk_size=config.training.chunk_size,
         )
 
     def train(self, stop: threading.Event, progress: ProgressHook) -> PretrainResult:

@@ -21,6 +21,7 @@ from toomuchtv.objectives import (
 )
 from toomuchtv.sampling.batches import Batch
 from toomuchtv.sampling.roles import PairRole, PairRoleConfig, PairRoles
+from toomuchtv.training.gradient_cache import CachedEmbeddings, chunks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class TrainingStep:
         roles: Which pairs are negatives.
         precision: torch.bfloat16 for autocast, torch.float32 for none.
         clip_gradient_norm: Largest norm of the gradient.
+        chunk_size: Clips whose activations are in memory at once; 0: all. See `gradient_cache`.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class TrainingStep:
         roles: PairRoleConfig,
         precision: torch.dtype,
         clip_gradient_norm: float,
+        chunk_size: int = 0,
     ) -> None:
         self.model = model
         self.objective = objective
@@ -69,6 +72,7 @@ class TrainingStep:
         self._roles = roles
         self._precision = precision
         self._clip = clip_gradient_norm
+        self._chunk_size = chunk_size
         self._parameters = [*model.parameters(), *objective.parameters()]
 
     def __call__(self, batch: Batch, learning_rate: float) -> tuple[Tensor, Tensor, GatheredBatch]:
@@ -80,13 +84,19 @@ class TrainingStep:
         """
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        embeddings = self.embed(batch)
-        gathered = self._gather(batch, embeddings)
-        loss = self.objective(*embeddings, gathered.roles, gathered.moments)
+        cached = CachedEmbeddings(
+            self.model,
+            lambda clips: self.embed(batch, clips),
+            num_clips=len(batch),
+            chunk_size=self._chunk_size,
+        )
+        gathered = self._gather(batch, cached.embeddings)
+        loss = self.objective(*cached.embeddings, gathered.roles, gathered.moments)
         if not torch.isfinite(loss):
             return loss.detach(), torch.full_like(loss, torch.nan), gathered
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        cached.backward()
         # Each process has its share of every gradient.
         distributed.sum_gradients(self._parameters)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._clip)
@@ -94,13 +104,13 @@ class TrainingStep:
             self._optimizer.step()
         return loss.detach(), norm.detach(), gathered
 
-    def embed(self, batch: Batch) -> Embeddings:
-        """Embed the batch of this process."""
+    def embed(self, batch: Batch, clips: slice = slice(None)) -> Embeddings:
+        """Embed the batch of this process, or some of its clips."""
         device = next(self.model.parameters()).device
         video, log_mel = self._to_input(
-            batch.video.to(device, non_blocking=True),
-            batch.waveform.to(device, non_blocking=True),
-            batch.seed,
+            batch.video[clips].to(device, non_blocking=True),
+            batch.waveform[clips].to(device, non_blocking=True),
+            batch.seed[clips],
         )
         enabled = self._precision != torch.float32
         with torch.autocast(device.type, dtype=self._precision, enabled=enabled):
@@ -121,9 +131,11 @@ class TrainingStep:
         role = torch.diag(valid).to(torch.int8)
         role[~valid] = PairRole.IGNORE
         role[:, ~valid] = PairRole.IGNORE
+        parts = [self.embed(batch, clips) for clips in chunks(len(batch), self._chunk_size)]
+        video, audio = (torch.cat(side) for side in zip(*parts, strict=True))
         moments = _moments({name: getattr(batch, name).to(valid.device) for name in _WHEREABOUTS})
         with distributed.alone():
-            loss: Tensor = self.objective(*self.embed(batch), DenseRoles(role), moments)
+            loss: Tensor = self.objective(video, audio, DenseRoles(role), moments)
         for module, mode in zip(modules, modes, strict=True):
             module.train(mode)
         return loss

@@ -96,12 +96,15 @@ class _LogSums(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         row_max, row_sum = _nothing(len(queries), queries.device)
         col_max, col_sum = _nothing(len(keys), keys.device)
+        scratch = _scratch(queries, keys)
         with _float32(queries.device):
             for start, stop in row_blocks(len(queries), len(keys), queries.device):
-                logits = queries[start:stop] @ keys.T
+                logits, work = (memory[: stop - start] for memory in scratch)
+                torch.mm(queries[start:stop], keys.T, out=logits)
                 logits.masked_fill_(roles(start, stop) != role, NOTHING)
                 row_max[start:stop] = logits.amax(dim=1)
-                row_sum[start:stop] = (logits - row_max[start:stop, None]).exp_().sum(dim=1)
+                torch.sub(logits, row_max[start:stop, None], out=work)
+                row_sum[start:stop] = work.exp_().sum(dim=1)
                 here = torch.maximum(col_max, logits.amax(dim=0))
                 col_sum *= (col_max - here).double().exp_()
                 col_sum += logits.sub_(here).exp_().sum(dim=0)
@@ -122,12 +125,15 @@ class _LogSums(torch.autograd.Function):
         by_row = (grads[0] / row_sum.clamp(min=1.0)).float()
         by_col = (grads[1] / col_sum.clamp(min=1.0)).float()
         to_queries, to_keys = torch.zeros_like(queries), torch.zeros_like(keys)
+        scratch = _scratch(queries, keys)
         with _float32(queries.device):
             for start, stop in row_blocks(len(queries), len(keys), queries.device):
-                logits = queries[start:stop] @ keys.T
+                logits, pull = (memory[: stop - start] for memory in scratch)
+                torch.mm(queries[start:stop], keys.T, out=logits)
                 counts_not = ctx.roles(start, stop) != ctx.role  # type: ignore[attr-defined]
                 logits.masked_fill_(counts_not, NOTHING)
-                pull = (logits - row_max[start:stop, None]).exp_().mul_(by_row[start:stop, None])
+                torch.sub(logits, row_max[start:stop, None], out=pull)
+                pull.exp_().mul_(by_row[start:stop, None])
                 pull.addcmul_(logits.sub_(col_max).exp_(), by_col)
                 # Where nothing counts at all, the greatest logit is NOTHING and exp(0) is 1.
                 pull.masked_fill_(counts_not, 0.0)
@@ -135,6 +141,13 @@ class _LogSums(torch.autograd.Function):
                 if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
                     to_keys.addmm_(pull.T, queries[start:stop])
         return to_queries, to_keys, None, None
+
+
+def _scratch(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Memory for two blocks, taken once, for fresh pages cost time in every block."""
+    rows = min(len(queries), block_rows(len(keys), queries.device))
+    shape = rows, len(keys)
+    return queries.new_empty(shape), queries.new_empty(shape)
 
 
 def _nothing(count: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,194 @@
+"""What objectives cost: seconds and peak memory, up to 65,536 candidates; and gradient caching.
+
+Each measurement is a process of its own, whose peak memory is then its own too. A dense matrix of
+65,536 x 65,536 logits takes 17 GB in float32, and a loss keeps several.
+
+    python -m benchmarks.objectives --out out/objectives --json out/objectives.json
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.figures import Figures, parser, spread
+from toomuchtv.config import load_config
+from toomuchtv.media.to_input import ToInput
+from toomuchtv.objectives import OBJECTIVES, Moments, ObjectiveConfig, build_objective
+from toomuchtv.pretrained import fresh_model
+from toomuchtv.randomness import hashed
+from toomuchtv.sampling.batches import Batch
+from toomuchtv.sampling.roles import PairRoleConfig
+from toomuchtv.training.step import TrainingStep
+
+DIM = 256
+LARGEST = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMoments:
+    """Roles of a batch in which each clip is positive with itself alone; made when asked for."""
+
+    num_clips: int
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """See `objectives.Roles.rows`."""
+        role = torch.zeros(stop - start, self.num_clips, dtype=torch.int8)
+        role.diagonal(start).fill_(1)
+        return role
+
+
+def _embeddings(num_clips: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        functional.normalize(
+            torch.randn(num_clips, DIM, generator=generator), dim=1
+        ).requires_grad_()
+        for _ in range(2)
+    ]
+
+
+def _moments(num_clips: int) -> Moments:
+    index = torch.arange(num_clips)
+    return Moments(title=index, item=index, start_seconds=index.double(), valid=index >= 0)
+
+
+def blockwise(name: str, num_clips: int) -> dict[str, float]:
+    """Loss and gradients of one objective as this package computes them."""
+    config = TypeAdapter[ObjectiveConfig](ObjectiveConfig).validate_python({"name": name})
+    objective = build_objective(config, embedding_dim=DIM)
+    video, audio = _embeddings(num_clips)
+    roles, moments = OwnMoments(num_clips), _moments(num_clips)
+    return _timed(lambda: objective(video, audio, roles, moments))
+
+
+def dense(num_clips: int) -> dict[str, float]:
+    """Symmetric InfoNCE the plain way: a matrix, two cross-entropies."""
+    video, audio = _embeddings(num_clips)
+    own = torch.arange(num_clips)
+
+    def loss() -> Tensor:
+        logits = video @ audio.T / 0.07
+        return 0.5 * (
+            functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)
+        )
+
+    return _timed(loss)
+
+
+def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
+    """One optimizer step of the preset tiny on clips at random."""
+    config = load_config(preset="tiny")
+    model = fresh_model(config.model, 0)
+    objective = build_objective(config.objective, embedding_dim=DIM)
+    step = TrainingStep(
+        model=model,
+        objective=objective,
+        to_input=ToInput(config.input, config.augment),
+        optimizer=torch.optim.AdamW(model.parameters(), fused=True),
+        roles=PairRoleConfig(),
+        precision=torch.bfloat16,
+        clip_gradient_norm=1.0,
+        chunk_size=chunk_size,
+    )
+    draws = np.random.default_rng(0)
+    side, index = 64, torch.arange(num_clips)
+    shape = (num_clips, config.clip.frames, side * 3 // 2, side)
+    batch = Batch(
+        video=torch.from_numpy(draws.integers(16, 235, size=shape, dtype=np.uint8)),
+        waveform=torch.rand(num_clips, config.clip.num_samples) - 0.5,
+        title=index,
+        item=index,
+        start_seconds=index.double(),
+        valid=index >= 0,
+        seed=hashed(0, np.arange(num_clips)),
+        step=0,
+        failures=(),
+    )
+
+    def take() -> None:
+        step(batch, 1e-3)
+
+    return _timed_call(take)
+
+
+def _warm_up() -> None:
+    """Start the threads and the libraries, which is no part of what is measured."""
+    side = torch.randn(64, DIM, requires_grad=True)
+    torch.autograd.backward(torch.logsumexp(side @ side.T, dim=1).sum())
+
+
+def _timed(loss: Callable[[], Tensor]) -> dict[str, float]:
+    return _timed_call(lambda: torch.autograd.backward(loss()))
+
+
+def _timed_call(call: Callable[[], None]) -> dict[str, float]:
+    _warm_up()
+    before = _peak_bytes()
+    begun = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - begun
+    return {
+        "seconds": seconds,
+        "peak_mib": _peak_bytes() / 2**20,
+        "added_mib": (_peak_bytes() - before) / 2**20,
+    }
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _apart(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+    """Call it in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _median(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+    found = [_apart(function, *arguments) for _ in range(3)]
+    return {
+        **spread("seconds", [figures["seconds"] for figures in found]),
+        "peak_mib": max(figures["peak_mib"] for figures in found),
+        "added_mib": max(figures["added_mib"] for figures in found),
+    }
+
+
+def main() -> None:
+    """Measure, print and write down."""
+    options = parser(__doc__)
+    options.add_argument("--largest", type=int, default=LARGEST, help="candidates of the large run")
+    arguments = options.parse_args()
+    values: dict[str, float] = {}
+
+    def note(prefix: str, figures: dict[str, float]) -> None:
+        values.update({f"{prefix}_{name}": value for name, value in figures.items()})
+        print(prefix, {name: round(value, 2) for name, value in figures.items()}, flush=True)
+
+    note(f"info_nce_{arguments.largest}", _apart(blockwise, "info_nce", arguments.largest))
+    for num_clips in (4096, 8192, 16_384):
+        note(f"dense_{num_clips}", _apart(dense, num_clips))
+        note(f"info_nce_{num_clips}", _apart(blockwise, "info_nce", num_clips))
+    for name in OBJECTIVES:
+        note(f"{name}_2048", _median(blockwise, name, 2048))
+    for num_clips, chunk_size in ((256, 0), (256, 32), (1024, 32)):
+        note(
+            f"step_of_{num_clips}_in_chunks_of_{chunk_size}",
+            _apart(one_step, num_clips, chunk_size),
+        )
+    Figures(benchmark="objectives", values=values).publish(arguments.json)
+
+
+if __name__ == "__main__":
+    main()

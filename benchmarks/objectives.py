@@ -60,7 +60,13 @@ def _embeddings(num_clips: int) -> list[Tensor]:
 
 def _moments(num_clips: int) -> Moments:
     index = torch.arange(num_clips)
-    return Moments(title=index, item=index, start_seconds=index.double(), valid=index >= 0)
+    return Moments(
+        title=index,
+        item=index,
+        start_seconds=index.double(),
+        audio_track=torch.zeros_like(index),
+        valid=index >= 0,
+    )
 
 
 def blockwise(name: str, num_clips: int) -> dict[str, float]:
@@ -110,6 +116,8 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
         title=index,
         item=index,
         start_seconds=index.double(),
+        audio_track=torch.zeros_like(index),
+        recurrence=torch.full_like(index, -1),
         valid=index >= 0,
         seed=hashed(0, np.arange(num_clips)),
         step=0,

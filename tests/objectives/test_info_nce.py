@@ -172,7 +172,13 @@ def test_a_learned_temperature_has_the_true_gradient() -> None:
     objective = InfoNCE(InfoNCEConfig(temperature=0.2, learn_temperature=True))
     video, audio, role = unit(1, 6), unit(2, 6), np.eye(6, dtype=np.int8)
     where = torch.arange(6)
-    moments = Moments(title=where, item=where, start_seconds=where.double(), valid=where >= 0)
+    moments = Moments(
+        title=where,
+        item=where,
+        start_seconds=where.double(),
+        audio_track=torch.zeros_like(where),
+        valid=where >= 0,
+    )
     objective(
         torch.tensor(video), torch.tensor(audio), DenseRoles(torch.tensor(role)), moments
     ).backward()

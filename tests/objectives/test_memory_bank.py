@@ -19,6 +19,7 @@ def moments(
         title=torch.tensor(item) // 2,
         item=torch.tensor(item),
         start_seconds=torch.tensor(start_seconds, dtype=torch.float64),
+        audio_track=torch.zeros(len(item), dtype=torch.int64),
         valid=torch.tensor(valid or [True] * len(item)),
     )
 
@@ -187,6 +188,7 @@ def test_the_hash_spreads_moments_evenly() -> None:
         title=item,
         item=item,
         start_seconds=torch.arange(200.0, dtype=torch.float64).repeat(50),
+        audio_track=torch.zeros_like(item),
         valid=item >= 0,
     )
     slots: Tensor = bank.slots(bank.keys(where))

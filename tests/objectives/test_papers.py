@@ -63,7 +63,13 @@ def build(kind: str, temperature: float, *, learn: bool = True) -> Objective:
 
 def moments(count: int, device: str = "cpu") -> Moments:
     index = torch.arange(count, device=device)
-    return Moments(title=index, item=index, start_seconds=index.double(), valid=index >= 0)
+    return Moments(
+        title=index,
+        item=index,
+        start_seconds=index.double(),
+        audio_track=torch.zeros_like(index),
+        valid=index >= 0,
+    )
 
 
 def random_role(seed: int, count: int) -> Role:

@@ -15,10 +15,10 @@ _MIX = (-7046029254386353131, -4417276706812531889, 1609587929392839161)
 class MomentBank(nn.Module):
     """Embeddings of moments, each at a slot that its item and time hash to.
 
-    Moments are drawn at random, so there is no list of them to number. A moment is its item and
-    the bucket of `bucket_seconds` in which it starts; one that hashes to a slot held by another
-    takes it over. All state is in buffers, alike on every process, and nothing in it depends on
-    how clips are spread over the processes.
+    Moments are drawn at random, so there is no list of them to number. A moment is its item, the
+    bucket of `bucket_seconds` in which it starts and its sound track; one that hashes to a slot
+    held by another takes it over. All state is in buffers, alike on every process, and nothing in
+    it depends on how clips are spread over the processes.
 
     Args:
         size: Slots.
@@ -39,17 +39,17 @@ class MomentBank(nn.Module):
         self._bucket_seconds, self._momentum = bucket_seconds, momentum
         self.register_buffer("video", torch.zeros(size, embedding_dim))
         self.register_buffer("audio", torch.zeros(size, embedding_dim))
-        self.register_buffer("owner", torch.full((size, 3), -1))
+        self.register_buffer("owner", torch.full((size, 4), -1))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def keys(self, moments: Moments) -> Tensor:
-        """Title, item and bucket of each moment, int64 `[N, 3]`."""
+        """Title, item, bucket and sound track of each moment, int64 `[N, 4]`."""
         bucket = (moments.start_seconds / self._bucket_seconds).floor().long()
-        return torch.stack([moments.title, moments.item, bucket], dim=1)
+        return torch.stack([moments.title, moments.item, bucket, moments.audio_track], dim=1)
 
     def slots(self, keys: Tensor) -> Tensor:
         """Slot of each key, int64 `[N]`."""
-        mixed = keys[:, 1] * _MIX[0] + keys[:, 2] * _MIX[1]
+        mixed = keys[:, 1] * _MIX[0] + keys[:, 2] * _MIX[1] + keys[:, 3] * _MIX[2]
         for shift, factor in ((32, _MIX[2]), (29, _MIX[0])):
             # The shift copies the sign; the mask makes it a shift of plain bits.
             mixed = (mixed ^ ((mixed >> shift) & (2 ** (64 - shift) - 1))) * factor

@@ -43,12 +43,14 @@ class Moments:
         title: int64 `[N]`.
         item: int64 `[N]`.
         start_seconds: float64 `[N]`.
+        audio_track: int64 `[N]`, which of the item's sounds.
         valid: bool `[N]`; false where a clip could not be decoded.
     """
 
     title: Tensor
     item: Tensor
     start_seconds: Tensor
+    audio_track: Tensor
     valid: Tensor
 
 

@@ -32,7 +32,8 @@ class MemoryBankConfig(TemperatureConfig):
         bank_size: Slots; each holds one embedding of either modality.
         bucket_seconds: Moments of one item in one bucket of this length are the same moment.
         momentum: Share of the old memory in the new.
-        exclude: A clip's negatives are memories of another moment, another item or another title.
+        exclude: A clip's negatives are memories of another moment (in whatever language), another
+            item or another title.
     """
 
     name: Literal["memory_bank"] = "memory_bank"

@@ -165,7 +165,7 @@ class TrainingStep:
         )
 
 
-_WHEREABOUTS = ("title", "item", "start_seconds", "valid")
+_WHEREABOUTS = ("title", "item", "start_seconds", "audio_track", "valid")
 
 
 def _moments(columns: Mapping[str, Tensor]) -> Moments:

@@ -119,7 +119,7 @@ def test_a_temperature_past_its_clamp_is_held_and_can_come_back(kind: str) -> No
         assert objective.temperature.item() == pytest.approx(end)
         for direction in (1.0, -1.0):
             objective.zero_grad()
-            (direction * objective.temperature).backward()
+            torch.autograd.backward(direction * objective.temperature)
             assert objective.log_temperature.grad is not None
             # Descent goes against the gradient: one that points outwards is let through.
             blocked = direction == outwards

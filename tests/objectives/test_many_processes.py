@@ -49,11 +49,11 @@ def whole(step: int) -> tuple[Tensor, Tensor, Tensor, Moments]:
     role[:, ~valid] = -1
     item = torch.tensor(draws.integers(0, 9, size=CLIPS))
     start = torch.tensor(draws.integers(0, 5, size=CLIPS) * 2.0)
-    sides = [torch.tensor(unit(2 * step + side, CLIPS, 32)).float() for side in (0, 1)]
+    video, audio = (torch.tensor(unit(2 * step + side, CLIPS, 32)).float() for side in (0, 1))
     moments = Moments(
         title=item // 2, item=item, start_seconds=start, audio_track=item % 2, valid=valid
     )
-    return *sides, role, moments
+    return video, audio, role, moments
 
 
 def take_steps(folder: Path) -> None:

@@ -237,10 +237,11 @@ def average_buffers(module: nn.Module) -> None:
     """Make the running statistics of batch norm alike on every rank: their mean."""
     if world_size() == 1:
         return
-    for buffer in module.buffers():
-        if buffer.is_floating_point():
-            dist.all_reduce(buffer)
-            buffer.div_(world_size())
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    flat = all_sum(torch.cat([buffer.reshape(-1) for buffer in buffers])) / world_size()
+    parts = torch.split(flat, [buffer.numel() for buffer in buffers])
+    for buffer, part in zip(buffers, parts, strict=True):
+        buffer.copy_(part.view_as(buffer))
 
 
 def barrier() -> None:
@@ -256,3 +257,19 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     value = torch.tensor([int(flag)], device=device)
     dist.all_reduce(value, op=dist.ReduceOp.MAX)
     return bool(value.item())
+
+
+def text_of_first_rank(text: str, device: torch.device) -> str:
+    """What rank 0 says; all ranks get it."""
+    if world_size() == 1:
+        return text
+    content = text.encode("utf-8", "surrogateescape")
+    length = torch.tensor([len(content)], device=device)
+    dist.broadcast(length, 0)
+    if rank() == 0:
+        letters = torch.tensor(list(content), dtype=torch.uint8, device=device)
+    else:
+        letters = torch.empty(int(length), dtype=torch.uint8, device=device)
+    if len(letters):
+        dist.broadcast(letters, 0)
+    return bytes(letters.tolist()).decode("utf-8", "surrogateescape")

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import logging
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from toomuchtv.errors import CheckpointError
-from toomuchtv.training import checkpoint
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.config import OptimizerConfig
 from toomuchtv.training.optimizer import build_optimizer
 
-State = tuple[dict[str, nn.Module], torch.optim.AdamW]
+State = tuple[dict[str, nn.Module], torch.optim.Optimizer]
 
 
 def state(seed: int = 0, width: int = 4) -> State:
@@ -79,23 +86,39 @@ def test_the_newest_are_kept(tmp_path: Path) -> None:
     assert len(list((tmp_path / "new" / "folder").iterdir())) == 2
 
 
-def test_a_write_that_fails_leaves_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_so_many_are_kept_for_good(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2, keep_every=20)
+    modules, optimizer = state()
+    for step in range(5, 65, 5):
+        checkpoints.save(step, modules, optimizer)
+    assert checkpoints.steps() == [20, 40, 55, 60]
+
+
+@contextmanager
+def no_file_may_grow_beyond(size: int) -> Iterator[None]:
+    """As on a full disk, the system refuses to write on."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_write_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     modules, optimizer = state()
     checkpoints.save(1, modules, optimizer)
     before = checkpoints.path(1).read_bytes()
-
-    def half(tensors: object, path: Path, metadata: object) -> None:
-        path.write_bytes(before[:100])
-        raise SafetensorError("No space left on device")
-
-    monkeypatch.setattr(checkpoint, "save_file", half)
-    with pytest.raises(CheckpointError, match=r"cannot write .*No space left.*before it stay"):
+    with (
+        no_file_may_grow_beyond(len(before) // 2),
+        pytest.raises(CheckpointError, match=r"cannot write .*before it stay.*make room"),
+    ):
         checkpoints.save(2, modules, optimizer)
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000001.safetensors"]
     assert checkpoints.path(1).read_bytes() == before
+    checkpoints.save(2, modules, optimizer)
+    assert checkpoints.steps() == [2]
 
 
 def test_leftovers_of_a_kill_are_no_checkpoint(tmp_path: Path) -> None:
@@ -115,6 +138,66 @@ def test_a_damaged_file_is_refused(tmp_path: Path, size: int) -> None:
         checkpoints.load(1, modules, optimizer)
     for name, value in weights(modules).items():
         assert torch.equal(value, before[name])
+
+
+def saved(folder: Path, *steps: int) -> Checkpoints:
+    checkpoints = Checkpoints(folder, keep=9)
+    modules, optimizer = state()
+    for step in steps:
+        train(modules, optimizer, 1)
+        checkpoints.save(step, modules, optimizer)
+    return checkpoints
+
+
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=60)
+def test_a_bit_that_flipped_anywhere_is_noticed(
+    tmp_path_factory: pytest.TempPathFactory, where: float, bit: int
+) -> None:
+    folder = tmp_path_factory.mktemp("flipped")
+    checkpoints = saved(folder, 1, 2)
+    content = bytearray(checkpoints.path(2).read_bytes())
+    content[int(where * len(content))] ^= 1 << bit
+    checkpoints.path(2).write_bytes(content)
+    assert checkpoints.newest_whole() == 1
+    assert checkpoints.steps() == [1]
+    assert (folder / "step_00000002.damaged").read_bytes() == content
+
+
+def test_the_sum_is_that_of_names_types_shapes_and_bytes(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 7)
+    tensors = load_file(checkpoints.path(7))
+    expected = hashlib.sha256(b"step 7\n")
+    for name in sorted(tensors):
+        value = tensors[name]
+        expected.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        expected.update(value.numpy().tobytes())
+    with safe_open(checkpoints.path(7), framework="pt") as file:
+        assert file.metadata() == {"sha256": expected.hexdigest()}
+
+
+def test_one_under_another_name_is_not_believed(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 3)
+    checkpoints.path(3).rename(checkpoints.path(5))
+    with pytest.raises(CheckpointError, match="does not have the checksum"):
+        checkpoints.load(5, *state())
+
+
+def test_damaged_ones_are_set_aside_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = saved(tmp_path, 1, 2, 3)
+    save_file({"model.0.bias": torch.zeros(4)}, checkpoints.path(3))  # whole, but without a sum
+    checkpoints.path(2).write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        assert checkpoints.newest_whole() == 1
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert all("set aside as step_0000000" in text for text in said)
+    checkpoints.path(1).write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"all checkpoints .* begin the run anew"):
+            checkpoints.newest_whole()
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from toomuchtv.models.recompute import run_block
+
 _BLOCKS_BY_DEPTH = {9: (1, 1, 1, 1), 18: (2, 2, 2, 2)}
 
 
@@ -56,7 +58,10 @@ class AudioResNet(nn.Module):
 
     Attributes:
         num_features: length of the feature vector it gives.
+        recompute: Whether blocks are computed again for the backward pass instead of kept.
     """
+
+    recompute = False
 
     def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
@@ -88,7 +93,8 @@ class AudioResNet(nn.Module):
         """Map log-mel `[N, 1, bands, frames]` to the last map `[N, num_features, b, f]`."""
         x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(log_mel))))
         for stage in range(1, 5):
-            x = self.get_submodule(f"layer{stage}")(x)
+            for block in self.get_submodule(f"layer{stage}").children():
+                x = run_block(block, x, recompute=self.recompute)
         return x
 
 

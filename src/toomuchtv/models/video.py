@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from toomuchtv.models.recompute import run_block
+
 ConvFactory = Callable[[int, int, int, int], nn.Module]
 
 _BLOCKS_BY_DEPTH = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -138,7 +140,10 @@ class VideoResNet(nn.Module):
 
     Attributes:
         num_features: length of the feature vector it gives.
+        recompute: Whether blocks are computed again for the backward pass instead of kept.
     """
+
+    recompute = False
 
     def __init__(self, config: VideoEncoderConfig) -> None:
         super().__init__()
@@ -169,9 +174,10 @@ class VideoResNet(nn.Module):
 
     def feature_map(self, video: Tensor) -> Tensor:
         """Map normalized RGB `[N, 3, T, H, W]` to the last map `[N, num_features, t, h, w]`."""
-        x: Tensor = self.stem(video)
+        x = run_block(self.stem, video, recompute=self.recompute)
         for stage in range(1, 5):
-            x = self.get_submodule(f"layer{stage}")(x)
+            for block in self.get_submodule(f"layer{stage}").children():
+                x = run_block(block, x, recompute=self.recompute)
         return x
 
 

@@ -10,16 +10,23 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from toomuchtv.training.weights_and_biases import WandbLog
+
 
 class MetricsLog:
     """Appends one JSON object a logged step; a resumed run takes back what it will do again.
 
     Args:
         run_path: The run's folder.
-        resume_step: Lines of this step and later are dropped.
+        resume_step: Lines of steps after this one are dropped.
+        wandb_project: Weights & Biases is told as well; empty: it is not.
+
+    Raises:
+        ValueError: Weights & Biases is asked for and not installed.
     """
 
-    def __init__(self, run_path: Path, *, resume_step: int = 0) -> None:
+    def __init__(self, run_path: Path, *, resume_step: int = 0, wandb_project: str = "") -> None:
+        self._wandb = WandbLog(wandb_project, run_path) if wandb_project else None
         self._path = run_path / "metrics.jsonl"
         lines = [line for line in read_metrics(run_path) if line["step"] <= resume_step]
         partial = self._path.with_suffix(".partial")
@@ -35,11 +42,15 @@ class MetricsLog:
         self._file.flush()
         for key, value in values.items():
             self._board.add_scalar(key, value, step)
+        if self._wandb is not None:
+            self._wandb.write(step, values)
 
     def close(self) -> None:
         """Flush and close."""
         self._file.close()
         self._board.close()
+        if self._wandb is not None:
+            self._wandb.close()
 
 
 def read_metrics(run_path: Path) -> list[dict[str, float]]:

@@ -80,7 +80,7 @@ class TrainingStep:
 
         Returns:
             Loss and gradient norm as scalars, and the embeddings of the whole batch. If one of
-            the two is not finite, no step is taken.
+            the two is not finite, no step is taken, and the gradients stay for who looks why.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
@@ -92,15 +92,13 @@ class TrainingStep:
         )
         gathered = self._gather(batch, cached.embeddings)
         loss = self.objective(*cached.embeddings, gathered.roles, gathered.moments)
-        if not torch.isfinite(loss):
-            return loss.detach(), torch.full_like(loss, torch.nan), gathered
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         cached.backward()
         # Each process has its share of every gradient.
         distributed.sum_gradients(self._parameters)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._clip)
-        if torch.isfinite(norm):
+        if torch.isfinite(loss) and torch.isfinite(norm):
             self._optimizer.step()
         return loss.detach(), norm.detach(), gathered
 

@@ -1,0 +1,53 @@
+"""The loss on titles that are never trained on."""
+
+from __future__ import annotations
+
+import torch
+
+from toomuchtv import distributed
+from toomuchtv.objectives import DenseRoles, Moments, Objective
+from toomuchtv.pretrained import Pretrained
+from toomuchtv.sampling.batches import Batch
+from toomuchtv.sampling.roles import PairRole
+
+_CLIPS_AT_ONCE = 64
+
+
+@torch.no_grad()
+def held_out_loss(pretrained: Pretrained, objective: Objective, batch: Batch) -> float:
+    """The objective of a batch that only this process holds, without augmentation.
+
+    Every other clip is a negative. Nothing is remembered: neither running statistics nor banks
+    move, and the objective comes back in the mode it was in.
+
+    Args:
+        pretrained: The encoders as they would be saved now.
+        objective: The one trained with.
+        batch: Of moments that do not overlap; invalid clips are left out.
+    """
+    parts = [
+        pretrained.embed_planes(planes, waveform)
+        for planes, waveform in zip(
+            torch.split(batch.video, _CLIPS_AT_ONCE),
+            torch.split(batch.waveform, _CLIPS_AT_ONCE),
+            strict=True,
+        )
+    ]
+    video, audio = (torch.cat(values) for values in zip(*parts, strict=True))
+    device = video.device
+    valid = batch.valid.to(device)
+    role = torch.diag(valid).to(torch.int8)
+    role[~valid] = PairRole.IGNORE
+    role[:, ~valid] = PairRole.IGNORE
+    moments = Moments(
+        title=batch.title.to(device),
+        item=batch.item.to(device),
+        start_seconds=batch.start_seconds.to(device),
+        valid=valid,
+    )
+    was_training = objective.training
+    objective.eval()
+    with distributed.alone():
+        loss = float(objective(video, audio, DenseRoles(role), moments))
+    objective.train(was_training)
+    return loss

@@ -72,7 +72,15 @@ def catalog(studio: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "first"
     result = asked(
-        "pretrain", "--catalog", catalog, "--run", path, *SMALL, "--set", "training.steps=3"
+        "pretrain",
+        "--catalog",
+        catalog,
+        "--run",
+        path,
+        *SMALL,
+        "--set",
+        "training.steps=3",
+        "--resume",  # where there is nothing to resume, it begins
     )
     assert result["run"] == str(path)
     assert result["steps"] == 3
@@ -88,7 +96,7 @@ def test_a_second_prepare_has_nothing_to_do(catalog: Path) -> None:
 
 
 def test_a_run_leaves_what_design_says(run: Path) -> None:
-    for name in ("config.toml", "metrics.jsonl", "split.json", "model/config.json"):
+    for name in ("config.toml", "metrics.jsonl", "split.json", "model/config.json", "report.html"):
         assert (run / name).is_file(), name
     assert (run / "model" / "model.safetensors").stat().st_size > 1000
     assert list((run / "checkpoints").glob("*.safetensors"))

@@ -40,9 +40,12 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes to wor
 
 
 @contextmanager
-def _verb(*, as_json: bool) -> Iterator[Output]:
-    """Say errors as a person reads them, and exit as DESIGN.md has it."""
-    output = Output(as_json=as_json)
+def _verb(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
+    """Say errors as a person reads them, and exit as DESIGN.md has it.
+
+    A quiet one says nothing else: one of many processes that do the same.
+    """
+    output = Output(as_json=as_json, is_quiet=is_quiet)
     try:
         yield output
     except (ToomuchtvError, ValueError) as error:
@@ -228,20 +231,30 @@ def pretrain(
     """Train the encoders on a prepared catalog.
 
     A share of the titles is held out and never trained on. Watch with `tensorboard --logdir RUN`.
-    With --resume and no other setting, the run's own config is used.
+    With --resume and no other setting, the run's own config is used; where there is no run yet,
+    it begins, so that one command does for every start. At the end RUN/report.html tells what came.
+    Several processes: `torchrun --nproc-per-node N -m toomuchtv.cli pretrain ...`; see
+    docs/scaling.md.
     """
     from toomuchtv.catalog.store import open_catalog
     from toomuchtv.config import load_config
+    from toomuchtv.distributed import place_of_process
+    from toomuchtv.report.run_page import write_run_page
     from toomuchtv.training.pretrain import pretrain as train
     from toomuchtv.training.summary import describe
 
-    with _verb(as_json=as_json) as output, open_catalog(catalog) as opened:
+    rank, world_size = place_of_process()
+    with _verb(as_json=as_json, is_quiet=rank > 0) as output, open_catalog(catalog) as opened:
         if resume and preset is None and config is None and not settings:
-            config = run / "config.toml"
+            own = run / "config.toml"
+            config = own if own.exists() else None
         resolved = load_config(preset=preset, file=config, settings=settings or ())
-        output.table("What will happen", describe(opened, resolved))
+        if rank == 0:
+            output.table("What will happen", describe(opened, resolved, world_size=world_size))
         with output.progress("steps") as progress:
             result = train(opened, run, resolved, resume=resume, progress=progress)
+        if rank == 0:
+            write_run_page(run, opened)
         output.table(
             f"Run {run}",
             {
@@ -251,6 +264,7 @@ def pretrain(
                 "replaced clips": result.replaced_clips,
                 "replaced loader workers": result.worker_restarts,
                 "model": "not written yet" if result.interrupted else result.model,
+                "report": run / "report.html",
             },
         )
         output.result(asdict(result))

@@ -31,11 +31,13 @@ class Output:
 
     Args:
         as_json: Whether stdout takes one JSON object and nothing else.
+        is_quiet: Whether errors alone are said.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
-        self._people = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    def __init__(self, *, as_json: bool, is_quiet: bool = False) -> None:
+        self._as_json = as_json and not is_quiet
+        self._is_quiet = is_quiet
+        self._people = Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=is_quiet)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
@@ -44,6 +46,8 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Say something to a person that they should not miss."""
+        if self._is_quiet:
+            return
         self._errors.print(shown(text), markup=False, style="yellow")
 
     def fail(self, text: str) -> None:
@@ -86,7 +90,7 @@ class Output:
             console=self._errors,
             transient=True,
             # A log file gets no bar, nor the empty line that ends one.
-            disable=not self._errors.is_terminal,
+            disable=self._is_quiet or not self._errors.is_terminal,
         )
         begun = time.monotonic()
         task = bar.add_task("", total=None, amount="")

@@ -33,6 +33,11 @@ def rank() -> int:
     return dist.get_rank() if _together() else 0
 
 
+def place_of_process() -> tuple[int, int]:
+    """Rank of this process and their number, as torchrun says before they have met; else 0, 1."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _together() -> bool:
     return dist.is_available() and dist.is_initialized() and not _alone.get()
 

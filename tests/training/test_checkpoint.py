@@ -26,12 +26,12 @@ from toomuchtv.training.optimizer import build_optimizer
 State = tuple[dict[str, nn.Module], torch.optim.Optimizer]
 
 
-def state(seed: int = 0, width: int = 4) -> State:
+def state(seed: int = 0, width: int = 4, config: OptimizerConfig | None = None) -> State:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     modules: dict[str, nn.Module] = {"model": model, "objective": nn.Linear(2, 1)}
-    return modules, build_optimizer(list(modules.values()), OptimizerConfig())
+    return modules, build_optimizer(list(modules.values()), config or OptimizerConfig())
 
 
 def train(modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, steps: int) -> None:
@@ -52,11 +52,21 @@ def weights(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
     }
 
 
-def test_training_goes_on_to_the_bit(tmp_path: Path) -> None:
-    modules, optimizer = state()
+@pytest.mark.parametrize(
+    "config",
+    [
+        OptimizerConfig(),
+        OptimizerConfig(name="lars"),
+        OptimizerConfig(name="sgd", nesterov=True),
+        OptimizerConfig(name="sgd", momentum=0.0),
+    ],
+    ids=["adamw", "lars", "nesterov", "sgd"],
+)
+def test_training_goes_on_to_the_bit(tmp_path: Path, config: OptimizerConfig) -> None:
+    modules, optimizer = state(config=config)
     train(modules, optimizer, 3)
     Checkpoints(tmp_path, keep=1).save(3, modules, optimizer)
-    other, other_optimizer = state(seed=1)
+    other, other_optimizer = state(seed=1, config=config)
     Checkpoints(tmp_path, keep=1).load(3, other, other_optimizer)
     for _ in range(2):
         train(modules, optimizer, 3)

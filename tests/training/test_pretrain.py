@@ -119,18 +119,29 @@ def run_until(
 
 
 @pytest.mark.parametrize(
-    "training",
+    ("training", "optimizer"),
     [
-        {"precision": "float32", "num_workers": 0, "log_every": 1},
+        ({"precision": "float32", "num_workers": 0, "log_every": 1}, {"name": "adamw"}),
         # Logged every four steps, saved every three: an interval is open at each checkpoint.
-        {"precision": "bfloat16", "num_workers": 1, "log_every": 4},
+        (
+            {
+                "precision": "bfloat16", "num_workers": 1, "log_every": 4, "ema_decay": 0.5,
+                "activation_checkpointing": True,
+            },
+            {"name": "lars", "learning_rate": 1.0},
+        ),
     ],
     ids=["float32", "bfloat16"],
-)
+)  # fmt: skip
 def test_killed_and_resumed_it_ends_the_same(
-    prepared_catalog: Path, tmp_path: Path, training: Mapping[str, Any]
+    prepared_catalog: Path,
+    tmp_path: Path,
+    training: Mapping[str, Any],
+    optimizer: Mapping[str, Any],
 ) -> None:
-    config = tiny_config(training=training, objective={"learn_temperature": True})
+    config = tiny_config(
+        training=training, optimizer=optimizer, objective={"learn_temperature": True}
+    )
     whole = run(prepared_catalog, tmp_path / "whole", config)
     assert whole.steps == 8
     assert not whole.interrupted
@@ -141,6 +152,12 @@ def test_killed_and_resumed_it_ends_the_same(
     assert result.steps == 8
     assert result.loss == whole.loss
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
+    if config.training.ema_decay:
+        kept = load_file(tmp_path / "whole" / "checkpoints" / "step_00000008.safetensors")
+        model = load_file(tmp_path / "whole" / "model" / "model.safetensors")
+        for name, value in model.items():
+            assert torch.equal(value, kept[f"average.model.{name}"]), name
+        assert not all(torch.equal(value, kept[f"model.{name}"]) for name, value in model.items())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -337,6 +354,14 @@ def test_a_killed_worker_changes_nothing(prepared_catalog: Path, tmp_path: Path)
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
 
+TOGETHER = tiny_config(
+    objective={"learn_temperature": True},
+    training={"synchronized_norm": True, "checkpoint_every": 0},
+    # Plain SGD: AdamW makes whole steps of what is a rounding error in a gradient near zero.
+    optimizer={"name": "sgd", "learning_rate": 0.05},
+)
+
+
 def train_here(catalog_path: Path, run_path: Path, out: Path) -> None:
     """One of several processes: train, and write down how its own weights ended."""
     ends: list[dict[str, torch.Tensor]] = []
@@ -353,18 +378,39 @@ def train_here(catalog_path: Path, run_path: Path, out: Path) -> None:
 
     TrainingStep.__call__ = note  # type: ignore[method-assign,assignment]
     rank = os.environ["RANK"]
-    result = run(catalog_path, run_path, tiny_config(objective={"learn_temperature": True}))
-    assert result.steps == 8
+    with pytest.raises(CheckpointError, match="holds no run: give another folder"):
+        run(catalog_path, catalog_path, TOGETHER)
+
+    def stop_at_4(done: float, total: float, what: str) -> None:
+        if done == 4 and rank == "1":  # one of them is asked, all of them stop
+            signal.raise_signal(signal.SIGTERM)
+
+    result = run(catalog_path, run_path, TOGETHER, progress=stop_at_4)
+    assert result.interrupted
+    assert result.steps == 5
     weights = {name: value.detach().contiguous() for name, value in ends[0].items()}
     save_file(weights, out / f"{rank}.safetensors")
 
 
-def test_two_processes_stay_alike(prepared_catalog: Path, tmp_path: Path) -> None:
+def test_begun_by_two_processes_and_ended_by_one_it_is_the_same_run(
+    prepared_catalog: Path, tmp_path: Path
+) -> None:
     run_processes(2, train_here, prepared_catalog, tmp_path / "run", tmp_path)
     zero, one = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
-    saved = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    saved = load_file(tmp_path / "run" / "checkpoints" / "step_00000005.safetensors")
     for name, value in zero.items():
         assert torch.equal(value, one[name]), name
-        assert torch.equal(value, saved[name]), name
-    steps = [line["step"] for line in read_metrics(tmp_path / "run") if "loss" in line]
-    assert steps == list(range(1, 9))
+        assert torch.equal(value, saved[f"model.{name}"]), name
+    assert run(prepared_catalog, tmp_path / "run", TOGETHER, resume=True).steps == 8
+    run(prepared_catalog, tmp_path / "alone", TOGETHER)
+    ended, alone = (
+        load_file(tmp_path / name / "model" / "model.safetensors") for name in ("run", "alone")
+    )
+    for name, value in ended.items():
+        torch.testing.assert_close(value, alone[name], rtol=1e-3, atol=1e-4, msg=name)
+    left, right = (
+        [line["loss"] for line in untimed(tmp_path / name) if "loss" in line]
+        for name in ("run", "alone")
+    )
+    assert left == pytest.approx(right, rel=1e-4)
+    assert len(left) == 8

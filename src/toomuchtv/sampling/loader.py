@@ -38,6 +38,11 @@ _NOTE_BYTES = 16
 _NOBODY = -1
 
 
+def batches_ahead(num_workers: int) -> int:
+    """How many batches lie decoded in memory, at most, before they are taken."""
+    return _AHEAD * num_workers
+
+
 def iterate_batches(
     batches: PlannedBatches,
     *,
@@ -150,7 +155,7 @@ class _Workers:
         self._left = collections.deque(steps)
         self._max_restarts = max_restarts
         self._timeout_seconds = timeout_seconds
-        self._free = [memory_file() for _ in range(_AHEAD * num_workers)]
+        self._free = [memory_file() for _ in range(batches_ahead(num_workers))]
         self._avoided_file = memory_file()
         self._files = [self._avoided_file, *self._free]
         self._program = Program.of(_decode_batches, batches, self._avoided_file)

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import torch
 
-from toomuchtv.catalog.splits import split_titles
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.config import Config
-from toomuchtv.models import TwoTower
+from toomuchtv.sampling.loader import batches_ahead
 from toomuchtv.sampling.schedule import stages
+from toomuchtv.training.assembly import build_model, split_of
 from toomuchtv.training.device import choose_device, choose_precision
+from toomuchtv.training.rehearsal import Rehearsal, rehearse
+
+#: Numbers of the size of a parameter that an optimizer keeps for each.
+_MOMENTS = {"adamw": 2, "lars": 1, "sgd": 1}
 
 
-def describe(catalog: Catalog, config: Config) -> dict[str, object]:
-    """Say what will be trained on, how and where, as names and values for a person."""
-    snapshot = catalog.snapshot()
-    prepared = set(snapshot.title_id.tolist())
-    split = split_titles(
-        [title for title in catalog.titles() if title.id in prepared],
-        held_out_share=config.training.held_out_share,
-        seed=config.training.seed,
-        duplicates=catalog.title_duplicates(),
-    )
+def describe(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[str, object]:
+    """Say what will be trained on, how, where and how long, as names and values for a person.
+
+    Sends a few clips of noise through the model to know its speed and memory, which takes a second
+    or two.
+
+    Args:
+        catalog: A prepared catalog.
+        config: All settings.
+        world_size: Processes that train together.
+    """
+    training, sampling, clip = config.training, config.sampling, config.clip
+    snapshot, split = catalog.snapshot(), split_of(catalog, config)
     train = snapshot.of_titles(split.train)
-    sampling, clip = config.sampling, config.clip
     with torch.device("meta"):
-        model = TwoTower(config.model)
-    device = choose_device(config.training.device)
-    precision = choose_precision(config.training.precision, device)
+        num_parameters = sum(value.numel() for value in build_model(config).parameters())
+    device = choose_device(training.device)
+    precision = choose_precision(training.precision, device)
+    local_clips = max(1, sampling.batch_size // world_size)
+    rehearsal = rehearse(config, device, most_clips=local_clips)
+    hours = train.duration_seconds.sum() / 3600
+    shown_seconds = training.steps * sampling.batch_size * clip.span_seconds
     batch = f"{sampling.batch_size} clips, uniform over {len(train)} items"
     if sampling.name == "hierarchical":
         batch = "; ".join(
@@ -36,15 +46,51 @@ def describe(catalog: Catalog, config: Config) -> dict[str, object]:
             for step, clips in stages(sampling.clips_per_item)
         )
     return {
-        "trains on": f"{len(split.train)} titles, {len(train)} items, "
-        f"{train.duration_seconds.sum() / 3600:.2f} hours",
+        "trains on": f"{len(split.train)} titles, {len(train)} items, {hours:.2f} hours",
         "holds out": f"{len(split.held_out)} titles",
-        "batch": batch,
+        "batch": f"{batch}, {local_clips} a process" if world_size > 1 else batch,
         "clip": f"{clip.frames} frames at {clip.frame_rate:g} a second of {config.input.size} "
         f"pixels, {clip.audio_seconds:g} s of sound",
         "model": f"{config.model.video.name}-{config.model.video.depth} and "
         f"{config.model.audio.name}-{config.model.audio.depth}, "
-        f"{sum(value.numel() for value in model.parameters()) / 1e6:.1f} M parameters",
-        "steps": config.training.steps,
-        "computes on": f"{device}, {str(precision).removeprefix('torch.')}",
+        f"{num_parameters / 1e6:.1f} M parameters",
+        "steps": f"{training.steps:,}: {shown_seconds / 3600:,.1f} hours of clips, "
+        f"{shown_seconds / 3600 / max(hours, 1e-9):,.1f} times what there is",
+        "computes on": f"{device}, {str(precision).removeprefix('torch.')}"
+        + (f", {world_size} processes" if world_size > 1 else ""),
+        "memory": _memory(config, rehearsal, num_parameters, local_clips),
+        "expected time": _time(config, rehearsal, local_clips),
     }
+
+
+def _memory(config: Config, rehearsal: Rehearsal, num_parameters: int, clips: int) -> str:
+    copies = 2 + _MOMENTS[config.optimizer.name] + (config.training.ema_decay > 0)
+    state = 4 * copies * num_parameters
+    kept = clips * rehearsal.kept_bytes_per_clip
+    frame_bytes = 1.5 * max(config.input.size, 128) ** 2
+    decoded = clips * (config.clip.frames * frame_bytes + 4 * config.clip.num_samples)
+    ahead = 1 + batches_ahead(config.training.num_workers)
+    return (
+        f"about {_size(state + kept)} a process, {_size(state)} of it weights, gradients and "
+        f"moments; {_size(ahead * decoded)} for decoded batches"
+    )
+
+
+def _time(config: Config, rehearsal: Rehearsal, clips: int) -> str:
+    step_seconds = clips * rehearsal.seconds_per_clip
+    return (
+        f"{_duration(config.training.steps * step_seconds)}, {step_seconds:.2g} s a step "
+        f"(measured now: {rehearsal.num_clips} clips of noise through the model and back, "
+        f"{1 / rehearsal.seconds_per_clip:.3g} clips a second; decoding goes on beside it)"
+    )
+
+
+def _size(num_bytes: float) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"

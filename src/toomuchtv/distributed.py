@@ -10,6 +10,7 @@ whole batch: no scaling by world size anywhere. Processes may hold unequal numbe
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +20,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from toomuchtv.errors import DistributedError
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
@@ -60,16 +63,36 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
     """Join the other processes if started by torchrun; leave them at the end.
 
     A wait for another process is given up after `timeout_seconds`.
+
+    Raises:
+        DistributedError: It was, or the other process is gone.
     """
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
     try:
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         yield
+    except RuntimeError as error:
+        if not _is_of_exchange(error):
+            raise
+        raise DistributedError(
+            f"lost contact with another process of this job, or waited {timeout_seconds:g} s for "
+            f"it in vain ({error}). Look at what that process says; then start all of them again "
+            "with --resume"
+        ) from error
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _is_of_exchange(error: RuntimeError) -> bool:
+    """Whether an error came up inside of torch.distributed, which has no type of its own for it."""
+    return any(
+        frame.filename.startswith(os.path.dirname(dist.__file__))
+        for frame in traceback.extract_tb(error.__traceback__)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,3 +21,7 @@ class MediaError(ToomuchtvError):
 
 class CheckpointError(ToomuchtvError):
     """A run, checkpoint or model folder cannot be read or written."""
+
+
+class DistributedError(ToomuchtvError):
+    """A process that trains with others has lost them."""

@@ -61,6 +61,7 @@ def pretrain(
         CatalogError: The catalog has no proxies.
         ValueError: The config does not fit the catalog or the number of processes.
         NotFiniteError: The loss is not finite.
+        DistributedError: Another process of the job is gone, or does not answer.
         MediaError: A clip is bad, or a loader's worker lost, and the config says to stop.
     """
     device = choose_device(config.training.device)

@@ -1,0 +1,39 @@
+"""Two hosts over a real link; see benchmarks/two_hosts.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmarks.two_hosts import cut_the_link, is_possible, lose_a_process, train_together
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not is_possible(), reason="needs root and iproute2"),
+]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("two")
+
+
+def test_together_they_come_to_what_one_does(prepared_catalog: Path, out: Path) -> None:
+    found = train_together(prepared_catalog, out, steps=24)
+    assert found["largest_difference_of_a_loss"] < 1e-3
+    assert found["largest_relative_difference_of_a_weight"] < 1e-2
+    assert found["megabytes_over_the_link"] > 1
+
+
+def test_a_process_is_lost_and_the_end_is_the_same(prepared_catalog: Path, out: Path) -> None:
+    assert (out / "together").exists(), "follows the test above"
+    assert lose_a_process(prepared_catalog, out, steps=24) == {
+        "restarted_run_is_the_same_to_the_bit": 1.0
+    }
+
+
+def test_the_link_is_cut_and_both_say_so(prepared_catalog: Path, out: Path) -> None:
+    found = cut_the_link(prepared_catalog, out)
+    assert found["hosts_that_ended_by_themselves"] == 2
+    assert found["hosts_that_failed"] == 2
+    assert found["hosts_that_said_why"] == 2

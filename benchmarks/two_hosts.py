@@ -107,7 +107,8 @@ class Hosts:
                 "--rdzv-endpoint", f"{ADDRESSES[0]}:{PORT}",
                 "--rdzv-conf", f"is_host={int(number == 0)}",
                 "--local-addr", ADDRESSES[number],
-                "-m", "toomuchtv.cli", *arguments(catalog_path, run_path, steps),
+                # Without the dashes torchrun takes our --run for short for its own --run-path.
+                "-m", "--", "toomuchtv.cli", *arguments(catalog_path, run_path, steps),
             ]  # fmt: skip
             with log_of(run_path, number).open("wb") as log:
                 processes.append(

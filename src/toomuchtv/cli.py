@@ -233,7 +233,7 @@ def pretrain(
     A share of the titles is held out and never trained on. Watch with `tensorboard --logdir RUN`.
     With --resume and no other setting, the run's own config is used; where there is no run yet,
     it begins, so that one command does for every start. At the end RUN/report.html tells what came.
-    Several processes: `torchrun --nproc-per-node N -m toomuchtv.cli pretrain ...`; see
+    Several processes: `torchrun --nproc-per-node N -m -- toomuchtv.cli pretrain ...`; see
     docs/scaling.md.
     """
     from toomuchtv.catalog.store import open_catalog

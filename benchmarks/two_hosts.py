@@ -33,7 +33,7 @@ from toomuchtv.training.metrics import read_metrics
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 PORT = 29_477
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 20
 SETTINGS = [
     "clip.frames=4", "clip.audio_seconds=0.25", "input.size=32",
     "model.video.width=0.125", "model.audio.width=0.125", "model.embedding_dim=16",
@@ -105,7 +105,7 @@ class Hosts:
                 "--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", str(restarts),
                 "--rdzv-id", run_path.name, "--rdzv-backend", "c10d",
                 "--rdzv-endpoint", f"{ADDRESSES[0]}:{PORT}",
-                "--rdzv-conf", f"is_host={int(number == 0)}",
+                "--rdzv-conf", f"is_host={int(number == 0)},read_timeout={TIMEOUT_SECONDS}",
                 "--local-addr", ADDRESSES[number],
                 # Without the dashes torchrun takes our --run for short for its own --run-path.
                 "-m", "--", "toomuchtv.cli", *arguments(catalog_path, run_path, steps),
@@ -116,7 +116,12 @@ class Hosts:
                         command,
                         stdout=log,
                         stderr=log,
-                        env={**os.environ, "GLOO_SOCKET_IFNAME": link, "OMP_NUM_THREADS": "1"},
+                        env={
+                            **os.environ,
+                            "GLOO_SOCKET_IFNAME": link,
+                            "OMP_NUM_THREADS": "1",
+                            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+                        },
                         start_new_session=True,
                     )
                 )
@@ -160,7 +165,7 @@ def wait_all(processes: Sequence[subprocess.Popen[bytes]], timeout_seconds: floa
     return [process.returncode for process in processes]
 
 
-def wait_for_step(run_path: Path, step: int, timeout_seconds: float = 240.0) -> None:
+def wait_for_step(run_path: Path, step: int, timeout_seconds: float = 600.0) -> None:
     """Wait until a step is logged."""
     until = time.monotonic() + timeout_seconds
     while not any(line["step"] >= step for line in read_metrics(run_path)):
@@ -207,7 +212,7 @@ def train_together(catalog_path: Path, out: Path, steps: int) -> dict[str, float
     if alone.returncode:
         raise SystemExit(alone.stderr.decode())
     with hosts() as made:
-        codes = wait_all(made.start(catalog_path, out / "together", steps=steps), 400.0)
+        codes = wait_all(made.start(catalog_path, out / "together", steps=steps), 900.0)
         sent = made.bytes_sent()
     if codes != [0, 0]:
         raise SystemExit(log_of(out / "together", 0).read_text())
@@ -248,7 +253,7 @@ def lose_a_process(catalog_path: Path, out: Path, steps: int) -> dict[str, float
         processes = made.start(catalog_path, run_path, steps=steps, restarts=3)
         wait_for_step(run_path, steps // 3)
         training_process(processes[1]).kill()
-        codes = wait_all(processes, 400.0)
+        codes = wait_all(processes, 900.0)
     if codes != [0, 0]:
         raise SystemExit(log_of(run_path, 0).read_text() + log_of(run_path, 1).read_text())
     return {"restarted_run_is_the_same_to_the_bit": float(is_same(run_path, out / "together"))}

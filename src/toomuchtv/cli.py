@@ -226,6 +226,10 @@ def pretrain(
         typer.Option("--set", help="One setting over both, as training.steps=600; repeatable."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with this run.")] = False,
+    find_chunk_size: Annotated[
+        bool,
+        typer.Option("--find-chunk-size", help="Set training.chunk_size to what memory holds."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train the encoders on a prepared catalog.
@@ -240,15 +244,24 @@ def pretrain(
     from toomuchtv.config import load_config
     from toomuchtv.distributed import place_of_process
     from toomuchtv.report.run_page import write_run_page
+    from toomuchtv.training.chunk_size import with_found_chunk_size
     from toomuchtv.training.pretrain import pretrain as train
     from toomuchtv.training.summary import describe
 
     rank, world_size = place_of_process()
+    if find_chunk_size and world_size > 1:
+        raise typer.BadParameter(
+            "--find-chunk-size is for one process: call it so once, then give all of them the "
+            "--set training.chunk_size=N that it found"
+        )
     with _verb(as_json=as_json, is_quiet=rank > 0) as output, open_catalog(catalog) as opened:
         if resume and preset is None and config is None and not settings:
             own = run / "config.toml"
             config = own if own.exists() else None
         resolved = load_config(preset=preset, file=config, settings=settings or ())
+        if find_chunk_size:
+            resolved = with_found_chunk_size(resolved, run)
+            output.say(f"--set training.chunk_size={resolved.training.chunk_size} fits in memory")
         if rank == 0:
             output.table("What will happen", describe(opened, resolved, world_size=world_size))
         with output.progress("steps") as progress:

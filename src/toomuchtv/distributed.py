@@ -20,8 +20,12 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from toomuchtv.errors import DistributedError
+
+_MEETING_SECONDS = 900.0
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
@@ -72,7 +76,14 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+        store, number, count = _meet()
+        dist.init_process_group(
+            backend,
+            store=store,
+            rank=number,
+            world_size=count,
+            timeout=timedelta(seconds=timeout_seconds),
+        )
         yield
     except RuntimeError as error:
         if not _is_of_exchange(error):
@@ -85,6 +96,19 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _meet() -> tuple[Store, int, int]:
+    """Wait until every process has come this far; gives what they share, own rank, and number.
+
+    One may come minutes after another: it had a model to try first, or more files to open. That is
+    no sign of a loss, so it is not measured by the patience for an exchange.
+    """
+    patience = timedelta(seconds=_MEETING_SECONDS)
+    store, number, count = next(rendezvous("env://", timeout=patience))
+    store.set(f"toomuchtv/here/{number}", "yes")
+    store.wait([f"toomuchtv/here/{other}" for other in range(count)], patience)
+    return PrefixStore("toomuchtv", store), number, count
 
 
 def _is_of_exchange(error: RuntimeError) -> bool:

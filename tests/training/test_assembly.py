@@ -38,7 +38,7 @@ def test_what_will_happen_is_said(prepared_catalog: Path) -> None:
         said = describe(catalog, tiny_config(), world_size=2)
     assert said["batch"] == "3 titles x 1 items x 2 clips, 3 a process"
     assert str(said["trains on"]).startswith("3 titles, ")
-    assert said["holds out"] == "1 titles"
+    assert said["holds out"] == "1 title"
     assert "2 processes" in str(said["computes on"])
     assert "weights, gradients and moments" in str(said["memory"])
     assert "measured now: " in str(said["expected time"])

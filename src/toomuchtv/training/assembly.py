@@ -146,6 +146,7 @@ def assemble(
             roles=config.roles,
             precision=choose_precision(training.precision, device),
             clip_gradient_norm=config.optimizer.clip_gradient_norm or float("inf"),
+            chunk_size=training.chunk_size,
         ),
         average=average,
         losses=IntervalLosses(),

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
-from toomuchtv.config import Config
+from toomuchtv.config import Config, load_config
 from toomuchtv.models import TwoTower
 from toomuchtv.training.assembly import build_model
+from toomuchtv.training.device import choose_device
 from toomuchtv.training.optimizer import build_optimizer
 from toomuchtv.training.rehearsal import forward_and_back
 
@@ -63,6 +64,22 @@ def find_chunk_size(
         middle = (low + high) // 2
         low, high = (middle, high) if fits(parts[middle]) else (low, middle)
     return parts[low]
+
+
+def with_found_chunk_size(config: Config, run_path: Path) -> Config:
+    """The config with `training.chunk_size` as it is found here; in a run's folder, as it was.
+
+    Raises:
+        ValueError: Not even the smallest part fits.
+    """
+    own = run_path / "config.toml"
+    if own.exists():
+        found = load_config(file=own).training.chunk_size
+    else:
+        device = choose_device(config.training.device)
+        found = find_chunk_size(config, device, local_clips=config.sampling.batch_size)
+    training = config.training.model_copy(update={"chunk_size": found})
+    return config.model_copy(update={"training": training})
 
 
 class _Trial:

@@ -12,7 +12,6 @@ from toomuchtv import distributed
 from toomuchtv.media.to_input import ToInput
 from toomuchtv.models import Embeddings, TwoTower
 from toomuchtv.objectives import (
-    DenseRoles,
     Moments,
     NegativeFigures,
     Objective,
@@ -20,8 +19,8 @@ from toomuchtv.objectives import (
     negative_figures,
 )
 from toomuchtv.sampling.batches import Batch
-from toomuchtv.sampling.roles import PairRole, PairRoleConfig, PairRoles
-from toomuchtv.training.gradient_cache import CachedEmbeddings, chunks
+from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
+from toomuchtv.training.gradient_cache import CachedEmbeddings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,29 +113,6 @@ class TrainingStep:
         with torch.autocast(device.type, dtype=self._precision, enabled=enabled):
             embeddings: Embeddings = self.model(video, log_mel)
         return embeddings
-
-    @torch.no_grad()
-    def held_out_loss(self, batch: Batch) -> Tensor:
-        """Loss of moments that only this process holds, every other moment a negative.
-
-        Nothing of it is remembered: neither running statistics nor banks move.
-        """
-        modules: list[nn.Module] = [self.model, self.objective]
-        modes = [module.training for module in modules]
-        for module in modules:
-            module.eval()
-        valid = batch.valid.to(next(self.model.parameters()).device)
-        role = torch.diag(valid).to(torch.int8)
-        role[~valid] = PairRole.IGNORE
-        role[:, ~valid] = PairRole.IGNORE
-        parts = [self.embed(batch, clips) for clips in chunks(len(batch), self._chunk_size)]
-        video, audio = (torch.cat(side) for side in zip(*parts, strict=True))
-        moments = _moments({name: getattr(batch, name).to(valid.device) for name in _WHEREABOUTS})
-        with distributed.alone():
-            loss: Tensor = self.objective(video, audio, DenseRoles(role), moments)
-        for module, mode in zip(modules, modes, strict=True):
-            module.train(mode)
-        return loss
 
     def _gather(self, batch: Batch, local: Embeddings) -> GatheredBatch:
         parts = distributed.parts(len(batch), local.video.device)

@@ -35,7 +35,8 @@ def describe(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[s
     device = choose_device(training.device)
     precision = choose_precision(training.precision, device)
     local_clips = max(1, sampling.batch_size // world_size)
-    rehearsal = rehearse(config, device, most_clips=local_clips)
+    clips_at_once = min(training.chunk_size or local_clips, local_clips)
+    rehearsal = rehearse(config, device, most_clips=clips_at_once)
     hours = train.duration_seconds.sum() / 3600
     shown_seconds = training.steps * sampling.batch_size * clip.span_seconds
     batch = f"{sampling.batch_size} clips, uniform over {len(train)} items"
@@ -46,8 +47,9 @@ def describe(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[s
             for step, clips in stages(sampling.clips_per_item)
         )
     return {
-        "trains on": f"{len(split.train)} titles, {len(train)} items, {hours:.2f} hours",
-        "holds out": f"{len(split.held_out)} titles",
+        "trains on": f"{_counted(len(split.train), 'title')}, {_counted(len(train), 'item')}, "
+        f"{hours:.2f} hours",
+        "holds out": _counted(len(split.held_out), "title"),
         "batch": f"{batch}, {local_clips} a process" if world_size > 1 else batch,
         "clip": f"{clip.frames} frames at {clip.frame_rate:g} a second of {config.input.size} "
         f"pixels, {clip.audio_seconds:g} s of sound",
@@ -58,15 +60,17 @@ def describe(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[s
         f"{shown_seconds / 3600 / max(hours, 1e-9):,.1f} times what there is",
         "computes on": f"{device}, {str(precision).removeprefix('torch.')}"
         + (f", {world_size} processes" if world_size > 1 else ""),
-        "memory": _memory(config, rehearsal, num_parameters, local_clips),
+        "memory": _memory(config, rehearsal, num_parameters, local_clips, clips_at_once),
         "expected time": _time(config, rehearsal, local_clips),
     }
 
 
-def _memory(config: Config, rehearsal: Rehearsal, num_parameters: int, clips: int) -> str:
+def _memory(
+    config: Config, rehearsal: Rehearsal, num_parameters: int, clips: int, clips_at_once: int
+) -> str:
     copies = 2 + _MOMENTS[config.optimizer.name] + (config.training.ema_decay > 0)
     state = 4 * copies * num_parameters
-    kept = clips * rehearsal.kept_bytes_per_clip
+    kept = clips_at_once * rehearsal.kept_bytes_per_clip
     frame_bytes = 1.5 * max(config.input.size, 128) ** 2
     decoded = clips * (config.clip.frames * frame_bytes + 4 * config.clip.num_samples)
     ahead = 1 + batches_ahead(config.training.num_workers)
@@ -77,12 +81,18 @@ def _memory(config: Config, rehearsal: Rehearsal, num_parameters: int, clips: in
 
 
 def _time(config: Config, rehearsal: Rehearsal, clips: int) -> str:
-    step_seconds = clips * rehearsal.seconds_per_clip
+    # Clips in chunks go forward once more, which is about a third of there and back.
+    is_cached = 0 < config.training.chunk_size < clips
+    step_seconds = clips * rehearsal.seconds_per_clip * (4 / 3 if is_cached else 1)
     return (
         f"{_duration(config.training.steps * step_seconds)}, {step_seconds:.2g} s a step "
         f"(measured now: {rehearsal.num_clips} clips of noise through the model and back, "
         f"{1 / rehearsal.seconds_per_clip:.3g} clips a second; decoding goes on beside it)"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _size(num_bytes: float) -> str:

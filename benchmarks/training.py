@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -40,7 +40,7 @@ _COMMON = [
 #: Settings over each preset, and how many steps are timed after the warm-up.
 CASES = {
     "tiny": (["sampling.batch_size=64"], 12),
-    "base": (["sampling.batch_size=4", "sampling.clips_per_item=4"], 4),
+    "base": (["sampling.batch_size=4", "sampling.clips_per_item=4"], 3),
 }
 WARM_UP_STEPS = 2
 
@@ -155,7 +155,8 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--library", type=Path, default=Path("../shared/media/library"))
     made.add_argument("--presets", nargs="+", default=list(CASES), choices=list(CASES))
-    made.add_argument("--compile", action="store_true", help="measure torch.compile as well")
+    made.add_argument("--steps", type=int, help="timed steps of each preset, for a quick look")
+    made.add_argument("--compile", action="store_true", help="measure torch.compile instead")
     made.add_argument("--gpu", action="store_true", help="measure the preset base on a GPU")
     made.add_argument("--prepare-gpu", action="store_true", help="make what --gpu reads; on a CPU")
     made.add_argument("--study", action="store_true", help="with --gpu: pretrain, probe transfer")
@@ -169,27 +170,38 @@ def main() -> None:
     elif options.study:
         values = study(options.out, small=options.small)
         Figures(benchmark="training_gpu_study", values=values).publish(options.json)
+    elif options.compile:
+        with open_catalog(prepared(options.out, options.library)) as catalog:
+            values = compile_gain(catalog, options.out, options.steps or CASES["tiny"][1])
+        Figures(benchmark="training_compiled", values=values).publish(options.json)
     elif not options.prepare_gpu:
-        values = measure_cpu(options.out, options.library, options.presets, options.compile)
+        values = measure_cpu(
+            options.out,
+            options.library,
+            {name: options.steps or CASES[name][1] for name in options.presets},
+        )
         Figures(benchmark="training", values=values).publish(options.json)
 
 
-def measure_cpu(
-    out: Path, library: Path, presets: Sequence[str], with_compile: bool
-) -> dict[str, float]:
-    """All that is measured without a GPU. The figures without a preset's name are the worst."""
+def measure_cpu(out: Path, library: Path, steps: Mapping[str, int]) -> dict[str, float]:
+    """All that is measured without a GPU. The figures without a preset's name are the worst.
+
+    Args:
+        out: Folder for runs and the catalog.
+        library: To prepare a catalog of.
+        steps: Timed steps of each preset.
+    """
     rates = matmul_rate(CPU, torch.float32)
     rate = statistics.median(rates)
     values = {"threads": float(torch.get_num_threads())}
     values |= spread("matmul_gflop_per_second", [x / 1e9 for x in rates])
     with open_catalog(prepared(out, library)) as catalog:
-        for name in presets:
-            values |= measure(name, catalog, out, rate, CASES[name][1])
+        for name, count in steps.items():
+            values |= measure(name, catalog, out, rate, count)
+            print(values, flush=True)
         values |= diagnostics_cost(catalog, out)
-        if with_compile:
-            values |= compile_gain(catalog, out, CASES["tiny"][1])
     for key, worst in (("over_plain", min), ("data_wait_share", max), ("matmul_rate_share", min)):
-        values[key] = worst(values[f"{key}_{name}"] for name in presets)
+        values[key] = worst(values[f"{key}_{name}"] for name in steps)
     return values
 
 

@@ -1,0 +1,41 @@
+"""The GPU benchmark's own command in its small form, on a CPU: that it works, not what it says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def benchmark(out: Path, *flags: str) -> dict[str, Any]:
+    path = out / "figures.json"
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.training", "--out", str(out), "--json", str(path),
+         "--small", *flags],
+        check=True,
+    )  # fmt: skip
+    found = json.loads(path.read_text()) if path.exists() else {}
+    assert isinstance(found, dict)
+    return found
+
+
+def test_all_three_parts_run(tmp_path: Path) -> None:
+    benchmark(tmp_path, "--prepare-gpu")
+    assert not (tmp_path / "gpu_data" / "studio" / "library").exists()
+    speed = benchmark(tmp_path, "--gpu")
+    assert 2 <= speed["largest_batch"] <= 16
+    assert speed["clips_per_second_eager"] > 0
+    assert 0 <= speed["data_wait_share_eager"] < 1
+    assert 0 < speed["matmul_rate_share_eager"] < 1
+    found = benchmark(tmp_path, "--study")
+    assert found["study_steps"] >= 10
+    assert found["transfer_chance"] == pytest.approx(1 / 3)
+    for modality in ("video", "audio"):
+        assert 0 <= found[f"transfer_{modality}_untrained"] <= 1
+        assert 0 <= found[f"transfer_{modality}_trained"] <= 1

@@ -43,6 +43,7 @@ def held_out_loss(pretrained: Pretrained, objective: Objective, batch: Batch) ->
         title=batch.title.to(device),
         item=batch.item.to(device),
         start_seconds=batch.start_seconds.to(device),
+        audio_track=batch.audio_track.to(device),
         valid=valid,
     )
     was_training = objective.training

@@ -20,7 +20,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import PrefixStore, Store, _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 
 from toomuchtv.errors import DistributedError
@@ -89,13 +89,19 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
         if not _is_of_exchange(error):
             raise
         raise DistributedError(
-            f"lost contact with another process of this job, or waited {timeout_seconds:g} s for "
-            f"it in vain ({error}). Look at what that process says; then start all of them again "
-            "with --resume"
+            f"lost contact with another process of this job, or waited for it in vain ({error}). "
+            "Look at what that process says; then start all of them again with --resume"
         ) from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def set_patience(timeout_seconds: float) -> None:
+    """Wait so long for another process in an exchange, from now on."""
+    if world_size() > 1:
+        # PyTorch has no public name for this; a group made anew would have to be met for again.
+        _set_pg_timeout(timedelta(seconds=timeout_seconds))
 
 
 def _meet() -> tuple[Store, int, int]:

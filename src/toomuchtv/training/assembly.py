@@ -76,7 +76,12 @@ class Run:
         return parts if self.average is None else {**parts, "average": self.average}
 
     def settle(self) -> None:
-        """After a step: make the processes' running statistics alike, and take the average on."""
+        """After a step: make the processes' running statistics alike, and take the average on.
+
+        From the first step on all are under way, and a process that is late is a process that is
+        lost.
+        """
+        distributed.set_patience(self.config.training.distributed_timeout_seconds)
         if not self.config.training.synchronized_norm:
             distributed.average_buffers(self.step.model)
         if self.average is not None:

@@ -83,8 +83,9 @@ class TrainingConfig(BaseModel):
         max_worker_restarts: How many may be lost before the run ends with an error all the same.
         loader_timeout_seconds: How long to wait for one batch before the process that decodes it
             counts as stalled. Without processes (`num_workers` 0) there is no limit.
-        distributed_timeout_seconds: How long to wait for another training process before the run
-            ends with an error; more than validation and the writing of a checkpoint take.
+        distributed_timeout_seconds: How long to wait for another training process, once all are
+            under way, before the run ends with an error; more than validation and the writing of a
+            checkpoint take.
         on_bad_clip: A clip that cannot be read is replaced by another of its title ("replace"), or
             the run ends with an error ("stop").
         chunk_size: Clips of one process whose activations are in memory at once; 0: all of its

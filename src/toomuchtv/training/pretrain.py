@@ -21,6 +21,10 @@ from toomuchtv.training.optimizer import learning_rate
 from toomuchtv.training.stop import StopRequest, asked_to_stop
 
 
+#: Until the first step is done, processes may be far apart: one has more to open than another.
+_STARTING_SECONDS = 900.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainResult:
     """What a run came to. `loss` is the mean of the last logged interval."""
@@ -67,8 +71,7 @@ def pretrain(
     device = choose_device(config.training.device)
     if config.training.num_threads:
         torch.set_num_threads(config.training.num_threads)
-    timeout_seconds = config.training.distributed_timeout_seconds
-    with distributed.process_group(device, timeout_seconds), asked_to_stop() as stop:
+    with distributed.process_group(device, _STARTING_SECONDS), asked_to_stop() as stop:
         run = assemble(catalog, run_path, config, resume=resume, device=device)
         with closing(Ledger(run)) as ledger, closing(_stream(run)) as batches:
             done = _train(run, ledger, batches, stop, progress)

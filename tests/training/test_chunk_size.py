@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.prepared import tiny_config
-from toomuchtv.training.chunk_size import find_chunk_size
+from toomuchtv.training.chunk_size import find_chunk_size, with_found_chunk_size
 from toomuchtv.training.rehearsal import rehearse
 
 CPU = torch.device("cpu")
@@ -25,3 +26,9 @@ def test_parts_are_as_large_as_memory_allows() -> None:
     assert found in {4, 6, 8, 12}
     with pytest.raises(ValueError, match="not even 2 clips at once fit"):
         find_chunk_size(config, CPU, local_clips=2, memory_bytes=kept)
+
+
+def test_a_resumed_run_keeps_what_was_found(tmp_path: Path) -> None:
+    was = tiny_config(training={"chunk_size": 3})
+    (tmp_path / "config.toml").write_text(was.to_toml())
+    assert with_found_chunk_size(tiny_config(), tmp_path) == was

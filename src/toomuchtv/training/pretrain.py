@@ -20,7 +20,6 @@ from toomuchtv.training.ledger import Ledger, as_pretrained
 from toomuchtv.training.optimizer import learning_rate
 from toomuchtv.training.stop import StopRequest, asked_to_stop
 
-
 #: Until the first step is done, processes may be far apart: one has more to open than another.
 _STARTING_SECONDS = 900.0
 

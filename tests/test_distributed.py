@@ -140,6 +140,8 @@ def check_exchange() -> None:
         distributed.average_buffers(norm)
         assert norm.running_mean.tolist() == [0.5, 0.5]
         assert distributed.any_rank(rank == 1, CPU)
+        for text in ("", "not \u00e9mpty \udcff"):
+            assert distributed.text_of_first_rank(text if rank == 0 else "?", CPU) == text
         assert not distributed.any_rank(False, CPU)
         distributed.barrier()
     assert distributed.world_size() == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.config import Config, load_config
-from toomuchtv.errors import MediaError
+from toomuchtv.errors import CatalogError, MediaError
 from toomuchtv.media.clip import Clip
 from toomuchtv.report.figures import COLORS, Curve, draw_clips, draw_curves
 from toomuchtv.report.page import ResultTable, Section, write_page
@@ -168,8 +168,8 @@ def _examples(catalog: Catalog, config: Config, done: int) -> list[Section]:
             continue
         try:
             clip = catalog.clip(int(train.item_id[spec.item]), spec.start_seconds, config.clip)
-        except MediaError:
-            continue  # the run replaced it, and has said so
+        except (CatalogError, MediaError):
+            continue  # gone or damaged by now; the run has told what it could not read
         clips.append(clip)
         captions.append(caption)
     if not clips:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+# float32 products of unit vectors are exact to about 1e-7: nearer than this is equally near.
+_TIE = 1e-6
+# A negative is easy that carries less than this share of what an even split would give it.
+_EASY_SHARE = 0.01
+
+
+class RoleRows(Protocol):
+    """Pair roles worked out when asked for."""
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Roles of videos `start` to `stop` with every audio, int8 `[stop - start, N]`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NegativeFigures:
     """Figures over the rows of both directions; shares are of the negatives' softmax mass.
+
+    NaN where no row has such a figure: a batch without negatives, titles with one clip each.
 
     Attributes:
         mass_same_item: Share on negatives of the same item.
@@ -19,7 +35,10 @@ class NegativeFigures:
         mass_other_titles: The rest. Shares are means over the rows.
         effective_negatives: exp of the entropy of the negatives' shares, mean over the rows;
             between 1 and the number of negatives.
-        top1: How often the own moment is nearest among all.
+        easy_negative_share: Share of a row's negatives that carry less than 1% of what an even
+            split of the mass would give each; mean over the rows.
+        top1: How often the own moment is nearest among all. Where others are as near, it counts
+            as one of them: embeddings that are all equal find 1 in N.
         top1_in_title: The same among the moments of the own title, over rows that have others.
     """
 
@@ -27,67 +46,114 @@ class NegativeFigures:
     mass_same_title: float
     mass_other_titles: float
     effective_negatives: float
+    easy_negative_share: float
     top1: float
     top1_in_title: float
 
 
 @torch.no_grad()
 def negative_figures(
-    video: Tensor, audio: Tensor, role: Tensor, *, title: Tensor, item: Tensor, temperature: float
+    video: Tensor,
+    audio: Tensor,
+    role: Tensor | RoleRows,
+    *,
+    title: Tensor,
+    item: Tensor,
+    temperature: float,
+    block_size: int = 1024,
 ) -> NegativeFigures:
     """Count how hard the negatives are.
 
+    A row is a video that asks for its audio, then an audio that asks for its video; it counts
+    where its own moment is a positive and it has a negative. Other positives take no part.
+
     Args:
-        video: Unit vectors `[N, D]`.
+        video: Unit vectors `[N, D]`, on any device.
         audio: Unit vectors `[N, D]`.
-        role: int `[N, N]`: 1 positive, 0 negative, -1 ignored. The diagonal is the own moment.
+        role: int `[N, N]` of (video i, audio j), or what gives its rows: 1 positive, 0 negative,
+            -1 ignored. It need not be symmetric. The diagonal is the own moment.
         title: int `[N]`.
         item: int `[N]`.
         temperature: That of the objective.
+        block_size: Rows at once: memory is `block_size x N` floats, and N x N bytes of roles.
     """
-    similarity = video.float() @ audio.float().T
-    same_title = title[:, None] == title[None, :]
-    same_item = item[:, None] == item[None, :]
-    rows = [
-        _one_way(logits, roles, same_title, same_item)
-        for logits, roles in (
-            (similarity / temperature, role),
-            (similarity.T / temperature, role.T),
-        )
-    ]
-    means = [torch.cat(values)[~torch.cat(values).isnan()] for values in zip(*rows, strict=True)]
-    figures = [value.mean().item() if len(value) else math.nan for value in means]
+    video, audio, num = video.float(), audio.float(), len(video)
+    roles = role if isinstance(role, Tensor) else _dense(role, num, block_size)
+    rows = []
+    for query, target, pairs in ((video, audio, roles), (audio, video, roles.T)):
+        for first in range(0, num, block_size):
+            block = slice(first, min(first + block_size, num))
+            rows.append(
+                _rows(
+                    query[block] @ target.T,
+                    pairs[block],
+                    first=first,
+                    temperature=temperature,
+                    same_title=title[block, None] == title,
+                    same_item=item[block, None] == item,
+                )
+            )
+    # One transfer from the device for all figures.
+    item_mass, title_mass, effective, easy, top1, in_title = (
+        torch.cat(rows).nanmean(dim=0).tolist() if rows else [math.nan] * 6
+    )
     return NegativeFigures(
-        mass_same_item=figures[0],
-        mass_same_title=figures[1],
-        mass_other_titles=1.0 - figures[1],
-        effective_negatives=figures[2],
-        top1=figures[3],
-        top1_in_title=figures[4],
+        mass_same_item=item_mass,
+        mass_same_title=title_mass,
+        mass_other_titles=1.0 - title_mass,
+        effective_negatives=effective,
+        easy_negative_share=easy,
+        top1=top1,
+        top1_in_title=in_title,
     )
 
 
-def _one_way(
-    logits: Tensor, role: Tensor, same_title: Tensor, same_item: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Per row, NaN where it has no such figure: item mass, title mass, effective, both top-1."""
+def _dense(role: RoleRows, num: int, block_size: int) -> Tensor:
+    """All rows, one byte a pair: the other direction asks for columns."""
+    return torch.cat(
+        [role.rows(first, min(first + block_size, num)) for first in range(0, num, block_size)]
+    )
+
+
+def _rows(
+    similarity: Tensor,
+    role: Tensor,
+    *,
+    first: int,
+    temperature: float,
+    same_title: Tensor,
+    same_item: Tensor,
+) -> Tensor:
+    """Figures of a block of rows, `[B, 6]`, NaN where a row has none; rows count from `first`."""
     is_negative = role == 0
-    own = torch.diagonal(logits)[:, None]
-    counts = (torch.diagonal(role) == 1) & is_negative.any(dim=1)
-    log_share = torch.log_softmax(logits.masked_fill(~is_negative, -math.inf), dim=1)
+    own = torch.diagonal(similarity, offset=first)[:, None]
+    num_negatives = is_negative.sum(dim=1)
+    counts = (torch.diagonal(role, offset=first) == 1) & (num_negatives > 0)
+    log_share = torch.log_softmax(
+        (similarity / temperature).masked_fill(~is_negative, -math.inf), dim=1
+    )
     share = log_share.exp()
     entropy = -(share * log_share.masked_fill(~is_negative, 0.0)).sum(dim=1)
-    nearest = ((logits < own) | ~is_negative).all(dim=1).float()
+    easy = ((share < _EASY_SHARE / num_negatives[:, None]) & is_negative).sum(dim=1) / num_negatives
     in_title = is_negative & same_title
-    nearest_in_title = ((logits < own) | ~in_title).all(dim=1).float()
-
-    def where(condition: Tensor, values: Tensor) -> Tensor:
-        return torch.where(condition, values, math.nan)
-
-    return (
-        where(counts, (share * same_item).sum(dim=1)),
-        where(counts, (share * same_title).sum(dim=1)),
-        where(counts, entropy.exp()),
-        where(counts, nearest),
-        where(counts & in_title.any(dim=1), nearest_in_title),
+    figures = torch.stack(
+        [
+            (share * same_item).sum(dim=1),
+            (share * same_title).sum(dim=1),
+            entropy.exp(),
+            easy,
+            _is_nearest(similarity - own, is_negative),
+            _is_nearest(similarity - own, in_title),
+        ],
+        dim=1,
     )
+    has_figure = counts[:, None].repeat(1, figures.shape[1])
+    has_figure[:, -1] &= in_title.any(dim=1)
+    return torch.where(has_figure, figures, math.nan)
+
+
+def _is_nearest(margin: Tensor, among: Tensor) -> Tensor:
+    """Whether no other is nearer, `[B]` in 0..1: one of n that are as near counts 1 / n."""
+    is_beaten = ((margin > _TIE) & among).any(dim=1)
+    num_equal = ((margin.abs() <= _TIE) & among).sum(dim=1)
+    return torch.where(is_beaten, 0.0, 1.0 / (1 + num_equal))

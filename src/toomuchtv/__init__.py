@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from toomuchtv.catalog.scan import scan_library
     from toomuchtv.catalog.store import Catalog, open_catalog
     from toomuchtv.config import Config, load_config
+    from toomuchtv.evaluation.diagnosis import Diagnosis, diagnose
     from toomuchtv.evaluation.evaluate import Evaluation, evaluate
     from toomuchtv.media.clip import Clip, ClipFormat
     from toomuchtv.media.original import read_clip
@@ -36,6 +37,7 @@ _HOMES = {
     "ClipFormat": "media.clip",
     "ClipSpec": "sampling.plan",
     "Config": "config",
+    "Diagnosis": "evaluation.diagnosis",
     "Evaluation": "evaluation.evaluate",
     "Plan": "sampling.plan",
     "Planner": "sampling.plan",
@@ -43,6 +45,7 @@ _HOMES = {
     "Pretrained": "pretrained",
     "ProxyRecipe": "media.proxy",
     "StudioConfig": "studio",
+    "diagnose": "evaluation.diagnosis",
     "draw_plan": "sampling.plan",
     "evaluate": "evaluation.evaluate",
     "load": "pretrained",
@@ -61,6 +64,7 @@ __all__ = [
     "ClipFormat",
     "ClipSpec",
     "Config",
+    "Diagnosis",
     "Evaluation",
     "Plan",
     "Planner",
@@ -68,6 +72,7 @@ __all__ = [
     "Pretrained",
     "ProxyRecipe",
     "StudioConfig",
+    "diagnose",
     "draw_plan",
     "evaluate",
     "load",

@@ -15,6 +15,7 @@ from toomuchtv.console import Output
 from toomuchtv.errors import ToomuchtvError
 
 if TYPE_CHECKING:
+    from toomuchtv.evaluation.diagnosis import Diagnosis
     from toomuchtv.evaluation.evaluate import Evaluation
 
 DONE, DONE_IN_PART, WRONG_INPUT = 0, 1, 2
@@ -355,6 +356,80 @@ def _show_evaluation(output: Output, result: Evaluation) -> None:
             },
         )
     for note in result.notes:
+        output.warn(f"note: {note}")
+
+
+@app.command()
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="A run's folder, its training finished.")],
+    catalog: Catalog,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page and its figures; RUN/diagnosis.")
+    ] = None,
+    clips: Annotated[int, typer.Option(help="Moments drawn for each figure.")] = 512,
+    seed: Annotated[int, typer.Option(help="Of the drawn moments.")] = 0,
+    split: Annotated[
+        Literal["auto", "held_out", "train", "all"],
+        typer.Option(help="Which titles; auto: those held out, or all where they are under four."),
+    ] = "auto",
+    truth: Annotated[
+        Path | None, typer.Option(help="Folder of events; `truth` beside the library.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how easy the negatives are, and if the model knows the title rather than the event.
+
+    Writes OUT/diagnosis.html, a page with every figure and how to read it, and
+    OUT/diagnosis.json. docs/diagnose.md says what a healthy run looks like.
+    """
+    import json
+
+    from toomuchtv.catalog.store import open_catalog
+    from toomuchtv.evaluation.diagnosis import diagnose as examine
+    from toomuchtv.report.diagnosis_page import write_diagnosis_page
+
+    with _verb(as_json=as_json) as output, open_catalog(catalog) as opened:
+        with output.progress("clips") as progress:
+            found = examine(
+                run, opened, split=split, clips=clips, seed=seed, truth=truth, progress=progress
+            )
+        folder = run / "diagnosis" if out is None else out
+        page, figures = folder / "diagnosis.html", folder / "diagnosis.json"
+        write_diagnosis_page(page, found)
+        values = found.figures()
+        figures.write_text(json.dumps(values, indent=1) + "\n")
+        _show_diagnosis(output, found)
+        output.result({"page": page, "figures": figures, **values})
+        output.say(f"{page}")
+
+
+def _show_diagnosis(output: Output, found: Diagnosis) -> None:
+    from toomuchtv.evaluation.diagnosis.results import Missing
+
+    policies = [one for one in found.policies if not isinstance(one, Missing)]
+    if policies:
+        output.grid(
+            "How hard the negatives are",
+            ["", *(f"{one.policy}{', trained with' if one.trained_with else ''}"
+                   for one in policies)],
+            [[name.replace("_", " "),
+              *(f"{one.figures[name].mean:.3g} +- {one.figures[name].std:.2g}" for one in policies)]
+             for name in policies[0].figures],
+        )  # fmt: skip
+    for name, probes in (("title", found.title_probes), ("event", found.event_probes)):
+        if not isinstance(probes, Missing):
+            output.grid(
+                f"Which {name}, by a linear classifier",
+                ["from", "what is left", "layer", "weights", "accuracy", "chance"],
+                [[one.sense, one.content, one.layer, "trained" if one.trained else "fresh",
+                  one.accuracy, one.chance] for one in probes],
+            )  # fmt: skip
+    parts = (*found.policies, found.survey, found.title_probes, found.event_probes)
+    for part in parts:
+        if isinstance(part, Missing):
+            output.warn(f"not given: {part.reason}")
+    for note in found.notes:
         output.warn(f"note: {note}")
 
 

@@ -21,6 +21,22 @@ class ResultTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardSide:
+    """A picture with words: `jpegs` are pairs of a picture and what it shows."""
+
+    caption: str
+    jpegs: Sequence[tuple[bytes, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """Two things side by side (one under another on a phone), and a line about both."""
+
+    sides: Sequence[CardSide]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """One part of a page. `how_to_read` says what a figure or table means."""
 
@@ -30,6 +46,7 @@ class Section:
     table: ResultTable | None = None
     png: bytes | None = None
     png_alt: str = ""
+    cards: Sequence[Card] = ()
 
 
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
@@ -51,5 +68,6 @@ def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]
     os.replace(partial, path)
 
 
-def _data_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def _data_url(picture: bytes) -> str:
+    kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")

@@ -211,6 +211,8 @@ def test_what_a_run_leaves(finished: Path) -> None:
     for line in lines:
         assert line["mass_same_title"] + line["mass_other_titles"] == pytest.approx(1.0, abs=1e-5)
         assert 1 <= line["effective_negatives"] <= 5 + 1e-3
+        assert line["alternative_clips"] == 6  # as uniform sampling would have drawn them
+        assert 1 <= line["alternative_effective_negatives"] <= 5 + 1e-3
     held_out = [line["step"] for line in read_metrics(finished) if "held_out_loss" in line]
     assert held_out == [4, 8]
     model = load(finished)

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter
 
 from toomuchtv.evaluation.diagnosis.results import (
     Confusion,
@@ -156,7 +157,10 @@ def draw_confusion(confusion: Confusion) -> bytes:
                 color = "white" if value > middle else "black"
                 axes.text(column, row, f"{value:.2g}", ha="center", va="center", fontsize=8,
                           color=color)  # fmt: skip
-    figure.colorbar(image, ax=axes, shrink=0.7, label="times the even share")
+    bar = figure.colorbar(image, ax=axes, shrink=0.7, label="times the even share")
+    bar.ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    bar.ax.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
+    bar.ax.tick_params(which="both", labelsize=8)
     return _png(figure)
 
 

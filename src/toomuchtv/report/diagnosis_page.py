@@ -198,7 +198,7 @@ def _survey(survey: Survey | Missing) -> list[Section]:
             how_to_read="Left the moment whose picture it is, right the one whose sound it is. A "
             "pair that a person would tell apart is what training should still work on; a pair "
             "that truly fits together is a false negative.",
-            cards=[_card(pair) for pair in survey.hardest],
+            cards=[_card(pair, "Picture", "Sound") for pair in survey.hardest],
         ),
         Section(
             heading="Likely false negatives",
@@ -208,21 +208,21 @@ def _survey(survey: Survey | Missing) -> list[Section]:
             "again, two moments of one shot, the same event twice. If most of them are, widen "
             "roles.overlap_seconds or sampling.min_gap_seconds, or have such segments ignored; "
             "if they are plainly different, the encoders still see too little.",
-            cards=[_card(pair) for pair in survey.likely_false],
+            cards=[_card(pair, "One", "The other") for pair in survey.likely_false],
         ),
         _confusion(survey),
     ]  # fmt: skip
 
 
-def _card(pair: Pair) -> Card:
+def _card(pair: Pair, first: str, second: str) -> Card:
     return Card(
-        sides=[_side("picture", pair.video), _side("sound", pair.audio)],
+        sides=[_side(first, pair.video), _side(second, pair.audio)],
         text=f"{pair.relation}; picture with this sound {pair.similarity:.2f}, with its own "
         f"{pair.own_similarity:.2f}; pictures and sounds alike {pair.alike:.2f}",
     )
 
 
-def _side(sense: str, moment: Moment) -> CardSide:
+def _side(label: str, moment: Moment) -> CardSide:
     name = " ".join(filter(None, [moment.title, moment.episode, moment.timecode]))
     jpegs = []
     if moment.picture is not None:
@@ -230,7 +230,7 @@ def _side(sense: str, moment: Moment) -> CardSide:
             (encode_frames(moment.picture), f"Three frames of {name}"),
             (encode_log_mel(moment.picture), f"Log-mel spectrogram of the sound of {name}"),
         ]
-    return CardSide(caption=f"{sense.capitalize()}: {name}", jpegs=jpegs)
+    return CardSide(caption=f"{label}: {name}", jpegs=jpegs)
 
 
 def _confusion(survey: Survey) -> Section:

@@ -182,8 +182,9 @@ def _chosen_side(
         split = "held_out" if len(known["held_out"]) >= _FEWEST_HELD_OUT else "all"
         if split == "all" and any(known.values()):
             notes.append(
-                f"only {len(known['held_out'])} titles are held out, too few for most figures: "
-                f"the {len(known['train'])} that were trained on are looked at too"
+                f"most figures compare titles, and of those held out there are only "
+                f"{len(known['held_out'])}: the {len(known['train'])} that were trained on are "
+                "looked at too"
             )
     if split == "all":
         return snapshot, "all", notes

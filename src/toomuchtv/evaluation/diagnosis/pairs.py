@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 RELATIONS = ("positives", "same item", "same title", "other titles")
-NUM_BINS = 80
+NUM_BINS = 160
 _BLOCK = 256
 
 

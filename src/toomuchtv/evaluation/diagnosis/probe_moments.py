@@ -45,7 +45,8 @@ class ProbeMoments:
 def title_moments(source: Source, *, num_clips: int, seed: int) -> ProbeMoments | Missing:
     """Draw moments of titles: fold 0 from the beginnings of their items, fold 1 from the ends.
 
-    Equally many of each title and fold, none overlapping another.
+    As many of a title in both folds, and equally many of each title as far as there are; none
+    overlaps another.
     """
     rng = np.random.default_rng([seed, 1])
     groups = source.groups

@@ -29,6 +29,8 @@ from toomuchtv.sampling.policy import PolicyConfig
 from toomuchtv.sampling.roles import PairRoleConfig, pair_roles
 
 _ITEMS_A_TITLE, _CLIPS_AN_ITEM = 2, 8
+# More would not be read off a matrix; a larger pool has more of each.
+_MOST_TITLES = 32
 _FEWEST_CLIPS = 16
 _NUM_PAIRS = 6
 _NUM_CONFUSABLE = 8
@@ -41,10 +43,10 @@ def plan_pool(source: Source, level: str, *, num_clips: int, seed: int) -> Plan 
     `uniform` draws, a large catalog would give hardly a pair of one title.
     """
     span = max(source.clip_format.span_seconds, source.clip_format.audio_seconds)
-    a_title = _ITEMS_A_TITLE * _CLIPS_AN_ITEM
-    wanted = min(num_clips, source.groups.num_groups * a_title)
+    wanted = min(num_clips, source.groups.num_groups * _ITEMS_A_TITLE * _CLIPS_AN_ITEM)
     while wanted >= _FEWEST_CLIPS:
-        clips = min(_CLIPS_AN_ITEM, wanted // _ITEMS_A_TITLE)
+        a_title = wanted // min(source.groups.num_groups, _MOST_TITLES)
+        clips = min(_CLIPS_AN_ITEM, max(1, a_title // _ITEMS_A_TITLE))
         policy = PolicyConfig.model_validate(
             {
                 "name": "hierarchical",

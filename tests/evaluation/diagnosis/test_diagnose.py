@@ -170,6 +170,8 @@ def test_what_cannot_be_diagnosed_says_why(
         toomuchtv.diagnose(run / "model", catalog)
     with pytest.raises(ValueError, match="clips must be 32 to 4096, got 5"):
         toomuchtv.diagnose(run, catalog, clips=5)
+    with pytest.raises(ValueError, match="there is no folder of events"):
+        toomuchtv.diagnose(run, catalog, truth=tmp_path / "nowhere")
     write_film(tmp_path / "library" / "Other (2020)" / "Other (2020).mp4", seconds=4.0)
     scan_library(tmp_path / "library", tmp_path / "other")
     with open_catalog(tmp_path / "other") as other:

@@ -91,6 +91,8 @@ def diagnose(
     """
     if not FEWEST_CLIPS <= clips <= MOST_CLIPS:
         raise ValueError(f"clips must be {FEWEST_CLIPS} to {MOST_CLIPS}, got {clips}")
+    if truth is not None and not truth.is_dir():
+        raise ValueError(f"there is no folder of events at {str(truth)!r}: see docs/diagnose.md")
     pretrained, fresh = load(run), load(run, untrained=True, seed=seed)
     config = _run_config(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"

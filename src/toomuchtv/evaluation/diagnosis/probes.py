@@ -46,6 +46,8 @@ def probe(
         for sense, content, layer in probed(is_trained):
             layers = vectors.embedding if layer == "embedding" else vectors.features
             folds, chance = score(layers[sense, content], kept)
+            if not folds:
+                return Missing(reason="no fold's fit has two labels to tell apart")
             tally.add(FIT_COST, f"{target} probe, {sense}, {content}")
             figures.append(
                 ProbeFigures(
@@ -79,7 +81,7 @@ def score(values: Tensor, moments: ProbeMoments) -> tuple[tuple[float, ...], flo
     """Accuracy in each fold of a classifier fitted to the others, and that of the commonest label.
 
     Standardized; ridge regression to one column a class, its strength chosen inside the fit's own
-    moments by leaving one out.
+    moments by leaving one out. A fold whose fit has one label only is left out.
     """
     inputs = values.double().numpy()
     folds, chances = [], []
@@ -95,4 +97,4 @@ def score(values: Tensor, moments: ProbeMoments) -> tuple[tuple[float, ...], flo
             folds.append(float(classifier.score(inputs[test], moments.label[test])))
             names, counts = np.unique(fit_labels, return_counts=True)
             chances.append(float(np.mean(moments.label[test] == names[np.argmax(counts)])))
-    return tuple(folds), float(np.mean(chances))
+    return tuple(folds), float(np.mean(chances)) if chances else 0.0

@@ -27,8 +27,8 @@ from toomuchtv.training.step import GatheredBatch
 
 IntArray = NDArray[np.int64]
 
-#: Clips kept: so many batches, but within these bounds; 4 kB a clip at 256 dimensions, with its
-#: part of every checkpoint.
+#: Clips kept: so many batches, but within these bounds; at 256 dimensions 1 kB a clip, in memory
+#: and in every checkpoint.
 _BATCHES_KEPT, _FEWEST_KEPT, _MOST_KEPT = 16, 1024, 16_384
 _DRAW = 200  # stream of random numbers
 _PREFIX = "alternative_"

@@ -87,7 +87,9 @@ def _part_of_title(
     for place in rng.permutation(np.arange(first, stop))[:_MOST_A_FOLD].tolist():
         rate = float(groups.frame_rate[place])
         starts, step = int(groups.starts[place]), int(np.ceil(apart * rate))
-        low, high = (0, int(_PART * starts)) if part == 0 else (int((1 - _PART) * starts), starts)
+        low, high = 0, int(_PART * starts)
+        if part == 1:  # of a short item, a fifth may be less than a clip
+            low, high = max(int((1 - _PART) * starts), high + step), starts
         offset = int(rng.integers(step))
         found += [
             (int(groups.rows[place]), frame / rate) for frame in range(low + offset, high, step)

@@ -44,7 +44,8 @@ def main() -> None:
     values = spread("step_ms_64", [1000 * seconds for seconds in step_seconds])
     clip_seconds = statistics.median(step_seconds) / config.sampling.batch_size
     every = config.training.log_every
-    for name in ("hierarchical", "uniform"):
+    names: tuple[Literal["hierarchical", "uniform"], ...] = ("hierarchical", "uniform")
+    for name in names:
         for size in _SIZES:
             batch_ms, add_ms, other_ms = time_figures(config, name, size)
             key = f"{name}_{size}"

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
-
 import torch
 from torch import Tensor
+
+from toomuchtv.objectives.contract import Roles
 
 # float32 products of unit vectors are exact to about 1e-7: nearer than this is equally near.
 _TIE = 1e-6
 # A negative is easy that carries less than this share of what an even split would give it.
 _EASY_SHARE = 0.01
-
-
-class RoleRows(Protocol):
-    """Pair roles worked out when asked for."""
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        """Roles of videos `start` to `stop` with every audio, int8 `[stop - start, N]`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +47,7 @@ class NegativeFigures:
 def negative_figures(
     video: Tensor,
     audio: Tensor,
-    role: Tensor | RoleRows,
+    role: Tensor | Roles,
     *,
     title: Tensor,
     item: Tensor,
@@ -108,7 +100,7 @@ def negative_figures(
     )
 
 
-def _dense(role: RoleRows, num: int, block_size: int) -> Tensor:
+def _dense(role: Roles, num: int, block_size: int) -> Tensor:
     """All rows, one byte a pair: the other direction asks for columns."""
     return torch.cat(
         [role.rows(first, min(first + block_size, num)) for first in range(0, num, block_size)]

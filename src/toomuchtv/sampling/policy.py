@@ -116,6 +116,16 @@ class PolicyConfig(BaseModel):
         """The window of a step; inf for none."""
         return math.inf if self.window_seconds is None else value_at(self.window_seconds, step)
 
+    def fixed_at(self, step: int) -> PolicyConfig:
+        """The same policy with the values of one step instead of schedules."""
+        window = self.window_seconds_at(step)
+        return self.model_copy(
+            update={
+                "clips_per_item": self.clips_per_item_at(step),
+                "window_seconds": None if math.isinf(window) else window,
+            }
+        )
+
     def draws(self) -> list[tuple[int, int]]:
         """What is dealt in a step, `(from_step, how many)`: titles, or for `uniform` clips."""
         if self.name == "uniform":

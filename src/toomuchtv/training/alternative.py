@@ -10,7 +10,7 @@ can be in it. `toomuchtv diagnose` draws such batches anew, by the exact rule, f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 
 import numpy as np
@@ -23,6 +23,7 @@ from toomuchtv.randomness import FloatArray, uniforms
 from toomuchtv.sampling.alternative import other_policy
 from toomuchtv.sampling.plan import Planner
 from toomuchtv.sampling.policy import PolicyConfig
+from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
 from toomuchtv.training.step import GatheredBatch
 
 IntArray = NDArray[np.int64]
@@ -32,6 +33,7 @@ IntArray = NDArray[np.int64]
 _BATCHES_KEPT, _FEWEST_KEPT, _MOST_KEPT = 16, 1024, 16_384
 _DRAW = 200  # stream of random numbers
 _PREFIX = "alternative_"
+_WHEREABOUTS = ("title", "item", "start_seconds", "audio_track", "recurrence", "valid")
 
 
 class AlternativeNegatives(nn.Module):
@@ -42,7 +44,7 @@ class AlternativeNegatives(nn.Module):
 
     Args:
         planner: What the run trains with; its policy's other is composed.
-        roles: Gives pair roles from `title`, `item`, `start_seconds` and `valid`, all `[N]`.
+        roles: Which pairs are negatives.
         embedding_dim: Of the embeddings.
         seed: Of the run.
         device: Where the embeddings lie.
@@ -53,20 +55,22 @@ class AlternativeNegatives(nn.Module):
     title: Tensor
     item: Tensor
     start_seconds: Tensor
+    audio_track: Tensor
+    recurrence: Tensor
     valid: Tensor
     count: Tensor
 
     def __init__(
         self,
         planner: Planner,
-        roles: Callable[..., Tensor],
+        roles: PairRoleConfig,
         *,
         embedding_dim: int,
         seed: int,
         device: torch.device | None = None,
     ) -> None:
         super().__init__()
-        self.policy = other_policy(planner.policy)
+        self._trained_with = planner.policy
         self._roles, self._seed = roles, seed
         groups = planner.groups
         self._title_weight = groups.weights
@@ -81,6 +85,8 @@ class AlternativeNegatives(nn.Module):
             "title": ((capacity,), torch.int64),
             "item": ((capacity,), torch.int64),
             "start_seconds": ((capacity,), torch.float64),
+            "audio_track": ((capacity,), torch.int64),
+            "recurrence": ((capacity,), torch.int64),
             "valid": ((capacity,), torch.bool),
         }
         for name, (shape, dtype) in shapes.items():
@@ -91,15 +97,16 @@ class AlternativeNegatives(nn.Module):
     @torch.no_grad()
     def add(self, gathered: GatheredBatch) -> None:
         """Keep a step's whole batch in place of the oldest clips."""
+        kept = {"video": gathered.video, "audio": gathered.audio}
+        kept |= {name: getattr(gathered.roles, name) for name in _WHEREABOUTS}
         size, capacity = len(gathered.video), len(self.video)
         begun = int(self.count) % capacity
         for first, stop, at in (
             (0, min(size, capacity - begun), begun),
             (min(size, capacity - begun), size, 0),
         ):
-            for name in ("video", "audio", "title", "item", "start_seconds", "valid"):
-                values: Tensor = getattr(gathered, name)[first:stop]
-                getattr(self, name)[at : at + len(values)] = values
+            for name, values in kept.items():
+                getattr(self, name)[at : at + stop - first] = values[first:stop]
         self.count += size
 
     def figures(self, step: int, temperature: float) -> dict[str, float]:
@@ -114,16 +121,15 @@ class AlternativeNegatives(nn.Module):
             names = [field.name for field in fields(NegativeFigures)]
             return {f"{_PREFIX}clips": 0.0, **{_PREFIX + name: math.nan for name in names}}
         rows = torch.from_numpy(chosen).to(self.video.device)
-        where = {name: getattr(self, name)[rows] for name in ("title", "item")}
+        where = {name: getattr(self, name)[rows] for name in _WHEREABOUTS}
         figures = negative_figures(
             nn.functional.normalize(self.video[rows].float(), dim=1),
             nn.functional.normalize(self.audio[rows].float(), dim=1),
-            self._roles(
-                **where, start_seconds=self.start_seconds[rows], valid=self.valid[rows]
-            ),
-            **where,
+            PairRoles(config=self._roles, **where),
+            title=where["title"],
+            item=where["item"],
             temperature=temperature,
-        )  # fmt: skip
+        )
         return {
             f"{_PREFIX}clips": float(len(chosen)),
             **{_PREFIX + name: value for name, value in asdict(figures).items()},
@@ -131,19 +137,20 @@ class AlternativeNegatives(nn.Module):
 
     def _compose(self, step: int) -> IntArray:
         """Rows of the buffer that make the batch, `[M]`, M at most the batch size."""
+        policy = other_policy(self._trained_with, step)
         kept = min(int(self.count), len(self.video))
         rows = np.flatnonzero(self.valid[:kept].cpu().numpy())
         title, item = (values[:kept].cpu().numpy()[rows] for values in (self.title, self.item))
         start = self.start_seconds[:kept].cpu().numpy()[rows]
         draws = uniforms(self._seed, _DRAW, step, np.arange(len(rows)))
-        gap = self.policy.min_gap_seconds
-        if self.policy.name == "uniform":
+        gap = policy.min_gap_seconds
+        if policy.name == "uniform":
             # A moment of the items seen, by their duration, however often each was drawn.
             weight = self._item_seconds[item] / np.bincount(item, minlength=1)[item]
             order = weighted_order(draws, weight)
-            return rows[apart(order, item, start, gap)[: self.policy.batch_size]]
+            return rows[apart(order, item, start, gap)[: policy.batch_size]]
         chosen = apart(np.argsort(draws), item, start, gap)
-        return rows[titles_first(chosen, title, item, draws, self._title_weight, self.policy)]
+        return rows[titles_first(chosen, title, item, draws, self._title_weight, policy)]
 
 
 def weighted_order(draws: FloatArray, weight: FloatArray) -> IntArray:
@@ -206,11 +213,13 @@ def titles_first(
     by_title = _grouped(rows, title)
     keys = np.array(list(by_title))
     order = weighted_order(draws[: len(keys)], title_weight[keys]) if len(keys) else keys
-    for index in _fullest(order, list(by_title.values()), policy.clips_per_title)[: policy.titles]:
+    clips = policy.clips_per_item_at(0)
+    titles = _fullest(order, list(by_title.values()), clips * policy.items_per_title)
+    for index in titles[: policy.titles_at(0)]:
         by_item = list(_grouped(by_title[int(keys[index])], item).values())
-        items = _fullest(np.arange(len(by_item)), by_item, policy.clips_per_item)
+        items = _fullest(np.arange(len(by_item)), by_item, clips)
         for place in items[: policy.items_per_title]:
-            chosen += by_item[place][: policy.clips_per_item]
+            chosen += by_item[place][:clips]
     return np.array(chosen, np.int64)
 
 

@@ -22,6 +22,7 @@ from toomuchtv.pretrained import fresh_model
 from toomuchtv.sampling.batches import Batch, ClipReader, PlannedBatches
 from toomuchtv.sampling.moments import draw_moments
 from toomuchtv.sampling.plan import Planner
+from toomuchtv.training.alternative import AlternativeNegatives
 from toomuchtv.training.averaged import AveragedModel
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_precision
@@ -45,6 +46,7 @@ class Run:
         step: What is done with a batch.
         average: The averaged model, if the config asks for one.
         losses: Of the interval under way.
+        alternative: What the other sampling policy would have offered lately.
         checkpoints: Those of the run.
         optimizer: Over all that is trained.
     """
@@ -57,6 +59,7 @@ class Run:
     step: TrainingStep
     average: AveragedModel | None
     losses: IntervalLosses
+    alternative: AlternativeNegatives
     checkpoints: Checkpoints
     optimizer: torch.optim.Optimizer
 
@@ -72,6 +75,7 @@ class Run:
             "model": self.step.model,
             "objective": self.step.objective,
             "losses": self.losses,
+            "alternative": self.alternative,
         }
         return parts if self.average is None else {**parts, "average": self.average}
 
@@ -101,6 +105,7 @@ class RunData:
     Attributes:
         train: The items trained on.
         split: Which titles are on which side.
+        planner: What is in each batch.
         batches: Of this process, by step.
         held_out: A fixed batch of the titles held out; None where they have no room for one.
         item_names: What a person calls each row of `train`.
@@ -108,6 +113,7 @@ class RunData:
 
     train: CatalogSnapshot
     split: TitleSplit
+    planner: Planner
     batches: PlannedBatches
     held_out: Batch | None
     item_names: tuple[str, ...]
@@ -155,6 +161,13 @@ def assemble(
         ),
         average=average,
         losses=IntervalLosses(),
+        alternative=AlternativeNegatives(
+            data.planner,
+            config.roles,
+            embedding_dim=config.model.embedding_dim,
+            seed=training.seed,
+            device=device,
+        ),
         checkpoints=checkpoints,
         optimizer=optimizer,
     )
@@ -214,12 +227,14 @@ def read_data(catalog: Catalog, config: Config) -> RunData:
     training, snapshot, split = config.training, catalog.snapshot(), split_of(catalog, config)
     train = snapshot.of_titles(split.train)
     proxies = catalog.proxies()
+    planner = Planner(train, config.sampling, config.clip)
     return RunData(
         train=train,
         split=split,
+        planner=planner,
         batches=PlannedBatches(
             ClipReader(catalog.folder, train, proxies, config.clip),
-            Planner(train, config.sampling, config.clip),
+            planner,
             seed=training.seed,
             rank=distributed.rank(),
             world_size=distributed.world_size(),

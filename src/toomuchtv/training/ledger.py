@@ -39,9 +39,10 @@ class Ledger:
                 wandb_project=run.config.training.wandb_project,
             )
 
-    def count(self, batch: Batch, loss: Tensor, num_clips: int) -> None:
+    def count(self, batch: Batch, loss: Tensor, gathered: GatheredBatch) -> None:
         """Note a step that is done."""
-        self.clock.step_is_done(num_clips)
+        self.clock.step_is_done(len(gathered.video))
+        self._run.alternative.add(gathered)
         self.replaced_clips += len(batch.failures)
         self._run.losses.add(float(loss))
 
@@ -50,6 +51,7 @@ class Ledger:
         step, losses = self._run.step, self._run.losses
         self.loss = losses.mean
         figures = step.negatives(gathered)
+        temperature = step.objective.temperature.item()
         if self._metrics is not None:
             self._metrics.write(
                 done,
@@ -57,8 +59,9 @@ class Ledger:
                     "loss": losses.mean,
                     "learning_rate": rate,
                     "gradient_norm": float(norm),
-                    "temperature": step.objective.temperature.item(),
+                    "temperature": temperature,
                     **dataclasses.asdict(figures),
+                    **self._run.alternative.figures(done, temperature),
                     "clips_per_second": self.clock.clips_per_second,
                     "data_wait_share": self.clock.wait_share,
                 },

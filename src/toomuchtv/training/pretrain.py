@@ -115,7 +115,7 @@ def _train(
             )
         run.settle()
         done += 1
-        ledger.count(batch, loss, len(gathered.video))
+        ledger.count(batch, loss, gathered)
         if due(training.log_every):
             ledger.log(done, rate, norm, gathered)
         if due(training.validate_every):

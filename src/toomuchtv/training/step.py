@@ -15,7 +15,6 @@ from toomuchtv.objectives import (
     Moments,
     NegativeFigures,
     Objective,
-    Roles,
     negative_figures,
 )
 from toomuchtv.sampling.batches import Batch
@@ -29,13 +28,13 @@ class GatheredBatch:
 
     video: Tensor
     audio: Tensor
-    roles: Roles
+    roles: PairRoles
     moments: Moments
 
     @property
     def role(self) -> Tensor:
         """int8 `[N, N]`: all roles at once."""
-        return self.roles.rows(0, len(self.video))
+        return self.roles.dense()
 
 
 class TrainingStep:

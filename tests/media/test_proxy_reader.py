@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.media.coded_media import CodedFilm, numbers_of
@@ -17,7 +24,9 @@ from toomuchtv.catalog.records import Proxy, ProxySound
 from toomuchtv.errors import MediaError
 from toomuchtv.media.augment import AugmentConfig, draw_changes
 from toomuchtv.media.clip import ClipFormat, VideoArray
+from toomuchtv.media.original import open_media
 from toomuchtv.media.proxy import ProxyFacts, ProxyRecipe, write_proxy
+from toomuchtv.media.proxy_frames import ProxyFrames
 from toomuchtv.media.proxy_reader import ProxyPool, ProxyReader
 from toomuchtv.media.to_input import RGB_MEAN, RGB_STD, InputConfig, ToInput
 
@@ -116,6 +125,73 @@ def test_stride_steps_over_frames(made: Made, stride: int, first_frame: int) -> 
     some = reader.planes(first_frame=first_frame, frames=4, stride=stride)
     np.testing.assert_array_equal(some, every[::stride])
     reader.close()
+
+
+READS = st.tuples(
+    st.integers(0, 42), st.integers(1, 6), st.integers(1, 4), st.integers(0, 9).map(bool)
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reads=st.lists(READS, min_size=1, max_size=8), in_order=st.booleans())
+def test_reading_on_gives_what_seeking_gives(
+    made: Made, reads: list[tuple[int, int, int, bool]], in_order: bool
+) -> None:
+    """Whatever was read before, past the end too: frames are those of one pass over the file."""
+    reader = made.reader()
+    every = reader.planes(first_frame=0, frames=40)
+    for first_frame, frames, stride, keep in sorted(reads) if in_order else reads:
+        if not keep:
+            reader.rest()
+        stop = first_frame + frames * stride
+        if first_frame + (frames - 1) * stride < 40:
+            found = reader.planes(first_frame=first_frame, frames=frames, stride=stride)
+            np.testing.assert_array_equal(found, every[first_frame:stop:stride])
+        else:
+            with pytest.raises(MediaError, match="has only"):
+                reader.planes(first_frame=first_frame, frames=frames, stride=stride)
+    reader.close()
+
+
+class Watched:
+    """An open proxy that counts seeks and decoded frames."""
+
+    def __init__(self, container: InputContainer) -> None:
+        self.container = container
+        self.seeks = self.decoded = 0
+
+    def seek(self, *args: Any, **kwargs: Any) -> None:
+        self.seeks += 1
+        self.container.seek(*args, **kwargs)
+
+    def decode(self, stream: VideoStream) -> Iterator[VideoFrame]:
+        for frame in self.container.decode(stream):
+            self.decoded += 1
+            yield frame
+
+
+@pytest.mark.parametrize(
+    ("firsts", "seeks", "decoded"),
+    [
+        ([0, 4, 8, 12], 1, 16),  # one after the other
+        ([1, 2, 3, 7], 1, 11),  # overlapping, then on across a key frame
+        ([0, 13], 2, 4 + 9),  # a seek lands at 8, ahead of where the decoder stands
+        ([0, 6], 1, 10),
+        ([8, 0], 2, 8),
+        ([2, 2, 2], 1, 6),
+        ([0, 28], 2, 4 + 8),  # a key frame lies at 24
+    ],
+)  # fmt: skip
+def test_neighbors_are_decoded_once(
+    made: Made, firsts: list[int], seeks: int, decoded: int
+) -> None:
+    with open_media(made.video_path) as container:
+        watched = Watched(container)
+        stream = container.streams.video[0]
+        frames = ProxyFrames(watched, stream, 8.0)  # type: ignore[arg-type]
+        for first in firsts:
+            assert len(frames.read(range(first, first + 4))) == 4
+        assert (watched.seeks, watched.decoded) == (seeks, decoded)
 
 
 def test_reading_past_the_end_is_refused_and_harms_nothing(made: Made) -> None:

@@ -180,3 +180,19 @@ def test_the_downmix_cannot_clip_and_hears_every_channel(layout: str, planar: bo
         alone[index] = 1.0
         heard = to_mono(channel_frame(alone, layout, planar=planar))
         assert heard == pytest.approx(weight[name] / sum(weight.values()), abs=1e-6)
+
+
+@pytest.mark.parametrize("rate_hz", [22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("tone_hz", [1_000, 6_500, 9_500, 10_800, 13_300, 17_000, 22_000])
+def test_resampling_keeps_what_fits_and_nothing_folds_back(rate_hz: int, tone_hz: int) -> None:
+    """At 16 kHz nothing above 8 kHz can be told: it must be gone, not heard at another pitch."""
+    if tone_hz >= rate_hz / 2:
+        pytest.skip("the source cannot hold it either")
+    wave = np.sin(2 * np.pi * tone_hz * np.arange(rate_hz) / rate_hz).astype(np.float32)
+    _, out = lay(wave, rate_hz=rate_hz, target_hz=16_000)
+    middle = out[4_000:12_000].astype(np.float64)
+    if tone_hz < 8_000:
+        wanted = np.sin(2 * np.pi * tone_hz * np.arange(4_000, 12_000) / 16_000)
+        np.testing.assert_allclose(middle, wanted, atol=0.02)
+    else:
+        assert 10 * np.log10(np.square(middle).mean() / 0.5 + 1e-20) < -50.0

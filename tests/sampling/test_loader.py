@@ -16,7 +16,8 @@ from toomuchtv.catalog.store import open_catalog
 from toomuchtv.media.augment import AugmentConfig
 from toomuchtv.media.clip import ClipFormat
 from toomuchtv.media.to_input import InputConfig, ToInput
-from toomuchtv.sampling.batches import Batch, ClipReader, PlannedBatches
+from toomuchtv.randomness import uniforms
+from toomuchtv.sampling.batches import _CROP, Batch, ClipReader, PlannedBatches
 from toomuchtv.sampling.loader import iterate_batches
 from toomuchtv.sampling.plan import Planner
 from toomuchtv.sampling.policy import PolicyConfig
@@ -106,6 +107,36 @@ def test_a_batch_is_what_was_planned(prepared_catalog: Path) -> None:
     assert not batch.failures
     # The films' sound is a tone throughout: no clip is silent.
     assert (batch.waveform.abs().amax(dim=1) > 0.1).all()
+
+
+def test_every_clip_of_a_batch_is_its_own_moment(prepared_catalog: Path) -> None:
+    """Clips of an item are read in order of time, and overlap: each is what it is read alone."""
+    for step in range(4):
+        batch = batches_of(prepared_catalog)[step]
+        across = uniforms(batch.seed, _CROP)
+        for row in range(len(batch)):
+            alone = batches_of(prepared_catalog).reader
+            video = np.empty(batch.video.shape[1:], np.uint8)
+            waveform = np.empty(batch.waveform.shape[1:], np.float32)
+            start_seconds = float(batch.start_seconds[row])
+            alone.read(int(batch.item[row]), start_seconds, float(across[row]), video, waveform)
+            np.testing.assert_array_equal(batch.video[row].numpy(), video)
+            np.testing.assert_array_equal(batch.waveform[row].numpy(), waveform)
+
+
+def test_a_damaged_picture_is_the_same_whatever_was_read_before(own_catalog: Path) -> None:
+    """What a decoder makes up for lost data depends on what it saw: never on another step's."""
+    rng = np.random.default_rng(0)
+    with open_catalog(own_catalog) as catalog:
+        paths = [own_catalog / proxy.video_path for proxy in catalog.proxies().values()]
+    for path in paths:
+        content = bytearray(path.read_bytes())
+        for at in rng.integers(100, len(content) * 2 // 3, 12).tolist():
+            content[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(content)
+    in_order = batches_of(own_catalog)
+    for step in range(5):
+        assert_equal(in_order[step], batches_of(own_catalog)[step])
 
 
 def test_ranks_decode_their_own_part(prepared_catalog: Path) -> None:

@@ -8,69 +8,38 @@ sample at once, with no priming to account for.
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import av
-import numpy as np
 from av.audio.frame import AudioFrame
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from pydantic import BaseModel, ConfigDict, Field
 
 from toomuchtv.errors import MediaError
-from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.deinterlace import Deinterlacer
 from toomuchtv.media.letterbox import find_bars
 from toomuchtv.media.original import open_media
 from toomuchtv.media.pictures import (
     Bars,
     ShownFrames,
-    Upright,
     display_size,
     picture_stream,
-    size_for_short_side,
     timestamp_tolerance,
 )
-from toomuchtv.media.sound import SoundTimeline
+from toomuchtv.media.proxy_writers import PictureWriter, ProxyRecipe, SoundWriter
 from toomuchtv.media.timeline import Timeline, read_timeline
+
+__all__ = ["ProxyFacts", "ProxyRecipe", "write_proxy", "write_sound_proxy"]
 
 _TELL_EVERY_SECONDS = 2.0
 # One picture is not shown for longer: a clock that says so is damaged.
 _LONGEST_STILL_SECONDS = 3600.0
 _LONGEST_LAST_SECONDS = 10.0
-
-
-class ProxyRecipe(BaseModel):
-    """How proxies are made. Another recipe makes another proxy: `prepare` does it again.
-
-    `letterbox`: whether black bars stay in the picture or are cut off, see `letterbox.find_bars`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    frame_rate: float = Field(default=8.0, gt=0.0, le=120.0)
-    short_side: int = Field(default=128, ge=16, le=2160, multiple_of=2)
-    keyframe_every: int = Field(default=8, ge=1, le=600)
-    crf: int = Field(default=23, ge=0, le=51)
-    sample_rate_hz: int = Field(default=16_000, ge=2_000, le=96_000)
-    languages: tuple[str, ...] = ()
-    letterbox: Literal["keep", "crop"] = "keep"
-
-    def estimated_bytes_per_second(self, aspect: float = 16 / 9) -> float:
-        """A rough size of a proxy, bytes a second of film, for the disk check before work starts.
-
-        Fitted to animation and live action at the default quality; noise and grain take more.
-        """
-        pixels = self.short_side**2 * aspect
-        coarser = math.pow(2.0, (23 - self.crf) / 6)
-        return 0.09 * pixels * self.frame_rate * coarser + 1.1 * self.sample_rate_hz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +124,7 @@ def write_sound_proxy(
         with open_media(source) as container:
             seconds_of = read_timeline(source, container).sound_clock()
         with open_media(source) as container:
-            writer = _SoundWriter(audio_path, recipe)
+            writer = SoundWriter(audio_path, recipe)
             try:
                 told = time.monotonic()
                 for packet in container.demux(container.streams.audio[audio_track]):
@@ -202,8 +171,8 @@ class _ProxyMaker:
         self._shown = ShownFrames(wanted, tolerance_seconds=timestamp_tolerance(self._video))
         self._deinterlacer = Deinterlacer()
         self._bars = bars
-        self._pictures = _PictureWriter(video_path, recipe)
-        self._sound = None if audio_path is None else _SoundWriter(audio_path, recipe)
+        self._pictures = PictureWriter(video_path, recipe)
+        self._sound = None if audio_path is None else SoundWriter(audio_path, recipe)
         self._damaged_packets = 0
 
     def limit_threads(self, num_threads: int) -> None:
@@ -306,89 +275,3 @@ class _ProxyMaker:
         self._pictures.close()
         if self._sound is not None:
             self._sound.close()
-
-
-class _PictureWriter:
-    def __init__(self, path: Path, recipe: ProxyRecipe) -> None:
-        self._path = path
-        self._recipe = recipe
-        self._container: OutputContainer | None = None
-        self._num_frames = 0
-        self._last: VideoFrame | None = None
-        self._converted: VideoFrame | None = None
-        self.width = self.height = 0
-
-    def open(self, display: tuple[int, int], bars: Bars | None) -> None:
-        recipe = self._recipe
-        self.width, self.height = size_for_short_side(display, recipe.short_side)
-        self._upright = Upright(
-            width=self.width, height=self.height, pixel_format="yuv420p", bars=bars
-        )
-        self._container = av.open(str(self._path), "w", format="mp4")
-        rate = Fraction(recipe.frame_rate).limit_denominator(1001)
-        self._stream = self._container.add_stream("libx264", rate=rate)
-        self._stream.width, self._stream.height = self.width, self.height
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = self._tick = 1 / rate
-        self._stream.thread_count = 1
-        self._stream.options = {
-            "preset": "veryfast",
-            "tune": "fastdecode",
-            "crf": str(recipe.crf),
-            "x264-params": f"keyint={recipe.keyframe_every}:min-keyint={recipe.keyframe_every}"
-            ":scenecut=0:bframes=0:open-gop=0"
-            # With macroblock trees, x264 gives other bytes each time on pictures this small.
-            ":mbtree=0:colormatrix=smpte170m",
-        }
-
-    def write(self, picture: VideoFrame) -> None:
-        assert self._container is not None
-        if picture is not self._last or self._converted is None:
-            self._last, self._converted = picture, self._upright.convert(picture)
-        self._converted.pts = self._num_frames
-        self._converted.time_base = self._tick
-        self._converted.pict_type = 0
-        self._container.mux(self._stream.encode(self._converted))
-        self._num_frames += 1
-
-    def finish(self) -> int:
-        assert self._container is not None
-        self._container.mux(self._stream.encode(None))
-        return self._num_frames
-
-    def close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-
-
-class _SoundWriter:
-    def __init__(self, path: Path, recipe: ProxyRecipe) -> None:
-        self._timeline = SoundTimeline(sample_rate_hz=recipe.sample_rate_hz)
-        self._rate = recipe.sample_rate_hz
-        self._container = av.open(str(path), "w", format="mp4")
-        self._stream = self._container.add_stream("flac", rate=self._rate)
-        self._stream.layout = "mono"
-        self._stream.format = "s16"
-        self._num_samples = 0
-
-    def push(self, frame: AudioFrame, seconds: float) -> None:
-        self._write(self._timeline.push(frame, seconds))
-
-    def _write(self, samples: WaveformArray) -> None:
-        if len(samples) == 0:
-            return
-        values = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
-        frame = AudioFrame.from_ndarray(values.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate = self._rate
-        frame.time_base = Fraction(1, self._rate)
-        frame.pts = self._num_samples
-        self._container.mux(self._stream.encode(frame))
-        self._num_samples += len(samples)
-
-    def finish(self, total_samples: int) -> None:
-        self._write(self._timeline.finish())
-        self._write(np.zeros(max(0, total_samples - self._num_samples), np.float32))
-        self._container.mux(self._stream.encode(None))
-
-    def close(self) -> None:
-        self._container.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,12 +148,16 @@ class ClipReader:
         # Open files stay with the process that opened them; a worker opens its own.
         return {**self.__dict__, "_pool": ProxyPool(self._max_open)}
 
-    def read(self, clip: ClipSpec, across: float) -> tuple[VideoArray, WaveformArray]:
-        """Read one clip: planes uint8 `[T, S * 3 / 2, S]` and float32 `[num_samples]`.
+    def read(
+        self, clip: ClipSpec, across: float, video: VideoArray, waveform: WaveformArray
+    ) -> None:
+        """Read one clip. Clips of one item are cheapest one after the other, in order of time.
 
         Args:
             clip: Which moment.
             across: Where the square lies along the longer side, 0..1.
+            video: Where its planes go, uint8 `[T, S * 3 / 2, S]`.
+            waveform: Where its sound goes, float32 `[num_samples]`.
 
         Raises:
             MediaError: The proxy is missing, damaged or too short.
@@ -161,17 +165,22 @@ class ClipReader:
         proxy = self._proxies[clip.item]
         reader = self._reader(proxy, clip.audio_track)
         clip_format = self.clip_format
-        planes = reader.planes(
+        reader.planes(
             first_frame=round(clip.start_seconds * proxy.frame_rate),
             frames=clip_format.frames,
             stride=round(proxy.frame_rate / clip_format.frame_rate),
             across=across,
+            out=video,
         )
-        waveform = reader.waveform(
+        reader.waveform(
             first_sample=clip_format.audio_start_sample(clip.start_seconds),
             num_samples=clip_format.num_samples,
+            out=waveform,
         )
-        return planes, waveform
+
+    def rest(self) -> None:
+        """Let what is read next follow from nothing read before."""
+        self._pool.rest()
 
     def _reader(self, proxy: Proxy, audio_track: int) -> ProxyReader:
         audio_path = self._catalog_path / proxy.sounds[audio_track].path if proxy.sounds else None
@@ -216,6 +225,14 @@ def _common_side(proxies: list[Proxy], clip_format: ClipFormat) -> int:
             f"--sample-rate {clip_format.sample_rate_hz}"
         )
     return side
+
+
+class _Into(NamedTuple):
+    """Where one clip of a batch goes, and where its square lies along the longer side."""
+
+    across: float
+    video: VideoArray
+    waveform: WaveformArray
 
 
 class PlannedBatches:
@@ -287,13 +304,17 @@ class PlannedBatches:
         arrays = allocate(len(clips))
         failures: list[str] = []
         across = uniforms(plan.seed, _CROP)
-        for index, clip in enumerate(clips):
-            read = self._read(clip, float(across[index]), failures, may_read)
-            arrays.valid[index] = read is not None
-            if read is not None:
-                clips[index], arrays.video[index], arrays.waveform[index] = read
+        # Neighbors in time share an opened file and often a decoded group of frames. Nothing is
+        # shared across steps: another worker may have done the one before.
+        self.reader.rest()
+        for index in np.lexsort((plan.start_seconds, plan.audio_track, plan.item)).tolist():
+            into = _Into(float(across[index]), arrays.video[index], arrays.waveform[index])
+            found = self._read(clips[index], into, failures, may_read)
+            arrays.valid[index] = found is not None
+            if found is None:
+                into.video[:], into.waveform[:] = 0, 0.0
             else:
-                arrays.video[index], arrays.waveform[index] = 0, 0.0
+                clips[index] = found
         arrays.title[:] = [clip.title for clip in clips]
         arrays.item[:] = [clip.item for clip in clips]
         arrays.start_seconds[:] = [clip.start_seconds for clip in clips]
@@ -305,10 +326,11 @@ class PlannedBatches:
     def _read(
         self,
         clip: ClipSpec,
-        across: float,
+        into: _Into,
         failures: list[str],
         may_read: Callable[[int], bool],
-    ) -> tuple[ClipSpec, VideoArray, WaveformArray] | None:
+    ) -> ClipSpec | None:
+        """Read a clip, or another of its title if it cannot be; gives the one that was read."""
         for attempt in range(1 + _REPLACEMENT_TRIES):
             if attempt:
                 clip = self._planner.replacement(clip, attempt)
@@ -317,7 +339,8 @@ class PlannedBatches:
                     raise MediaError(
                         f"reading the proxy {self.reader.name(clip.item)} crashed or stalled before"
                     )
-                return clip, *self.reader.read(clip, across)
+                self.reader.read(clip, *into)
+                return clip
             except MediaError as error:
                 if self._on_bad_clip == "stop":
                     raise MediaError(

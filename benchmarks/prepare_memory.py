@@ -1,0 +1,84 @@
+"""Memory of the process that makes a proxy, over films of 10 minutes, an hour and three hours.
+
+The films are cheap to decode: small moving stripes and a tone, key frames and B-frames as x264 sets
+them, MP4 and MPEG-TS. Memory is the highest resident size of a process that makes one proxy and
+ends. Flat means: three hours need what ten minutes need.
+
+    python -m benchmarks.prepare_memory --out DIR --json FILE
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.figures import Figures, parser
+from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+
+MINUTES = (10, 60, 180)
+SUFFIXES = (".mp4", ".ts")
+MIB = 2**20
+RECIPE = ProxyRecipe(short_side=64)
+
+
+def make_film(out: Path, suffix: str, minutes: int) -> Path:
+    """A film of ten minutes, repeated as it is coded."""
+    part, film = out / f"part{suffix}", out / f"film_{minutes}{suffix}"
+    if not part.exists():
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc=s=160x96:r=24:d=600",
+             "-f", "lavfi", "-i", "sine=r=48000:d=600", "-c:v", "libx264", "-preset", "ultrafast",
+             "-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "aac", part],
+            check=True,
+        )  # fmt: skip
+    if not film.exists():
+        listing = out / "list.txt"
+        listing.write_text(f"file '{part.resolve()}'\n" * (minutes // 10))
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-y", "-f", "concat", "-safe", "0", "-i", listing,
+             "-c", "copy", film],
+            check=True,
+        )  # fmt: skip
+    return film
+
+
+def _make_one(film: Path, out: Path) -> None:
+    facts = write_proxy(film, out / "video.mp4", out / "audio.mp4", RECIPE)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(facts.num_frames, peak)
+
+
+def main() -> None:
+    """Run the benchmark; with --film, the process that makes one proxy and tells its memory."""
+    made = parser(__doc__)
+    made.add_argument("--film", type=Path, help="make the proxy of this one only")
+    arguments = made.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.film is not None:
+        _make_one(arguments.film, arguments.out)
+        return
+    values: dict[str, float] = {}
+    for suffix in SUFFIXES:
+        for minutes in MINUTES:
+            film = make_film(arguments.out, suffix, minutes)
+            begun = time.perf_counter()
+            said = subprocess.run(
+                [sys.executable, "-m", "benchmarks.prepare_memory", "--out", arguments.out,
+                 "--film", film],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+            num_frames, peak = map(int, said.stdout.split())
+            if abs(num_frames - minutes * 60 * 8) > minutes:
+                raise SystemExit(f"{film.name} gave {num_frames} frames")
+            name = f"prepare_{suffix[1:]}_{minutes}_minutes"
+            values[f"{name}_peak_mib"] = peak / MIB
+            values[f"{name}_seconds"] = time.perf_counter() - begun
+            print(name, values[f"{name}_peak_mib"], flush=True)
+    Figures(benchmark="prepare_memory", values=values).publish(arguments.json)
+
+
+if __name__ == "__main__":
+    main()

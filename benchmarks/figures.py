@@ -7,7 +7,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,3 +82,12 @@ def one_core() -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def core_seconds() -> float:
+    """Seconds of one core that this process and its ended children have used.
+
+    On a core of one's own that is time; on a machine that others use it is what time would be.
+    """
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime

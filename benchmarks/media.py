@@ -1,8 +1,8 @@
 """How fast random clips are read, beside what others do on the same files and the same moments.
 
-All on one core. A clip is 16 frames at 8 a second and 2 s of sound. Two sets of proxies: `library`,
-those of the real library, and an hour of film. The original is a 1080p film of an hour: the real
-one scaled, its key frames where it has them, looped; the hour's proxy is that film's, looped too.
+On one core, in seconds of that core's work. A clip is 16 frames at 8 a second and 2 s of sound. Two
+sets of proxies: `library`, those of the real library, and an hour of film, its longest film's
+looped. The original is that film at 1080p, its key frames where they were, looped to an hour.
 
     python -m benchmarks.media --out DIR --json FILE
 
@@ -23,7 +23,7 @@ import av
 import numpy as np
 import torch
 
-from benchmarks.figures import Figures, one_core, parser, spread
+from benchmarks.figures import Figures, core_seconds, one_core, parser, spread
 from benchmarks.rivals import pyav_to_rgb, rivals_here
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.records import Proxy
@@ -43,7 +43,7 @@ from toomuchtv.sampling.policy import PolicyConfig
 FILM = Path("library/Movies/Big Buck Bunny (2008)/Big Buck Bunny (2008).mp4")
 FORMAT = ClipFormat()
 RECIPE = ProxyRecipe()
-REPEATS = 5
+REPEATS = 3
 TIMES_TO_AN_HOUR = 6
 NUM_MOMENTS = 200
 Moments = list[tuple[int, float]]
@@ -95,10 +95,10 @@ def rate(
     """Clips a second of `read` over the moments, several times."""
     rates = []
     for _ in range(repeats):
-        begun = time.perf_counter()
+        begun = core_seconds()
         for file, seconds in moments:
             read(file, seconds)
-        rates.append(len(moments) / (time.perf_counter() - begun))
+        rates.append(len(moments) / (core_seconds() - begun))
     return rates
 
 
@@ -112,7 +112,21 @@ def looped(path: Path, out: Path) -> Path:
     if not out.exists():
         listing, partial = out.with_suffix(".txt"), out.with_suffix(".partial.mp4")
         listing.write_text(f"file '{path.resolve()}'\n" * TIMES_TO_AN_HOUR)
-        ffmpeg("-f", "concat", "-safe", "0", "-i", listing, "-t", "3600", "-c", "copy", partial)
+        ffmpeg(
+            "-f",
+            "concat",
+            "-safe",
+            "0",
+            "-i",
+            listing,
+            "-t",
+            "3600",
+            "-c",
+            "copy",
+            "-strict",
+            "-2",
+            partial,
+        )
         partial.rename(out)
     return out
 
@@ -130,13 +144,14 @@ def scaled_film(film: Path, out: Path) -> Path:
     return scaled
 
 
-def hour_of_proxies(film: Path, out: Path) -> Proxies:
-    """The proxy of a film, looped."""
-    video, audio = out / "scaled_video.mp4", out / "scaled_audio.mp4"
-    if not audio.with_suffix(".done").exists():
-        write_proxy(film, video, audio, RECIPE)
-        audio.with_suffix(".done").touch()
-    return Proxies([looped(video, out / "hour_video.mp4")], [looped(audio, out / "hour_audio.mp4")])
+def hour_of_proxies(catalog: Catalog, out: Path) -> Proxies:
+    """The film's proxy, looped."""
+    proxy = max(catalog.proxies().values(), key=lambda proxy: proxy.num_frames)
+    assert proxy.audio_path is not None
+    return Proxies(
+        [looped(catalog.folder / proxy.video_path, out / "hour_video.mp4")],
+        [looped(catalog.folder / proxy.audio_path, out / "hour_audio.mp4")],
+    )
 
 
 def library_proxies(catalog: Catalog) -> Proxies:
@@ -153,10 +168,10 @@ def decoding_limit(paths: Sequence[Path]) -> list[float]:
     clips = sum(map(num_frames, paths)) / FORMAT.frames
     rates = []
     for _ in range(REPEATS):
-        begun = time.perf_counter()
+        begun = core_seconds()
         for path in paths:
             ffmpeg("-threads", "1", "-i", path, "-f", "null", "-")
-        rates.append(clips / (time.perf_counter() - begun))
+        rates.append(clips / (core_seconds() - begun))
     return rates
 
 
@@ -209,11 +224,11 @@ def to_input(proxies: Proxies, moments: Moments) -> list[float]:
     batches = [moments[at : at + 16] for at in range(0, 96, 16)]
     rates = []
     for _ in range(REPEATS):
-        begun = time.perf_counter()
+        begun = core_seconds()
         for batch in batches:
             planes = np.stack([proxies.frames(*moment) for moment in batch])  # type: ignore[arg-type]
             model.video(torch.from_numpy(planes), draw_changes(plain, np.zeros(16, np.uint64)))
-        rates.append(len(batches) * 16 / (time.perf_counter() - begun))
+        rates.append(len(batches) * 16 / (core_seconds() - begun))
     return rates
 
 
@@ -265,10 +280,10 @@ def batch_rates(
             batches[step]
         rates = []
         for repeat in range(REPEATS):
-            begun = time.perf_counter()
+            begun = core_seconds()
             for step in range(3 + 3 * repeat, 6 + 3 * repeat):
                 batches[step]
-            rates.append(3 * 64 / (time.perf_counter() - begun))
+            rates.append(3 * 64 / (core_seconds() - begun))
         values |= spread(f"batch_{name}_clips_per_second", rates)
     values["hierarchical_over_uniform"] = (
         values["batch_hierarchical_clips_per_second"] / values["batch_uniform_clips_per_second"]
@@ -304,10 +319,10 @@ def prepare_rate(scaled: Path, out: Path) -> dict[str, float]:
     ffmpeg("-i", scaled, "-t", "60", "-c", "copy", part)
     shares = []
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = core_seconds()
         write_proxy(part, out / "ours.mp4", out / "ours_sound.mp4", RECIPE)
-        ours = time.perf_counter() - begun
-        begun = time.perf_counter()
+        ours = core_seconds() - begun
+        begun = core_seconds()
         every = RECIPE.keyframe_every
         ffmpeg(
             "-threads", "1", "-filter_threads", "1", "-i", part,
@@ -318,7 +333,7 @@ def prepare_rate(scaled: Path, out: Path) -> dict[str, float]:
             "-map", "0:a:0", "-ac", "1", "-ar", "16000", "-c:a", "flac", "-sample_fmt", "s16",
             "-strict", "-2", out / "theirs_sound.mp4",
         )  # fmt: skip
-        shares.append((time.perf_counter() - begun) / ours)
+        shares.append((core_seconds() - begun) / ours)
     return spread("prepare_over_ffmpeg", shares)
 
 
@@ -336,11 +351,12 @@ def main() -> None:
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
     scaled = scaled_film(options.media / FILM, out)
-    original, hour = looped(scaled, out / "original.mp4"), hour_of_proxies(scaled, out)
+    original = looped(scaled, out / "original.mp4")
     scan_library(options.media / "library", out / "cat")
     values: dict[str, float] = {}
     with open_catalog(out / "cat") as catalog:
         prepare_catalog(catalog, RECIPE, num_workers=2)
+        hour = hour_of_proxies(catalog, out)
         if options.only_make:
             return
         values["proxy_mb_per_hour"] = (

@@ -5,12 +5,14 @@ by every setting; then the same random moments are read from each by the reader 
 A clip is 16 frames at 8 a second and 2 s of sound. PSNR is of luma, against what was encoded.
 
     python -m benchmarks.proxy_settings --out DIR --json FILE
+
+makes the files first and keeps them in DIR, so that a second run measures only.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,7 +24,7 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from benchmarks.figures import Figures, one_core, parser, spread
+from benchmarks.figures import Figures, core_seconds, one_core, parser, spread
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.original import open_media
 from toomuchtv.media.pictures import Upright, display_size, picture_stream, size_for_short_side
@@ -96,17 +98,17 @@ PICTURES = (
 )  # fmt: skip
 
 SOUNDS = (
-    Sound(name="flac_default_blocks"),
-    *(Sound(name=f"flac_blocks_{size}", options={"frame_size": str(size)})
+    Sound(name="sound_flac_default_blocks"),
+    *(Sound(name=f"sound_flac_blocks_{size}", options={"frame_size": str(size)})
       for size in (2048, 4096, 8192, 16384)),
-    *(Sound(name=f"flac_blocks_4096_level_{level}",
+    *(Sound(name=f"sound_flac_blocks_4096_level_{level}",
             options={"frame_size": "4096", "compression_level": str(level)})
       for level in (0, 8)),
-    Sound(name="pcm", codec="pcm_s16le"),
+    Sound(name="sound_pcm", codec="pcm_s16le"),
 )  # fmt: skip
 
 
-BASE, BEST_SOUND = "h264_gop_8", "flac_blocks_4096"
+BASE, BEST_SOUND = "h264_gop_8", "sound_flac_blocks_4096"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,7 +302,7 @@ def _luma(frame: VideoFrame) -> VideoArray:
 Read = Callable[[int, int], object]
 
 
-def rates(reads: dict[str, Read], films: list[Film]) -> dict[str, float]:
+def rates(reads: dict[str, Read], seconds: list[float]) -> dict[str, float]:
     """Clips a second of each way to read, over the same random moments of all films.
 
     The ways take turns, so that what else the machine does falls on all alike.
@@ -308,58 +310,79 @@ def rates(reads: dict[str, Read], films: list[Film]) -> dict[str, float]:
     rng = np.random.default_rng(0)
     moments = [
         (number, int(first))
-        for number, film in enumerate(films)
-        for first in rng.integers(0, int(film.seconds * 8) - FORMAT.frames - 8, MOMENTS_A_FILM)
+        for number, length in enumerate(seconds)
+        for first in rng.integers(0, int(length * 8) - FORMAT.frames - 8, MOMENTS_A_FILM)
     ]
     found: dict[str, list[float]] = {name: [] for name in reads}
     for _ in range(REPEATS):
         for name, read in reads.items():
-            begun = time.perf_counter()
+            begun = core_seconds()
             for number, first in moments:
                 read(number, first)
-            found[name].append(len(moments) / (time.perf_counter() - begun))
+            found[name].append(len(moments) / (core_seconds() - begun))
     values: dict[str, float] = {}
     for name, some in found.items():
         values |= spread(f"{name}_clips_per_second", some)
     return values
 
 
-def measure(films: list[Film], out: Path) -> dict[str, float]:
-    """Encode by every setting, then read each in turn."""
+def make(films: list[Film], out: Path) -> dict[str, float]:
+    """Encode by every setting, those not in the folder yet; their sizes and likeness."""
     values: dict[str, float] = {}
-    hours = sum(film.seconds for film in films) / 3600
-    videos: dict[str, list[Path]] = {}
-    audios: dict[str, list[Path]] = {}
     for sound in SOUNDS:
-        audios[sound.name] = [out / f"{sound.name}_{n}.mp4" for n in range(len(films))]
-        for film, path in zip(films, audios[sound.name], strict=True):
-            encode_sound(film, sound, path)
-        values[f"sound_{sound.name}_mb_per_hour"] = _megabytes(audios[sound.name]) / hours
+        values |= _made(out, sound.name, films, lambda film, path, of=sound: _sound(film, of, path))
     for setting in PICTURES:
-        videos[setting.name] = [out / f"{setting.name}_{n}.mp4" for n in range(len(films))]
-        levels = []
-        for film, path in zip(films, videos[setting.name], strict=True):
-            encode_pictures(film, setting, path)
-            levels.append(psnr(film, setting, path))
-        values[f"{setting.name}_mb_per_hour"] = _megabytes(videos[setting.name]) / hours
-        values[f"{setting.name}_psnr_db"] = float(np.mean(levels))
-        print(setting.name, round(values[f"{setting.name}_mb_per_hour"], 1), flush=True)
-    with one_core():
-        return values | rates(_reads(videos, audios, out), films)
+        values |= _made(
+            out, setting.name, films, lambda film, path, of=setting: _pictures(film, of, path)
+        )
+    return values
 
 
-def _reads(
-    videos: dict[str, list[Path]], audios: dict[str, list[Path]], out: Path
-) -> dict[str, Read]:
-    """Every way to read that is compared."""
+def _made(
+    out: Path, name: str, films: list[Film], encode: Callable[[Film, Path], dict[str, float]]
+) -> dict[str, float]:
+    known = out / f"{name}.json"
+    if not known.exists():
+        paths = _paths(out, name, len(films))
+        told = [encode(film, path) for film, path in zip(films, paths, strict=True)]
+        values = {key: float(np.mean([one[key] for one in told])) for key in told[0]}
+        values[f"{name}_mb_per_hour"] = (
+            sum(os.path.getsize(path) for path in paths)
+            / 1e6
+            / (sum(film.seconds for film in films) / 3600)
+        )
+        print(name, values, flush=True)
+        known.write_text(json.dumps(values))
+    found: dict[str, float] = json.loads(known.read_text())
+    return found
+
+
+def _paths(out: Path, name: str, count: int) -> list[Path]:
+    return [out / f"{name}_{number}.mp4" for number in range(count)]
+
+
+def _sound(film: Film, setting: Sound, path: Path) -> dict[str, float]:
+    encode_sound(film, setting, path)
+    return {}
+
+
+def _pictures(film: Film, setting: Pictures, path: Path) -> dict[str, float]:
+    encode_pictures(film, setting, path)
+    return {f"{setting.name}_psnr_db": psnr(film, setting, path)}
+
+
+def ways_to_read(out: Path, count: int) -> dict[str, Read]:
+    """Every way to read the films that is compared."""
+    videos = {setting.name: _paths(out, setting.name, count) for setting in PICTURES}
+    audios = {setting.name: _paths(out, setting.name, count) for setting in SOUNDS}
     sounds = audios[BEST_SOUND]
     reads: dict[str, Read] = {}
     for setting in PICTURES:
         reads[setting.name] = _frames(videos[setting.name], sounds, setting.rate)
         reads[f"{setting.name}_with_sound"] = _both(videos[setting.name], sounds, setting.rate)
     for name, paths in audios.items():
-        reads[f"sound_{name}"] = _sounds(videos[BASE], paths)
-    one = [out / f"one_file_{number}.mp4" for number in range(len(sounds))]
+        reads[name] = _sounds(videos[BASE], paths)
+    one = _paths(out, "one_file", count)
     for video, audio, path in zip(videos[BASE], sounds, one, strict=True):
         joined(video, audio, path)
     files = [OneFile(path) for path in one]
@@ -405,20 +428,28 @@ def _reader(video: Path, audio: Path, rate: int = 8) -> ProxyReader:
     return ProxyReader(video, audio, frame_rate=float(rate), sample_rate_hz=RATE_HZ)
 
 
-def _megabytes(paths: list[Path]) -> float:
-    return sum(os.path.getsize(path) for path in paths) / 1e6
-
-
 def main() -> None:
     """Run the benchmark."""
     made = parser(__doc__)
     made.add_argument("--library", type=Path, default=Path("../shared/media/library"))
+    made.add_argument("--only-make", action="store_true", help="make the files and stop")
     arguments = made.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    paths = sorted(path for path in arguments.library.rglob("*.*") if path.is_file())
-    films = [film for film in map(read_film, paths) if film is not None]
-    print("films: " + ", ".join(film.name for film in films))
-    values = measure(films, arguments.out)
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    lengths = out / "lengths.json"
+    if not lengths.exists():
+        paths = sorted(path for path in arguments.library.rglob("*.*") if path.is_file())
+        films = [film for film in map(read_film, paths) if film is not None]
+        print("films: " + ", ".join(film.name for film in films))
+        values = make(films, out)
+        lengths.write_text(json.dumps([film.seconds for film in films]))
+    else:
+        values = make([], out)
+    seconds: list[float] = json.loads(lengths.read_text())
+    if arguments.only_make:
+        return
+    with one_core():
+        values |= rates(ways_to_read(out, len(seconds)), seconds)
     Figures(benchmark="proxy_settings", values=values).publish(arguments.json)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from av.container import InputContainer
-from av.video.frame import VideoFrame
+from av.packet import Packet
 from av.video.stream import VideoStream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,7 +154,7 @@ def test_reading_on_gives_what_seeking_gives(
 
 
 class Watched:
-    """An open proxy that counts seeks and decoded frames."""
+    """An open proxy that counts seeks and packets, each of one frame."""
 
     def __init__(self, container: InputContainer) -> None:
         self.container = container
@@ -164,10 +164,10 @@ class Watched:
         self.seeks += 1
         self.container.seek(*args, **kwargs)
 
-    def decode(self, stream: VideoStream) -> Iterator[VideoFrame]:
-        for frame in self.container.decode(stream):
+    def demux(self, stream: VideoStream) -> Iterator[Packet[Any]]:
+        for packet in self.container.demux(stream):
             self.decoded += 1
-            yield frame
+            yield packet
 
 
 @pytest.mark.parametrize(

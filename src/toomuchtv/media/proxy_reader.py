@@ -20,7 +20,7 @@ from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import VideoArray, WaveformArray
 from toomuchtv.media.original import open_media
 from toomuchtv.media.pictures import Upright
-from toomuchtv.media.proxy_frames import ProxyFrames
+from toomuchtv.media.proxy_frames import ProxyFrames, decoded
 
 # What is damaged is refused, not patched up: a decoder makes up for lost data from whatever its
 # memory holds, so that the same clip would differ from one reading to the next.
@@ -159,7 +159,7 @@ class ProxyReader:
             self._audio_container.seek(
                 round(max(first_sample, 0) * ticks_a_sample), stream=self._audio
             )
-            for frame in self._audio_container.decode(self._audio):
+            for frame in decoded(self._audio_container, self._audio):
                 if frame.pts is None:
                     continue
                 at = round(frame.pts / ticks_a_sample) - first_sample

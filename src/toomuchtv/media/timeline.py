@@ -16,6 +16,7 @@ MPEG-TS and MPEG-PS files are looked through for it: the others state when each 
 from __future__ import annotations
 
 import bisect
+import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -231,16 +232,17 @@ def packets_of(
     container: InputContainer, *streams: VideoStream | AudioStream
 ) -> Iterator[Packet[Any]]:
     """Demux up to where the container breaks off, the flush of the decoders included."""
-    packets = container.demux(list(streams))
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.InvalidDataError, IndexError):
-            # PyAV's IndexError: the file ended, with a stream more than it began with.
-            return
-        if packet is None:
-            return
-        yield packet
+    # Closed, not dropped: see `proxy_frames.decoded`.
+    with contextlib.closing(container.demux(list(streams))) as packets:  # type: ignore[type-var]
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.InvalidDataError, IndexError):
+                # PyAV's IndexError: the file ended, with a stream more than it began with.
+                return
+            if packet is None:
+                return
+            yield packet
 
 
 def frames_of(container: InputContainer, stream: VideoStream | AudioStream) -> Iterator[Any]:

@@ -15,7 +15,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,14 +24,14 @@ import numpy as np
 import torch
 
 from benchmarks.figures import Figures, core_seconds, one_core, parser, spread
-from benchmarks.rivals import pyav_to_rgb, rivals_here
+from benchmarks.rivals import Read, pyav_to_rgb, rivals_here
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.snapshot import CatalogSnapshot, build_snapshot
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.media.augment import AugmentConfig, draw_changes
-from toomuchtv.media.clip import ClipFormat
+from toomuchtv.media.clip import ClipFormat, VideoArray
 from toomuchtv.media.proxy import ProxyRecipe, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.to_input import InputConfig, ToInput
@@ -60,7 +60,7 @@ class Proxies:
         ]
         self.seconds = [num_frames(path) / 8 for path in videos]
 
-    def frames(self, file: int, seconds: float) -> object:
+    def frames(self, file: int, seconds: float) -> VideoArray:
         """Read the planes of a clip, the reader knowing nothing of the clip before."""
         reader = self.readers[file]
         reader.rest()
@@ -89,17 +89,32 @@ def num_frames(path: Path) -> int:
         return container.streams.video[0].frames
 
 
-def rate(
-    read: Callable[[int, float], object], moments: Moments, repeats: int = REPEATS
-) -> list[float]:
-    """Clips a second of `read` over the moments, several times."""
-    rates = []
-    for _ in range(repeats):
-        begun = core_seconds()
+def in_turn(works: dict[str, Callable[[], int]]) -> dict[str, float]:
+    """Clips a second of each, by turns: what else the machine does falls on all alike.
+
+    Each of the works says how many clips it has read.
+    """
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(REPEATS):
+        for name, work in works.items():
+            begun = core_seconds()
+            clips = work()
+            found[name].append(clips / (core_seconds() - begun))
+    values: dict[str, float] = {}
+    for name, rates in found.items():
+        values |= spread(f"{name}_clips_per_second", rates)
+    return values
+
+
+def reads(read: Callable[[int, float], object], moments: Moments) -> Callable[[], int]:
+    """The work of reading these moments."""
+
+    def work() -> int:
         for file, seconds in moments:
             read(file, seconds)
-        rates.append(len(moments) / (core_seconds() - begun))
-    return rates
+        return len(moments)
+
+    return work
 
 
 def ffmpeg(*arguments: str | Path) -> None:
@@ -163,47 +178,49 @@ def library_proxies(catalog: Catalog) -> Proxies:
     )
 
 
-def decoding_limit(paths: Sequence[Path]) -> list[float]:
-    """Clips a second if frames came one after the other, as FFmpeg's own program decodes them."""
-    clips = sum(map(num_frames, paths)) / FORMAT.frames
-    rates = []
-    for _ in range(REPEATS):
-        begun = core_seconds()
+def decoding_limit(paths: Sequence[Path]) -> Callable[[], int]:
+    """Frames one after the other, as FFmpeg's own program decodes them; sixteen count as a clip."""
+
+    def work() -> int:
         for path in paths:
-            ffmpeg("-threads", "1", "-i", path, "-f", "null", "-")
-        rates.append(clips / (core_seconds() - begun))
-    return rates
+            ffmpeg("-threads", "1", "-t", "600", "-i", path, "-f", "null", "-")
+        return sum(min(num_frames(path), 4800) for path in paths) // FORMAT.frames
+
+    return work
 
 
-def reading(proxies: Proxies, prefix: str) -> dict[str, float]:
-    """Ours, FFmpeg's limit and the rivals', on the same files and moments."""
+def reading(proxies: Proxies, prefix: str, original: Path | None = None) -> dict[str, float]:
+    """Ours, FFmpeg's limit and the rivals', on the same files and moments, by turns."""
     moments = proxies.moments(NUM_MOMENTS)
-    values = spread(f"{prefix}frames_clips_per_second", rate(proxies.frames, moments))
-    ours = values[f"{prefix}frames_clips_per_second"]
-    values |= spread(
-        f"{prefix}frames_and_sound_clips_per_second", rate(proxies.both, moments)
-    )  # fmt: skip
-    values |= spread(f"{prefix}frames_to_input_clips_per_second", to_input(proxies, moments))
-    limit = spread(f"{prefix}decode_limit_clips_per_second", decoding_limit(proxies.videos))
-    values |= limit
-    values[f"{prefix}decode_limit_share"] = ours / limit[f"{prefix}decode_limit_clips_per_second"]
-    best = 0.0
-    for name, rival in rivals_here().items():
-        read = rival(proxies.videos, 8.0)
-        values[f"{prefix}{name}_differs_by_levels"] = difference(proxies, read, moments)
-        rates = rate(read, moments[:100])
-        values |= spread(f"{prefix}{name}_clips_per_second", rates)
-        best = max(best, statistics.median(rates))
-    values[f"{prefix}over_best_rival"] = ours / best
-    values[f"{prefix}to_input_over_best_rival"] = (
-        values[f"{prefix}frames_to_input_clips_per_second"] / best
-    )
+    rivals = {name: rival(proxies.videos, 8.0) for name, rival in rivals_here().items()}
+    values = {
+        f"{prefix}{name}_differs_by_levels": difference(proxies, read, moments)
+        for name, read in rivals.items()
+    }
+    works = {
+        "frames": reads(proxies.frames, moments),
+        "frames_and_sound": reads(proxies.both, moments),
+        "frames_to_input": to_input(proxies, moments),
+        "decode_limit": decoding_limit(proxies.videos),
+        **{name: reads(read, moments[:100]) for name, read in rivals.items()},
+    }
+    if original is not None:
+        works["original"] = reads(pyav_to_rgb([original], 24.0), moments[:8])
+    values |= in_turn({f"{prefix}{name}": work for name, work in works.items()})
+
+    def of(name: str) -> float:
+        return values[f"{prefix}{name}_clips_per_second"]
+
+    best = max(of(name) for name in rivals)
+    values[f"{prefix}decode_limit_share"] = of("frames") / of("decode_limit")
+    values[f"{prefix}over_best_rival"] = of("frames") / best
+    values[f"{prefix}to_input_over_best_rival"] = of("frames_to_input") / best
+    if original is not None:
+        values[f"{prefix}over_original"] = of("frames") / of("original")
     return values
 
 
-def difference(
-    proxies: Proxies, read: Callable[[int, float], object], moments: Moments
-) -> float:  # fmt: skip
+def difference(proxies: Proxies, read: Read, moments: Moments) -> float:
     """Levels of 255 between a rival's clips and ours, on average: the same frames, or it stops."""
     found = []
     for file, seconds in moments[:8]:
@@ -218,18 +235,16 @@ def difference(
     return statistics.mean(found)
 
 
-def to_input(proxies: Proxies, moments: Moments) -> list[float]:
-    """Clips a second to normalized RGB for the encoder, converted in batches on this core."""
+def to_input(proxies: Proxies, moments: Moments) -> Callable[[], int]:
+    """To normalized RGB for the encoder, converted in a batch on this core."""
     model, plain = ToInput(InputConfig(size=112)), AugmentConfig.none()
-    batches = [moments[at : at + 16] for at in range(0, 96, 16)]
-    rates = []
-    for _ in range(REPEATS):
-        begun = core_seconds()
-        for batch in batches:
-            planes = np.stack([proxies.frames(*moment) for moment in batch])  # type: ignore[arg-type]
-            model.video(torch.from_numpy(planes), draw_changes(plain, np.zeros(16, np.uint64)))
-        rates.append(len(batches) * 16 / (core_seconds() - begun))
-    return rates
+
+    def work() -> int:
+        planes = np.stack([proxies.frames(file, seconds) for file, seconds in moments[:16]])
+        model.video(torch.from_numpy(planes), draw_changes(plain, np.zeros(16, np.uint64)))
+        return 16
+
+    return work
 
 
 def many_items(catalog: Catalog, times: int) -> tuple[CatalogSnapshot, dict[int, Proxy]]:
@@ -265,7 +280,7 @@ def batch_rates(
     catalog: Catalog, snapshot: CatalogSnapshot, proxies: dict[int, Proxy]
 ) -> dict[str, float]:
     """Clips a second to ready batches, with more items than may be open at once."""
-    values: dict[str, float] = {}
+    works: dict[str, Callable[[], int]] = {}
     for name in ("uniform", "hierarchical"):
         policy = PolicyConfig(
             name="uniform" if name == "uniform" else "hierarchical",
@@ -276,15 +291,14 @@ def batch_rates(
             Planner(snapshot, policy, FORMAT),
             seed=0,
         )
-        for step in range(3):  # until as many are open as may be
-            batches[step]
-        rates = []
-        for repeat in range(REPEATS):
-            begun = core_seconds()
-            for step in range(3 + 3 * repeat, 6 + 3 * repeat):
-                batches[step]
-            rates.append(3 * 64 / (core_seconds() - begun))
-        values |= spread(f"batch_{name}_clips_per_second", rates)
+        steps = iter(range(1000))
+        batches[next(steps)]  # as many are open as may be, or nearly
+
+        def work(batches: PlannedBatches = batches, steps: Iterator[int] = steps) -> int:
+            return sum(len(batches[next(steps)]) for _ in range(3))
+
+        works[f"batch_{name}"] = work
+    values = in_turn(works)
     values["hierarchical_over_uniform"] = (
         values["batch_hierarchical_clips_per_second"] / values["batch_uniform_clips_per_second"]
     )
@@ -337,11 +351,6 @@ def prepare_rate(scaled: Path, out: Path) -> dict[str, float]:
     return spread("prepare_over_ffmpeg", shares)
 
 
-def original_rate(original: Path, proxies: Proxies) -> list[float]:
-    """PyAV's clips a second from the 1080p original, at moments that the proxies were read at."""
-    return rate(pyav_to_rgb([original], 24.0), proxies.moments(8), repeats=3)
-
-
 def main() -> None:
     """Measure and print."""
     arguments = parser(__doc__)
@@ -366,11 +375,7 @@ def main() -> None:
         many = many_items(catalog, 40)
         torch.set_num_threads(1)
         with one_core():
-            values |= reading(hour, "")
-            values |= spread("original_clips_per_second", original_rate(original, hour))
-            values["over_original"] = (
-                values["frames_clips_per_second"] / values["original_clips_per_second"]
-            )
+            values |= reading(hour, "", original)
             values |= reading(library_proxies(catalog), "library_")
             values |= batch_rates(catalog, *many)
             values |= prepare_rate(scaled, out)

@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -156,9 +157,8 @@ def _samples(path: Path, seconds: float) -> NDArray[np.int16]:
                 if at > seconds:
                     break
     samples = np.concatenate([*parts, np.zeros(round(seconds * RATE_HZ), np.float32)])
-    return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)[
-        : round(seconds * RATE_HZ)
-    ]
+    samples = samples[: round(seconds * RATE_HZ)]
+    return np.asarray(np.clip(np.rint(samples * 32768), -32768, 32767), np.int16)
 
 
 def _frames_at(film: Film, rate: int) -> Iterator[VideoFrame]:
@@ -192,7 +192,7 @@ def _add_pictures(
             f"keyint={every}:min-keyint={every}:scenecut=0:bframes=0:open-gop=0:mbtree=0"
             + setting.x264
         )
-    stream.options = options
+    stream.options = {**options}
 
     def run() -> None:
         for frame in _frames_at(film, setting.rate):
@@ -209,8 +209,8 @@ def encode_sound(film: Film, setting: Sound, path: Path) -> None:
     with av.open(str(path), "w", format="mov" if setting.codec.startswith("pcm") else "mp4") as out:
         stream = out.add_stream(setting.codec, rate=RATE_HZ)
         assert isinstance(stream, av.AudioStream)
-        stream.layout, stream.format = "mono", "s16"  # type: ignore[assignment]
-        stream.options = setting.options
+        stream.layout, stream.format = "mono", "s16"
+        stream.options = {**setting.options}
         for first in range(0, len(film.samples), RATE_HZ):
             part = film.samples[first : first + RATE_HZ]
             frame = AudioFrame.from_ndarray(part.reshape(1, -1), format="s16", layout="mono")
@@ -230,7 +230,7 @@ def joined(video: Path, audio: Path, out: Path) -> None:
             for packet in source.demux(inputs[number])
             if packet.dts is not None
         ]
-        packets.sort(key=lambda packet: float(packet.dts * packet.time_base))
+        packets.sort(key=lambda packet: float((packet.dts or 0) * packet.time_base))
         for packet in packets:
             packet.stream = outputs[0 if packet.stream is inputs[0] else 1]
             container.mux(packet)
@@ -330,11 +330,9 @@ def make(films: list[Film], out: Path) -> dict[str, float]:
     """Encode by every setting, those not in the folder yet; their sizes and likeness."""
     values: dict[str, float] = {}
     for sound in SOUNDS:
-        values |= _made(out, sound.name, films, lambda film, path, of=sound: _sound(film, of, path))
+        values |= _made(out, sound.name, films, partial(_sound, sound))
     for setting in PICTURES:
-        values |= _made(
-            out, setting.name, films, lambda film, path, of=setting: _pictures(film, of, path)
-        )
+        values |= _made(out, setting.name, films, partial(_pictures, setting))
     return values
 
 
@@ -361,12 +359,12 @@ def _paths(out: Path, name: str, count: int) -> list[Path]:
     return [out / f"{name}_{number}.mp4" for number in range(count)]
 
 
-def _sound(film: Film, setting: Sound, path: Path) -> dict[str, float]:
+def _sound(setting: Sound, film: Film, path: Path) -> dict[str, float]:
     encode_sound(film, setting, path)
     return {}
 
 
-def _pictures(film: Film, setting: Pictures, path: Path) -> dict[str, float]:
+def _pictures(setting: Pictures, film: Film, path: Path) -> dict[str, float]:
     encode_pictures(film, setting, path)
     return {f"{setting.name}_psnr_db": psnr(film, setting, path)}
 

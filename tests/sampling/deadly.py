@@ -1,4 +1,4 @@
-"""Readers whose process does not survive: in a module that a worker imports in no time."""
+"""Readers that end their process; in a module of their own, for workers to import."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from toomuchtv.sampling.plan import ClipSpec
 
 
 class Deadly(ClipReader):
-    """Its process does not survive reading item 0."""
+    """Its process dies while it reads the first item."""
 
-    def read(self, clip: ClipSpec, across: float) -> tuple[VideoArray, WaveformArray]:
+    def read(
+        self, clip: ClipSpec, across: float, video: VideoArray, waveform: WaveformArray
+    ) -> None:
         if clip.item == 0:
             os.kill(os.getpid(), signal.SIGSEGV)
-        return super().read(clip, across)
+        super().read(clip, across, video, waveform)
 
 
 class AlwaysDeadly(ClipReader):
     """Its process does not survive reading anything."""
 
-    def read(self, clip: ClipSpec, across: float) -> tuple[VideoArray, WaveformArray]:
+    def read(
+        self, clip: ClipSpec, across: float, video: VideoArray, waveform: WaveformArray
+    ) -> None:
         os._exit(7)

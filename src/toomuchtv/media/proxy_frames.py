@@ -64,12 +64,12 @@ class ProxyFrames:
         kept, after = self._kept, self._next
         self.rest()  # where this read fails, nothing is known
         found = {}
-        for number in wanted:
-            if number not in kept:
+        for index in wanted:
+            if index not in kept:
                 break
-            found[number] = kept[number]
+            found[index] = kept[index]
         rest = iter(wanted[len(found) :])
-        number = next(rest, None)
+        number: int | None = next(rest, None)
         if number is not None and not self._lies_ahead(number, after):
             self._container.seek(round(number * self._ticks_a_frame), stream=self._stream)
             self._decoded = decoded(self._container, self._stream)

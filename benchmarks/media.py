@@ -28,7 +28,7 @@ from benchmarks.rivals import Read, pyav_to_rgb, rivals_here
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.scan import scan_library
-from toomuchtv.catalog.snapshot import CatalogSnapshot, build_snapshot
+from toomuchtv.catalog.snapshot import CatalogSnapshot, no_segments
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.media.augment import AugmentConfig, draw_changes
 from toomuchtv.media.clip import ClipFormat, VideoArray
@@ -249,23 +249,31 @@ def to_input(proxies: Proxies, moments: Moments) -> Callable[[], int]:
 
 def many_items(catalog: Catalog, times: int) -> tuple[CatalogSnapshot, dict[int, Proxy]]:
     """The catalog's items many times over, each with proxies of its own name."""
-    titles, items, proxies = [], [], {}
+    once, own_proxies, proxies = catalog.snapshot(), catalog.proxies(), {}
     for time_over in range(times):
-        titles += [replace(t, id=t.id + 1000 * time_over) for t in catalog.titles()]
-        for item in catalog.items():
-            own = item.id + 1000 * time_over
-            proxy = catalog.proxies()[item.id]
-            items.append(replace(item, id=own, title_id=item.title_id + 1000 * time_over))
-            proxies[own] = replace(
+        for item_id in once.item_id.tolist():
+            proxy = own_proxies[item_id]
+            proxies[item_id + 1000 * time_over] = replace(
                 proxy,
-                item_id=own,
+                item_id=item_id + 1000 * time_over,
                 video_path=_linked(catalog, proxy.video_path, time_over),
                 sounds=tuple(
                     replace(sound, path=_linked(catalog, sound.path, time_over))
                     for sound in proxy.sounds
                 ),
             )
-    return build_snapshot(titles, items, proxies), proxies
+    offset = np.repeat(np.arange(times, dtype=np.int32) * 1000, len(once))
+    snapshot = CatalogSnapshot(
+        item_id=np.tile(once.item_id, times) + offset,
+        title_id=np.tile(once.title_id, times) + offset,
+        kind=np.tile(once.kind, times),
+        season=np.tile(once.season, times),
+        num_frames=np.tile(once.num_frames, times),
+        frame_rate=np.tile(once.frame_rate, times),
+        num_tracks=np.tile(once.num_tracks, times),
+        segments=no_segments(),
+    )
+    return snapshot, proxies
 
 
 def _linked(catalog: Catalog, path: Path, time_over: int) -> Path:

@@ -10,21 +10,20 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 
 from benchmarks.figures import Figures, parser, spread
-from toomuchtv.catalog.snapshot import CatalogSnapshot
+from toomuchtv.catalog.snapshot import CatalogSnapshot, no_segments
 from toomuchtv.config import Config, load_config
 from toomuchtv.media.to_input import ToInput
-from toomuchtv.objectives import InfoNCE, negative_figures
+from toomuchtv.objectives import InfoNCE, InfoNCEConfig, Moments, negative_figures
 from toomuchtv.pretrained import fresh_model
 from toomuchtv.sampling.batches import Batch
 from toomuchtv.sampling.plan import Planner
-from toomuchtv.sampling.roles import pair_roles
+from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
 from toomuchtv.training.alternative import AlternativeNegatives
 from toomuchtv.training.optimizer import build_optimizer
 from toomuchtv.training.step import GatheredBatch, TrainingStep
@@ -60,7 +59,7 @@ def main() -> None:
 def time_steps(config: Config) -> list[float]:
     """Seconds of training steps on random clips that are in memory already."""
     model = fresh_model(config.model, 0)
-    objective = InfoNCE(config.objective)
+    objective = InfoNCE(InfoNCEConfig())
     step = TrainingStep(
         model=model,
         objective=objective,
@@ -80,6 +79,8 @@ def time_steps(config: Config) -> list[float]:
         title=torch.arange(size) // 16,
         item=torch.arange(size) // 16,
         start_seconds=torch.arange(size, dtype=torch.float64),
+        audio_track=torch.zeros(size, dtype=torch.int64),
+        recurrence=torch.full((size,), -1),
         valid=torch.ones(size, dtype=torch.bool),
         seed=np.arange(size, dtype=np.uint64),
         step=0,
@@ -95,17 +96,16 @@ def time_figures(
     policy = config.sampling.model_copy(update={"name": name, "batch_size": size})
     planner = Planner(snapshot(), policy, config.clip)
     dim = config.model.embedding_dim
-    roles = partial(pair_roles, config.roles)
-    kept = AlternativeNegatives(planner, roles, embedding_dim=dim, seed=0)
-    batches = [gathered(planner, roles, step, dim) for step in range(20)]
+    kept = AlternativeNegatives(planner, config.roles, embedding_dim=dim, seed=0)
+    batches = [gathered(planner, config.roles, step, dim) for step in range(20)]
     for batch in batches:
         kept.add(batch)
     first = batches[0]
 
     def figures() -> object:
         return negative_figures(
-            first.video, first.audio, first.role, title=first.title, item=first.item,
-            temperature=0.07,
+            first.video, first.audio, first.roles, title=first.moments.title,
+            item=first.moments.item, temperature=0.07,
         )  # fmt: skip
 
     works: tuple[Callable[[], object], ...] = (
@@ -130,13 +130,12 @@ def snapshot() -> CatalogSnapshot:
         season=np.full(_TITLES, -1, np.int16),
         num_frames=np.full(_TITLES, 8 * _ITEM_SECONDS, np.int32),
         frame_rate=np.full(_TITLES, 8.0, np.float32),
-        audio_track=np.zeros(_TITLES, np.int16),
+        num_tracks=np.ones(_TITLES, np.uint8),
+        segments=no_segments(),
     )
 
 
-def gathered(
-    planner: Planner, roles: Callable[..., torch.Tensor], step: int, dim: int
-) -> GatheredBatch:
+def gathered(planner: Planner, roles: PairRoleConfig, step: int, dim: int) -> GatheredBatch:
     """A step's plan with random embeddings."""
     plan = planner.plan(seed=0, step=step)
     generator = torch.Generator().manual_seed(step)
@@ -144,13 +143,12 @@ def gathered(
         torch.nn.functional.normalize(torch.randn(len(plan), dim, generator=generator), dim=1)
         for _ in range(2)
     )
-    where = {
-        "title": torch.from_numpy(plan.title),
-        "item": torch.from_numpy(plan.item),
-        "start_seconds": torch.from_numpy(plan.start_seconds),
-        "valid": torch.ones(len(plan), dtype=torch.bool),
-    }
-    return GatheredBatch(video=video, audio=audio, role=roles(**where), **where)
+    pairs = PairRoles.of_plan(roles, plan)
+    moments = Moments(
+        title=pairs.title, item=pairs.item, start_seconds=pairs.start_seconds,
+        audio_track=pairs.audio_track, valid=pairs.valid,
+    )  # fmt: skip
+    return GatheredBatch(video=video, audio=audio, roles=pairs, moments=moments)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""Readers that end their process; in a module of their own, for workers to import."""
+"""Readers whose process does not survive: in a module that a worker imports in no time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toomuchtv.sampling.plan import ClipSpec
 
 
 class Deadly(ClipReader):
-    """Its process dies while it reads the first item."""
+    """Its process does not survive reading item 0."""
 
     def read(
         self, clip: ClipSpec, across: float, video: VideoArray, waveform: WaveformArray

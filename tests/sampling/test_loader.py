@@ -111,15 +111,17 @@ def test_a_batch_is_what_was_planned(prepared_catalog: Path) -> None:
 
 def test_every_clip_of_a_batch_is_its_own_moment(prepared_catalog: Path) -> None:
     """Clips of an item are read in order of time, and overlap: each is what it is read alone."""
+    with open_catalog(prepared_catalog) as catalog:
+        planner = Planner(catalog.snapshot(), POLICY, FORMAT)
     for step in range(4):
         batch = batches_of(prepared_catalog)[step]
+        plan = planner.plan(seed=5, step=step).clips()
         across = uniforms(batch.seed, _CROP)
         for row in range(len(batch)):
             alone = batches_of(prepared_catalog).reader
             video = np.empty(batch.video.shape[1:], np.uint8)
             waveform = np.empty(batch.waveform.shape[1:], np.float32)
-            start_seconds = float(batch.start_seconds[row])
-            alone.read(int(batch.item[row]), start_seconds, float(across[row]), video, waveform)
+            alone.read(plan[row], float(across[row]), video, waveform)
             np.testing.assert_array_equal(batch.video[row].numpy(), video)
             np.testing.assert_array_equal(batch.waveform[row].numpy(), waveform)
 

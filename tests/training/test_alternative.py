@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,13 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from tests.sampling.snapshots import snapshot_of
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.objectives import negative_figures
-from toomuchtv.sampling.plan import Planner
+from toomuchtv.objectives import Moments, negative_figures
+from toomuchtv.sampling.plan import Plan, Planner
 from toomuchtv.sampling.policy import PolicyConfig
-from toomuchtv.sampling.roles import PairRoleConfig, pair_roles
+from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
 from toomuchtv.training.alternative import AlternativeNegatives, apart, titles_first, weighted_order
 from toomuchtv.training.step import GatheredBatch
 
@@ -34,16 +35,13 @@ def planner(name: Literal["uniform", "hierarchical"], **settings: Any) -> Planne
 
 
 def recent(made: Planner, seed: int = 0) -> AlternativeNegatives:
-    roles = partial(pair_roles, PairRoleConfig())
-    return AlternativeNegatives(made, roles, embedding_dim=DIM, seed=seed)
+    return AlternativeNegatives(made, PairRoleConfig(), embedding_dim=DIM, seed=seed)
 
 
 def batch(made: Planner, step: int, seed: int = 0) -> GatheredBatch:
     """What a step would gather: the plan, with random embeddings and one bad clip."""
     plan = made.plan(seed=seed, step=step)
     generator = torch.Generator().manual_seed(step)
-    title, item = torch.from_numpy(plan.title), torch.from_numpy(plan.item)
-    start = torch.from_numpy(plan.start_seconds)
     valid = torch.arange(len(plan)) != step % len(plan)
     video, audio = (
         torch.nn.functional.normalize(torch.randn(len(plan), DIM, generator=generator), dim=1)
@@ -52,12 +50,14 @@ def batch(made: Planner, step: int, seed: int = 0) -> GatheredBatch:
     return GatheredBatch(
         video=video,
         audio=audio,
-        role=pair_roles(PairRoleConfig(), title=title, item=item, start_seconds=start, valid=valid),
-        title=title,
-        item=item,
-        start_seconds=start,
-        valid=valid,
+        roles=dataclasses.replace(PairRoles.of_plan(PairRoleConfig(), plan), valid=valid),
+        moments=moments_of(plan, valid),
     )
+
+
+def moments_of(plan: Plan, valid: Tensor) -> Moments:
+    names = ("title", "item", "start_seconds", "audio_track")
+    return Moments(**{name: torch.from_numpy(getattr(plan, name)) for name in names}, valid=valid)
 
 
 def test_of_one_step_alone_the_figures_are_that_steps() -> None:
@@ -65,30 +65,23 @@ def test_of_one_step_alone_the_figures_are_that_steps() -> None:
     made = planner("uniform")
     kept = recent(made)
     gathered = batch(made, 3)
-    gathered.valid[:] = True
+    gathered.roles.valid[:] = True
     kept.add(gathered)
     # Composed by titles, but of 12 clips of mostly different titles: as far as they go.
     few = kept.figures(3, 0.1)
     assert 0 <= few["alternative_clips"] <= 12
     hierarchical = planner("hierarchical")
     kept, gathered = recent(hierarchical), batch(hierarchical, 3)
-    gathered.valid[:] = True
+    gathered.roles.valid[:] = True
     kept.add(gathered)
     figures = kept.figures(3, 0.1)
     assert figures["alternative_clips"] == 12
-    role = pair_roles(
-        PairRoleConfig(),
-        title=gathered.title,
-        item=gathered.item,
-        start_seconds=gathered.start_seconds,
-        valid=gathered.valid,
-    )
     own = negative_figures(
         gathered.video,
         gathered.audio,
-        role,
-        title=gathered.title,
-        item=gathered.item,
+        gathered.roles,
+        title=gathered.roles.title,
+        item=gathered.roles.item,
         temperature=0.1,
     )
     assert figures["alternative_effective_negatives"] == pytest.approx(

@@ -27,7 +27,8 @@ def other_policy(policy: PolicyConfig, step: int = 0) -> PolicyConfig:
 def resized(policy: PolicyConfig, batch_size: int, *, fewest_titles: int = 1) -> PolicyConfig:
     """The policy with the largest batch it can fill that is not above `batch_size`.
 
-    Of settings that change with the step, those of step 0. A hierarchical one keeps its clips a title, unless the batch has no room for `fewest_titles`.
+    Of settings that change with the step, those of step 0. A hierarchical one keeps its clips a
+    title, unless the batch has no room for `fewest_titles`.
 
     Raises:
         ValueError: `batch_size` is below 2.

@@ -13,6 +13,7 @@ import functools
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.media.clip import ClipFormat
@@ -79,9 +80,12 @@ class Plan:
     def part(self, rank: int, world_size: int) -> Plan:
         """What one of `world_size` processes gets: a contiguous, equal share."""
         size = len(self) // world_size
-        cut = slice(rank * size, (rank + 1) * size)
+        return self.where(slice(rank * size, (rank + 1) * size))
+
+    def where(self, keep: slice | NDArray[np.bool_]) -> Plan:
+        """Some of the clips."""
         return Plan(
-            **{name: getattr(self, name)[cut] for name in _COLUMNS},
+            **{name: getattr(self, name)[keep] for name in _COLUMNS},
             num_refilled=self.num_refilled,
         )
 

@@ -10,6 +10,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from toomuchtv.sampling.plan import Plan
+
 RoleName = Literal["negative", "ignore", "positive"]
 
 
@@ -74,6 +76,13 @@ class PairRoles:
     audio_track: Tensor
     recurrence: Tensor
     valid: Tensor
+
+    @classmethod
+    def of_plan(cls, config: PairRoleConfig, plan: Plan) -> PairRoles:
+        """The roles of a planned batch of which every clip can be read."""
+        names = ("title", "item", "start_seconds", "audio_track", "recurrence")
+        columns = {name: torch.from_numpy(getattr(plan, name)) for name in names}
+        return cls(config=config, **columns, valid=torch.ones(len(plan), dtype=torch.bool))
 
     def __len__(self) -> int:
         return len(self.title)

@@ -122,7 +122,7 @@ def test_against_plain_loops(seed: int, block: int) -> None:
         for near, roles in ((similarity[i], role[i]), (similarity[:, i], role[:, i])):
             negatives = np.flatnonzero(roles == 0)
             weights = np.exp(near[negatives] / 0.1)
-            for j, weight in zip(negatives, weights / weights.sum(), strict=True):
+            for j, weight in zip(negatives.tolist(), weights / weights.sum(), strict=True):
                 mass[TITLE[i], TITLE[j]] += weight
                 even[TITLE[i], TITLE[j]] += 1 / len(negatives)
     for index, group in enumerate(values):
@@ -137,9 +137,9 @@ def test_against_plain_loops(seed: int, block: int) -> None:
     with np.errstate(invalid="ignore"):
         assert lift == pytest.approx(mass / even, rel=1e-4, abs=1e-5, nan_ok=True)
     negative = np.where(role == 0, similarity, -np.inf)
-    assert hardest[0] == np.unravel_index(np.argmax(negative), (8, 8))
+    assert hardest[0] == divmod(int(np.argmax(negative)), 8)
     moments = [moment for pair in hardest for moment in pair]
     assert len(moments) == len(set(moments)) == 6
     alike = np.minimum(video @ video.T, audio @ audio.T)
     alike[(role != 0) | ~np.triu(np.ones((8, 8), bool), 1)] = -np.inf
-    assert false[0] == np.unravel_index(np.argmax(alike), (8, 8))
+    assert false[0] == divmod(int(np.argmax(alike)), 8)

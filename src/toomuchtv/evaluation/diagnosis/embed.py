@@ -61,7 +61,13 @@ class Embedder:
         self.failures: list[str] = []
 
     def embed(
-        self, row: IntArray, start: FloatArray, *, what: str, altered: bool = False
+        self,
+        row: IntArray,
+        start: FloatArray,
+        *,
+        what: str,
+        audio_track: IntArray | None = None,
+        altered: bool = False,
     ) -> Vectors:
         """Embed moments; those that cannot be read are left out and noted in `failures`.
 
@@ -69,8 +75,10 @@ class Embedder:
             row: Of the snapshot, `[M]`.
             start: Seconds, `[M]`.
             what: Said while it goes on.
+            audio_track: Which sound of its item each has, `[M]`; None: the preferred one.
             altered: Whether also with content taken away, every way of `CONTENTS`.
         """
+        track = np.zeros_like(row) if audio_track is None else audio_track
         kept = np.zeros(len(row), bool)
         blocks: list[dict[tuple[str, str], tuple[Tensor, Tensor]]] = []
         for first in range(0, len(row), _BLOCK):
@@ -78,7 +86,7 @@ class Embedder:
             for index in range(first, min(first + _BLOCK, len(row))):
                 try:
                     clips.append(
-                        self._source.reader.read(int(row[index]), float(start[index]), 0.5)
+                        self._source.read(int(row[index]), float(start[index]), int(track[index]))
                     )
                     kept[index] = True
                 except MediaError as error:

@@ -13,7 +13,7 @@ from toomuchtv.objectives import NegativeFigures, negative_figures
 from toomuchtv.sampling.alternative import other_policy, resized
 from toomuchtv.sampling.plan import Plan, Planner
 from toomuchtv.sampling.policy import PolicyConfig
-from toomuchtv.sampling.roles import PairRoleConfig, pair_roles
+from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +55,21 @@ def measure_batches(
     even: list[NegativeFigures] = []
     for plan in batches.plans:
         vectors = embedder.embed(
-            plan.item, plan.start_seconds, what=f"{batches.policy.name} sampling"
+            plan.item,
+            plan.start_seconds,
+            audio_track=plan.audio_track,
+            what=f"{batches.policy.name} sampling",
         )
         if vectors.kept.sum() < 2:
             continue
-        title, item, start = (
-            torch.from_numpy(values[vectors.kept])
-            for values in (plan.title, plan.item, plan.start_seconds)
-        )
-        role = pair_roles(
-            roles, title=title, item=item, start_seconds=start, valid=torch.ones_like(item) == 1
-        )
+        pairs = PairRoles.of_plan(roles, plan.where(vectors.kept))
         video, audio = (vectors.embedding[sense, "everything"] for sense in ("video", "audio"))
         equal = torch.ones(len(video), 1)
         for found, pair in ((figures, (video, audio)), (even, (equal, equal))):
             found.append(
-                negative_figures(*pair, role, title=title, item=item, temperature=temperature)
+                negative_figures(
+                    *pair, pairs, title=pairs.title, item=pairs.item, temperature=temperature
+                )
             )
     if not figures:
         return Missing(reason=f"no clip of {batches.policy.name} sampling could be read")
@@ -95,5 +94,6 @@ def describe_batch(policy: PolicyConfig) -> str:
     if policy.name == "uniform":
         return f"{policy.batch_size} moments from anywhere"
     return (
-        f"{policy.titles} titles x {policy.items_per_title} items x {policy.clips_per_item} moments"
+        f"{policy.titles_at(0)} titles x {policy.items_per_title} items x "
+        f"{policy.clips_per_item_at(0)} moments"
     )

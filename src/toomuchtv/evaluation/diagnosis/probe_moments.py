@@ -86,14 +86,14 @@ def _part_of_title(
     # Some items of a long series are enough.
     for place in rng.permutation(np.arange(first, stop))[:_MOST_A_FOLD].tolist():
         rate = float(groups.frame_rate[place])
-        starts, step = int(groups.starts[place]), int(np.ceil(apart * rate))
+        starts, step = int(groups.starts.count[place]), int(np.ceil(apart * rate))
         low, high = 0, int(_PART * starts)
         if part == 1:  # of a short item, a fifth may be less than a clip
             low, high = max(int((1 - _PART) * starts), high + step), starts
         offset = int(rng.integers(step))
-        found += [
-            (int(groups.rows[place]), frame / rate) for frame in range(low + offset, high, step)
-        ]
+        index = np.arange(low + offset, high, step)
+        frames = groups.starts.frame_at(np.full_like(index, place), index)
+        found += [(int(groups.rows[place]), frame / rate) for frame in frames.tolist()]
     return [found[index] for index in rng.permutation(len(found)).tolist()]
 
 
@@ -115,7 +115,7 @@ def event_moments(
         moments = label_moments(
             read_events(truth, item.path),
             span_seconds=source.clip_format.span_seconds,
-            last_start_seconds=(int(source.groups.starts[place]) - 1) / rate,
+            last_start_seconds=(int(source.groups.starts.num_frames[place]) - 1) / rate,
             frame_rate=rate,
         )
         title = int(source.groups.group_of[place])

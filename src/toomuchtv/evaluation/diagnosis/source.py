@@ -11,9 +11,10 @@ from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.diagnosis.results import Moment, MomentPicture
-from toomuchtv.media.clip import ClipFormat
+from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.log_mel import LogMel, LogMelConfig
 from toomuchtv.sampling.batches import ClipReader
+from toomuchtv.sampling.plan import ClipSpec
 from toomuchtv.sampling.policy import ItemGroups, PolicyConfig, group_items
 
 IntArray = NDArray[np.int64]
@@ -52,6 +53,24 @@ class Source:
         self.groups: ItemGroups = group_items(snapshot, policy, clip_format)
         self.title_of_row = np.full(len(snapshot), -1, np.int64)
         self.title_of_row[self.groups.rows] = self.groups.group_of
+
+    def read(
+        self, row: int, start_seconds: float, audio_track: int
+    ) -> tuple[VideoArray, WaveformArray]:
+        """Read one moment, the square from the middle: planes and samples, see `ClipReader.read`.
+
+        Raises:
+            MediaError: Its proxy cannot be read there.
+        """
+        clip = ClipSpec(
+            item=row, title=-1, start_seconds=start_seconds, audio_track=audio_track,
+            recurrence=-1, seed=0,
+        )  # fmt: skip
+        side, samples = self.reader.side, self.clip_format.num_samples
+        video = np.empty((self.clip_format.frames, side * 3 // 2, side), np.uint8)
+        waveform = np.empty(samples, np.float32)
+        self.reader.read(clip, 0.5, video, waveform)
+        return video, waveform
 
     def name(self, title: int) -> str:
         """What a title is called, at the level that counts as one."""

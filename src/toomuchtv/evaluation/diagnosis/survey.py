@@ -26,7 +26,7 @@ from toomuchtv.evaluation.diagnosis.results import (
 from toomuchtv.evaluation.diagnosis.source import Source
 from toomuchtv.sampling.plan import Plan, Planner
 from toomuchtv.sampling.policy import PolicyConfig
-from toomuchtv.sampling.roles import PairRoleConfig, pair_roles
+from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
 
 _ITEMS_A_TITLE, _CLIPS_AN_ITEM = 2, 8
 # More would not be read off a matrix; a larger pool has more of each.
@@ -73,25 +73,17 @@ def survey_pool(
 ) -> Survey | Missing:
     """Embed a pool and say what its pairs show."""
     vectors = embedder.embed(plan.item, plan.start_seconds, what="all pairs of a pool")
-    row, start, group = (
-        values[vectors.kept] for values in (plan.item, plan.start_seconds, plan.title)
-    )
+    plan = plan.where(vectors.kept)
+    row, start, group = plan.item, plan.start_seconds, plan.title
     if len(row) < _FEWEST_CLIPS:
         return Missing(reason=f"only {len(row)} of the pool's moments could be read")
     groups, title = np.unique(group, return_inverse=True)
-    where = {"title": torch.from_numpy(title.astype(np.int64)), "item": torch.from_numpy(row)}
     pool = Pool(
         video=vectors.embedding["video", "everything"],
         audio=vectors.embedding["audio", "everything"],
-        title=where["title"],
-        item=where["item"],
-        role=pair_roles(
-            roles,
-            title=where["title"],
-            item=where["item"],
-            start_seconds=torch.from_numpy(start),
-            valid=torch.ones(len(row), dtype=torch.bool),
-        ),
+        title=torch.from_numpy(title.astype(np.int64)),
+        item=torch.from_numpy(row),
+        role=PairRoles.of_plan(roles, plan).dense(),
     )
 
     def described(pairs: list[tuple[int, int]]) -> tuple[Pair, ...]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from av.audio.frame import AudioFrame
@@ -12,6 +15,7 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
 from tests.media.coded_media import late_by, sound
+from toomuchtv.media.proxy_writers import ProxyRecipe, SoundWriter
 from toomuchtv.media.sound import SoundTimeline, to_mono
 
 
@@ -196,3 +200,17 @@ def test_resampling_keeps_what_fits_and_nothing_folds_back(rate_hz: int, tone_hz
         np.testing.assert_allclose(middle, wanted, atol=0.02)
     else:
         assert 10 * np.log10(np.square(middle).mean() / 0.5 + 1e-20) < -50.0
+
+
+def test_a_long_silence_is_written_some_at_a_time(tmp_path: Path) -> None:
+    """A damaged file had seconds of sound and hours of picture: its silence took gigabytes."""
+    writer = SoundWriter(tmp_path / "sound.mp4", ProxyRecipe(sample_rate_hz=16_000))
+    num_samples = 1200 * 16_000
+    tracemalloc.start()
+    writer.finish(num_samples)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    writer.close()
+    assert peak < 20e6 < 4 * num_samples
+    with av.open(str(tmp_path / "sound.mp4")) as container:
+        assert container.streams.audio[0].duration == num_samples

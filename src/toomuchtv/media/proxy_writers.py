@@ -49,6 +49,9 @@ class ProxyRecipe(BaseModel):
         return 0.09 * pixels * self.frame_rate * coarser + 1.1 * self.sample_rate_hz
 
 
+_SILENCE_SECONDS = 10  # at once, after the end of a sound
+
+
 class PictureWriter:
     """Writes the pictures of a proxy, each a frame of its grid.
 
@@ -149,7 +152,9 @@ class SoundWriter:
     def finish(self, total_samples: int) -> None:
         """Write what is left, and silence up to the length wanted."""
         self._write(self._timeline.finish())
-        self._write(np.zeros(max(0, total_samples - self._num_samples), np.float32))
+        # Some at a time: a damaged clock can make a short sound hours short of its picture.
+        while (missing := total_samples - self._num_samples) > 0:
+            self._write(np.zeros(min(missing, _SILENCE_SECONDS * self._rate), np.float32))
         self._container.mux(self._stream.encode(None))
 
     def close(self) -> None:

@@ -83,9 +83,12 @@ def studio_series(options: Any) -> dict[str, float]:
         )
         with prepared(studio / "library", studio / "cat", options.workers) as catalog:
             first.add(catalog, studio / "truth", 0.0)
-            count_studio_shots(catalog, studio, options.scenedetect, shots)
         with prepared(studio / "recoded", studio / "cat_recoded", options.workers) as catalog:
             second.add(catalog, studio / "truth", DELAY_SECONDS)
+        print(f"to openings of {seconds:g} s:", *first.figures(""), *second.figures("recoded_"),
+              sep="\n  ", flush=True)  # fmt: skip
+        with open_catalog(studio / "cat") as catalog:
+            count_studio_shots(catalog, studio, options.scenedetect, shots)
     values = dict(first.figures("")) | dict(second.figures("recoded_"))
     return values | {
         k: v for name, cuts in shots.items() for k, v in cuts.figures(f"studio_{name}")

@@ -42,12 +42,19 @@ def recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> No
         video = copy.add_stream_from_template(pictures)
         audio = copy.add_stream("aac", rate=_RATE_HZ, layout="mono")
         audio.bit_rate = BIT_RATE
+        first = 0
         for packet in film.demux(pictures):
-            if packet.dts is not None:
-                packet.stream = video
-                copy.mux(packet)
-        for first in range(0, count, 1024):
-            copy.mux(audio.encode(_frame(gain * sound[first : first + 1024], first)))
+            if packet.dts is None or packet.time_base is None:
+                continue
+            # Sound and picture in turn: players and readers expect them side by side.
+            until = float(packet.dts * packet.time_base) * _RATE_HZ
+            while first < min(until, count):
+                copy.mux(audio.encode(_frame(gain * sound[first : first + 1024], first)))
+                first += 1024
+            packet.stream = video
+            copy.mux(packet)
+        for rest in range(first, count, 1024):
+            copy.mux(audio.encode(_frame(gain * sound[rest : rest + 1024], rest)))
         copy.mux(audio.encode(None))
     partial.rename(path)
 

@@ -35,7 +35,11 @@ def draw_curves(charts: Mapping[str, Sequence[Curve]], *, x_label: str) -> bytes
     for index, (label, curves) in enumerate(charts.items(), start=1):
         axes = figure.add_subplot(1, len(charts), index)
         for curve in curves:
-            axes.plot(curve.x, curve.y, label=curve.name, color=curve.color, linewidth=1.8)
+            # A single point is no line: it would not be seen.
+            marker = "o" if len(curve.x) == 1 else None
+            axes.plot(
+                curve.x, curve.y, label=curve.name, color=curve.color, linewidth=1.8, marker=marker
+            )
         axes.set_xlabel(x_label)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)

@@ -142,7 +142,7 @@ def _negatives(trained: Lines) -> Section:
         "negatives count in effect, and how often a moment's own counterpart is the nearest of all "
         "in the batch.",
         how_to_read="Few effective negatives that lie in other titles are easy ones: the batch "
-        "teaches little. `toomuchtv diagnose` says more.",
+        "teaches little. The command toomuchtv diagnose says more.",
         png=draw_curves(
             {label: [_curve("batch", trained, key, COLORS[4])] for label, key in known.items()},
             x_label="step",

@@ -254,7 +254,7 @@ def test_the_newest_checkpoint_damaged_the_one_before_is_gone_on_from(
     run(prepared_catalog, tmp_path, config)
     newest = tmp_path / "checkpoints" / "step_00000006.safetensors"
     whole = newest.read_bytes()
-    newest.write_bytes(whole[:-10] + bytes(10))
+    newest.write_bytes(whole[:-10] + bytes(255 - byte for byte in whole[-10:]))
     run(prepared_catalog, tmp_path, config, resume=True)
     assert "step_00000006.safetensors' is damaged" in caplog.text
     assert newest.read_bytes() == whole

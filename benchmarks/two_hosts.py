@@ -38,7 +38,7 @@ SETTINGS = [
     "clip.frames=4", "clip.audio_seconds=0.25", "input.size=32",
     "model.video.width=0.125", "model.audio.width=0.125", "model.embedding_dim=16",
     "sampling.batch_size=8", "sampling.clips_per_item=4", "sampling.min_gap_seconds=0.25",
-    "optimizer.name=sgd", "optimizer.learning_rate=0.05", "optimizer.warmup_steps=5",
+    "optimizer.name=sgd", "optimizer.learning_rate=0.0001", "optimizer.warmup_steps=5",
     "training.num_threads=1", "training.num_workers=1", "training.log_every=1",
     "training.validation_clips=4", "training.checkpoint_every=5", "training.held_out_share=0.25",
     "training.device=cpu", "training.synchronized_norm=true",

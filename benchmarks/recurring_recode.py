@@ -43,9 +43,9 @@ def recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> No
         audio = copy.add_stream("aac", rate=_RATE_HZ, layout="mono")
         audio.bit_rate = BIT_RATE
         first = 0
-        for packet in film.demux(pictures):
-            if packet.dts is None or packet.time_base is None:
-                continue
+        for packet in _in_order([packet for packet in film.demux(pictures) if packet.size]):
+            assert packet.dts is not None
+            assert packet.time_base is not None
             # Sound and picture in turn: players and readers expect them side by side.
             until = float(packet.dts * packet.time_base) * _RATE_HZ
             while first < min(until, count):
@@ -57,6 +57,15 @@ def recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> No
             copy.mux(audio.encode(_frame(gain * sound[rest : rest + 1024], rest)))
         copy.mux(audio.encode(None))
     partial.rename(path)
+
+
+def _in_order(packets: list[av.Packet]) -> list[av.Packet]:
+    """Give all packets decoding times: Matroska has none for the first ones, the keyframe's too."""
+    shown = sorted(packet.pts or 0 for packet in packets)
+    late = max(at - (packet.pts or 0) for at, packet in zip(shown, packets, strict=True))
+    for at, packet in zip(shown, packets, strict=True):
+        packet.dts = at - late
+    return packets
 
 
 def _frame(samples: NDArray[np.float32], first: int) -> av.AudioFrame:

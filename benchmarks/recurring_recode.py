@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.packet import Packet
 from numpy.typing import NDArray
 
 from toomuchtv.media.original import read_sound
@@ -59,7 +61,7 @@ def recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> No
     partial.rename(path)
 
 
-def _in_order(packets: list[av.Packet]) -> list[av.Packet]:
+def _in_order(packets: list[Packet[Any]]) -> list[Packet[Any]]:
     """Give all packets decoding times: Matroska has none for the first ones, the keyframe's too."""
     shown = sorted(packet.pts or 0 for packet in packets)
     late = max(at - (packet.pts or 0) for at, packet in zip(shown, packets, strict=True))

@@ -125,7 +125,8 @@ def test_probes_run_on_the_transfer_sets(run: Path, studio: Path) -> None:
     sounds = studio / "transfer" / "sounds"
     result = asked("evaluate", run, "--benchmark", "esc50", "--data", sounds)
     assert result["protocol"] == "linear"
-    assert set(result["metrics"]["accuracy"]) == {"mean", "std", "folds"}
+    assert set(result["metrics"]["accuracy"]) == {"mean", "std", "folds", "interval"}
+    assert Path(result["page"]).is_file()
     assert len(result["metrics"]["accuracy"]["folds"]) == 5
     assert result["chance"]["accuracy"] == pytest.approx(1 / 3)
     actions = studio / "transfer" / "actions"
@@ -133,8 +134,39 @@ def test_probes_run_on_the_transfer_sets(run: Path, studio: Path) -> None:
         result = asked(
             "evaluate", run, "--benchmark", "ucf101", "--data", actions, "--modality", modality
         )
-        assert result["protocol"] == f"linear-{modality}"
+        assert (result["protocol"], result["modality"]) == ("linear", modality)
         assert len(result["metrics"]["accuracy"]["folds"]) == 3
+
+
+def test_a_run_is_compared_with_its_own_fresh_weights(
+    run: Path, studio: Path, tmp_path: Path
+) -> None:
+    sounds = studio / "transfer" / "sounds"
+    places = []
+    for name, flags in (("a", ["--untrained"]), ("b", [])):
+        out = tmp_path / name
+        asked("evaluate", run, "--benchmark", "esc50", "--data", sounds, "--out", out, *flags)
+        places.append(out)
+    found = asked("compare", *places, "--out", tmp_path / "table")
+    (entry,) = found["compared"]
+    assert (entry["benchmark"], entry["protocol"]) == ("esc50", "linear")
+    assert entry["paired"]["difference"] == pytest.approx(entry["b"] - entry["a"])
+    assert 0 < entry["paired"]["p_value"] <= 1
+    assert any("pretraining differs" in warning for warning in found["warnings"])
+    text = (tmp_path / "table" / "table.txt").read_text()
+    assert "untrained" in text
+    assert "CrissCross" in text
+    assert "Published by others" in (tmp_path / "table" / "table.html").read_text()
+
+
+def test_a_baseline_needs_no_run(studio: Path, tmp_path: Path) -> None:
+    result = asked(
+        "evaluate", "--encoder", "color-histogram", "--benchmark", "ucf101",
+        "--data", studio / "transfer" / "actions", "--protocol", "knn", "--out", tmp_path,
+    )  # fmt: skip
+    assert result["encoder"]["name"] == "color-histogram"
+    assert result["selection"]["how"] == "inner"
+    assert "mmv-svm" in asked("evaluate", "--list")["protocols"]
 
 
 def test_a_person_sees_a_table_and_no_json(run: Path, catalog: Path) -> None:
@@ -161,7 +193,11 @@ def test_set_aside_files_give_exit_code_1_and_are_listed(tmp_path: Path) -> None
         (["prepare", "--catalog", "nowhere"], "nowhere"),
         (["pretrain", "--catalog", "nowhere", "--run", "run"], "nowhere"),
         (["evaluate", "nowhere", "--benchmark", "esc50", "--data", "."], "no model in"),
-        (["evaluate", "nowhere", "--benchmark", "imagenet", "--data", "."], "retrieval, esc50"),
+        (["evaluate", "nowhere", "--benchmark", "imagenet", "--data", "."], "retrieval, ucf101"),
+        (["evaluate", "--benchmark", "esc50", "--data", "."], "either a run or --encoder"),
+        (["evaluate", "--encoder", "nn", "--benchmark", "esc50", "--data", "."], "module:function"),
+        (["evaluate", "nowhere"], "--list"),
+        (["compare", "nowhere"], "no result in"),
         (["studio", "out", "--set", "signature=1"], "signature"),
         (["studio", "out", "--movies", "-1"], "movies"),
         (["frobnicate"], "frobnicate"),

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from toomuchtv.catalog.store import Catalog, open_catalog
     from toomuchtv.config import Config, load_config
     from toomuchtv.evaluation.diagnosis import Diagnosis, diagnose
-    from toomuchtv.evaluation.evaluate import Evaluation, evaluate
+    from toomuchtv.evaluation.evaluate import evaluate
+    from toomuchtv.evaluation.result import Evaluation
     from toomuchtv.media.clip import Clip, ClipFormat
     from toomuchtv.media.original import read_clip
     from toomuchtv.media.proxy import ProxyRecipe
@@ -38,7 +39,7 @@ _HOMES = {
     "ClipSpec": "sampling.plan",
     "Config": "config",
     "Diagnosis": "evaluation.diagnosis",
-    "Evaluation": "evaluation.evaluate",
+    "Evaluation": "evaluation.result",
     "Plan": "sampling.plan",
     "Planner": "sampling.plan",
     "PolicyConfig": "sampling.policy",

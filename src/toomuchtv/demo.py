@@ -18,7 +18,8 @@ from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.console import Output
 from toomuchtv.errors import ToomuchtvError
-from toomuchtv.evaluation.evaluate import Evaluation, evaluate
+from toomuchtv.evaluation.evaluate import evaluate
+from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.media.proxy import ProxyRecipe
 from toomuchtv.progress import ProgressHook
 from toomuchtv.report.demo_page import ArmResult, write_demo_page

@@ -118,6 +118,13 @@ class Pretrained:
         return self._run_audio(waveform, head=False)
 
     @torch.inference_mode()
+    def audio_feature_map(self, waveform: Tensor) -> Tensor:
+        """The last map before pooling: float32 `[N, S]` to float32 `[N, F, bands, frames]`."""
+        with self._eval_mode():
+            log_mel = self._to_input.log_mel(waveform.to(self.device))
+            return self.model.audio_encoder.feature_map(log_mel).float()
+
+    @torch.inference_mode()
     def embed_planes(self, planes: Tensor, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Embed clips read from proxies: both `[N, D]`, float32, video first."""
         seeds = np.zeros(len(planes), np.uint64)

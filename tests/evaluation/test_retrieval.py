@@ -1,14 +1,23 @@
-"""Retrieval ranks against a plain reading of the definition."""
+"""Retrieval against a brute-force reading of its definitions in NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from toomuchtv.evaluation.evaluate import retrieval_metrics
-from toomuchtv.evaluation.retrieval import chance_figures, rank_figures, retrieval_ranks
+from toomuchtv.evaluation.catalog_retrieval import retrieval_metrics
+from toomuchtv.evaluation.retrieval import (
+    chance_figures,
+    class_precision,
+    pair_ranks,
+    rank_figures,
+)
 
 
 def unit_vectors(count: int, dim: int, seed: int) -> Tensor:
@@ -17,44 +26,81 @@ def unit_vectors(count: int, dim: int, seed: int) -> Tensor:
     return torch.nn.functional.normalize(values, dim=-1)
 
 
-def ranks_by_definition(query: Tensor, target: Tensor, within: Tensor | None) -> list[float]:
+def coarse_vectors(count: int, seed: int) -> Tensor:
+    """Vectors with many equal similarities, each exact."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-1, 2, (count, 3), generator=generator).float()
+
+
+def brute_force(query: Tensor, target: Tensor, within: Tensor | None = None) -> NDArray[np.float64]:
+    similarity = query.double().numpy() @ target.double().numpy().T
     ranks = []
-    similarity = (query @ target.T).numpy()
     for i in range(len(query)):
-        candidates = [
-            j for j in range(len(query)) if within is None or bool(within[i] == within[j])
-        ]
+        candidates = [j for j in range(len(query)) if within is None or within[i] == within[j]]
         better = sum(similarity[i, j] > similarity[i, i] for j in candidates)
         equal = sum(similarity[i, j] == similarity[i, i] for j in candidates if j != i)
         ranks.append(1 + better + equal / 2)
-    return ranks
+    return np.array(ranks)
 
 
 @pytest.mark.parametrize("block_size", [1, 7, 50, 1024])
 @pytest.mark.parametrize("scoped", [False, True])
-def test_ranks_are_those_of_the_definition(block_size: int, scoped: bool) -> None:
-    query, target = unit_vectors(50, 8, 0), unit_vectors(50, 8, 1)
+@pytest.mark.parametrize("tied", [False, True])
+def test_ranks_are_those_of_brute_force(block_size: int, scoped: bool, tied: bool) -> None:
+    video = coarse_vectors(50, 0) if tied else unit_vectors(50, 8, 0)
+    audio = coarse_vectors(50, 1) if tied else unit_vectors(50, 8, 1)
     within = torch.arange(50) % 7 if scoped else None
-    ranks = retrieval_ranks(query, target, within=within, block_size=block_size)
-    assert ranks.tolist() == ranks_by_definition(query, target, within)
+    ranks = pair_ranks(video, audio, within=within, block_size=block_size)
+    assert ranks.video_to_audio.tolist() == brute_force(video, audio, within).tolist()
+    assert ranks.audio_to_video.tolist() == brute_force(audio, video, within).tolist()
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10_000), st.integers(2, 30), st.integers(1, 40))
+def test_blocks_change_nothing(seed: int, num: int, block_size: int) -> None:
+    video, audio = coarse_vectors(num, seed), coarse_vectors(num, seed + 1)
+    cut = pair_ranks(video, audio, block_size=block_size)
+    whole = pair_ranks(video, audio, block_size=num)
+    assert cut.video_to_audio.tolist() == whole.video_to_audio.tolist()
+    assert cut.audio_to_video.tolist() == whole.audio_to_video.tolist()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_class_precision_is_scikit_learns(tied: bool) -> None:
+    query = coarse_vectors(40, 2) if tied else unit_vectors(40, 8, 2)
+    target = coarse_vectors(30, 3) if tied else unit_vectors(30, 8, 3)
+    rng = np.random.default_rng(0)
+    of_query, of_target = rng.random((40, 4)) < 0.3, rng.random((30, 4)) < 0.3
+    found = class_precision(query, target, of_query, of_target, block_size=7)
+    similarity = (query @ target.T).numpy()
+    for i in range(40):
+        relevant = (of_query[i] & of_target).any(axis=1)
+        if not relevant.any():
+            assert np.isnan(found[i])
+            continue
+        expected = average_precision_score(relevant, similarity[i])
+        assert found[i] == pytest.approx(expected, abs=1e-9)
 
 
 def test_perfect_embeddings_rank_first() -> None:
     vectors = unit_vectors(40, 16, 2)
-    figures = rank_figures(retrieval_ranks(vectors, vectors))
+    figures = rank_figures(pair_ranks(vectors, vectors).video_to_audio)
     assert figures["recall_at_1"] == 1.0
     assert figures["median_rank"] == 1.0
 
 
-def test_a_constant_embedding_ranks_in_the_middle_not_first() -> None:
+def test_a_constant_embedding_is_at_chance_not_first() -> None:
     vectors = torch.ones(41, 4) / 2
-    assert retrieval_ranks(vectors, vectors).tolist() == [21.0] * 41
+    assert pair_ranks(vectors, vectors).audio_to_video.tolist() == [21.0] * 41
+    classes = np.eye(2, dtype=np.bool_)[np.arange(41) % 2]
+    precision = class_precision(vectors, vectors, classes, classes)
+    assert precision.mean() == pytest.approx((21 * 21 / 41 + 20 * 20 / 41) / 41)
 
 
 def test_chance_is_what_random_embeddings_reach() -> None:
     ranks = np.concatenate(
         [
-            retrieval_ranks(unit_vectors(60, 64, seed), unit_vectors(60, 64, 1000 + seed))
+            pair_ranks(unit_vectors(60, 64, seed), unit_vectors(60, 64, 1000 + seed)).video_to_audio
             for seed in range(60)
         ]
     )

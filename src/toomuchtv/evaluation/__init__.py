@@ -1,1 +1,1 @@
-"""Transfer and retrieval: what the encoders are good for."""
+"""Transfer and retrieval: what encoders are good for, by protocols that have names."""

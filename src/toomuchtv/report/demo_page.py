@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.evaluation.evaluate import Evaluation, embed_moments, run_split
+from toomuchtv.evaluation.catalog_retrieval import embed_moments, run_split
+from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.media.clip import Clip
 from toomuchtv.pretrained import load
 from toomuchtv.report.figures import (

@@ -1,0 +1,57 @@
+"""Encoders to evaluate: ours, simple baselines, weights of torchvision's layout, anybody's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toomuchtv.evaluation.encoders.baselines import BASELINES, baseline_encoder
+from toomuchtv.evaluation.encoders.foreign import foreign_encoder
+from toomuchtv.evaluation.encoders.interface import (
+    AudioEncoder,
+    AudioInput,
+    Encoder,
+    VideoEncoder,
+    VideoInput,
+)
+from toomuchtv.evaluation.encoders.ours import run_encoder, torchvision_encoder
+
+__all__ = [
+    "BASELINES",
+    "AudioEncoder",
+    "AudioInput",
+    "Encoder",
+    "VideoEncoder",
+    "VideoInput",
+    "choose_encoder",
+    "run_encoder",
+]
+
+_TORCHVISION = ("r2plus1d_18", "r3d_18")
+
+
+def choose_encoder(spec: str) -> Encoder:
+    """Make the encoder that `--encoder` names.
+
+    Args:
+        spec: A baseline's name; `r2plus1d_18:FILE.safetensors` or `r3d_18:FILE.safetensors`;
+            `transformers:FOLDER`; or `module:function`.
+
+    Raises:
+        EncoderError: It cannot be made.
+        ValueError: The spec is none of these.
+    """
+    if spec in BASELINES:
+        return baseline_encoder(spec)
+    kind, colon, rest = spec.partition(":")
+    if not colon or not rest:
+        raise ValueError(
+            f"unknown encoder {spec!r}: give one of {', '.join(BASELINES)}, "
+            "r2plus1d_18:FILE.safetensors, transformers:FOLDER, or module:function"
+        )
+    if kind in _TORCHVISION:
+        return torchvision_encoder(Path(rest), name=kind)
+    if kind == "transformers":
+        from toomuchtv.evaluation.encoders.transformers_models import transformers_encoder
+
+        return transformers_encoder(Path(rest))
+    return foreign_encoder(spec)

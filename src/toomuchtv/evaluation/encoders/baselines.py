@@ -1,0 +1,134 @@
+"""What needs no learning: statistics of colors, motion and spectrum. A score below is none."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from toomuchtv.evaluation.encoders.interface import (
+    AudioEncoder,
+    AudioInput,
+    Encoder,
+    VideoEncoder,
+    VideoInput,
+)
+from toomuchtv.media.log_mel import LogMel, LogMelConfig
+
+_VERSION = "1"
+_HISTOGRAM_LEVELS = 4
+_MOTION_CELLS = 8
+_NUM_CEPSTRA = 20
+_FLOOR = 1e-10
+
+
+class ColorHistogram(VideoEncoder):
+    """Share of pixels in each of 4 x 4 x 4 cells of RGB, over all frames: `[N, 64]`."""
+
+    input = VideoInput(frames=8, frame_rate=4.0, size=112)
+
+    def features(self, video: Tensor) -> Tensor:
+        """Count colors."""
+        level = video.long() * _HISTOGRAM_LEVELS // 256
+        cell = (level[..., 0] * _HISTOGRAM_LEVELS + level[..., 1]) * _HISTOGRAM_LEVELS
+        cell = (cell + level[..., 2]).flatten(1)
+        counts = torch.zeros(len(video), _HISTOGRAM_LEVELS**3)
+        counts.scatter_add_(1, cell, torch.ones_like(cell, dtype=torch.float32))
+        return counts / cell.shape[1]
+
+
+class FrameDifference(VideoEncoder):
+    """How much each part of the picture changes from frame to frame: `[N, 128]`.
+
+    Mean and standard deviation over time of the absolute difference of luma, in 8 x 8 cells.
+    """
+
+    input = VideoInput(frames=16, frame_rate=12.5, size=112)
+
+    def features(self, video: Tensor) -> Tensor:
+        """Measure change."""
+        weights = torch.tensor([0.299, 0.587, 0.114])
+        luma = (video.float() @ weights) / 255.0
+        if luma.shape[1] < 2:
+            return torch.zeros(len(video), 2 * _MOTION_CELLS**2)
+        change = (luma[:, 1:] - luma[:, :-1]).abs()
+        cells = F.adaptive_avg_pool2d(change, _MOTION_CELLS).flatten(2)
+        return torch.cat([cells.mean(dim=1), cells.std(dim=1, correction=0)], dim=1)
+
+
+class MeanLogMel(AudioEncoder):
+    """Mean and standard deviation over time of 80 log-mel bands: `[N, 160]`."""
+
+    input = AudioInput(seconds=2.0, sample_rate_hz=16_000)
+
+    def __init__(self) -> None:
+        self._log_mel = LogMel(LogMelConfig())
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """Average the spectrogram."""
+        bands = self._log_mel(waveform)[:, 0]
+        return torch.cat([bands.mean(dim=2), bands.std(dim=2, correction=0)], dim=1)
+
+    def feature_map(self, waveform: Tensor) -> Tensor:
+        """The same: there is no map."""
+        return self.features(waveform)
+
+
+class Mfcc(AudioEncoder):
+    """Mean and standard deviation over time of 20 mel-frequency cepstra: `[N, 40]`.
+
+    Davis and Mermelstein, IEEE ASSP 1980; equal to `librosa.feature.mfcc` (decibels over the
+    loudest less 80, orthonormal DCT-II) within float error.
+    """
+
+    input = AudioInput(seconds=2.0, sample_rate_hz=16_000)
+
+    def __init__(self) -> None:
+        config = LogMelConfig(num_fft=512, window_samples=512, hop_samples=160, num_bands=40)
+        self._log_mel = LogMel(config)
+        self._dct = _dct_matrix(_NUM_CEPSTRA, config.num_bands)
+
+    def cepstra(self, waveform: Tensor) -> Tensor:
+        """Map float32 `[N, S]` to cepstra `[N, 20, frames]`."""
+        power = self._log_mel.mel(waveform)
+        decibels = 10.0 * torch.log10(power.clamp(min=_FLOOR))
+        loudest = decibels.amax(dim=(1, 2), keepdim=True)
+        return self._dct @ torch.maximum(decibels, loudest - 80.0)
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """Average the cepstra."""
+        cepstra = self.cepstra(waveform)
+        return torch.cat([cepstra.mean(dim=2), cepstra.std(dim=2, correction=0)], dim=1)
+
+
+def _dct_matrix(num_out: int, num_in: int) -> Tensor:
+    """The first rows of the orthonormal DCT-II, float32 `[num_out, num_in]`."""
+    k = torch.arange(num_out, dtype=torch.float64)[:, None]
+    n = torch.arange(num_in, dtype=torch.float64)[None, :]
+    matrix = torch.cos(math.pi * k * (2 * n + 1) / (2 * num_in)) * math.sqrt(2.0 / num_in)
+    matrix[0] /= math.sqrt(2.0)
+    return matrix.float()
+
+
+#: Baselines by name; each has one sense.
+BASELINES: dict[str, type[VideoEncoder] | type[AudioEncoder]] = {
+    "color-histogram": ColorHistogram,
+    "frame-difference": FrameDifference,
+    "log-mel": MeanLogMel,
+    "mfcc": Mfcc,
+}
+
+
+def baseline_encoder(name: str) -> Encoder:
+    """Make one of `BASELINES`."""
+    made = BASELINES[name]()
+    return Encoder(
+        name=name,
+        fingerprint=hashlib.sha256(f"baseline {name} {_VERSION}".encode()).hexdigest(),
+        pretraining="nothing: no learning",
+        video=made if isinstance(made, VideoEncoder) else None,
+        audio=made if isinstance(made, AudioEncoder) else None,
+    )

@@ -1,0 +1,71 @@
+"""From answers to figures: mean, spread, interval, per class, confusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from toomuchtv.evaluation.benchmark import Benchmark
+from toomuchtv.evaluation.result import FoldAnswers
+from toomuchtv.evaluation.scores import (
+    average_precisions,
+    confusion_matrix,
+    correct,
+    primary_score,
+)
+from toomuchtv.evaluation.spread import FoldOutcome, accuracy_interval, map_interval
+
+
+def fold_figures(folds: Sequence[float]) -> dict[str, Any]:
+    """Mean and standard deviation (n - 1) over folds or splits, and each of them."""
+    deviation = float(np.std(folds, ddof=1)) if len(folds) > 1 else 0.0
+    return {"mean": float(np.mean(folds)), "std": deviation, "folds": list(folds)}
+
+
+def outcomes(answers: Sequence[FoldAnswers]) -> list[FoldOutcome]:
+    """Which clips got their class, fold by fold."""
+    return [
+        FoldOutcome(source=fold.sources, value=correct(fold.scores, fold.targets))
+        for fold in answers
+    ]
+
+
+def classification_figures(benchmark: Benchmark, answers: Sequence[FoldAnswers]) -> dict[str, Any]:
+    """Figures of a classifier: `metrics`, `chance`, `per_class`, `confusion`, `classes`."""
+    multi_label = benchmark.task == "multi_label"
+    folds = [primary_score(fold.scores, fold.targets, multi_label=multi_label) for fold in answers]
+    scores = np.concatenate([fold.scores for fold in answers])
+    targets = np.concatenate([fold.targets for fold in answers])
+    if multi_label:
+        sources = [source for fold in answers for source in fold.sources]
+        each = average_precisions(scores, targets)
+        figures = {**fold_figures(folds), "interval": map_interval(scores, targets, sources)}
+        return {
+            "metrics": {"map": figures},
+            "chance": {"map": float(targets.mean(axis=0)[targets.any(axis=0)].mean())},
+            "per_class": _named(benchmark.classes, each),
+            "confusion": None,
+            "classes": benchmark.classes,
+        }
+    figures = {**fold_figures(folds), "interval": accuracy_interval(outcomes(answers))}
+    hits = correct(scores, targets)
+    with np.errstate(invalid="ignore"):
+        recall = (targets * hits[:, None]).sum(axis=0) / targets.sum(axis=0)
+    return {
+        "metrics": {"accuracy": figures, "mean_class_recall": float(np.nanmean(recall))},
+        "chance": {"accuracy": 1.0 / len(benchmark.classes)},
+        "per_class": _named(benchmark.classes, recall),
+        "confusion": confusion_matrix(scores, targets).tolist(),
+        "classes": benchmark.classes,
+    }
+
+
+def _named(classes: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    """Values by class, without those that no clip tests."""
+    return {
+        name: float(value)
+        for name, value in zip(classes, values, strict=True)
+        if not np.isnan(value)
+    }

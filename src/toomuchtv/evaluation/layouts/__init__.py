@@ -1,0 +1,72 @@
+"""The benchmarks by name, each read from its official layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from toomuchtv.evaluation.benchmark import Benchmark
+from toomuchtv.evaluation.layouts.action_lists import read_hmdb51, read_ucf101
+from toomuchtv.evaluation.layouts.films import LVU_TASKS, read_lvu, read_movienet_scenes
+from toomuchtv.evaluation.layouts.own import read_csv, read_folder
+from toomuchtv.evaluation.layouts.sounds import (
+    read_dcase2013,
+    read_esc10,
+    read_esc50,
+    read_fsd50k,
+    read_urbansound8k,
+)
+from toomuchtv.evaluation.layouts.web_clips import (
+    read_audioset,
+    read_audioset_pairs,
+    read_kinetics,
+    read_vggsound,
+    read_vggsound_pairs,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a benchmark is read, and what its folder must hold, for a person."""
+
+    read: Callable[[Path], Benchmark]
+    holds: str
+
+
+LAYOUTS: dict[str, Layout] = {
+    "ucf101": Layout(read_ucf101, "videos/<Class>/*.avi, ucfTrainTestlist/"),
+    "hmdb51": Layout(read_hmdb51, "videos/<class>/*.avi, testTrainMulti_7030_splits/"),
+    "kinetics": Layout(read_kinetics, "train.csv and val.csv, or train/<class>/ and val/<class>/"),
+    "esc50": Layout(read_esc50, "audio/, meta/esc50.csv"),
+    "esc10": Layout(read_esc10, "audio/, meta/esc50.csv; the part marked esc10"),
+    "urbansound8k": Layout(read_urbansound8k, "audio/fold<1-10>/, metadata/UrbanSound8K.csv"),
+    "fsd50k": Layout(read_fsd50k, "FSD50K.dev_audio/, FSD50K.eval_audio/, FSD50K.ground_truth/"),
+    "dcase2013": Layout(read_dcase2013, "scenes_stereo/, scenes_stereo_testset/"),
+    "vggsound": Layout(read_vggsound, "vggsound.csv and the clips"),
+    "vggsound-pairs": Layout(read_vggsound_pairs, "as vggsound; retrieval over the test side"),
+    "audioset": Layout(read_audioset, "*_segments.csv, class_labels_indices.csv and the clips"),
+    "audioset-pairs": Layout(read_audioset_pairs, "as audioset; retrieval over the eval side"),
+    **{
+        f"lvu-{task}": Layout(partial(read_lvu, task=task), f"lvu_1.0/{task}/, videos/<id>.mp4")
+        for task in LVU_TASKS
+    },
+    "movienet-scenes": Layout(
+        read_movienet_scenes, "label318/, shot_movie318/, meta/split318.json, videos/"
+    ),
+    "folder": Layout(read_folder, "train/<class>/ and test/<class>/, or <class>/"),
+    "csv": Layout(read_csv, "labels.csv: path, label, split or fold, optional source"),
+}
+
+
+def read_benchmark(name: str, root: Path) -> Benchmark:
+    """Read a benchmark's lists.
+
+    Raises:
+        BenchmarkError: Its folder is not laid out as it should be.
+        ValueError: There is no benchmark of that name.
+    """
+    if name not in LAYOUTS:
+        raise ValueError(f"unknown benchmark {name!r}: choose one of {', '.join(LAYOUTS)}")
+    return LAYOUTS[name].read(root)

@@ -1,0 +1,180 @@
+"""From a labeled clip to the views an encoder is given: decoded, cut and, to train on, changed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from toomuchtv.evaluation.benchmark import LabeledClip
+from toomuchtv.evaluation.views import (
+    AudioViews,
+    VideoAugment,
+    VideoViews,
+    covering_starts,
+    crop_corners,
+    random_boxes,
+    random_starts,
+    spread_starts,
+)
+from toomuchtv.media.augment import AugmentConfig, draw_changes
+from toomuchtv.media.clip import VideoArray, WaveformArray
+from toomuchtv.media.original import picture_seconds, read_clip, read_sound, sound_seconds
+from toomuchtv.media.to_input import resize_matrix
+from toomuchtv.randomness import uniforms
+
+# A whole clip is decoded at once where that is at most this many frames.
+_MOST_FRAMES_AT_ONCE = 1024
+_MOST_SECONDS_AT_ONCE = 120.0
+# The least sound that can be read along with pictures that nobody listens to.
+_NO_SOUND_SECONDS, _NO_SOUND_HZ = 0.01, 2_000
+
+
+def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tensor:
+    """Read the views of a clip: RGB uint8 `[V, T, crop, crop, 3]`, times outside, crops inside.
+
+    Args:
+        clip: Which file and stretch.
+        views: With everything filled in, see `VideoViews.of`.
+        seed: What random views follow from.
+
+    Raises:
+        MediaError: The file cannot be read.
+    """
+    assert views.frames is not None
+    assert views.frame_rate is not None
+    assert views.crop is not None
+    assert views.short_side is not None
+    stop = clip.stop_seconds if clip.stop_seconds is not None else picture_seconds(clip.path)
+    total, length = stop - clip.start_seconds, views.frames / views.frame_rate
+    if views.augment is None:
+        starts = spread_starts(total, length, views.times)
+    else:
+        starts = random_starts(total, length, views.times, seed=seed)
+    films = _read_frames(clip, starts, total, views.frames, views.frame_rate, views.short_side)
+    if views.augment is not None:
+        return _augmented(films, views.augment, views.crop, seed)
+    height, width = films.shape[2:4]
+    return torch.stack(
+        [
+            film[:, top : top + views.crop, left : left + views.crop]
+            for film in films
+            for top, left in crop_corners(height, width, views.crop, views.crops)
+        ]
+    )
+
+
+def _read_frames(
+    clip: LabeledClip,
+    starts: list[float],
+    total: float,
+    frames: int,
+    frame_rate: float,
+    short_side: int,
+) -> Tensor:
+    """Frames of each view, uint8 `[V, T, H, W, 3]`.
+
+    A short clip is decoded once for all views, whose starts then fall on its frames: at most half
+    a frame off.
+    """
+
+    def read(start: float, num: int) -> VideoArray:
+        return read_clip(
+            clip.path,
+            start_seconds=clip.start_seconds + start,
+            frames=num,
+            frame_rate=frame_rate,
+            audio_seconds=_NO_SOUND_SECONDS,
+            sample_rate_hz=_NO_SOUND_HZ,
+            short_side=short_side,
+        ).video
+
+    first = [round(start * frame_rate) for start in starts]
+    whole = max(first) + frames
+    if whole > min(_MOST_FRAMES_AT_ONCE, max(frames, 2 * frames * len(starts))):
+        return torch.from_numpy(np.stack([read(start, frames) for start in starts]))
+    # Frames after the end would repeat the last one; read_clip does that by itself.
+    everything = read(0.0, min(whole, max(frames, math.ceil(total * frame_rate) + frames)))
+    return torch.from_numpy(np.stack([everything[at : at + frames] for at in first]))
+
+
+def _augmented(films: Tensor, augment: VideoAugment, crop: int, seed: int) -> Tensor:
+    """One random crop, flip and color of each view: uint8 `[V, T, crop, crop, 3]`."""
+    num, _, height, width = films.shape[:4]
+    boxes = torch.from_numpy(random_boxes(augment, height, width, num, seed=seed)).float()
+    columns = resize_matrix(boxes[:, 0], boxes[:, 2], width, crop)
+    rows = resize_matrix(boxes[:, 1], boxes[:, 3], height, crop)
+    colors = AugmentConfig(
+        brightness=augment.brightness,
+        contrast=augment.contrast,
+        saturation=augment.saturation,
+        hue=augment.hue,
+        grayscale=augment.grayscale,
+    )
+    seeds = (uniforms(seed, 8, np.arange(num)) * 2.0**53).astype(np.uint64)
+    changes = draw_changes(colors, seeds)
+    colored = uniforms(seed, 9, np.arange(num)) < augment.color
+    out = []
+    for view in range(num):
+        planes = films[view].permute(0, 3, 1, 2).float()
+        cut = rows[view] @ (planes @ columns[view].T)  # [T, 3, crop, crop]
+        if colored[view]:
+            cut = torch.einsum("ij,tjhw->tihw", changes.color[view], cut)
+            cut += 255.0 * changes.color_bias[view][:, None, None]
+        out.append(cut.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1))
+    return torch.stack(out)
+
+
+def read_audio_views(
+    clip: LabeledClip, views: AudioViews, sample_rate_hz: int, *, seed: int
+) -> Tensor:
+    """Read the views of a clip's sound: float32 `[V, S]`.
+
+    Args:
+        clip: Which file and stretch.
+        views: With everything filled in, see `AudioViews.of`.
+        sample_rate_hz: The encoder's.
+        seed: What random views follow from.
+
+    Raises:
+        MediaError: The file cannot be read or has no sound.
+    """
+    assert views.seconds is not None
+    stop = clip.stop_seconds if clip.stop_seconds is not None else sound_seconds(clip.path)
+    total = stop - clip.start_seconds
+    if views.augment is not None:
+        starts = random_starts(total, views.seconds, views.times, seed=seed)
+    elif views.times == 0:
+        starts = covering_starts(total, views.seconds)
+    else:
+        starts = spread_starts(total, views.seconds, views.times)
+    length = round(views.seconds * sample_rate_hz)
+    sounds = _read_stretches(clip, starts, total, length, sample_rate_hz)
+    if views.augment is not None:
+        volume = uniforms(seed, 10, np.arange(len(sounds)))
+        loud = 1 + views.augment.volume * (2 * volume - 1)
+        sounds = sounds * loud[:, None].astype(np.float32)
+    return torch.from_numpy(sounds)
+
+
+def _read_stretches(
+    clip: LabeledClip, starts: list[float], total: float, length: int, rate: int
+) -> WaveformArray:
+    first = round(clip.start_seconds * rate)
+    if total > _MOST_SECONDS_AT_ONCE:
+        return np.stack(
+            [_sound(clip.path, first + round(start * rate), length, rate) for start in starts]
+        )
+    whole = _sound(clip.path, first, max(round(total * rate), length), rate)
+    last = len(whole) - length
+    at = [min(round(start * rate), last) for start in starts]
+    stretches: NDArray[np.float32] = np.stack([whole[begin : begin + length] for begin in at])
+    return stretches
+
+
+def _sound(path: Path, first: int, num: int, rate: int) -> WaveformArray:
+    return read_sound(path, first_sample=first, num_samples=num, sample_rate_hz=rate)

@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "config": _DATA | {"models", "objectives", "training.config"},
     "training": _LEARNING,
     "studio": LEAVES,
-    "evaluation": _LEARNING,
+    "evaluation": _LEARNING | {"training"},
+    "hear": LEAVES | {"media", "pretrained"},
     "search": _LEARNING,
     "report": _LEARNING | {"training", "evaluation", "search", "studio"},
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +17,13 @@ from toomuchtv.evaluation.catalog_retrieval import catalog_retrieval
 from toomuchtv.evaluation.checking import check_benchmark
 from toomuchtv.evaluation.encoders import Encoder, choose_encoder, run_encoder
 from toomuchtv.evaluation.figures import classification_figures
+from toomuchtv.evaluation.finetune import run_finetune
 from toomuchtv.evaluation.frozen import run_frozen
 from toomuchtv.evaluation.layouts import LAYOUTS, read_benchmark
 from toomuchtv.evaluation.leakage import find_leakage
 from toomuchtv.evaluation.pair_retrieval import run_pair_retrieval
 from toomuchtv.evaluation.protocols import (
+    FinetuneProtocol,
     FrozenProtocol,
     Protocol,
     RetrievalProtocol,
@@ -170,9 +174,16 @@ def _on_benchmark(
             encoder, checked, protocol, allow_missing=allow_missing, cache=cache, progress=progress
         )
         figures = {"metrics": metrics, "chance": chance}
+    elif isinstance(protocol, FinetuneProtocol):
+        used, failed = checked, ()
+        folder = None if cache is None else cache / _tuning_name(encoder, protocol, checked, seed)
+        answers = run_finetune(
+            encoder, checked, protocol, seed=seed, folder=folder, progress=progress
+        )
+        figures = classification_figures(used, answers)
+        selection = {"how": "fixed", "chosen": [{"epoch": protocol.on(used.name).epochs}]}
     else:
         assert sense is not None
-        assert isinstance(protocol, FrozenProtocol)
         run = run_frozen(
             encoder, checked, protocol, sense, allow_missing=allow_missing, seed=seed, cache=cache,
             progress=progress,
@@ -209,6 +220,16 @@ def _on_benchmark(
         **figures,
     )
     return result, answers
+
+
+def _tuning_name(
+    encoder: Encoder, protocol: FinetuneProtocol, benchmark: Benchmark, seed: int
+) -> str:
+    """A folder's name for the checkpoints of one fine-tuning: any change gives another."""
+    clips = [clip.key for clip in benchmark.clips]
+    facts = json.dumps([encoder.fingerprint, protocol.model_dump(), clips, seed])
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:24]
+    return f"{benchmark.name}-{protocol.name}-{digest}"
 
 
 def _sense(

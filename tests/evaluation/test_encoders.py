@@ -1,0 +1,175 @@
+"""Anybody's encoder: baselines against references, weights of other layouts, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from toomuchtv.evaluation.encoders import choose_encoder
+from toomuchtv.evaluation.encoders.baselines import (
+    ColorHistogram,
+    FrameDifference,
+    MeanLogMel,
+    Mfcc,
+)
+from toomuchtv.evaluation.encoders.foreign import wrapped
+from toomuchtv.evaluation.encoders.ours import torchvision_encoder
+from toomuchtv.evaluation.errors import EncoderError
+from toomuchtv.models import VideoEncoderConfig
+from toomuchtv.models.video import build_video_encoder
+
+NOISE = torch.from_numpy(
+    np.random.default_rng(0).uniform(-0.5, 0.5, (3, 16_000)).astype(np.float32)
+)
+FILM = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 5, 16, 24, 3), np.uint8))
+
+
+def test_mfcc_is_librosas() -> None:
+    ours = Mfcc().cepstra(NOISE).numpy()
+    for row in range(3):
+        theirs = librosa.feature.mfcc(
+            y=NOISE[row].numpy(), sr=16_000, n_mfcc=20, n_fft=512, hop_length=160, n_mels=40,
+            pad_mode="constant",
+        )  # fmt: skip
+        np.testing.assert_allclose(ours[row], theirs, rtol=1e-3, atol=2e-2)
+
+
+def test_mean_log_mel_is_librosas() -> None:
+    ours = MeanLogMel().features(NOISE).numpy()
+    mel = librosa.feature.melspectrogram(
+        y=NOISE[0].numpy(), sr=16_000, n_fft=512, win_length=400, hop_length=160, n_mels=80,
+        pad_mode="constant",
+    )  # fmt: skip
+    bands = (np.log(mel + 1e-6) + 6.0) / 4.0
+    expected = np.concatenate([bands.mean(axis=1), bands.std(axis=1)])
+    np.testing.assert_allclose(ours[0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_color_histogram_counts_every_pixel() -> None:
+    found = ColorHistogram().features(FILM).numpy()
+    for row in range(2):
+        cells = FILM[row].numpy().reshape(-1, 3) // 64
+        flat = cells[:, 0] * 16 + cells[:, 1] * 4 + cells[:, 2]
+        np.testing.assert_allclose(found[row], np.bincount(flat, minlength=64) / len(flat))
+
+
+def test_frame_difference_is_zero_of_a_still_and_sees_where_it_moves() -> None:
+    still = FILM[:1, :1].expand(1, 5, 16, 24, 3)
+    assert FrameDifference().features(still).abs().max() == 0
+    moving = torch.zeros(1, 4, 16, 16, 3, dtype=torch.uint8)
+    moving[:, 1::2, :2, :2] = 255
+    cells = FrameDifference().features(moving)[0, :64].reshape(8, 8)
+    assert cells[0, 0] == pytest.approx(1.0)
+    assert cells.sum() == pytest.approx(1.0)
+
+
+def test_torchvisions_layout_loads_from_safetensors_only(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build_video_encoder(VideoEncoderConfig()).eval()
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(
+        {**state, "fc.weight": torch.zeros(400, 512), "fc.bias": torch.zeros(400)},
+        tmp_path / "w.safetensors",
+    )
+    encoder = choose_encoder(f"r2plus1d_18:{tmp_path / 'w.safetensors'}")
+    assert encoder.video is not None
+    assert encoder.audio is None
+    film = torch.randint(0, 256, (1, 2, 32, 32, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = network(encoder.video.prepare(film))
+    torch.testing.assert_close(encoder.video.features(film), expected, rtol=1e-4, atol=1e-4)
+    (tmp_path / "w.pth").write_bytes(b"a pickle")
+    with pytest.raises(EncoderError, match=r"pickle.*Convert"):
+        torchvision_encoder(tmp_path / "w.pth")
+    save_file({"stem.0.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(EncoderError, match="not of this architecture"):
+        torchvision_encoder(tmp_path / "other.safetensors")
+
+
+class Someones(nn.Module):
+    """What a stranger's encoder looks like."""
+
+    audio_seconds, sample_rate_hz = 1.0, 8_000
+
+    def __init__(self, dim: int = 2) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    def embed_audio(self, waveform: Tensor) -> Tensor:
+        return waveform.square().mean(dim=1, keepdim=True) * self.scale
+
+
+def make() -> Someones:
+    return Someones()
+
+
+def test_anything_that_embeds_is_an_encoder() -> None:
+    encoder = choose_encoder("tests.evaluation.test_encoders:make")
+    assert encoder.audio is not None
+    assert encoder.video is None
+    assert (encoder.audio.input.seconds, encoder.audio.input.sample_rate_hz) == (1.0, 8_000)
+    assert encoder.audio.features(NOISE).shape == (3, 2)
+
+
+def test_features_are_marked_by_the_weights() -> None:
+    one, other = make(), make()
+    assert wrapped(one, name="x").fingerprint == wrapped(other, name="x").fingerprint
+    with torch.no_grad():
+        other.scale += 1
+    assert wrapped(one, name="x").fingerprint != wrapped(other, name="x").fingerprint
+
+
+class NoState:
+    """Embeds, but nothing marks its weights."""
+
+    audio_seconds, sample_rate_hz = 1.0, 8_000
+
+    def embed_audio(self, waveform: Tensor) -> list[float]:
+        return [0.0]
+
+
+def test_what_cannot_be_evaluated_is_explained() -> None:
+    with pytest.raises(EncoderError, match="needs embed_video"):
+        wrapped(object(), name="x")
+    with pytest.raises(EncoderError, match="something must mark"):
+        wrapped(NoState(), name="x")
+    with pytest.raises(EncoderError, match="nothere"):
+        choose_encoder("nothere:make")
+    with pytest.raises(ValueError, match=r"log-mel.*module:function"):
+        choose_encoder("nothing")
+    versioned = NoState()
+    versioned.version = "1"  # type: ignore[attr-defined]
+    encoder = wrapped(versioned, name="x")
+    assert encoder.audio is not None
+    with pytest.raises(EncoderError, match="must give a tensor"):
+        encoder.audio.features(NOISE)
+
+
+def test_transformers_models_load_from_a_folder(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }  # fmt: skip
+    video = transformers.VideoMAEConfig(image_size=32, patch_size=16, num_frames=4, **sizes)
+    transformers.VideoMAEModel(video).save_pretrained(tmp_path / "videomae")
+    encoder = choose_encoder(f"transformers:{tmp_path / 'videomae'}")
+    assert encoder.video is not None
+    assert encoder.video.input.frames == 4
+    assert encoder.video.features(FILM[:, :4]).shape == (2, 16)
+    with pytest.raises(EncoderError, match="takes 4 frames"):
+        encoder.video.features(FILM)
+    audio = transformers.ASTConfig(max_length=100, num_mel_bins=32, patch_size=16, **sizes)
+    transformers.ASTModel(audio).save_pretrained(tmp_path / "ast")
+    heard = choose_encoder(f"transformers:{tmp_path / 'ast'}")
+    assert heard.audio is not None
+    assert heard.audio.features(NOISE).shape == (3, 16)
+    with pytest.raises(EncoderError, match="save_pretrained"):
+        choose_encoder(f"transformers:{tmp_path}")

@@ -1,0 +1,86 @@
+"""Every frozen protocol on ESC-10 and the UCF101 sample, for several encoders: the docs' table.
+
+Untrained, the simple baselines, and the runs that are given. Features are kept under --out, so that
+an interrupted call goes on; --only picks protocols.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.figures import Figures, parser
+from toomuchtv.console import Output
+from toomuchtv.evaluation.evaluate import evaluate
+from toomuchtv.evaluation.protocols import PROTOCOLS, FrozenProtocol
+from toomuchtv.evaluation.result import Evaluation, load_evaluation
+from toomuchtv.report.evaluation_page import write_evaluation_page, write_table
+
+BASELINES = {
+    "esc10": ("log-mel", "mfcc"),
+    "ucf101": ("color-histogram", "frame-difference"),
+}
+
+
+def protocols_of(benchmark: str) -> list[str]:
+    """Frozen protocols that judge the benchmark's first sense."""
+    return [
+        name
+        for name, protocol in PROTOCOLS.items()
+        if isinstance(protocol, FrozenProtocol)
+        and (protocol.audio_test if benchmark == "esc10" else protocol.video_test) is not None
+    ]
+
+
+def main() -> None:
+    """Evaluate, and print and write the table."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--media", type=Path, default=Path("../shared/media"))
+    arguments.add_argument("--run", type=Path, action="append", default=[])
+    arguments.add_argument("--only", action="append", help="of the protocols; repeatable")
+    options = arguments.parse_args()
+    output = Output(as_json=False)
+    results: list[Evaluation] = []
+    for benchmark in ("esc10", "ucf101"):
+        encoders: list[tuple[str, Path | None, str | None, bool]] = [
+            (name, None, name, False) for name in BASELINES[benchmark]
+        ]
+        encoders += [(run.name, run, None, False) for run in options.run]
+        encoders += [("untrained", run, None, True) for run in options.run[:1]]
+        for protocol in protocols_of(benchmark):
+            if options.only and protocol not in options.only:
+                continue
+            for name, run, encoder, untrained in encoders:
+                out = options.out / name
+                sense = "audio" if benchmark == "esc10" else "video"
+                flag = "-untrained" * untrained
+                done = out / f"{benchmark}-{protocol}-{sense}{flag}" / "result.json"
+                if done.is_file():
+                    results.append(load_evaluation(done))
+                    continue
+                output.say(f"{benchmark}, {protocol}, {name}")
+                result = evaluate(
+                    run,
+                    benchmark,
+                    options.media / benchmark,
+                    protocol=protocol,
+                    encoder=encoder,
+                    untrained=untrained,
+                    allow_missing=benchmark == "ucf101",
+                    out=out,
+                    cache=options.out / "features",
+                )
+                write_evaluation_page(out / result.label / "page.html", result)
+                results.append(result)
+    write_table(options.out, results)
+    values = {}
+    for result in results:
+        name = f"{result.benchmark}_{result.protocol}_{(result.encoder or {})['name']}"
+        figures = result.metrics["accuracy"]
+        values[name] = figures["mean"]
+        values[f"{name}_std"] = figures["std"]
+        values[f"{name}_low"], values[f"{name}_high"] = figures["interval"]
+    Figures(benchmark="evaluation", values=values).publish(options.json)
+
+
+if __name__ == "__main__":
+    main()

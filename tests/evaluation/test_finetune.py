@@ -1,0 +1,114 @@
+"""Fine-tuning learns, starts from the pretrained weights, and resumes to the same end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from toomuchtv.evaluation.benchmark import Benchmark
+from toomuchtv.evaluation.encoders import Encoder, VideoEncoder
+from toomuchtv.evaluation.encoders.interface import VideoInput
+from toomuchtv.evaluation.finetune import Tuning, run_finetune
+from toomuchtv.evaluation.layouts import read_benchmark
+from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
+from toomuchtv.evaluation.scores import correct
+from toomuchtv.media.to_input import rgb_to_input
+from toomuchtv.models import VideoEncoderConfig
+from toomuchtv.models.video import build_video_encoder
+
+
+class Small(VideoEncoder):
+    """A tiny R(2+1)D at 16 pixels."""
+
+    input = VideoInput(frames=4, frame_rate=8.0, size=16)
+
+    def __init__(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.network = build_video_encoder(VideoEncoderConfig(depth=10, width=0.125))
+
+    def features(self, video: Tensor) -> Tensor:
+        features: Tensor = self.network(self.prepare(video))
+        return features
+
+    def trunk(self) -> nn.Module:
+        return self.network
+
+    def prepare(self, video: Tensor) -> Tensor:
+        return rgb_to_input(video, 16)
+
+
+@pytest.fixture(scope="module")
+def real(media_root: Path) -> Benchmark:
+    """Two classes of the real UCF101 sample, its first split."""
+    whole = read_benchmark("ucf101", media_root / "ucf101")
+    rows = [
+        row for row, clip in enumerate(whole.clips) if clip.labels[0] in {"Archery", "HorseRace"}
+    ]
+    kept = whole.keep(rows)
+    return Benchmark(
+        name="ucf101", root=kept.root, task="single_label", modalities=("video",),
+        clips=kept.clips, folds=kept.folds[:1], classes=("Archery", "HorseRace"),
+    )  # fmt: skip
+
+
+def short(**changes: object) -> FinetuneProtocol:
+    """avid-8 in small: 4 frames, 32 pixels, two views, few epochs."""
+    full = PROTOCOLS["avid-8"]
+    assert isinstance(full, FinetuneProtocol)
+    size = {"frames": 4, "short_side": 36, "crop": 32, "times": 2}
+    return full.model_copy(
+        update={
+            "train": full.train.model_copy(update=size),
+            "test": full.test.model_copy(update=size),
+            "epochs": 1, "head_epochs": 1, "batch_size": 8, "dropout": 0.2,
+            "body_learning_rate": 1e-3, "learning_rate": 1e-3, **changes,
+        }
+    )  # fmt: skip
+
+
+def encoder() -> Encoder:
+    return Encoder(name="small", fingerprint="x", pretraining="nothing", video=Small())
+
+
+def test_a_small_form_learns_the_real_sample(real: Benchmark) -> None:
+    made = encoder()
+    assert made.video is not None
+    before = {name: value.clone() for name, value in made.video.trunk().state_dict().items()}  # type: ignore[union-attr]
+    (answers,) = run_finetune(made, real, short(epochs=5))
+    assert answers.scores.shape == (len(real.folds[0].test), 2)
+    np.testing.assert_allclose(answers.scores.sum(axis=1), 1.0, atol=1e-5)
+    assert correct(answers.scores, answers.targets).mean() > 0.6
+    # The pretrained weights themselves are left as they are: every fold starts from them.
+    for name, value in made.video.trunk().state_dict().items():  # type: ignore[union-attr]
+        torch.testing.assert_close(value, before[name])
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(real: Benchmark, tmp_path: Path) -> None:
+    made, recipe = encoder(), short()
+    assert made.video is not None
+    whole = run_finetune(made, real, recipe)
+    cut = Tuning(made.video, real, real.folds[0], recipe, seed=0, folder=tmp_path / "split-1")
+    assert next(cut.epochs()) == 1  # and then it is interrupted
+    again = run_finetune(made, real, recipe, folder=tmp_path)
+    np.testing.assert_allclose(again[0].scores, whole[0].scores, atol=1e-6)
+
+
+def test_the_classifiers_own_epochs_leave_the_network_alone(real: Benchmark) -> None:
+    made = encoder()
+    assert made.video is not None
+    tuning = Tuning(made.video, real, real.folds[0], short(), seed=0, folder=None)
+    before = [value.clone() for value in tuning._trunk.state_dict().values()]
+    next(tuning.epochs())
+    for value, old in zip(tuning._trunk.state_dict().values(), before, strict=True):
+        torch.testing.assert_close(value, old)
+
+
+def test_an_encoder_without_a_network_is_refused(real: Benchmark) -> None:
+    deaf = Encoder(name="none", fingerprint="x", pretraining="nothing")
+    with pytest.raises(ValueError, match="no video network"):
+        run_finetune(deaf, real, short())

@@ -121,7 +121,7 @@ def test_features_are_marked_by_the_weights() -> None:
     one, other = make(), make()
     assert wrapped(one, name="x").fingerprint == wrapped(other, name="x").fingerprint
     with torch.no_grad():
-        other.scale += 1
+        other.scale.add_(1)
     assert wrapped(one, name="x").fingerprint != wrapped(other, name="x").fingerprint
 
 

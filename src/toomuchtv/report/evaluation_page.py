@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +96,7 @@ def _protocol_section(result: Evaluation) -> Section:
     config = result.protocol_config or {}
     rows = [["from", str(config.get("source", "-"))]]
     if result.benchmark != "retrieval":
-        rows.append(["tested on", describe_views(result.protocol)])
+        rows.append(["tested on", describe_views(result.protocol, result.modality)])
     rows += [["departs", text] for text in config.get("departures", ())]
     if result.selection:
         how = {
@@ -105,11 +105,22 @@ def _protocol_section(result: Evaluation) -> Section:
             "test": "CHOSEN ON THE TEST FOLD, as the release does: the score is biased",
         }
         rows.append(["free number", how.get(str(result.selection["how"]), "-")])
-        rows.append(["chosen", "; ".join(str(each) for each in result.selection["chosen"])])
+        rows.append(["chosen", _chosen(result.selection["chosen"])])
     return Section(
         heading="Protocol",
         text="What was shown, fitted and chosen. A score without it means nothing.",
         table=ResultTable(header=["", ""], rows=rows),
+    )
+
+
+def _chosen(folds: Sequence[Mapping[str, float]]) -> str:
+    """What was chosen in each fold, in words."""
+    return "; ".join(
+        ", ".join(
+            f"{value:g}" if name == "chosen" else f"{name.replace('_', ' ')} {value:g}"
+            for name, value in fold.items()
+        )
+        for fold in folds
     )
 
 

@@ -270,6 +270,13 @@ def test_rankings_are_compared_source_by_source() -> None:
     assert paired.p_value < 0.02
 
 
+@pytest.mark.parametrize("name", ["linear", "knn", "crisscross-svm"])
+def test_a_handful_of_clips_is_enough_to_run(name: str) -> None:
+    train, test = made(5, 0.01, 0), made(4, 0.01, 1)
+    few = Side(features=train.features, targets=train.targets, groups=list("abcde"))
+    assert fit_and_score(frozen(name), few, test)[0].shape == (4, 4)
+
+
 def test_svm_config_is_what_the_release_sweeps() -> None:
     config = frozen("crisscross-svm").classifier
     assert isinstance(config, SvmConfig)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
@@ -135,9 +136,11 @@ def _inner_splits(
     num_folds = min(protocol.inner_folds, len(set(train.groups)))
     if num_folds < 2:
         return
-    # Multi-label sets have no one class to stratify by.
-    made = GroupKFold(num_folds) if multi_label else StratifiedGroupKFold(num_folds)
     classes = train.targets.argmax(axis=1)
+    # Several labels give no one class to stratify by, nor does a class of fewer clips than folds.
+    rarest = np.unique(classes, return_counts=True)[1].min()
+    stratified = not multi_label and rarest >= num_folds
+    made = StratifiedGroupKFold(num_folds) if stratified else GroupKFold(num_folds)
     for fit, held in made.split(train.features, classes, groups=list(train.groups)):
         if len(held) and len(np.unique(classes[fit])) > 1:
             yield train.take(fit), train.take(held)
@@ -241,7 +244,11 @@ def _multinomial(samples: FeatureArray, targets: TargetArray, strength: float) -
     def scores(features: FeatureArray) -> ScoreArray:
         # Classes that the training set lacks are never named.
         out = np.full((len(features), targets.shape[1]), -np.inf, np.float32)
-        out[:, fitted.classes_] = fitted.predict_log_proba(features)
+        logits = fitted.decision_function(features)
+        if logits.ndim == 1:  # of two classes, the second one's alone
+            logits = np.stack([np.zeros_like(logits), logits], axis=1)
+        # scikit-learn's predict_log_proba takes the logarithm of a zero where it is sure.
+        out[:, fitted.classes_] = torch.log_softmax(torch.from_numpy(logits), dim=1).numpy()
         return out
 
     return scores

@@ -13,6 +13,7 @@ from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.config import Config, load_config
 from toomuchtv.errors import CatalogError, CheckpointError
+from toomuchtv.evaluation.catalog_retrieval import run_split
 from toomuchtv.evaluation.diagnosis.embed import Embedder, Tally
 from toomuchtv.evaluation.diagnosis.policies import PolicyBatches, measure_batches, plan_batches
 from toomuchtv.evaluation.diagnosis.probe_moments import (
@@ -24,7 +25,6 @@ from toomuchtv.evaluation.diagnosis.probes import FIT_COST, probe, probed
 from toomuchtv.evaluation.diagnosis.results import Diagnosis, Missing
 from toomuchtv.evaluation.diagnosis.source import Source
 from toomuchtv.evaluation.diagnosis.survey import plan_pool, survey_pool
-from toomuchtv.evaluation.evaluate import run_split
 from toomuchtv.pretrained import load
 from toomuchtv.progress import ProgressHook, no_progress
 from toomuchtv.sampling.plan import Plan

@@ -68,6 +68,7 @@ def found(prepared_catalog: Path, run: Path, truth: Path) -> Diagnosis:
         result = toomuchtv.diagnose(run, opened, clips=48, truth=truth, progress=note)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == seen[-1][1]
+    assert isinstance(result, Diagnosis)
     return result
 
 

@@ -52,9 +52,10 @@ class Room:
         Returns:
             The places, and how many were moved.
         """
-        unique, inverse, counts = np.unique(places, return_inverse=True, return_counts=True)
+        unique, counts = _counted(places)
         if (counts <= self.capacity[unique]).all():
             return places, 0
+        inverse = np.searchsorted(unique, places)
         taken = dict(zip(unique.tolist(), counts.tolist(), strict=True))
         order = np.argsort(inverse, kind="stable")
         nth = np.empty(len(places), dtype=np.int64)
@@ -97,7 +98,8 @@ class Room:
             The frames, `[N]`, and which of its item's clips each is, by time, from 0, `[N]`.
         """
         draws = uniforms(seed, _POSITION, step, np.arange(len(places)))
-        order = np.lexsort((draws, places))
+        # By place, then by draw: float64 tells far more sums apart than there are places.
+        order = np.argsort(places + draws)
         sorted_places = places[order]
         is_first = np.ones(len(order), dtype=bool)
         is_first[1:] = sorted_places[1:] != sorted_places[:-1]
@@ -141,3 +143,10 @@ class Room:
             if not is_open.any():
                 break
         return start, held
+
+
+def _counted(places: IntArray) -> tuple[IntArray, IntArray]:
+    """The different places, ascending, and how often each comes."""
+    in_order = np.sort(places)
+    first = np.flatnonzero(np.append(True, in_order[1:] != in_order[:-1]))
+    return in_order[first], np.diff(np.append(first, len(in_order)))

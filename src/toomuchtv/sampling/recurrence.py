@@ -17,11 +17,15 @@ class RecurringParts:
 
     def __init__(self, segments: SnapshotSegments) -> None:
         parts = segments.where(segments.recurrence >= 0)
-        key = _key(parts.row, parts.stop_seconds)
-        order = np.argsort(key, kind="stable")
-        self._stop_key = key[order]
-        self._start_key = _key(parts.row, parts.start_seconds)[order]
-        self._recurrence = parts.recurrence[order].astype(np.int64)
+        start, stop = _key(parts.row, parts.start_seconds), _key(parts.row, parts.stop_seconds)
+        order = np.argsort(start, kind="stable")
+        start, stop = start[order], stop[order]
+        # Where parts lie over each other the earlier one counts, so that they end in order too.
+        reached = np.maximum.accumulate(stop)
+        start[1:] = np.maximum(start[1:], reached[:-1])
+        is_left = start < stop
+        self._start_key, self._stop_key = start[is_left], stop[is_left]
+        self._recurrence = parts.recurrence[order][is_left].astype(np.int64)
 
     def of(self, row: IntArray, start_seconds: FloatArray, stop_seconds: FloatArray) -> IntArray:
         """The recurring thing that each clip `[start, stop)` touches, `[n]`; -1 for none."""

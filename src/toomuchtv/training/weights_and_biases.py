@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,10 +46,9 @@ class WandbLog:
 
 def _library() -> ModuleType:
     try:
-        import wandb
+        return importlib.import_module("wandb")
     except ImportError as error:
         raise ValueError(
             "training.wandb_project is set and the library wandb is not installed: "
             "pip install 'toomuchtv[wandb]', or leave the setting empty"
         ) from error
-    return wandb

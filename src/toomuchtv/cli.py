@@ -124,7 +124,9 @@ def prepare(
     short_side: Annotated[int, typer.Option(help="Pixels of the proxies' shorter side.")] = 128,
     frame_rate: Annotated[float, typer.Option(help="Frames a second of the proxies.")] = 8.0,
     sample_rate: Annotated[int, typer.Option(help="Sample rate of the proxies' sound.")] = 16_000,
-    crf: Annotated[int, typer.Option(help="H.264 quality, lower is better and larger.")] = 23,
+    quantizer: Annotated[
+        float, typer.Option(help="Coarseness of the pictures, 1 (finest, largest) to 31.")
+    ] = 4.2,
     language: Annotated[
         list[str] | None,
         typer.Option(help="Language of the sound, as files tag it (eng); repeat for several."),
@@ -158,7 +160,7 @@ def prepare(
             short_side=short_side,
             frame_rate=frame_rate,
             sample_rate_hz=sample_rate,
-            crf=crf,
+            quantizer=quantizer,
             languages=tuple(language or ()),
             letterbox=letterbox,
         )

@@ -16,7 +16,8 @@ from toomuchtv.training.device import cpu_has_bfloat16
 
 _DECODERS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4", "prores")
 _SOUND_DECODERS = ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le")
-_NEEDED = {"libx264": "w", "flac": "w", "h264": "r"}
+# Proxies are MPEG-4 and FLAC; the studio renders in H.264.
+_NEEDED = {"mpeg4": "w", "flac": "w", "libx264": "w", "h264": "r"}
 _LIBRARIES = ("torch", "av", "numpy", "scikit-learn", "guessit", "safetensors", "pydantic")
 
 

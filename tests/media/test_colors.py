@@ -136,7 +136,7 @@ def seen_by_reading(path: Path) -> Floats:
 def seen_by_encoders(path: Path) -> Floats:
     """What `ToInput` makes of the proxy, back in 0..255."""
     proxy = path.with_name("proxy.mp4")
-    write_proxy(path, proxy, None, ProxyRecipe(short_side=SIDE, crf=1))
+    write_proxy(path, proxy, None, ProxyRecipe(short_side=SIDE, quantizer=1))
     reader = ProxyReader(proxy, None, frame_rate=8.0, sample_rate_hz=16_000)
     planes = torch.from_numpy(reader.planes(first_frame=0, frames=1))[None]
     reader.close()

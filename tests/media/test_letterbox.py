@@ -186,7 +186,7 @@ def test_cropping_is_asked_for_and_the_same_both_ways(tmp_path: Path) -> None:
     assert clip.video[:, [0, -1]].mean(axis=(2, 3)).min() > 60
     for letterbox, size in (("keep", (80, 142)), ("crop", (80, 192))):
         recipe = ProxyRecipe.model_validate(
-            {"short_side": 80, "frame_rate": 4.0, "crf": 4, "letterbox": letterbox}
+            {"short_side": 80, "frame_rate": 4.0, "quantizer": 1, "letterbox": letterbox}
         )
         facts = write_proxy(path, tmp_path / f"{letterbox}.mp4", None, recipe)
         assert (facts.height, facts.width) == size

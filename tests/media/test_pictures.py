@@ -213,7 +213,7 @@ def test_untagged_pictures_are_of_their_sizes_matrix(
 ) -> None:
     path = write_corners(tmp_path / "film.mp4", size=size, matrix=matrix)
     wanted = np.array([RED, GREEN, BLUE, WHITE], int)
-    facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyRecipe(short_side=64, crf=4))
+    facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyRecipe(short_side=64, quantizer=1))
     assert facts.num_frames == 4
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
     for picture in (read_clip(path, frames=1).video[0], reader.rgb(first_frame=0, frames=1)[0]):

@@ -69,7 +69,7 @@ def still_proxy(folder: Path, picture: VideoArray) -> ProxyReader:
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    recipe = ProxyRecipe(short_side=min(height, width), crf=1)
+    recipe = ProxyRecipe(short_side=min(height, width), quantizer=1)
     write_proxy(folder / "still.mkv", folder / "still.mp4", None, recipe)
     return ProxyReader(folder / "still.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
 
@@ -151,6 +151,69 @@ def test_reading_on_gives_what_seeking_gives(
             with pytest.raises(MediaError, match="has only"):
                 reader.planes(first_frame=first_frame, frames=frames, stride=stride)
     reader.close()
+
+
+@pytest.mark.parametrize("way", ["zeros", "noise", "bits"])
+def test_what_is_damaged_is_refused_or_always_the_same(
+    made: Made, tmp_path: Path, way: str
+) -> None:
+    """Whatever was read before: else batches would depend on which worker reads what."""
+    original, refused = made.video_path.read_bytes(), 0
+    begin = original.index(b"mdat") + 4
+    stop = begin + int.from_bytes(original[begin - 8 : begin - 4], "big") - 8
+    path = tmp_path / "damaged.mp4"
+    firsts = [0, 3, 8, 13, 20, 30]
+
+    def read(reader: ProxyReader, first: int) -> VideoArray | None:
+        try:
+            return reader.planes(first_frame=first, frames=8)
+        except MediaError:
+            return None
+
+    for number in range(40):
+        rng = np.random.default_rng(number)
+        data, at = bytearray(original), int(rng.integers(begin, stop - 64))
+        if way == "bits":
+            data[at] ^= 1 << int(rng.integers(8))
+        else:
+            data[at : at + 64] = bytes(64) if way == "zeros" else rng.bytes(64)
+        path.write_bytes(data)
+        alone = {}
+        for first in firsts:
+            reader = ProxyReader(path, None, frame_rate=8.0, sample_rate_hz=16_000)
+            alone[first] = read(reader, first)
+            reader.close()
+        refused += sum(found is None for found in alone.values())
+        reader = ProxyReader(path, None, frame_rate=8.0, sample_rate_hz=16_000)
+        for first in rng.choice(firsts, 20):
+            if rng.random() < 0.7:
+                reader.rest()
+            found, wanted = read(reader, first), alone[first]
+            assert (found is None) == (wanted is None), (number, first)
+            if found is not None and wanted is not None:
+                np.testing.assert_array_equal(found, wanted, err_msg=f"{number}, {first}")
+        reader.close()
+    assert refused > 10
+
+
+@pytest.mark.parametrize("frame_rate", [120.0, 119.88, 59.94, 24_000 / 1001, 12.5, 7.3, 0.5])
+def test_any_rate_has_its_grid(made: Made, tmp_path: Path, frame_rate: float) -> None:
+    recipe = ProxyRecipe(short_side=48, frame_rate=frame_rate)
+    facts = write_proxy(made.source, tmp_path / "v.mp4", None, recipe)
+    assert abs(facts.num_frames - 5 * frame_rate) < 1.01
+    reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=frame_rate, sample_rate_hz=16_000)
+    every = numbers_of(reader.rgb(first_frame=0, frames=facts.num_frames))
+    shown = [int(index / frame_rate * 24 + 1e-3) for index in range(facts.num_frames)]
+    assert every == shown
+    for first in (facts.num_frames // 2, 1, facts.num_frames - 1):
+        assert numbers_of(reader.rgb(first_frame=first, frames=1)) == [shown[first]]
+    reader.close()
+
+
+def test_the_same_film_makes_the_same_bytes(made: Made, tmp_path: Path) -> None:
+    write_proxy(made.source, tmp_path / "v.mp4", tmp_path / "a.mp4", RECIPE)
+    assert (tmp_path / "v.mp4").read_bytes() == made.video_path.read_bytes()
+    assert (tmp_path / "a.mp4").read_bytes() == made.audio_path.read_bytes()
 
 
 class Watched:

@@ -346,12 +346,13 @@ def prepare_rate(scaled: Path, out: Path) -> dict[str, float]:
         ours = core_seconds() - begun
         begun = core_seconds()
         every = RECIPE.keyframe_every
-        step, weight = str(round(RECIPE.quantizer)), str(round(118 * RECIPE.quantizer))
+        step, weight = str(RECIPE.quantizer), str(118 * RECIPE.quantizer)
         ffmpeg(
             "-threads", "1", "-filter_threads", "1", "-i", part,
             "-map", "0:v:0", "-vf", "fps=8,scale=-2:128:flags=area+accurate_rnd+full_chroma_int",
             "-c:v", "mpeg4", "-threads", "1", "-g", str(every), "-mbd", "rd", "-trellis", "1",
-            "-qmin", step, "-qmax", step, "-lmin", weight, "-lmax", weight, out / "theirs.mp4",
+            "-flags", "+mv4", "-qmin", step, "-qmax", step, "-lmin", weight,
+            "-lmax", weight, out / "theirs.mp4",
             "-map", "0:a:0", "-ac", "1", "-ar", "16000", "-c:a", "flac", "-sample_fmt", "s16",
             "-strict", "-2", out / "theirs_sound.mp4",
         )  # fmt: skip

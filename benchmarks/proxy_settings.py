@@ -73,20 +73,19 @@ def _gop(every: int, crf: int = 23) -> Pictures:
 
 def _mpeg4(
     every: int,
-    *,
-    quantizer: float,
+    quantizer: int,
     name: str = "",
     codec: str = "mpeg4",
     rate: int = 8,
-    **more: str,
+    flags: str = "+mv4",
 ) -> Pictures:
     """What `toomuchtv.media.proxy_writers` does, and its neighbors."""
-    step, weight = str(round(quantizer)), str(round(118 * quantizer))
+    step, weight = str(quantizer), str(118 * quantizer)
     return Pictures(
-        name=f"mpeg4_gop_{every}_q_{quantizer:g}_rd{name}", codec=codec, rate=rate,
+        name=f"mpeg4_gop_{every}_q_{quantizer}_rd{name}", codec=codec, rate=rate,
         keyframe_every=every,
         options={"qmin": step, "qmax": step, "lmin": weight, "lmax": weight, "mbd": "rd",
-                 "trellis": "1", **more},
+                 "trellis": "1", "flags": flags},
     )  # fmt: skip
 
 
@@ -111,12 +110,12 @@ PICTURES = (
     Pictures(name="mjpeg_q_8", codec="mjpeg", pixel_format="yuvj420p",
              options={"qmin": "8", "qmax": "8"}),
     Pictures(name="mpeg4_gop_8_q_4", codec="mpeg4", options={"qmin": "4", "qmax": "4"}),
-    *(_mpeg4(every, quantizer=4.2) for every in (4, 6, 8, 12, 16)),
-    *(_mpeg4(8, quantizer=quantizer) for quantizer in (3.0, 3.5, 5.0)),
-    _mpeg4(8, name="_vectors_4", quantizer=4.2, flags="+mv4"),
-    _mpeg4(8, name="_ac_prediction", quantizer=4.2, flags="+aic"),
-    _mpeg4(16, name="_at_16_fps", quantizer=4.2, rate=16),
-    _mpeg4(8, name="_mpeg2", quantizer=4.2, codec="mpeg2video"),
+    *(_mpeg4(every, 4) for every in (4, 6, 8, 12, 16)),
+    *(_mpeg4(8, quantizer) for quantizer in (3, 5)),
+    _mpeg4(8, 4, name="_one_vector", flags="+cgop"),
+    _mpeg4(8, 4, name="_ac_prediction", flags="+mv4+aic"),
+    _mpeg4(16, 4, name="_at_16_fps", rate=16),
+    _mpeg4(8, 4, name="_mpeg2", codec="mpeg2video", flags="+cgop"),
     Pictures(name="av1_gop_8", codec="libsvtav1",
              options={"preset": "8", "crf": "30", "svtav1-params": "fast-decode=1:lp=1"}),
     Pictures(name="av1_gop_16", codec="libsvtav1", keyframe_every=16,

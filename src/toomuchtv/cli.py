@@ -125,8 +125,8 @@ def prepare(
     frame_rate: Annotated[float, typer.Option(help="Frames a second of the proxies.")] = 8.0,
     sample_rate: Annotated[int, typer.Option(help="Sample rate of the proxies' sound.")] = 16_000,
     quantizer: Annotated[
-        float, typer.Option(help="Coarseness of the pictures, 1 (finest, largest) to 31.")
-    ] = 4.2,
+        int, typer.Option(help="Coarseness of the pictures, 1 (finest, largest) to 31.")
+    ] = 4,
     language: Annotated[
         list[str] | None,
         typer.Option(help="Language of the sound, as files tag it (eng); repeat for several."),

@@ -25,8 +25,7 @@ _SOUND_BLOCK = 4096
 class ProxyRecipe(BaseModel):
     """How proxies are made. Another recipe makes another proxy: `prepare` does it again.
 
-    `quantizer`: how coarsely pictures are coded, 1 (finest, largest) to 31. A fraction weighs bits
-    against likeness; the steps of coefficients are those of the nearest whole number.
+    `quantizer`: how coarsely pictures are coded, 1 (finest, largest) to 31.
     `letterbox`: whether black bars stay in the picture or are cut off, see `letterbox.find_bars`.
     """
 
@@ -35,7 +34,7 @@ class ProxyRecipe(BaseModel):
     frame_rate: float = Field(default=8.0, gt=0.0, le=120.0)
     short_side: int = Field(default=128, ge=16, le=2160, multiple_of=2)
     keyframe_every: int = Field(default=8, ge=1, le=600)
-    quantizer: float = Field(default=4.2, ge=1.0, le=31.0)
+    quantizer: int = Field(default=4, ge=1, le=31)
     sample_rate_hz: int = Field(default=16_000, ge=2_000, le=96_000)
     languages: tuple[str, ...] = ()
     letterbox: Literal["keep", "crop"] = "keep"
@@ -46,7 +45,7 @@ class ProxyRecipe(BaseModel):
         Fitted to animation and live action at the default quality; noise and grain take more.
         """
         pixels = self.short_side**2 * aspect
-        finer = 4.2 / self.quantizer
+        finer = 4 / self.quantizer
         return 0.09 * pixels * self.frame_rate * finer + 1.1 * self.sample_rate_hz
 
 
@@ -56,18 +55,16 @@ _BT601 = 6  # AVCOL_SPC_SMPTE170M
 _LAMBDA_A_STEP = 118  # FFmpeg's FF_QP2LAMBDA
 
 
-def _mpeg4_options(quantizer: float) -> dict[str, str]:
+def _mpeg4_options(quantizer: int) -> dict[str, str]:
     """A constant quantizer, and macroblocks and coefficients chosen by rate and distortion.
 
     Those choices weigh by the rate control's lambda, which is not held by `qmin` and `qmax`: left
     to itself it coded pictures of 28 dB in a sixth of the bits.
     """
-    step, weight = str(max(1, round(quantizer))), str(round(quantizer * _LAMBDA_A_STEP))
+    step, weight = str(quantizer), str(quantizer * _LAMBDA_A_STEP)
     return {
         "qmin": step, "qmax": step, "lmin": weight, "lmax": weight,
-        "mbd": "rd", "trellis": "1",
-        # Key frames at cuts too are welcome; B-frames would cost a decoder delay.
-        "bf": "0",
+        "mbd": "rd", "trellis": "1", "flags": "+mv4",
     }  # fmt: skip
 
 

@@ -147,10 +147,18 @@ class SoundWriter:
         self._stream.format = "s16"
         self._stream.options = {"frame_size": str(_SOUND_BLOCK)}
         self._num_samples = 0
+        self._waiting: list[WaveformArray] = []
 
     def push(self, frame: AudioFrame, seconds: float) -> None:
         """Add a decoded frame that starts so many seconds after the first presented picture."""
-        self._write(self._timeline.push(frame, seconds))
+        self._waiting.append(self._timeline.push(frame, seconds))
+        # A block at a time: a call for each of the original's small frames takes longer.
+        if sum(map(len, self._waiting)) >= _SOUND_BLOCK:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        self._write(np.concatenate([*self._waiting, np.zeros(0, np.float32)]))
+        self._waiting = []
 
     def _write(self, samples: WaveformArray) -> None:
         if len(samples) == 0:
@@ -165,7 +173,8 @@ class SoundWriter:
 
     def finish(self, total_samples: int) -> None:
         """Write what is left, and silence up to the length wanted."""
-        self._write(self._timeline.finish())
+        self._waiting.append(self._timeline.finish())
+        self._write_waiting()
         # Some at a time: a damaged clock can make a short sound hours short of its picture.
         while (missing := total_samples - self._num_samples) > 0:
             self._write(np.zeros(min(missing, _SILENCE_SECONDS * self._rate), np.float32))

@@ -85,7 +85,7 @@ def _mpeg4(
         name=f"mpeg4_gop_{every}_q_{quantizer}_rd{name}", codec=codec, rate=rate,
         keyframe_every=every,
         options={"qmin": step, "qmax": step, "lmin": weight, "lmax": weight, "mbd": "rd",
-                 "trellis": "1", "flags": flags},
+                 "trellis": "1", **({"flags": flags} if flags else {})},
     )  # fmt: skip
 
 
@@ -112,10 +112,10 @@ PICTURES = (
     Pictures(name="mpeg4_gop_8_q_4", codec="mpeg4", options={"qmin": "4", "qmax": "4"}),
     *(_mpeg4(every, 4) for every in (4, 6, 8, 12, 16)),
     *(_mpeg4(8, quantizer) for quantizer in (3, 5)),
-    _mpeg4(8, 4, name="_one_vector", flags="+cgop"),
+    _mpeg4(8, 4, name="_one_vector", flags=""),
     _mpeg4(8, 4, name="_ac_prediction", flags="+mv4+aic"),
     _mpeg4(16, 4, name="_at_16_fps", rate=16),
-    _mpeg4(8, 4, name="_mpeg2", codec="mpeg2video", flags="+cgop"),
+    _mpeg4(8, 4, name="_mpeg2", codec="mpeg2video", flags=""),
     Pictures(name="av1_gop_8", codec="libsvtav1",
              options={"preset": "8", "crf": "30", "svtav1-params": "fast-decode=1:lp=1"}),
     Pictures(name="av1_gop_16", codec="libsvtav1", keyframe_every=16,

@@ -105,7 +105,7 @@ class PictureWriter:
         context.gop_size = recipe.keyframe_every
         context.colorspace = _BT601
         self._stream.thread_count = 1
-        self._stream.options = _mpeg4_options(recipe.quantizer)
+        self._stream.options = {**_mpeg4_options(recipe.quantizer)}
 
     def write(self, picture: VideoFrame) -> None:
         """Add a frame; the same picture again is converted once."""

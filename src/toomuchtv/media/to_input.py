@@ -29,7 +29,7 @@ _YUV_TO_RGB = torch.tensor(
     ],
     dtype=torch.float64,
 )
-# Proxies have each chroma sample at the left one of its two luma samples (as MPEG-2, MPEG-4 and H.264), a
+# Proxies have each chroma sample at the left one of its two luma samples (MPEG-2 and on), a
 # quarter of a chroma pixel left of the middle: the middle lies at j + 3/4, not at j + 1/2.
 _CHROMA_SHIFT = 0.25
 _YUV_ZERO = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64)

@@ -7,6 +7,8 @@ more than PyAV's own wheel.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -173,3 +175,14 @@ def _add_sound(
         for converted in resampler.resample(frame):
             container.mux(audio.encode(converted))
     container.mux(audio.encode())
+
+
+def leave_real_time() -> None:
+    """Give every thread of this process the ordinary scheduling policy again.
+
+    Run by root, the AV1 encoder (SVT-AV1) makes the process that encodes a real-time one of the
+    highest priority, and leaves it so: it then starves all else on the machine.
+    """
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))

@@ -18,6 +18,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.media_files import leave_real_time
+
 NUM_BITS = 12
 WIDTH, HEIGHT = 96, 48
 _RNG = np.random.default_rng(1906)
@@ -118,6 +120,8 @@ class CodedFilm:
                 container.mux(video.encode(frame))
             container.mux(video.encode())
             self._write_sound(container, audio)
+        if self.video_codec == "libsvtav1":
+            leave_real_time()
         return path
 
     def _write_sound(self, container: av.container.OutputContainer, audio: av.AudioStream) -> None:

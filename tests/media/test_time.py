@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -298,3 +299,12 @@ def test_a_clip_says_its_shapes() -> None:
         video=np.zeros((2, 4, 6, 3), np.uint8), waveform=np.zeros(5, np.float32), start_seconds=1.5
     )
     assert repr(clip) == "Clip(video=uint8[2, 4, 6, 3], waveform=float32[5], start_seconds=1.500)"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no scheduling policies here")
+def test_writing_a_film_leaves_the_machine_to_others(tmp_path: Path) -> None:
+    CodedFilm(
+        suffix=".mkv", video_codec="libsvtav1", audio_codec="flac", rate=Fraction(24), seconds=1.0
+    ).write(tmp_path)
+    policies = {os.sched_getscheduler(int(one)) for one in os.listdir("/proc/self/task")}
+    assert policies == {os.SCHED_OTHER}

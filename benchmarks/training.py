@@ -4,9 +4,9 @@ On the CPU, in parts, each bounded in time, every figure printed and saved as it
 
     rate         the machine's own rate of matrix products
     tiny, base   clips a second of the whole loop, beside the same model written the plain way, on
-                 the same proxies; the share of the time that it waits for data; the rate at which it
-                 computes, planned from shapes, beside the machine's own. The preset base is taken
-                 with a batch of few clips: its own does not fit here
+                 the same proxies; the share of the time that it waits for data; the rate of its
+                 products, planned from shapes, beside the machine's own. The preset base has a
+                 batch of few clips: its own does not fit here
     diagnostics  the cost of the figures of the negatives
     compile      tiny with torch.compile, and how long its first step takes
 
@@ -237,8 +237,9 @@ def main() -> None:
     if options.prepare_gpu:
         prepare_gpu_data(options.out, small=options.small)
     if options.gpu:
-        values = measure_gpu(options.out, small=options.small, matmul_rate=matmul_rate)
-        Figures(benchmark="training_gpu", values=values).publish(options.json)
+        book = Notebook("training_gpu", options.json)
+        measure_gpu(options.out, small=options.small, matmul_rate=matmul_rate, book=book)
+        Figures(benchmark="training_gpu", values=book.values).publish(options.json)
     elif options.study:
         values = study(options.out, small=options.small)
         Figures(benchmark="training_gpu_study", values=values).publish(options.json)

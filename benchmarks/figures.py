@@ -10,7 +10,7 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,23 +27,49 @@ class Figures:
 
     def publish(self, path: Path | None) -> None:
         """Print them with the machine and the versions; write them to `path` if given."""
-        machine = {
-            "processor": _processor(),
-            "usable_cores": len(os.sched_getaffinity(0)),
-            **examine(Path.cwd()).facts,
-        }
-        versions = {
-            name: importlib.metadata.version(name) for name in ("toomuchtv", "torch", "av", "numpy")
-        }
+        machine, versions = _machine(), _versions()
         print(f"\n{self.benchmark}")
         print(f"  machine: {machine['processor']}, {machine['cpu']}, {machine['memory']}")
         print("  versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()))
         for name, value in self.values.items():
             print(f"  {name:52} {value:10.4g}")
+        self.save(path)
+
+    def save(self, path: Path | None) -> None:
+        """Write them to `path` if given, with the machine and the versions."""
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = {**self.values, "machine": machine, "versions": versions}
+            content = {**self.values, "machine": _machine(), "versions": _versions()}
             path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+class Notebook:
+    """Figures that are shown and saved as they come, so that a benchmark cut short leaves some."""
+
+    def __init__(self, benchmark: str, path: Path | None) -> None:
+        self._benchmark, self._path = benchmark, path
+        self.values: dict[str, float] = {}
+
+    def note(self, found: Mapping[str, float]) -> None:
+        """Add figures."""
+        self.values |= found
+        for name, value in found.items():
+            print(f"  {name:52} {value:10.4g}", flush=True)
+        Figures(benchmark=self._benchmark, values=self.values).save(self._path)
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "processor": _processor(),
+        "usable_cores": len(os.sched_getaffinity(0)),
+        **examine(Path.cwd()).facts,
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        name: importlib.metadata.version(name) for name in ("toomuchtv", "torch", "av", "numpy")
+    }
 
 
 def spread(name: str, values: Sequence[float]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.figures import Notebook
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
@@ -85,27 +86,37 @@ def measure_gpu(
     *,
     small: bool,
     matmul_rate: Callable[[torch.device, torch.dtype, int], list[float]],
-) -> dict[str, float]:
-    """Largest batch, clips a second with and without torch.compile, share of the device's rate."""
+    book: Notebook,
+) -> None:
+    """Largest batch, clips a second with and without torch.compile, share of the device's rate.
+
+    Args:
+        out: Folder with `gpu_data`, and for runs.
+        small: Try it on a CPU.
+        matmul_rate: Measures a device's own rate.
+        book: Where figures go, as they come.
+    """
     device = torch.device("cpu" if small else "cuda")
     dtype = torch.float32 if small else torch.bfloat16
     rate = statistics.median(matmul_rate(device, dtype, 512 if small else 8192))
     base = load_config(preset="base", settings=_settings(small))
     limit, memory = (16, 2e9) if small else (1024, None)
     largest = find_chunk_size(base, device, local_clips=limit, memory_bytes=memory)
-    values = {
-        "matmul_tflop_per_second": rate / 1e12,
-        "largest_batch": float(largest),
-        "planned_gflop_per_clip": flops_per_clip(base) / 1e9,
-    }
+    book.note(
+        {
+            "matmul_tflop_per_second": rate / 1e12,
+            "largest_batch": float(largest),
+            "planned_gflop_per_clip": flops_per_clip(base) / 1e9,
+        }
+    )
     batch = min(largest, 8 if small else 128)
     with open_catalog(out / "gpu_data" / "catalog") as catalog:
         for name, compiled in (("eager", False), ("compiled", True)):
             if compiled and small:
                 continue  # compiling alone takes a minute on a CPU
             config = _with_batch(base, batch, steps=4 if small else 40, compiled=compiled)
-            values |= _speed(catalog, config, out / f"speed_{name}_{time.time_ns()}", name, rate)
-    return values
+            run_path = out / f"speed_{name}_{time.time_ns()}"
+            book.note(_speed(catalog, config, run_path, name, rate))
 
 
 def _with_batch(base: Config, batch: int, *, steps: int, compiled: bool) -> Config:

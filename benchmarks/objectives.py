@@ -1,7 +1,7 @@
 """What objectives cost: seconds and peak memory, up to 65,536 candidates; and gradient caching.
 
 Each measurement is a process of its own, whose peak memory is then its own too. A dense matrix of
-65,536 x 65,536 logits takes 17 GB in float32, and a loss keeps several.
+65,536 x 65,536 logits takes 17 GB in float32, and a loss keeps several. `--parts` chooses some.
 
     python -m benchmarks.objectives --out out/objectives --json out/objectives.json
 """
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.figures import Figures, parser, spread
+from benchmarks.figures import Figures, Notebook, parser, spread
 from toomuchtv.config import load_config
 from toomuchtv.media.to_input import ToInput
 from toomuchtv.objectives import OBJECTIVES, Moments, ObjectiveConfig, build_objective
@@ -33,6 +33,8 @@ from toomuchtv.training.step import TrainingStep
 
 DIM = 256
 LARGEST = 65_536
+#: The large run; blocks beside a dense matrix; every objective at 2,048; whole steps in chunks.
+PARTS = ("largest", "dense", "objectives", "steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,28 +176,32 @@ def _median(function: Callable[..., dict[str, float]], *arguments: object) -> di
 
 
 def main() -> None:
-    """Measure, print and write down."""
+    """Measure, print and write down, each figure as it comes."""
     options = parser(__doc__)
     options.add_argument("--largest", type=int, default=LARGEST, help="candidates of the large run")
+    options.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     arguments = options.parse_args()
-    values: dict[str, float] = {}
+    book = Notebook("objectives", arguments.json)
 
     def note(prefix: str, figures: dict[str, float]) -> None:
-        values.update({f"{prefix}_{name}": value for name, value in figures.items()})
-        print(prefix, {name: round(value, 2) for name, value in figures.items()}, flush=True)
+        book.note({f"{prefix}_{name}": value for name, value in figures.items()})
 
-    note(f"info_nce_{arguments.largest}", _apart(blockwise, "info_nce", arguments.largest))
-    for num_clips in (4096, 8192, 16_384):
-        note(f"dense_{num_clips}", _apart(dense, num_clips))
-        note(f"info_nce_{num_clips}", _apart(blockwise, "info_nce", num_clips))
-    for name in OBJECTIVES:
-        note(f"{name}_2048", _median(blockwise, name, 2048))
-    for num_clips, chunk_size in ((256, 0), (256, 32), (1024, 32)):
-        note(
-            f"step_of_{num_clips}_in_chunks_of_{chunk_size}",
-            _apart(one_step, num_clips, chunk_size),
-        )
-    Figures(benchmark="objectives", values=values).publish(arguments.json)
+    if "largest" in arguments.parts:
+        note(f"info_nce_{arguments.largest}", _apart(blockwise, "info_nce", arguments.largest))
+    if "dense" in arguments.parts:
+        for num_clips in (4096, 8192, 16_384):
+            note(f"dense_{num_clips}", _apart(dense, num_clips))
+            note(f"info_nce_{num_clips}", _apart(blockwise, "info_nce", num_clips))
+    if "objectives" in arguments.parts:
+        for name in OBJECTIVES:
+            note(f"{name}_2048", _median(blockwise, name, 2048))
+    if "steps" in arguments.parts:
+        for num_clips, chunk_size in ((256, 0), (256, 32), (1024, 32)):
+            note(
+                f"step_of_{num_clips}_in_chunks_of_{chunk_size}",
+                _apart(one_step, num_clips, chunk_size),
+            )
+    Figures(benchmark="objectives", values=book.values).publish(arguments.json)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -131,8 +132,17 @@ class PlainReader:
         return ((video - mean) / std).transpose(0, 1).contiguous()
 
 
-def train_plainly(catalog: Catalog, config: Config, *, steps: int) -> list[float]:
-    """Train for some steps; returns the seconds of each, decoding included."""
+def train_plainly(
+    catalog: Catalog, config: Config, *, steps: int, enough: Callable[[int], bool]
+) -> list[float]:
+    """Train until that is enough; returns the seconds of each step, decoding included.
+
+    Args:
+        catalog: A prepared catalog.
+        config: Of the run that it is compared with.
+        steps: At most.
+        enough: Asked with the number of steps done whether to stop.
+    """
     reader, model = PlainReader(catalog, config), plain_model(config)
     log_mel = LogMel(config.input.log_mel)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -150,4 +160,6 @@ def train_plainly(catalog: Catalog, config: Config, *, steps: int) -> list[float
         optimizer.step()
         float(loss.detach())
         seconds.append(time.perf_counter() - begun)
+        if enough(len(seconds)):
+            break
     return seconds

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tests.batches import SMALLEST, a_batch, part
 from tests.processes import run_processes
 from toomuchtv import distributed
 from toomuchtv.media.augment import AugmentConfig
 from toomuchtv.media.log_mel import LogMelConfig
 from toomuchtv.media.to_input import InputConfig, ToInput
-from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
 from toomuchtv.objectives import InfoNCE, InfoNCEConfig
 from toomuchtv.pretrained import fresh_model
-from toomuchtv.randomness import hashed
-from toomuchtv.sampling.batches import Batch
 from toomuchtv.sampling.roles import PairRoleConfig
 from toomuchtv.training.step import TrainingStep
 
@@ -27,53 +24,12 @@ CPU = torch.device("cpu")
 CLIPS = 8
 
 
-def whole_batch() -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    title = torch.arange(CLIPS) // 2
-    return Batch(
-        video=torch.randint(16, 235, (CLIPS, 2, 24, 16), dtype=torch.uint8, generator=generator),
-        waveform=torch.rand(CLIPS, 4000, generator=generator) - 0.5,
-        title=title,
-        item=title,
-        start_seconds=torch.arange(CLIPS, dtype=torch.float64),
-        audio_track=torch.zeros(CLIPS, dtype=torch.int64),
-        recurrence=torch.full((CLIPS,), -1),
-        valid=torch.arange(CLIPS) != 5,
-        seed=hashed(1, np.arange(CLIPS)),
-        step=0,
-        failures=(),
-    )
-
-
-def part(batch: Batch, rank: int, world_size: int) -> Batch:
-    cut = slice(rank * CLIPS // world_size, (rank + 1) * CLIPS // world_size)
-    return Batch(
-        video=batch.video[cut],
-        waveform=batch.waveform[cut],
-        title=batch.title[cut],
-        item=batch.item[cut],
-        start_seconds=batch.start_seconds[cut],
-        audio_track=batch.audio_track[cut],
-        recurrence=batch.recurrence[cut],
-        valid=batch.valid[cut],
-        seed=batch.seed[cut],
-        step=0,
-        failures=(),
-    )
-
-
 def take_step(folder: Path) -> None:
     """Take one step on this process's part; write what is left of it, one file a process."""
     with distributed.process_group(CPU):
         rank, world_size = distributed.rank(), distributed.world_size()
-        model = fresh_model(
-            ModelConfig(
-                video=VideoEncoderConfig(depth=10, width=0.0625),
-                audio=AudioEncoderConfig(depth=9, width=0.0625),
-                embedding_dim=8,
-            ),
-            seed=0,
-        ).eval()  # batch norm sees only its own process's clips, so the law holds without it
+        # Batch norm sees only its own process's clips, so the law holds without it.
+        model = fresh_model(SMALLEST, seed=0).eval()
         objective = InfoNCE(InfoNCEConfig(temperature=0.2, learn_temperature=True))
         parameters = {**dict(model.named_parameters()), **dict(objective.named_parameters())}
         step = TrainingStep(
@@ -85,7 +41,8 @@ def take_step(folder: Path) -> None:
             precision=torch.float32,
             clip_gradient_norm=1e9,
         )
-        loss, norm, gathered = step(part(whole_batch(), rank, world_size), 0.1)
+        own = slice(rank * CLIPS // world_size, (rank + 1) * CLIPS // world_size)
+        loss, norm, gathered = step(part(a_batch(CLIPS), own), 0.1)
         figures = step.negatives(gathered)
         gradients = {f"{key}.grad": value.grad for key, value in parameters.items()}
         assert all(value is not None for value in gradients.values())

@@ -118,13 +118,18 @@ def test_spatial_convolution_is_conv3d(layout: torch.memory_format, stride: int)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_temporal_convolution_is_conv3d(layout: torch.memory_format, stride: int) -> None:
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("frames", [1, 2, 7, 8])
+@pytest.mark.parametrize("taps", [3, 5])
+def test_temporal_convolution_is_conv3d(
+    layout: torch.memory_format, stride: int, frames: int, taps: int
+) -> None:
     torch.manual_seed(0)
     conv = TemporalConv(
-        4, 5, (3, 1, 1), stride=(stride, 1, 1), padding=(1, 0, 0), bias=False, dtype=torch.float64
-    )
-    x = torch.randn(2, 4, 7, 5, 6, dtype=torch.float64).contiguous(memory_format=layout)
+        4, 5, (taps, 1, 1), stride=(stride, 1, 1), padding=(taps // 2, 0, 0), bias=False,
+        dtype=torch.float64,
+    )  # fmt: skip
+    x = torch.randn(2, 4, frames, 5, 6, dtype=torch.float64).contiguous(memory_format=layout)
     _same_as_conv3d(conv, x)
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tests.batches import SMALLEST, a_batch, part
 from tests.processes import run_processes
 from toomuchtv import distributed
 from toomuchtv.media.augment import AugmentConfig
 from toomuchtv.media.to_input import InputConfig, ToInput
-from toomuchtv.models import AudioEncoderConfig, Embeddings, ModelConfig, VideoEncoderConfig
+from toomuchtv.models import Embeddings
 from toomuchtv.objectives import InfoNCEConfig, build_objective
 from toomuchtv.pretrained import fresh_model
-from toomuchtv.randomness import hashed
 from toomuchtv.sampling.batches import Batch
 from toomuchtv.sampling.roles import PairRoleConfig
 from toomuchtv.training.gradient_cache import CachedEmbeddings, chunks
@@ -26,50 +25,9 @@ from toomuchtv.training.step import TrainingStep
 CLIPS = 10
 
 
-def a_batch(count: int = CLIPS) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    title = torch.arange(count) // 2
-    return Batch(
-        video=torch.randint(16, 235, (count, 2, 24, 16), dtype=torch.uint8, generator=generator),
-        waveform=torch.rand(count, 4000, generator=generator) - 0.5,
-        title=title,
-        item=title,
-        start_seconds=torch.arange(count, dtype=torch.float64),
-        audio_track=torch.zeros(count, dtype=torch.int64),
-        recurrence=torch.full((count,), -1),
-        valid=torch.arange(count) != 5,
-        seed=hashed(1, np.arange(count)),
-        step=0,
-        failures=(),
-    )
-
-
-def part(batch: Batch, own: slice) -> Batch:
-    return Batch(
-        video=batch.video[own],
-        waveform=batch.waveform[own],
-        title=batch.title[own],
-        item=batch.item[own],
-        start_seconds=batch.start_seconds[own],
-        audio_track=batch.audio_track[own],
-        recurrence=batch.recurrence[own],
-        valid=batch.valid[own],
-        seed=batch.seed[own],
-        step=0,
-        failures=(),
-    )
-
-
 def gradients(batch: Batch, chunk_size: int) -> dict[str, Tensor]:
     """Loss and gradients of one step of real encoders, batch norm by its running statistics."""
-    model = fresh_model(
-        ModelConfig(
-            video=VideoEncoderConfig(depth=10, width=0.0625),
-            audio=AudioEncoderConfig(depth=9, width=0.0625),
-            embedding_dim=8,
-        ),
-        seed=0,
-    ).eval()
+    model = fresh_model(SMALLEST, seed=0).eval()
     objective = build_objective(
         InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8
     )
@@ -103,17 +61,17 @@ def assert_alike(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
 
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Tensor]:
-    return gradients(a_batch(), 0)
+    return gradients(a_batch(CLIPS), 0)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 4, 9])
 def test_chunks_have_the_gradient_of_the_whole(chunk_size: int, whole: dict[str, Tensor]) -> None:
-    assert_alike(gradients(a_batch(), chunk_size), whole)
+    assert_alike(gradients(a_batch(CLIPS), chunk_size), whole)
 
 
 def test_one_chunk_is_the_whole_to_the_bit(whole: dict[str, Tensor]) -> None:
     for chunk_size in (CLIPS, 1000):
-        for name, value in gradients(a_batch(), chunk_size).items():
+        for name, value in gradients(a_batch(CLIPS), chunk_size).items():
             assert torch.equal(value, whole[name]), name
 
 
@@ -121,7 +79,7 @@ def chunked_here(folder: Path) -> None:
     """One of two processes with unequal parts, in chunks of unequal number."""
     with distributed.process_group(torch.device("cpu")):
         own = slice(0, 3) if distributed.rank() == 0 else slice(3, CLIPS)
-        found = gradients(part(a_batch(), own), 2)
+        found = gradients(part(a_batch(CLIPS), own), 2)
         save_file(found, folder / f"{distributed.rank()}.safetensors")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -39,10 +40,11 @@ class ProjectionHead(nn.Module):
         self.out = nn.Linear(num_features, embedding_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features `[N, F]` to unit vectors `[N, D]`, float32."""
+        """Map features `[N, F]` to unit vectors `[N, D]`, float32 or wider."""
         hidden = F.relu(self.norm(self.hidden(features)))
         # The norm of a bfloat16 vector is off by up to 0.4%, which the temperature magnifies.
-        return F.normalize(self.out(hidden).float(), dim=-1)
+        out = self.out(hidden)
+        return F.normalize(out.to(torch.promote_types(out.dtype, torch.float32)), dim=-1)
 
 
 class TwoTower(nn.Module):

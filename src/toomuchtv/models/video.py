@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from toomuchtv.models.recompute import run_block
+from toomuchtv.models.temporal import TemporalConvolution
 
 ConvFactory = Callable[[int, int, int, int], nn.Module]
 
@@ -59,7 +60,12 @@ class TemporalConv(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         """Map `[N, C_in, T, H, W]` to `[N, C, T / stride, H, W]`."""
         stride, padding = int(self.stride[0]), int(self.padding[0])
-        out = F.conv2d(x.flatten(3), self.weight.squeeze(4), None, (stride, 1), (padding, 0))
+        rows, weight = x.flatten(3), self.weight.squeeze(4)
+        out: Tensor
+        if x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            out = TemporalConvolution.apply(rows, weight, stride, padding)  # type: ignore[no-untyped-call]
+        else:
+            out = F.conv2d(rows, weight, None, (stride, 1), (padding, 0))
         return out.reshape(*out.shape[:3], *x.shape[3:])
 
 

@@ -14,6 +14,7 @@ from toomuchtv.config import Config
 from toomuchtv.progress import ProgressHook, no_progress
 from toomuchtv.sampling.loader import BatchStream, iterate_batches
 from toomuchtv.training.assembly import Run, assemble
+from toomuchtv.training.compiled import check_compiler
 from toomuchtv.training.device import choose_device
 from toomuchtv.training.evidence import keep_evidence
 from toomuchtv.training.ledger import Ledger, as_pretrained
@@ -62,12 +63,14 @@ def pretrain(
     Raises:
         CheckpointError: The folder holds a run and `resume` is not set, or its config differs.
         CatalogError: The catalog has no proxies.
-        ValueError: The config does not fit the catalog or the number of processes.
+        ValueError: The config does not fit the catalog, the number of processes, or this machine.
         NotFiniteError: The loss is not finite.
         DistributedError: Another process of the job is gone, or does not answer.
         MediaError: A clip is bad, or a loader's worker lost, and the config says to stop.
     """
     device = choose_device(config.training.device)
+    if config.training.compile:
+        check_compiler(device)
     if config.training.num_threads:
         torch.set_num_threads(config.training.num_threads)
     with distributed.process_group(device, _STARTING_SECONDS), asked_to_stop() as stop:

@@ -62,7 +62,8 @@ def flops_per_clip(config: Config) -> float:
 def rehearse(config: Config, device: torch.device, *, most_clips: int) -> Rehearsal:
     """Send noise through a fresh model and back: more and more clips until the clock is sure.
 
-    Takes about a second, or as long as two clips need twice.
+    Takes about a second, or as long as two clips need twice. Nothing is compiled: every size
+    that is tried would be compiled anew, for minutes.
 
     Args:
         config: Of the run.
@@ -70,8 +71,6 @@ def rehearse(config: Config, device: torch.device, *, most_clips: int) -> Rehear
         most_clips: Of one process at once.
     """
     model = build_model(config).to(device)
-    if config.training.compile:
-        model.compile()
     num_clips = min(_FEWEST_CLIPS, most_clips)
     kept = _kept_bytes(model, config, device, num_clips)
     while True:
@@ -79,8 +78,6 @@ def rehearse(config: Config, device: torch.device, *, most_clips: int) -> Rehear
         if seconds > _LONG_ENOUGH_SECONDS or 2 * num_clips > most_clips:
             break
         num_clips *= 2
-        if config.training.compile:
-            _seconds(model, config, device, num_clips)  # another size is compiled anew
     return Rehearsal(
         num_clips=num_clips,
         seconds_per_clip=seconds / num_clips,

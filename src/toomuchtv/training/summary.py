@@ -84,10 +84,11 @@ def _time(config: Config, rehearsal: Rehearsal, clips: int) -> str:
     # Clips in chunks go forward once more, which is about a third of there and back.
     is_cached = 0 < config.training.chunk_size < clips
     step_seconds = clips * rehearsal.seconds_per_clip * (4 / 3 if is_cached else 1)
+    compiled = ", not compiled" if config.training.compile else ""
     return (
         f"{_duration(config.training.steps * step_seconds)}, {step_seconds:.2g} s a step "
         f"(measured now: {rehearsal.num_clips} clips of noise through the model and back, "
-        f"{1 / rehearsal.seconds_per_clip:.3g} clips a second; decoding goes on beside it)"
+        f"{1 / rehearsal.seconds_per_clip:.3g} clips a second{compiled}; decoding goes on beside)"
     )
 
 

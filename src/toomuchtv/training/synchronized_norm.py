@@ -34,8 +34,8 @@ class _Normalize(torch.autograd.Function):
         dims = [0, *range(2, x.dim())]
         inverse_std = (var + ctx.eps).rsqrt()
         shape = [1, -1, *[1] * (x.dim() - 2)]
-        grad = grads[0].float()
-        normalized = (x.float() - mean.view(shape)) * inverse_std.view(shape)
+        grad = _widened(grads[0])
+        normalized = (_widened(x) - mean.view(shape)) * inverse_std.view(shape)
         # What this process knows of the gradients of weight and bias; the step adds them up over
         # all processes, as every parameter's.
         grad_weight, grad_bias = (grad * normalized).sum(dims), grad.sum(dims)
@@ -67,7 +67,7 @@ class SynchronizedBatchNorm(_BatchNorm):
             return super().forward(x)
         dims = [0, *range(2, x.dim())]
         with torch.no_grad():
-            mean, var, count = _statistics(x.detach().float(), dims)
+            mean, var, count = _statistics(_widened(x.detach()), dims)
             self._keep(mean, var, count)
         normalized: Tensor = _Normalize.apply(  # type: ignore[no-untyped-call]
             x, self.weight, self.bias, mean, var, self.eps
@@ -83,6 +83,11 @@ class SynchronizedBatchNorm(_BatchNorm):
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+
+
+def _widened(x: Tensor) -> Tensor:
+    """To float32 if it is narrower."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _statistics(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:

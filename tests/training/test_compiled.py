@@ -1,0 +1,87 @@
+"""torch.compile: the same training within rounding, resumed to the bit; no compiler, no run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.prepared import tiny_config
+from toomuchtv.catalog.store import open_catalog
+from toomuchtv.config import Config
+from toomuchtv.progress import ProgressHook, no_progress
+from toomuchtv.training.metrics import read_metrics
+from toomuchtv.training.pretrain import pretrain
+
+LAST = "checkpoints/step_00000005.safetensors"
+
+
+def train(
+    catalog_path: Path,
+    run_path: Path,
+    config: Config,
+    *,
+    resume: bool = False,
+    progress: ProgressHook = no_progress,
+) -> None:
+    with open_catalog(catalog_path) as catalog:
+        pretrain(catalog, run_path, config, resume=resume, progress=progress)
+
+
+def stop_at_2(done: float, total: float, what: str) -> None:
+    if done == 2:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.slow  # the compiler needs two minutes of one core
+def test_compiled_it_trains_the_same_and_resumes_to_the_bit(
+    prepared_catalog: Path, tmp_path: Path
+) -> None:
+    changes = {"steps": 5, "checkpoint_every": 2, "ema_decay": 0.5}
+    eager = tiny_config(training=changes)
+    compiled = tiny_config(training={**changes, "compile": True})
+    train(prepared_catalog, tmp_path / "eager", eager)
+    train(prepared_catalog, tmp_path / "whole", compiled)
+    train(prepared_catalog, tmp_path / "stopped", compiled, progress=stop_at_2)
+    train(prepared_catalog, tmp_path / "stopped", compiled, resume=True)
+    expected, whole, resumed = (
+        [line["loss"] for line in read_metrics(tmp_path / name) if "loss" in line]
+        for name in ("eager", "whole", "stopped")
+    )
+    assert len(whole) == 5
+    assert whole == pytest.approx(expected, rel=1e-3)
+    assert whole != expected, "it was not compiled"
+    assert resumed == whole
+    kept, again = (load_file(tmp_path / name / LAST) for name in ("whole", "stopped"))
+    assert kept.keys() == load_file(tmp_path / "eager" / LAST).keys()  # no name says "compiled"
+    for name, value in kept.items():
+        assert torch.equal(value, again[name]), name
+
+
+def test_without_a_compiler_it_says_so_before_it_begins(
+    prepared_catalog: Path, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "CXX": str(tmp_path / "no compiler"),
+        # Nothing that an earlier run has compiled.
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels"),
+    }
+    (tmp_path / "wanted.toml").write_text(tiny_config(training={"compile": True}).to_toml())
+    done = subprocess.run(
+        [sys.executable, "-m", "toomuchtv.cli", "pretrain", "--catalog", str(prepared_catalog),
+         "--run", str(tmp_path / "run"), "--config", str(tmp_path / "wanted.toml"), "--json"],
+        env=environment, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "training.compile=true, but torch.compile makes no kernel here" in said
+    assert "install a C++ compiler" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,107 @@
+"""Many steps on many processes are those of one: in float64, where rounding cannot hide an error.
+
+In float32 the same runs drift apart: two processes add up in another order, and training magnifies
+the difference step by step. An error does not become smaller with the precision; rounding does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tests.batches import SMALLEST, a_batch, part
+from tests.processes import run_processes
+from toomuchtv import distributed
+from toomuchtv.media.augment import AugmentConfig
+from toomuchtv.media.to_input import InputConfig, ToInput
+from toomuchtv.objectives import Moments, Roles
+from toomuchtv.pretrained import fresh_model
+from toomuchtv.randomness import UInt64Array
+from toomuchtv.sampling.roles import PairRoleConfig
+from toomuchtv.training.config import OptimizerConfig
+from toomuchtv.training.optimizer import build_optimizer
+from toomuchtv.training.step import TrainingStep
+from toomuchtv.training.synchronized_norm import synchronize_norms
+
+CPU = torch.device("cpu")
+CLIPS, STEPS = 8, 12
+OPTIMIZERS = {
+    "sgd": OptimizerConfig(name="sgd", learning_rate=1e-2),
+    "adamw": OptimizerConfig(name="adamw", learning_rate=1e-3),
+    "lars": OptimizerConfig(name="lars", learning_rate=1.0),
+}
+
+
+class WideInput(ToInput):
+    """The encoders' input in float64."""
+
+    def forward(
+        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array
+    ) -> tuple[Tensor, Tensor]:
+        video, log_mel = super().forward(planes, waveform, seeds)
+        return video.double(), log_mel.double()
+
+
+class WideInfoNCE(nn.Module):
+    """Symmetric InfoNCE in the dtype of its input, each process its own share; all roles alike.
+
+    The package's own computes in float32; tests/objectives hold it against its paper.
+    """
+
+    def forward(self, video: Tensor, audio: Tensor, roles: Roles, moments: Moments) -> Tensor:
+        parts = distributed.parts(len(video), video.device)
+        own = torch.arange(parts.start, parts.stop)
+        share = torch.zeros((), dtype=video.dtype)
+        for query, target in ((video, audio), (audio, video)):
+            logits = query @ distributed.gather_with_gradient(target, parts).T / 0.2
+            share = share + nn.functional.cross_entropy(logits, own, reduction="sum")
+        return distributed.sum_of_shares(share / (2 * parts.total))
+
+
+def train(folder: Path) -> None:
+    """Train on this process's part with every optimizer; rank 0 writes what comes of it."""
+    with distributed.process_group(CPU):
+        world_size = distributed.world_size()
+        found: dict[str, Tensor] = {}
+        for name, config in OPTIMIZERS.items():
+            values = take_steps(config, world_size, distributed.rank())
+            found |= {f"{name} {key}": value for key, value in values.items()}
+        if distributed.rank() == 0:
+            save_file(found, folder / f"{world_size}.safetensors")
+
+
+def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str, Tensor]:
+    """Loss and gradient norm of every step, weights and statistics at the end."""
+    cuts = [0, 3, CLIPS] if world_size == 2 else [0, CLIPS]  # parts are unequal
+    model = fresh_model(SMALLEST, seed=0).double()
+    synchronize_norms(model)
+    step = TrainingStep(
+        model=model,
+        objective=WideInfoNCE(),  # type: ignore[arg-type]
+        to_input=WideInput(InputConfig(size=16), AugmentConfig()),
+        optimizer=build_optimizer([model], config),
+        roles=PairRoleConfig(),
+        precision=torch.float32,  # no autocast
+        clip_gradient_norm=1.0,
+    )
+    found: dict[str, Tensor] = {}
+    for number in range(STEPS):
+        batch = part(a_batch(CLIPS, step=number), slice(cuts[rank], cuts[rank + 1]))
+        loss, norm, _ = step(batch, config.learning_rate)
+        found |= {f"loss {number}": loss, f"norm {number}": norm}
+    return found | {name: value.contiguous() for name, value in model.state_dict().items()}
+
+
+def test_twelve_steps_on_two_processes_are_those_of_one(tmp_path: Path) -> None:
+    train(tmp_path)
+    run_processes(2, train, tmp_path)
+    one, two = (load_file(tmp_path / f"{count}.safetensors") for count in (1, 2))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        scale = value.abs().max().clamp(min=1e-3)
+        assert (two[name] - value).abs().max() <= 1e-9 * scale, name
+    for name in OPTIMIZERS:
+        assert len({float(one[f"{name} loss {number}"]) for number in range(STEPS)}) == STEPS

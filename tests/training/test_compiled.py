@@ -40,6 +40,7 @@ def stop_at_2(done: float, total: float, what: str) -> None:
 
 
 @pytest.mark.slow  # the compiler needs two minutes of one core
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 def test_compiled_it_trains_the_same_and_resumes_to_the_bit(
     prepared_catalog: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ def check_compiler(device: torch.device) -> None:
     try:
         torch.compile(_two_operations, fullgraph=True)(torch.zeros(8, device=device))
     except (RuntimeError, OSError) as error:  # PyTorch's own errors of compiling are RuntimeErrors
-        reason = str(error).strip().partition("\n")[0]
+        reason = " ".join(str(error).split("\n", maxsplit=2)[:2])  # "backend raised:", and what
         raise ValueError(
             f"training.compile=true, but torch.compile makes no kernel here ({reason}): install a "
             "C++ compiler, such as g++, or name one in the environment variable CXX; or set "

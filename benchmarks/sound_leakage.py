@@ -42,6 +42,7 @@ def write_sound(path: Path, sound: NDArray[np.float32], codec: str, bits: int, r
     """Write mono sound."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         if bits:
             stream.bit_rate = bits
         frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
@@ -57,7 +58,8 @@ def copies(
 ) -> tuple[list[float], int]:
     """Figures of copies, and how many of them lie where they were cut out."""
     rng = np.random.default_rng(seed)
-    figures, right = [], 0
+    figures: list[float] = []
+    right = 0
     with tempfile.TemporaryDirectory() as folder:
         while len(figures) < count:
             name = index.names[int(rng.integers(len(index.names)))]

@@ -90,7 +90,7 @@ def clatter(seconds: float, seed: int) -> NDArray[np.float32]:
         gain = np.exp(-((spectrum_hz[:, None] / center - 1) ** 2) / 0.01).sum(axis=1)
         burst = np.fft.irfft(noise * gain) * np.hanning(2 * size) * rng.uniform(0.2, 2)
         out[begin : begin + 2 * size] += burst.astype(np.float32)
-    return 0.5 * out[: round(seconds * RATE)] / np.abs(out).max()
+    return np.asarray(0.5 * out[: round(seconds * RATE)] / np.abs(out).max(), np.float32)
 
 
 def write(path: Path, sound: NDArray[np.float32], codec: str, *, film: bool = False) -> None:
@@ -107,11 +107,11 @@ def write(path: Path, sound: NDArray[np.float32], codec: str, *, film: bool = Fa
                 frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
                 container.mux(video.encode(frame))
             container.mux(video.encode(None))
-        frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
-        frame.sample_rate = RATE
+        whole = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        whole.sample_rate = RATE
         size = audio.codec_context.frame_size or None
         resampler = av.AudioResampler(audio.format, audio.layout, RATE, size)
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+        for part in [*resampler.resample(whole), *resampler.resample(None)]:
             container.mux(audio.encode(part))
         container.mux(audio.encode(None))
 

@@ -1,8 +1,9 @@
 """Is a recording in the catalog? Looked for by the fingerprints of its sound.
 
-Every telling word of the recording is looked up among all words of the catalog. Each hit is a vote
-for one item at one offset (Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003); the
-offsets with the most votes are verified by the bits that differ along them.
+Every telling word of the recording, as it is and with any one bit turned, is looked up among all
+words of the catalog. Each hit is a vote for one item at one offset (Wang, "An Industrial-Strength
+Audio Search Algorithm", ISMIR 2003); the offsets with the most votes are verified by the bits that
+differ along them.
 
     item       |...........................................|
     recording                  |-----------|                  one offset, checked print by print
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.catalog.traces import read_prints, traces_path
 from toomuchtv.evaluation.benchmark import LabeledClip
@@ -116,20 +118,20 @@ def index_catalog_sounds(catalog: Catalog, *, progress: ProgressHook = no_progre
                 sample_rate_hz=proxy.sample_rate_hz,
             )
             try:
-                prints.append(
-                    print_sound(
-                        lambda first, count, reader=reader: reader.waveform(
-                            first_sample=first, num_samples=count
-                        ),
-                        num_samples=proxy.num_samples,
-                        sample_rate_hz=proxy.sample_rate_hz,
-                    )
-                )
+                prints.append(_print_proxy(reader, proxy))
             finally:
                 reader.close()
         names.append(str(item.path))
         progress(done, len(proxies), "listening to the catalog")
     return index_sounds(names, prints)
+
+
+def _print_proxy(reader: ProxyReader, proxy: Proxy) -> SoundPrints:
+    return print_sound(
+        lambda first, count: reader.waveform(first_sample=first, num_samples=count),
+        num_samples=proxy.num_samples,
+        sample_rate_hz=proxy.sample_rate_hz,
+    )
 
 
 def print_clip(clip: LabeledClip) -> SoundPrints:
@@ -185,14 +187,17 @@ def _candidates(
     recording: SoundPrints, telling: NDArray[np.int64], index: SoundIndex
 ) -> list[tuple[int, int]]:
     """Items and offsets, in prints, that most words agree on."""
-    words = recording.words[telling]
+    # In two seconds of a poor copy not one word may be whole, but many have one wrong bit.
+    turned = np.concatenate([[0], 1 << np.arange(WORD_BITS)]).astype(np.uint32)
+    words = (recording.words[telling, None] ^ turned).ravel()
+    at_print = np.repeat(telling, len(turned))
     low = np.searchsorted(index.sorted_words, words, side="left")
     count = np.searchsorted(index.sorted_words, words, side="right") - low
     count[count > _MOST_PLACES] = 0
     at = np.repeat(low - np.cumsum(count) + count, count) + np.arange(count.sum())
     place = index.places[at]
     item = np.searchsorted(index.bases, place, side="right") - 1
-    offset = place - index.bases[item] - np.repeat(telling, count)
+    offset = place - index.bases[item] - np.repeat(at_print, count)
     votes, number = np.unique(np.stack([item, offset]), axis=1, return_counts=True)
     order = np.argsort(-number, kind="stable")[:_OFFSETS_VERIFIED]
     return [(int(votes[0, one]), int(votes[1, one])) for one in order]

@@ -15,6 +15,8 @@ from toomuchtv.evaluation.views import AudioViews, VideoViews
 
 Row = list[object]
 
+_METRIC_WORDS = {"accuracy": "accuracy", "map": "mAP", "mse": "mean squared error"}
+
 
 def results_of(path: Path) -> list[tuple[Path, Evaluation]]:
     """Find the results of a run, of a folder of results, or the one that `path` itself is.
@@ -49,7 +51,7 @@ def figure_rows(result: Evaluation) -> tuple[list[str], list[Row]]:
         return _retrieval_rows(result)
     figures = result.metrics[result.primary]
     low, high = figures.get("interval", (float("nan"), float("nan")))
-    header = [result.primary, "std over folds", "95%", "folds", "chance"]
+    header = [_METRIC_WORDS[result.primary], "std over folds", "95%", "folds", "chance"]
     row: Row = [
         f"{figures['mean']:.3f}",
         f"{figures['std']:.3f}",
@@ -57,6 +59,8 @@ def figure_rows(result: Evaluation) -> tuple[list[str], list[Row]]:
         "  ".join(f"{value:.3f}" for value in figures["folds"]),
         f"{result.chance[result.primary]:.3f}",
     ]
+    if "miou" in result.metrics:
+        header, row = [*header, "mIoU of scenes"], [*row, f"{result.metrics['miou']:.3f}"]
     return header, [row]
 
 
@@ -101,9 +105,11 @@ def summary_row(result: Evaluation) -> list[str]:
     if result.primary is not None:
         figures = result.metrics[result.primary]
         low, high = figures.get("interval", (float("nan"), float("nan")))
-        score = f"{100 * figures['mean']:.1f} +- {100 * figures['std']:.1f}"
-        interval = f"{100 * low:.1f} to {100 * high:.1f}"
-        chance = f"{100 * result.chance[result.primary]:.1f}"
+        # Shares in percent; an error in its own unit.
+        scale, unit = (1, " (mse)") if result.primary == "mse" else (100, "")
+        score = f"{scale * figures['mean']:.1f} +- {scale * figures['std']:.1f}{unit}"
+        interval = f"{scale * low:.1f} to {scale * high:.1f}"
+        chance = f"{scale * result.chance[result.primary]:.1f}"
     else:
         first = _rankings(result.metrics, result.chance, ())[:1]
         score = "; ".join(f"R@1 {100 * figures['recall_at_1']:.1f}" for _, _, figures, _ in first)

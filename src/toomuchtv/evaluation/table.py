@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,41 @@ SUMMARY_HEADER = [
     "benchmark", "protocol", "sense", "encoder", "pretraining", "score, %", "95%", "chance", "data",
 ]  # fmt: skip
 PUBLISHED_HEADER = ["benchmark", "way", "method", "pretraining", "reported, %", "read in source"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The scores of one benchmark and sense: a row a protocol, a column an encoder."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def grids(results: Sequence[Evaluation]) -> list[Grid]:
+    """The results that have one score, benchmark by benchmark; "-" where there is none.
+
+    Encoders of one name share a column, their scores one after the other.
+
+    A column's protocols are read one under the other, never a row of one against a row of another.
+    """
+    score = SUMMARY_HEADER.index("score, %")
+    by_sense: dict[tuple[str, str], dict[tuple[str, str], list[str]]] = defaultdict(dict)
+    for result in results:
+        if result.primary is not None:
+            row = summary_row(result)
+            by_sense[row[0], row[2]].setdefault((row[1], row[3]), []).append(row[score])
+    found = []
+    for (benchmark, sense), cells in sorted(by_sense.items()):
+        protocols = sorted({protocol for protocol, _ in cells})
+        encoders = sorted({encoder for _, encoder in cells})
+        rows = [
+            [protocol, *("; ".join(cells.get((protocol, one), ["-"])) for one in encoders)]
+            for protocol in protocols
+        ]
+        title = f"{benchmark}, from {sense}"
+        found.append(Grid(title=title, header=["protocol", *encoders], rows=rows))
+    return found
 
 
 def published_rows(results: Sequence[Evaluation]) -> list[list[str]]:

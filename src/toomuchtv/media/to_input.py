@@ -204,9 +204,9 @@ def rgb_to_input(video: Tensor, size: int) -> Tensor:
     at_once = 1 if video.device.type == "cpu" else len(square)
     resized = []
     for part in torch.split(square, at_once):
-        rows = (matrix @ part.float().flatten(2)).unflatten(2, (side, 3))
+        rows = (matrix @ part.float().flatten(2)).reshape(len(part), size, side, 3)
         resized.append(rows.permute(0, 3, 1, 2).contiguous() @ columns)
-    values = torch.cat(resized).unflatten(0, video.shape[:2])  # [N, T, 3, size, size]
+    values = torch.cat(resized).reshape(*video.shape[:2], 3, size, size)
     mean = torch.tensor(RGB_MEAN, device=video.device)[:, None, None]
     std = torch.tensor(RGB_STD, device=video.device)[:, None, None]
     normalized = (values / 255.0 - mean) / std

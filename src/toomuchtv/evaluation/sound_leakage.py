@@ -38,7 +38,7 @@ from toomuchtv.media.sound_prints import (
 )
 from toomuchtv.progress import ProgressHook, no_progress
 
-#: A recording whose figure is at most this counts as found. Copies reach 0.17, other sounds start
+#: A recording whose figure is at most this counts as found. Copies reach 0.20, other sounds start
 #: at 0.43: `python -m benchmarks.sound_leakage`, see docs/evaluation.md.
 MOST_ERROR = 0.3
 #: A recording with less telling sound than this says nothing: half a second.

@@ -6,6 +6,7 @@ an interrupted call goes on; --only picks protocols.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.figures import Figures, parser
@@ -29,6 +30,39 @@ def protocols_of(benchmark: str) -> list[str]:
         if isinstance(protocol, FrozenProtocol)
         and (protocol.audio_test if benchmark == "esc10" else protocol.video_test) is not None
     ]
+
+
+def markdown(results: Sequence[Evaluation], benchmark: str, columns: Sequence[str]) -> str:
+    """The docs' table of one benchmark: a row a protocol, a column an encoder.
+
+    In percent: mean, standard deviation over folds, and the 95% interval over sources.
+    """
+    lines = [f"| {benchmark} | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]
+    for protocol in protocols_of(benchmark):
+        cells = []
+        for column in columns:
+            found = [
+                result
+                for result in results
+                if (result.benchmark, result.protocol, _column(result))
+                == (benchmark, protocol, column)
+            ]
+            cells.append(_cell(found[0]) if found else "-")
+        lines.append(f"| `{protocol}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _column(result: Evaluation) -> str:
+    return "untrained" if result.untrained else str((result.encoder or {})["name"])
+
+
+def _cell(result: Evaluation) -> str:
+    figures = result.metrics["accuracy"]
+    low, high = figures["interval"]
+    return (
+        f"{100 * figures['mean']:.1f} +- {100 * figures['std']:.1f} "
+        f"({100 * low:.0f} to {100 * high:.0f})"
+    )
 
 
 def main() -> None:
@@ -72,6 +106,14 @@ def main() -> None:
                 write_evaluation_page(out / result.label / "page.html", result)
                 results.append(result)
     write_table(options.out, results)
+    tables = [
+        markdown(
+            results, benchmark,
+            [*BASELINES[benchmark], "untrained", *(run.name for run in options.run)],
+        )
+        for benchmark in BASELINES
+    ]  # fmt: skip
+    (options.out / "table.md").write_text("\n".join(tables), encoding="utf-8")
     values = {}
     for result in results:
         name = f"{result.benchmark}_{result.protocol}_{(result.encoder or {})['name']}"

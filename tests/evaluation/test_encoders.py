@@ -20,6 +20,7 @@ from toomuchtv.evaluation.encoders.baselines import (
 )
 from toomuchtv.evaluation.encoders.foreign import wrapped
 from toomuchtv.evaluation.encoders.ours import torchvision_encoder
+from toomuchtv.evaluation.encoders.transformers_models import Clap
 from toomuchtv.evaluation.errors import EncoderError
 from toomuchtv.models import VideoEncoderConfig
 from toomuchtv.models.video import build_video_encoder
@@ -173,3 +174,56 @@ def test_transformers_models_load_from_a_folder(tmp_path: Path) -> None:
     assert heard.audio.features(NOISE).shape == (3, 16)
     with pytest.raises(EncoderError, match="save_pretrained"):
         choose_encoder(f"transformers:{tmp_path}")
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_clap_hears_what_the_librarys_own_extractor_gives(fused: bool, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    tower = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.ClapConfig(
+        text_config={**tower, "intermediate_size": 16, "vocab_size": 50},
+        audio_config={
+            "hidden_size": 32, "patch_embeds_hidden_size": 16, "depths": [1, 1],
+            "num_attention_heads": [2, 2], "num_hidden_layers": 2, "enable_fusion": fused,
+        },
+        projection_dim=8,
+    )  # fmt: skip
+    model = transformers.ClapModel(config).eval()
+    model.save_pretrained(tmp_path)
+    encoder = choose_encoder(f"transformers:{tmp_path}").audio
+    assert isinstance(encoder, Clap)
+    assert (encoder.input.seconds, encoder.input.sample_rate_hz) == (10.0, 48_000)
+    rng = np.random.default_rng(2)
+    # Ten seconds; three and a bit, which fit three times and leave silence; one that fits exactly.
+    for samples in (480_000, 151_000, 96_000):
+        sound = rng.normal(0, 0.2, (2, samples)).astype(np.float32)
+        sound[1] *= np.sin(np.arange(samples) / 9_000).astype(np.float32)
+        theirs = transformers.ClapFeatureExtractor(
+            frequency_min=50, truncation="fusion" if fused else "rand_trunc"
+        )(list(sound), sampling_rate=48_000, return_tensors="pt")
+        mel = encoder.log_mel(torch.from_numpy(sound))
+        torch.testing.assert_close(mel, theirs.input_features.float(), rtol=1e-4, atol=1e-2)
+        with torch.inference_mode():
+            given = model.get_audio_features(
+                input_features=theirs.input_features.float(),
+                is_longer=torch.zeros_like(theirs.is_longer),
+            )
+        expected = given if isinstance(given, Tensor) else given.pooler_output
+        found = encoder.features(torch.from_numpy(sound))
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found, encoder.features(torch.from_numpy(sound)))
+    with pytest.raises(EncoderError, match="at most 480000 samples"):
+        encoder.features(torch.zeros(1, 480_001))
+
+
+def test_clap_follows_the_settings_saved_beside_its_weights(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    saved = transformers.ClapFeatureExtractor(
+        frequency_min=300, truncation="rand_trunc", max_length_s=5
+    )
+    clap = Clap(nn.Identity(), saved)
+    sound = np.random.default_rng(3).normal(0, 0.1, (1, 240_000)).astype(np.float32)
+    theirs = saved(list(sound), sampling_rate=48_000, return_tensors="pt").input_features
+    mel = clap.log_mel(torch.from_numpy(sound))
+    torch.testing.assert_close(mel, theirs.float(), rtol=1e-4, atol=1e-2)

@@ -65,6 +65,24 @@ def test_blocks_change_nothing(seed: int, num: int, block_size: int) -> None:
     assert cut.audio_to_video.tolist() == whole.audio_to_video.tolist()
 
 
+@pytest.mark.parametrize("block_size", [64, 512, 1024])
+def test_twins_tie_wherever_they_lie(block_size: int) -> None:
+    """700 pairs of 3 distinct ones: ties by the hundred, across blocks and inside them."""
+    kind = torch.arange(700) % 3
+    video, audio = unit_vectors(3, 256, 0), unit_vectors(3, 256, 1)
+    ranks = pair_ranks(video[kind], audio[kind], block_size=block_size)
+    count = np.bincount(kind.numpy())
+    for found, similarity in (
+        (ranks.video_to_audio, video @ audio.T),
+        (ranks.audio_to_video, audio @ video.T),
+    ):
+        expected = [
+            1 + count[(row > row[own]).numpy()].sum() + (count[own] - 1) / 2
+            for own, row in enumerate(similarity)
+        ]
+        assert found.tolist() == [expected[own] for own in kind]
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_class_precision_is_scikit_learns(tied: bool) -> None:
     query = coarse_vectors(40, 2) if tied else unit_vectors(40, 8, 2)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Modality = Literal["video", "audio"]
-Task = Literal["single_label", "multi_label", "pairs"]
+Task = Literal["single_label", "multi_label", "regression", "pairs"]
 
 FeatureArray = NDArray[np.float32]
 RowArray = NDArray[np.int64]
@@ -29,6 +29,8 @@ class LabeledClip:
         group: What selection inside the training set must not tear apart: the source, or a fold.
         start_seconds: Where it starts in the file.
         stop_seconds: Where it ends; None is the file's end.
+        value: The number to be told, in a benchmark of numbers; of a clip that stands for a
+            boundary inside a film, when that is, in seconds.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class LabeledClip:
     group: str
     start_seconds: float = 0.0
     stop_seconds: float | None = None
+    value: float | None = None
 
     @property
     def key(self) -> str:
@@ -63,14 +66,16 @@ class Benchmark:
     Attributes:
         name: As on the command line.
         root: Its folder.
-        task: `single_label` (accuracy), `multi_label` (mean average precision), or `pairs`
-            (retrieval between video and audio; the labels say what counts as the same class).
+        task: `single_label` (accuracy), `multi_label` (mean average precision), `regression` (mean
+            squared error of the clips' values), or `pairs` (retrieval between video and audio; the
+            labels say what counts as the same class).
         modalities: What its files have, and what it is usually scored on first.
         clips: Every clip that a fold names, once.
         folds: Trained and tested on one after the other; a score is their mean.
         classes: All classes, sorted; chance and columns of a confusion matrix.
         missing: Names of files that its lists name and that are not there.
         notes: Reservations about the layout, such as folds of our own making.
+        ends: Where the clips are boundaries inside films: when each source ends, in seconds.
     """
 
     name: str
@@ -82,6 +87,7 @@ class Benchmark:
     classes: tuple[str, ...]
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    ends: Mapping[str, float] = field(default_factory=dict)
 
     def keep(self, rows: Sequence[int]) -> Benchmark:
         """Keep some clips, in their order; classes and folds stay, folds lose what is dropped."""

@@ -197,7 +197,7 @@ def _fit_path(
     multi_label: bool,
 ) -> Iterator[Scorer]:
     """Fit for each candidate in turn, each beginning where the one before ended."""
-    prepare = _preparation(config, samples)
+    prepare = preparation(config, samples)
     prepared = prepare(samples)
     before: LinearScores | None = None
     for strength in config.candidates:
@@ -217,10 +217,15 @@ def _after(prepare: Callable[[FeatureArray], FeatureArray], scorer: Scorer) -> S
     return lambda features: scorer(prepare(features))
 
 
-def _preparation(
+def preparation(
     config: ClassifierConfig, samples: FeatureArray
 ) -> Callable[[FeatureArray], FeatureArray]:
-    """Unit length, then standardization by the training samples, as the protocol has them."""
+    """Unit length, then standardization by the training samples, as the protocol has them.
+
+    Args:
+        config: Which of the two.
+        samples: To train on, `[n, F]`.
+    """
 
     def unit(values: FeatureArray) -> FeatureArray:
         if not config.unit_length:

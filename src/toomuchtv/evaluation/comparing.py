@@ -9,6 +9,7 @@ import numpy as np
 
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.figures import outcomes
+from toomuchtv.evaluation.regression import error_outcomes
 from toomuchtv.evaluation.result import Evaluation, FoldAnswers, load_answers
 from toomuchtv.evaluation.spread import Paired, compare_accuracy, compare_map
 from toomuchtv.evaluation.table import results_of
@@ -75,8 +76,10 @@ def _compared(path_a: Path, a: Evaluation, path_b: Path, b: Evaluation) -> Compa
     assert metric is not None
     if metric == "accuracy":
         paired = compare_accuracy(outcomes(answers[0]), outcomes(answers[1]))
+    elif metric == "mse":
+        paired = compare_accuracy(error_outcomes(answers[0]), error_outcomes(answers[1]))
     else:
-        targets = np.concatenate([fold.targets for fold in answers[0]])
+        targets = np.concatenate([fold.targets for fold in answers[0]]).astype(np.bool_)
         sources = [source for fold in answers[0] for source in fold.sources]
         scores = [np.concatenate([fold.scores for fold in side]) for side in answers]
         paired = compare_map(scores[0], scores[1], targets, sources)

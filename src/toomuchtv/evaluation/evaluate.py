@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from toomuchtv.evaluation.protocols import (
     RetrievalProtocol,
     choose_protocol,
 )
+from toomuchtv.evaluation.regression import regression_figures, run_regression
 from toomuchtv.evaluation.result import Evaluation, FoldAnswers, save_evaluation
+from toomuchtv.evaluation.scenes import scene_miou
 from toomuchtv.pretrained import load
 from toomuchtv.progress import ProgressHook, no_progress
 
@@ -166,33 +168,13 @@ def _on_benchmark(
         benchmark, sense, allow_missing=allow_missing, progress=progress
     )
     notes = [*check.notes()]
-    answers: list[FoldAnswers] = []
-    figures: dict[str, Any]
-    selection: dict[str, Any] | None = None
-    if isinstance(protocol, RetrievalProtocol):
-        used, metrics, chance, failed = run_pair_retrieval(
-            encoder, checked, protocol, allow_missing=allow_missing, cache=cache, progress=progress
-        )
-        figures = {"metrics": metrics, "chance": chance}
-    elif isinstance(protocol, FinetuneProtocol):
-        used, failed = checked, ()
-        folder = None if cache is None else cache / _tuning_name(encoder, protocol, checked, seed)
-        answers = run_finetune(
-            encoder, checked, protocol, seed=seed, folder=folder, progress=progress
-        )
-        figures = classification_figures(used, answers)
-        selection = {"how": "fixed", "chosen": [{"epoch": protocol.on(used.name).epochs}]}
-    else:
-        assert sense is not None
-        run = run_frozen(
-            encoder, checked, protocol, sense, allow_missing=allow_missing, seed=seed, cache=cache,
-            progress=progress,
-        )  # fmt: skip
-        used, failed, answers = run.benchmark, run.failed, run.answers
-        figures = classification_figures(used, answers)
-        selection = {"how": protocol.selection, "chosen": run.chosen}
-        if protocol.selection == "test":
-            notes.append("C was chosen on the test folds, as the release does: the score is biased")
+    outcome = _outcome(
+        encoder, checked, protocol, sense, allow_missing=allow_missing, seed=seed, cache=cache,
+        progress=progress,
+    )  # fmt: skip
+    used, failed = outcome.benchmark, outcome.failed
+    if isinstance(protocol, FrozenProtocol) and protocol.selection == "test":
+        notes.append("C was chosen on the test folds, as the release does: the score is biased")
     if failed:
         notes.append(f"{len(failed)} clips could not be decoded and were left out: {failed[0]}")
     result = Evaluation(
@@ -214,12 +196,73 @@ def _on_benchmark(
             "complete": not (check.missing or check.unreadable or failed),
         },
         protocol_config=protocol.model_dump(mode="json"),
-        selection=selection,
+        selection=outcome.selection,
         leakage=None if catalog is None else find_leakage(used, catalog, progress=progress),
         notes=(*notes, *used.notes),
-        **figures,
+        **outcome.figures,
     )
-    return result, answers
+    return result, outcome.answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What a protocol came to: the clips used, the figures, and what they were made from."""
+
+    benchmark: Benchmark
+    failed: tuple[str, ...]
+    figures: dict[str, Any]
+    answers: list[FoldAnswers] = field(default_factory=list)
+    selection: dict[str, Any] | None = None
+
+
+def _outcome(
+    encoder: Encoder,
+    checked: Benchmark,
+    protocol: Protocol,
+    sense: Modality | None,
+    *,
+    allow_missing: bool,
+    seed: int,
+    cache: Path | None,
+    progress: ProgressHook,
+) -> _Outcome:
+    """Put the encoder through the protocol, whichever way it goes."""
+    if isinstance(protocol, RetrievalProtocol):
+        used, metrics, chance, failed = run_pair_retrieval(
+            encoder, checked, protocol, allow_missing=allow_missing, cache=cache, progress=progress
+        )
+        figures = {"metrics": metrics, "chance": chance}
+        return _Outcome(benchmark=used, failed=failed, figures=figures)
+    if isinstance(protocol, FinetuneProtocol):
+        folder = None if cache is None else cache / _tuning_name(encoder, protocol, checked, seed)
+        answers = run_finetune(
+            encoder, checked, protocol, seed=seed, folder=folder, progress=progress
+        )
+        return _Outcome(
+            benchmark=checked,
+            failed=(),
+            figures=classification_figures(checked, answers),
+            answers=answers,
+            selection={"how": "fixed", "chosen": [{"epoch": protocol.on(checked.name).epochs}]},
+        )
+    assert sense is not None
+    in_numbers = checked.task == "regression"
+    run = (run_regression if in_numbers else run_frozen)(
+        encoder, checked, protocol, sense, allow_missing=allow_missing, seed=seed, cache=cache,
+        progress=progress,
+    )  # fmt: skip
+    figures = (regression_figures if in_numbers else classification_figures)(
+        run.benchmark, run.answers
+    )
+    if run.benchmark.ends and protocol.classifier.kind in ("logistic", "svm"):
+        figures["metrics"]["miou"] = scene_miou(run.benchmark, run.answers)
+    return _Outcome(
+        benchmark=run.benchmark,
+        failed=run.failed,
+        figures=figures,
+        answers=run.answers,
+        selection={"how": protocol.selection, "chosen": run.chosen},
+    )
 
 
 def _tuning_name(

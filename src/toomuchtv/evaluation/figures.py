@@ -27,7 +27,7 @@ def fold_figures(folds: Sequence[float]) -> dict[str, Any]:
 def outcomes(answers: Sequence[FoldAnswers]) -> list[FoldOutcome]:
     """Which clips got their class, fold by fold."""
     return [
-        FoldOutcome(source=fold.sources, value=correct(fold.scores, fold.targets))
+        FoldOutcome(source=fold.sources, value=correct(fold.scores, fold.targets.astype(np.bool_)))
         for fold in answers
     ]
 
@@ -35,9 +35,12 @@ def outcomes(answers: Sequence[FoldAnswers]) -> list[FoldOutcome]:
 def classification_figures(benchmark: Benchmark, answers: Sequence[FoldAnswers]) -> dict[str, Any]:
     """Figures of a classifier: `metrics`, `chance`, `per_class`, `confusion`, `classes`."""
     multi_label = benchmark.task == "multi_label"
-    folds = [primary_score(fold.scores, fold.targets, multi_label=multi_label) for fold in answers]
+    folds = [
+        primary_score(fold.scores, fold.targets.astype(np.bool_), multi_label=multi_label)
+        for fold in answers
+    ]
     scores = np.concatenate([fold.scores for fold in answers])
-    targets = np.concatenate([fold.targets for fold in answers])
+    targets = np.concatenate([fold.targets for fold in answers]).astype(np.bool_)
     if multi_label:
         sources = [source for fold in answers for source in fold.sources]
         each = average_precisions(scores, targets)

@@ -134,13 +134,18 @@ class Tuning:
             group["lr"] = rate
         self._trunk.train(not head_only)
         self._head.train()
-        for video, classes in self._batches(epoch):
-            with torch.set_grad_enabled(not head_only):
-                features = self._features(video)
-            loss = F.cross_entropy(self._head(features.float()), classes)
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
+        for video, classes in self.batches(epoch):
+            self.step(video, classes, head_only=head_only)
+
+    def step(self, video: Tensor, classes: Tensor, *, head_only: bool = False) -> float:
+        """Take a step on views uint8 `[N, T, H, W, 3]` and their classes `[N]`; gives the loss."""
+        with torch.set_grad_enabled(not head_only):
+            features = self._features(video)
+        loss = F.cross_entropy(self._head(features.float()), classes)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return float(loss.detach())
 
     def _features(self, video: Tensor) -> Tensor:
         pixels = self._video.prepare(video.to(self._device))
@@ -150,8 +155,8 @@ class Tuning:
             features: Tensor = self._trunk(pixels)
         return features
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of an epoch: views of as many clips as a batch has samples, shuffled."""
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give the batches of an epoch: views of as many clips as a batch has samples, shuffled."""
         rows = np.array(self._fold.train)
         key = clip_seed(f"order of epoch {epoch}", self._seed)
         rows = rows[permuted(np.arange(len(rows)), len(rows), key)]

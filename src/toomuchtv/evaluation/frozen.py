@@ -75,6 +75,51 @@ def run_frozen(
         BenchmarkError: A clip cannot be decoded and `allow_missing` is not set.
         ValueError: The encoder or the protocol lacks the sense.
     """
+    kept, values, failed = take_features(
+        encoder, benchmark, protocol, modality, allow_missing=allow_missing, seed=seed, cache=cache,
+        progress=progress,
+    )  # fmt: skip
+    answers, chosen = [], []
+    for number, fold in enumerate(kept.folds):
+        progress(number, len(kept.folds), f"fitting {fold.name}")
+        sides = [
+            _side(kept, values[which], of)
+            for which, of in ((0, fold.train), (1, fold.test), (1, fold.validation))
+        ]
+        scores, found = fit_and_score(
+            protocol,
+            sides[0],
+            sides[1],
+            validation=sides[2] if fold.validation else None,
+            multi_label=kept.task == "multi_label",
+            seed=seed,
+        )
+        answers.append(fold_answers(kept, fold.name, fold.test, scores, sides[1].targets))
+        chosen.append(found)
+    return FrozenRun(benchmark=kept, answers=answers, chosen=chosen, failed=failed)
+
+
+def take_features(
+    encoder: Encoder,
+    benchmark: Benchmark,
+    protocol: FrozenProtocol,
+    modality: Modality,
+    *,
+    allow_missing: bool,
+    seed: int,
+    cache: Path | None,
+    progress: ProgressHook,
+) -> tuple[Benchmark, tuple[FeatureArray, FeatureArray], tuple[str, ...]]:
+    """Take the features of the views to train and to test on.
+
+    Returns:
+        The benchmark without the clips that could not be decoded; features `[clips, views, F]` of
+        all its clips in views to train on, and in views to test on; and what could not be decoded.
+
+    Raises:
+        BenchmarkError: A clip cannot be decoded and `allow_missing` is not set.
+        ValueError: The encoder or the protocol lacks the sense.
+    """
     of_train, of_test = views_of(protocol, modality)
 
     def taken(views: VideoViews | AudioViews) -> Features:
@@ -94,25 +139,7 @@ def run_frozen(
         )
     kept = without(benchmark, reasons)
     rows = [row for row in range(len(benchmark.clips)) if row not in reasons]
-    values = (_rows_of(train, rows), _rows_of(test, rows))
-    answers, chosen = [], []
-    for number, fold in enumerate(kept.folds):
-        progress(number, len(kept.folds), f"fitting {fold.name}")
-        sides = [
-            _side(kept, values[which], of)
-            for which, of in ((0, fold.train), (1, fold.test), (1, fold.validation))
-        ]
-        scores, found = fit_and_score(
-            protocol,
-            sides[0],
-            sides[1],
-            validation=sides[2] if fold.validation else None,
-            multi_label=kept.task == "multi_label",
-            seed=seed,
-        )
-        answers.append(_answers(kept, fold.name, fold.test, scores, sides[1]))
-        chosen.append(found)
-    return FrozenRun(benchmark=kept, answers=answers, chosen=chosen, failed=failed)
+    return kept, (_rows_of(train, rows), _rows_of(test, rows)), failed
 
 
 def _rows_of(features: Features, rows: Sequence[int]) -> FeatureArray:
@@ -130,14 +157,19 @@ def _side(benchmark: Benchmark, values: FeatureArray, rows: tuple[int, ...]) -> 
     )
 
 
-def _answers(
-    benchmark: Benchmark, name: str, rows: tuple[int, ...], scores: np.ndarray, side: Side
+def fold_answers(
+    benchmark: Benchmark,
+    name: str,
+    rows: tuple[int, ...],
+    scores: np.ndarray,
+    targets: np.ndarray,
 ) -> FoldAnswers:
+    """Answers with the names and sources of their clips."""
     root = f"{benchmark.root}/"
     return FoldAnswers(
         name=name,
         clips=[benchmark.clips[row].key.removeprefix(root) for row in rows],
         sources=[benchmark.clips[row].source for row in rows],
         scores=scores,
-        targets=side.targets,
+        targets=targets,
     )

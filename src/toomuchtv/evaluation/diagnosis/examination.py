@@ -22,7 +22,13 @@ from toomuchtv.evaluation.diagnosis.probe_moments import (
     title_moments,
 )
 from toomuchtv.evaluation.diagnosis.probes import FIT_COST, probe, probed
-from toomuchtv.evaluation.diagnosis.results import Diagnosis, Missing
+from toomuchtv.evaluation.diagnosis.results import (
+    Diagnosis,
+    Missing,
+    PolicyFigures,
+    ProbeFigures,
+    Survey,
+)
 from toomuchtv.evaluation.diagnosis.source import Source
 from toomuchtv.evaluation.diagnosis.survey import plan_pool, survey_pool
 from toomuchtv.pretrained import load
@@ -95,50 +101,16 @@ def diagnose(
         raise ValueError(f"there is no folder of events at {str(truth)!r}: see docs/diagnose.md")
     pretrained, fresh = load(run), load(run, untrained=True, seed=seed)
     config = _run_config(run)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     snapshot, side, notes = _chosen_side(run, catalog, split)
     source = Source(
         catalog, snapshot, config.sampling, pretrained.config.clip, pretrained.config.input.log_mel
     )
-    events_of = truth if truth is not None else catalog.library.parent / "truth"
-    plan = _Plan(
-        policies=list(
-            plan_batches(source, config.sampling, largest=clips, num_batches=_BATCHES, seed=seed)
-        ),
-        pool=plan_pool(source, config.sampling.level, num_clips=clips, seed=seed),
-        titles=title_moments(source, num_clips=clips, seed=seed),
-        events=event_moments(source, catalog, events_of, num_clips=clips, seed=seed),
-    )
+    plan = _drawn(source, config, catalog, truth, clips=clips, seed=seed)
     tally = Tally(progress, plan.cost)
-    trained_with, untrained = (
-        Embedder(source, one.to(device), tally) for one in (pretrained, fresh)
-    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trained, untrained = (Embedder(source, one.to(device), tally) for one in (pretrained, fresh))
     temperature = _temperature(run, config)
-    policies = tuple(
-        one
-        if isinstance(one, Missing)
-        else measure_batches(one, trained_with, config.roles, temperature)
-        for one in plan.policies
-    )
-    survey = (
-        plan.pool
-        if isinstance(plan.pool, Missing)
-        else survey_pool(plan.pool, source, trained_with, config.roles, temperature)
-    )
-    title_probes, event_probes = (
-        moments
-        if isinstance(moments, Missing)
-        else probe(moments, target, trained=trained_with, fresh=untrained, tally=tally)
-        for target, moments in (("title", plan.titles), ("event", plan.events))
-    )
-    failures = trained_with.failures + untrained.failures
-    if failures:
-        notes.append(f"{len(failures)} clips could not be read; the first: {failures[0]}")
-    if config.sampling.batch_size > clips:
-        notes.append(
-            f"batches were cut from {config.sampling.batch_size} to at most {clips} clips: the "
-            "number of negatives, and with it the effective number, is smaller than in training"
-        )
+    found = _measured(plan, source, trained, untrained, tally, config, temperature)
     return Diagnosis(
         run=run,
         catalog=catalog.folder,
@@ -147,12 +119,82 @@ def diagnose(
         items=len(source.groups.rows),
         temperature=temperature,
         seed=seed,
-        policies=policies,
-        survey=survey,
-        title_probes=title_probes,
-        event_probes=event_probes,
-        notes=tuple(notes),
+        policies=found.policies,
+        survey=found.survey,
+        title_probes=found.title_probes,
+        event_probes=found.event_probes,
+        notes=(*notes, *_reservations(trained.failures + untrained.failures, config, clips)),
     )
+
+
+def _drawn(
+    source: Source, config: Config, catalog: Catalog, truth: Path | None, *, clips: int, seed: int
+) -> _Plan:
+    """Draw all moments that will be looked at."""
+    events_of = truth if truth is not None else catalog.library.parent / "truth"
+    return _Plan(
+        policies=list(
+            plan_batches(source, config.sampling, largest=clips, num_batches=_BATCHES, seed=seed)
+        ),
+        pool=plan_pool(source, config.sampling.level, num_clips=clips, seed=seed),
+        titles=title_moments(source, num_clips=clips, seed=seed),
+        events=event_moments(source, catalog, events_of, num_clips=clips, seed=seed),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """What came of each part of a plan, or why it is missing."""
+
+    policies: tuple[PolicyFigures | Missing, ...]
+    survey: Survey | Missing
+    title_probes: tuple[ProbeFigures, ...] | Missing
+    event_probes: tuple[ProbeFigures, ...] | Missing
+
+
+def _measured(
+    plan: _Plan,
+    source: Source,
+    trained: Embedder,
+    fresh: Embedder,
+    tally: Tally,
+    config: Config,
+    temperature: float,
+) -> _Measured:
+    """Embed what was drawn, part by part, and measure it."""
+    policies = tuple(
+        one
+        if isinstance(one, Missing)
+        else measure_batches(one, trained, config.roles, temperature)
+        for one in plan.policies
+    )
+    survey = (
+        plan.pool
+        if isinstance(plan.pool, Missing)
+        else survey_pool(plan.pool, source, trained, config.roles, temperature)
+    )
+    title_probes, event_probes = (
+        moments
+        if isinstance(moments, Missing)
+        else probe(moments, target, trained=trained, fresh=fresh, tally=tally)
+        for target, moments in (("title", plan.titles), ("event", plan.events))
+    )
+    return _Measured(
+        policies=policies, survey=survey, title_probes=title_probes, event_probes=event_probes
+    )
+
+
+def _reservations(failures: list[str], config: Config, clips: int) -> list[str]:
+    """What a reader must know: clips that could not be read, batches that were cut."""
+    notes = []
+    if failures:
+        notes.append(f"{len(failures)} clips could not be read; the first: {failures[0]}")
+    if config.sampling.batch_size > clips:
+        notes.append(
+            f"batches were cut from {config.sampling.batch_size} to at most {clips} clips: the "
+            "number of negatives, and with it the effective number, is smaller than in training"
+        )
+    return notes
 
 
 def _run_config(run: Path) -> Config:

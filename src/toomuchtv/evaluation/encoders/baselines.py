@@ -32,12 +32,11 @@ class ColorHistogram(VideoEncoder):
 
     def features(self, video: Tensor) -> Tensor:
         """Count colors."""
-        level = video.long() * _HISTOGRAM_LEVELS // 256
+        level = video // (256 // _HISTOGRAM_LEVELS)
         cell = (level[..., 0] * _HISTOGRAM_LEVELS + level[..., 1]) * _HISTOGRAM_LEVELS
-        cell = (cell + level[..., 2]).flatten(1)
-        counts = torch.zeros(len(video), _HISTOGRAM_LEVELS**3)
-        counts.scatter_add_(1, cell, torch.ones_like(cell, dtype=torch.float32))
-        return counts / cell.shape[1]
+        cell = (cell + level[..., 2]).flatten(1)  # bytes: a view of 32 frames has millions
+        counts = [torch.bincount(row, minlength=_HISTOGRAM_LEVELS**3) for row in cell]
+        return torch.stack(counts).float() / cell.shape[1]
 
 
 class FrameDifference(VideoEncoder):

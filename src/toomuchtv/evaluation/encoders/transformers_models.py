@@ -2,8 +2,9 @@
 
 VideoMAE (Tong et al., NeurIPS 2022), AST (Gong et al., Interspeech 2021), CLAP (Wu et al., ICASSP
 2023). The folder holds `config.json` and `model.safetensors`, as `save_pretrained` writes them;
-nothing is fetched, and no pickled weights are read. What their feature extractors do is done here
-from their settings, in batch: AST's spectrogram by its own extractor, which is NumPy and slow.
+nothing is fetched, and no pickled weights are read. VideoMAE's and CLAP's preprocessing is
+done here from its settings, in batch; AST's spectrogram by its own extractor, which is NumPy and
+slow.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_FLOOR = 1e-10  # of CLAP's mel power, before the logarithm
 _KINDS = ("videomae", "audio-spectrogram-transformer", "clap")
 
 
@@ -64,13 +66,12 @@ class VideoMae(VideoEncoder):
         return tokens.mean(dim=1)
 
 
-class ExtractedAudio(AudioEncoder):
-    """AST or CLAP's audio tower behind the library's own feature extractor."""
+class Ast(AudioEncoder):
+    """AST behind the library's own feature extractor."""
 
-    def __init__(self, model: nn.Module, extractor: Any, *, kind: str, seconds: float) -> None:
+    def __init__(self, model: nn.Module, extractor: Any, *, seconds: float) -> None:
         self._model = model.eval()
         self._extractor = extractor
-        self._kind = kind
         self.input = AudioInput(seconds=seconds, sample_rate_hz=int(extractor.sampling_rate))
 
     @torch.inference_mode()
@@ -81,11 +82,66 @@ class ExtractedAudio(AudioEncoder):
             sampling_rate=self.input.sample_rate_hz,
             return_tensors="pt",
         )
-        if self._kind == "clap":
-            pooled: Any = self._model.get_audio_features(**inputs)  # type: ignore[operator]
-            # A tensor in version 4 of the library, a structure in version 5.
-            return pooled if isinstance(pooled, Tensor) else torch.as_tensor(pooled.pooler_output)
         return torch.as_tensor(self._model(**inputs).pooler_output)
+
+
+class Clap(AudioEncoder):
+    """CLAP's audio tower: its projected embedding.
+
+    Equal to the library's `ClapFeatureExtractor` within float error, with one difference: weights
+    with fusion are told that no clip is longer than they take, where the extractor picks one clip
+    of each batch at random and says that it is, so that the same sound never has the same features.
+    """
+
+    def __init__(self, model: nn.Module, extractor: Any) -> None:
+        self._model = model.eval()
+        self._extractor = extractor
+        self._fused = bool(extractor.truncation == "fusion")
+        filters = extractor.mel_filters if self._fused else extractor.mel_filters_slaney
+        self._filters = torch.from_numpy(filters).float().T  # [bands, bins]
+        self._most_samples = int(extractor.nb_max_samples)
+        self.input = AudioInput(
+            seconds=self._most_samples / extractor.sampling_rate,
+            sample_rate_hz=int(extractor.sampling_rate),
+        )
+
+    def log_mel(self, waveform: Tensor) -> Tensor:
+        """Map float32 `[N, S]` to decibels `[N, 1, frames, bands]`, 4 times the same if fused.
+
+        A sound shorter than the model's ten seconds is repeated as often as it fits whole; silence
+        follows.
+
+        Raises:
+            EncoderError: The sound is longer.
+        """
+        num, length = waveform.shape
+        if length > self._most_samples:
+            raise EncoderError(
+                f"this CLAP takes at most {self._most_samples} samples "
+                f"({self.input.seconds:g} s), the protocol gives {length}: choose one that follows "
+                "the encoder, as linear or knn"
+            )
+        if self._extractor.padding == "repeatpad":
+            waveform = waveform.repeat(1, self._most_samples // length)
+        waveform = F.pad(waveform, (0, self._most_samples - waveform.shape[1]))
+        size = int(self._extractor.fft_window_size)
+        spectrum = torch.stft(
+            waveform, n_fft=size, hop_length=int(self._extractor.hop_length),
+            window=torch.hann_window(size), center=True, pad_mode="reflect", return_complex=True,
+        )  # fmt: skip
+        power = self._filters @ (spectrum.real.square() + spectrum.imag.square())
+        decibels = 10.0 * torch.log10(power.clamp(min=_FLOOR)).transpose(1, 2)
+        return decibels[:, None].expand(num, 4 if self._fused else 1, -1, -1)
+
+    @torch.inference_mode()
+    def features(self, waveform: Tensor) -> Tensor:
+        """Make the spectrogram and embed it."""
+        given = self._model.get_audio_features(  # type: ignore[operator]
+            input_features=self.log_mel(waveform.cpu()),
+            is_longer=torch.zeros(len(waveform), 1, dtype=torch.bool),
+        )
+        # A tensor in version 4 of the library, a structure in version 5.
+        return given if isinstance(given, Tensor) else torch.as_tensor(given.pooler_output)
 
 
 def transformers_encoder(folder: Path) -> Encoder:
@@ -105,11 +161,18 @@ def transformers_encoder(folder: Path) -> Encoder:
     model, video, audio = _load(folder, kind)
     return Encoder(
         name=f"{kind} ({folder.name})",
-        fingerprint=hashlib.sha256(state_digest(model) + kind.encode()).hexdigest(),
+        fingerprint=_fingerprint(folder, model, kind),
         pretraining="whatever these weights were trained on",
         video=video,
         audio=audio,
     )
+
+
+def _fingerprint(folder: Path, model: nn.Module, kind: str) -> str:
+    digest = hashlib.sha256(state_digest(model) + kind.encode())
+    settings = folder / "preprocessor_config.json"
+    digest.update(settings.read_bytes() if settings.is_file() else b"")
+    return digest.hexdigest()
 
 
 def _load(folder: Path, kind: str) -> tuple[nn.Module, VideoEncoder | None, AudioEncoder | None]:
@@ -124,11 +187,22 @@ def _load(folder: Path, kind: str) -> tuple[nn.Module, VideoEncoder | None, Audi
         return model, VideoMae(model, model.config), None
     if kind == "clap":
         model = transformers.ClapModel.from_pretrained(path, **options)
-        clap = transformers.ClapFeatureExtractor()
-        return model, None, ExtractedAudio(model, clap, kind=kind, seconds=10.0)
+        return model, None, Clap(model, _clap_extractor(folder, model.config))
     model = transformers.ASTModel.from_pretrained(path, **options)
     extractor = transformers.ASTFeatureExtractor(
         max_length=model.config.max_length, num_mel_bins=model.config.num_mel_bins
     )
     seconds = model.config.max_length / 100
-    return model, None, ExtractedAudio(model, extractor, kind=kind, seconds=seconds)
+    return model, None, Ast(model, extractor, seconds=seconds)
+
+
+def _clap_extractor(folder: Path, config: Any) -> Any:
+    """The extractor saved beside the weights; without one, the settings of the published ones."""
+    import transformers
+
+    if (folder / "preprocessor_config.json").is_file():
+        return transformers.ClapFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
+    fused = bool(config.audio_config.enable_fusion)
+    return transformers.ClapFeatureExtractor(
+        frequency_min=50, truncation="fusion" if fused else "rand_trunc"
+    )

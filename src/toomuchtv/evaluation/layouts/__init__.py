@@ -9,7 +9,13 @@ from pathlib import Path
 
 from toomuchtv.evaluation.benchmark import Benchmark
 from toomuchtv.evaluation.layouts.action_lists import read_hmdb51, read_ucf101
-from toomuchtv.evaluation.layouts.films import LVU_TASKS, read_lvu, read_movienet_scenes
+from toomuchtv.evaluation.layouts.films import (
+    LVU_NUMBERS,
+    LVU_TASKS,
+    read_lvu,
+    read_lvu_number,
+    read_movienet_scenes,
+)
 from toomuchtv.evaluation.layouts.own import read_csv, read_folder
 from toomuchtv.evaluation.layouts.sounds import (
     read_dcase2013,
@@ -51,6 +57,12 @@ LAYOUTS: dict[str, Layout] = {
     **{
         f"lvu-{task}": Layout(partial(read_lvu, task=task), f"lvu_1.0/{task}/, videos/<id>.mp4")
         for task in LVU_TASKS
+    },
+    **{
+        f"lvu-{task.replace('_', '-')}": Layout(
+            partial(read_lvu_number, task=task), f"lvu_1.0/{task}/, videos/<id>.mp4; a number"
+        )
+        for task in LVU_NUMBERS
     },
     "movienet-scenes": Layout(
         read_movienet_scenes, "label318/, shot_movie318/, meta/split318.json, videos/"

@@ -1,9 +1,10 @@
-"""Benchmarks of long films: LVU's classification tasks, and MovieNet's scene boundaries.
+"""Benchmarks of long films: LVU's nine tasks, and MovieNet's scene boundaries.
 
 LVU (Wu and Kraehenbuehl, "Towards Long-Form Video Understanding", CVPR 2021): `lvu_1.0/<task>/
 {train,val,test}.csv`, columns parted by spaces: class number, class name, YouTube id, film; videos
-of one to three minutes as `videos/<id>.mp4`. Its two regression tasks, like ratio and view count,
-are not here.
+of one to three minutes as `videos/<id>.mp4`. Two of the tasks are numbers, scored by mean squared
+error: `like_ratio` with the columns likes, dislikes, id, film, of which 10 likes / (likes +
+dislikes) is to be told, and `view_count` with views, id, film: the natural logarithm of the views.
 
 MovieNet (Huang et al., ECCV 2020; Rao et al., CVPR 2020): `label318/<film>.txt` with a shot's
 number and 1 where a scene ends with it, `shot_movie318/<film>.txt` with each shot's first and last
@@ -14,6 +15,7 @@ given away, as `videos/<film>.*`. A clip is a boundary between two shots: the se
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from toomuchtv.errors import MediaError
@@ -24,6 +26,7 @@ from toomuchtv.media.original import open_media
 from toomuchtv.media.pictures import picture_stream
 
 LVU_TASKS = ("relationship", "way_speaking", "scene", "director", "genre", "writer", "year")
+LVU_NUMBERS = ("like_ratio", "view_count")
 
 _SIDES = {"train": "train", "val": "validation", "test": "test"}
 _AROUND_SECONDS = 4.0
@@ -62,10 +65,45 @@ def read_lvu(root: Path, task: str) -> Benchmark:
     )  # fmt: skip
 
 
+def read_lvu_number(root: Path, task: str) -> Benchmark:
+    """Read one of `LVU_NUMBERS`.
+
+    Raises:
+        BenchmarkError: A list is missing or malformed.
+    """
+    num_counts = 2 if task == "like_ratio" else 1
+    index = media_index([root])
+    listed = ListedClips()
+    sides: dict[str, tuple[int, ...]] = {}
+    for side, role in _SIDES.items():
+        path = root / "lvu_1.0" / task / f"{side}.csv"
+        clips = []
+        for line in read_lines(path, what="LVU")[1:]:
+            fields = line.split()
+            counts = [int(field) for field in fields[:num_counts] if field.isdigit()]
+            if len(fields) != num_counts + 2 or len(counts) < num_counts or sum(counts) == 0:
+                raise BenchmarkError(
+                    f"{str(path)!r} has the line {line!r}; expected "
+                    + ("likes, dislikes" if num_counts == 2 else "views")
+                    + ", not all zero, YouTube id, film"
+                )
+            video, film = fields[num_counts:]
+            value = 10.0 * counts[0] / sum(counts) if num_counts == 2 else math.log(counts[0])
+            found = index.get(video, root / "videos" / f"{video}.mp4")
+            clips.append(LabeledClip(path=found, labels=(), source=film, group=film, value=value))
+        sides[role] = listed.add_all(clips)
+    return Benchmark(
+        name=f"lvu-{task.replace('_', '-')}", root=root, task="regression",
+        modalities=("video", "audio"), clips=tuple(listed.clips),
+        folds=(Fold(name="test", **sides),), classes=(),
+        missing=tuple(dict.fromkeys(listed.missing)),
+    )  # fmt: skip
+
+
 def read_movienet_scenes(root: Path) -> Benchmark:
     """Read MovieNet's scene boundaries: each shot's end is a clip, labeled `scene` or `shot`.
 
-    Scored by average precision over all boundaries (Rao et al.'s AP).
+    Scored by average precision over all boundaries (Rao et al.'s AP), and by their mIoU.
 
     Raises:
         BenchmarkError: A file is missing or malformed.
@@ -80,9 +118,10 @@ def read_movienet_scenes(root: Path) -> Benchmark:
         ) from error
     index = media_index([root / "videos"])
     listed = ListedClips()
+    ends: dict[str, float] = {}
     sides = {
         role: listed.add_all(
-            [clip for film in films[side] for clip in _boundaries(root, film, index)]
+            [clip for film in films[side] for clip in _boundaries(root, film, index, ends)]
         )
         for side, role in _SIDES.items()
     }
@@ -91,19 +130,24 @@ def read_movienet_scenes(root: Path) -> Benchmark:
         clips=tuple(listed.clips), folds=(Fold(name="test", **sides),), classes=("scene",),
         missing=tuple(dict.fromkeys(listed.missing)),
         notes=(f"a boundary is judged by {2 * _AROUND_SECONDS:g} s around it, not by whole shots",),
+        ends=ends,
     )  # fmt: skip
 
 
-def _boundaries(root: Path, film: str, index: dict[str, Path]) -> list[LabeledClip]:
+def _boundaries(
+    root: Path, film: str, index: dict[str, Path], ends: dict[str, float]
+) -> list[LabeledClip]:
+    """The boundaries of a film; notes in `ends` when its last shot ends."""
     path = index.get(film, root / "videos" / f"{film}.mp4")
     rate = _frame_rate(path) if path.is_file() else 24.0
     labels = root / "label318" / f"{film}.txt"
-    ends = [line.split() for line in read_lines(labels, what="MovieNet")]
+    listed = [line.split() for line in read_lines(labels, what="MovieNet")]
     shots = [
         line.split() for line in read_lines(root / "shot_movie318" / f"{film}.txt", what="MovieNet")
     ]
+    ends[film] = (int(shots[-1][1]) + 1) / rate if shots else 0.0
     clips = []
-    for fields in ends:
+    for fields in listed:
         if len(fields) < 2 or not fields[0].isdigit() or int(fields[0]) >= len(shots):
             raise BenchmarkError(f"{str(labels)!r} has the line {' '.join(fields)!r}")
         cut_seconds = (int(shots[int(fields[0])][1]) + 1) / rate
@@ -114,7 +158,8 @@ def _boundaries(root: Path, film: str, index: dict[str, Path]) -> list[LabeledCl
                 source=film,
                 group=film,
                 start_seconds=max(0.0, cut_seconds - _AROUND_SECONDS),
-                stop_seconds=cut_seconds + _AROUND_SECONDS,
+                stop_seconds=min(cut_seconds + _AROUND_SECONDS, ends[film]),
+                value=cut_seconds,
             )
         )
     return clips

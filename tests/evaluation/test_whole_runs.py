@@ -1,0 +1,143 @@
+"""Several labels and pairs from end to end: official layout, the command, the figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+
+from tests.media_files import write_film
+from toomuchtv.evaluation.result import load_answers
+
+RATE = 8_000
+KINDS = {"High": 2_500.0, "Low": 300.0, "Middle": 900.0}
+
+
+class TonesAndGrays:
+    """Made by hand: bands of sound, and a space in which gray and pitch of `write_film` meet."""
+
+    frames, frame_rate, size = 2, 12.0, 16
+    audio_seconds, sample_rate_hz = 0.2, RATE
+    version, shares_space, name, pretraining = "1", True, "by hand", "nothing"
+
+    def embed_video(self, video: Tensor) -> Tensor:
+        gray = video[:, 0, 8, 8, 0].float() / 255
+        return torch.stack([gray.cos(), gray.sin(), torch.zeros_like(gray)], dim=1)
+
+    def embed_audio(self, waveform: Tensor) -> Tensor:
+        power = torch.fft.rfft(waveform).abs().square()
+        parts = torch.stack([part.sum(dim=1) for part in power.chunk(3, dim=1)], dim=1)
+        return torch.log(parts + 1e-6)
+
+
+def make() -> TonesAndGrays:
+    return TonesAndGrays()
+
+
+def evaluated(*arguments: str | Path, cwd: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "toomuchtv.cli", "evaluate", *map(str, arguments), "--json"],
+        capture_output=True, text=True, timeout=240, check=False, cwd=cwd,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert isinstance(result, dict)
+    return result
+
+
+def write_wave(path: Path, sound: NDArray[np.float64]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((sound.clip(-1, 1) * 32_000).astype("<i2").tobytes())
+
+
+@pytest.fixture(scope="module")
+def fsd50k(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty-eight sounds of one or two tones in noise, in the layout of FSD50K."""
+    root = tmp_path_factory.mktemp("fsd")
+    rng = np.random.default_rng(0)
+    time = np.arange(RATE) / RATE
+    truth = root / "FSD50K.ground_truth"
+    truth.mkdir()
+    names = list(KINDS)
+    rows = {"dev": ["fname,labels,mids,split"], "eval": ["fname,labels,mids"]}
+    (truth / "vocabulary.csv").write_text(
+        "".join(f"{row},{name},/m/{row}\n" for row, name in enumerate(names))
+    )
+    for number in range(48):
+        side = "eval" if number >= 32 else "dev"
+        own = sorted(rng.choice(names, size=rng.integers(1, 3), replace=False))
+        sound = rng.normal(0, 0.25, RATE)
+        for name in own:
+            sound += rng.uniform(0.02, 0.2) * np.sin(2 * np.pi * KINDS[name] * time)
+        write_wave(root / f"FSD50K.{side}_audio" / f"{number}.wav", sound)
+        mids = ",".join(f"/m/{names.index(name)}" for name in own)
+        split = "" if side == "eval" else ",val" if number % 4 == 0 else ",train"
+        rows[side].append(f'{number},"{",".join(own)}","{mids}"{split}')
+    for side, lines in rows.items():
+        (truth / f"{side}.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.mark.parametrize("protocol", ["linear", "hear"])
+def test_fsd50ks_map_is_scikit_learns(fsd50k: Path, tmp_path: Path, protocol: str) -> None:
+    given = evaluated(
+        "--encoder", "tests.evaluation.test_whole_runs:make", "--benchmark", "fsd50k",
+        "--data", fsd50k, "--protocol", protocol, "--out", tmp_path, cwd=Path.cwd(),
+    )  # fmt: skip
+    folder = next(tmp_path.rglob("answers.json")).parent
+    (answer,) = load_answers(folder)
+    assert answer.scores.shape == (16, 3)
+    expected = [
+        average_precision_score(answer.targets[:, k], answer.scores[:, k]) for k in range(3)
+    ]
+    assert given["metrics"]["map"]["mean"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert [given["per_class"][name] for name in sorted(KINDS)] == pytest.approx(expected, abs=1e-6)
+    assert given["chance"]["map"] == pytest.approx(answer.targets.mean(), abs=1e-6)
+    # Tones in noise are heard well, not perfectly.
+    assert given["chance"]["map"] + 0.15 < given["metrics"]["map"]["mean"] <= 1.0
+    low, high = given["metrics"]["map"]["interval"]
+    assert low <= given["metrics"]["map"]["mean"] <= high
+    assert "average precision" in (folder / "page.html").read_text()
+
+
+def test_vggsounds_pairs_are_ranked_as_by_hand(tmp_path: Path) -> None:
+    root = tmp_path / "vgg"
+    rows = []
+    for number in range(9):
+        name, label = f"clip_{number}", f"kind {number % 3}"
+        rows.append(f'{name},{number},"{label}",test')
+        write_film(root / "video" / f"{name}_{number:06d}.mp4", seconds=0.5, first_frame=5 * number)
+    root.joinpath("vggsound.csv").write_text("\n".join(rows) + "\n")
+    given = evaluated(
+        "--encoder", "tests.evaluation.test_whole_runs:make", "--benchmark", "vggsound-pairs",
+        "--data", root, "--out", tmp_path, cwd=Path.cwd(),
+    )  # fmt: skip
+    assert given["metrics"]["num_pairs"] == 9
+    # All films have the same sound. A picture finds all nine equal: its own is in the middle, and a
+    # third of them are of its class. That sound puts the nine pictures in one order: each rank
+    # from 1 to 9 comes once.
+    to_audio, to_video = (given["metrics"][way] for way in ("video_to_audio", "audio_to_video"))
+    assert (to_audio["median_rank"], to_audio["recall_at_1"]) == (5.0, 0.0)
+    assert to_audio["recall_at_5"] == to_audio["recall_at_10"] == 1.0
+    assert to_audio["class_map"] == pytest.approx(1 / 3)
+    assert to_video["median_rank"] == 5.0
+    assert to_video["recall_at_1"] == pytest.approx(1 / 9)
+    assert to_video["recall_at_5"] == pytest.approx(5 / 9)
+    assert given["chance"]["video_to_audio"]["recall_at_1"] == pytest.approx(1 / 9)
+    assert given["chance"]["video_to_audio"]["class_map"] == pytest.approx(1 / 3)
+    page = next(tmp_path.rglob("page.html"))
+    assert "R@1" in page.read_text()

@@ -533,6 +533,14 @@ def studio(
 
     OUT/library is laid out as a media server's, OUT/truth says what happens when, OUT/transfer
     holds labeled clips of titles that the library does not have.
+
+    Knobs of --set, each from 0 (none) to 1 (strong): signature_picture and signature_sound, what a
+    title owns of look and of music, room and loudness; diversity and show_diversity, the share of
+    the kinds of events and of the sets that a film or a series has; recurrence, how often its own
+    sets and characters are on; music_overlap, how loud music is under events; event_share and
+    pair_share, how often something happens, or two things. Others: seasons, clips (short ones,
+    each a title of its own), opening_seconds, event_kinds, width, height, frame_rate,
+    transfer_titles, transfer_clips_per_kind. StudioConfig describes each.
     """
     import tomllib
 

@@ -1,0 +1,355 @@
+"""Questions 1 and 5 to 7, and the guards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from toomuchtv.report.figures import COLORS, Curve
+from toomuchtv.report.page import ResultTable
+from toomuchtv.report.study_figures import Interval, Intervals, Lines
+from toomuchtv.study.answer import NOT_MEASURED, Answer, finding, sign
+from toomuchtv.study.design import (
+    ALTERNATIVES,
+    OBJECTIVES,
+    Arm,
+    Content,
+    World,
+    chosen,
+    opening_arms,
+    uniform,
+)
+from toomuchtv.study.evidence import DIFFERENCE_HEADER, SENSES, Difference, Evidence, OfSeed
+from toomuchtv.study.scores import ArmScores
+from toomuchtv.study.statistics import Estimate, over_seeds
+
+_NEGATIVES = {
+    "effective_negatives": "effective negatives",
+    "mass_same_title": "mass on the same title",
+    "easy_negative_share": "share of easy negatives",
+}
+
+
+def _world(content: Content) -> Callable[[int], World]:
+    return lambda seed: World(content=content, seed=seed)
+
+
+def easy_negatives(evidence: Evidence) -> Answer:
+    """Question 1: the same encoders, batches of both policies."""
+    sentences, estimates, rows = [], {}, []
+    panels: dict[str, list[Interval]] = {}
+    for content in evidence.design.scale.contents:
+        world = _world(content)
+        for trained, arm in (("uniformly", uniform), ("hierarchically", chosen)):
+
+            def of_seed(seed: int, made: Callable[[World], Arm] = arm) -> Arm:
+                return made(world(seed))  # noqa: B023
+
+            done = evidence.done(of_seed)
+            for key, label in _NEGATIVES.items():
+                each = {policy: _figures(done, policy, key) for policy in _POLICIES}
+                for policy, found in each.items():
+                    if found is None:
+                        continue
+                    even = _figures(done, policy, key, even=True)
+                    rows.append(
+                        [content, trained, label, policy, f"{found.mean:.3f}",
+                         f"{even.mean:.3f}" if even else "-", str(len(found.values))]
+                    )  # fmt: skip
+                    if trained == "uniformly":
+                        panels.setdefault(label, []).append(
+                            Interval(name=f"{content}, {policy}", mean=found.mean, low=found.low,
+                                     high=found.high)
+                        )  # fmt: skip
+            if trained == "uniformly":
+                sentences.append(_easy_sentence(content, done, estimates))
+    return Answer(
+        question="Are uniform negatives easy?",
+        sentences=tuple(sentences),
+        estimates=estimates,
+        table=ResultTable(
+            header=["content", "encoders trained", "figure", "batch drawn", "mean",
+                    "if all were alike", "seeds"],
+            rows=rows,
+        ),
+        chart=Intervals(panels=panels, zero=None) if panels else None,
+        how_to_read="Batches of both policies, embedded by the same encoders, those trained "
+        "uniformly. Effective negatives: exp of the entropy of the negatives' softmax shares, how "
+        "many count. Mass on the same title: what share of the softmax they have; the gradient of "
+        "the loss goes by it. 'If all were alike' is what counts of pairs alone would give.",
+    )  # fmt: skip
+
+
+_POLICIES = ("uniform", "hierarchical")
+
+
+def _figures(
+    done: list[ArmScores], policy: str, key: str, *, even: bool = False
+) -> Estimate | None:
+    values = [(one.even if even else one.negatives).get(policy, {}).get(key) for one in done]
+    return over_seeds([value for value in values if value is not None])
+
+
+def _easy_sentence(content: str, done: list[ArmScores], estimates: dict[str, Estimate]) -> str:
+    both = [one for one in done if set(_POLICIES) <= set(one.negatives)]
+    if not both:
+        return f"{content}: {NOT_MEASURED}"
+    uniform_, hierarchical = (
+        [one.negatives[policy]["effective_negatives"] for one in both] for policy in _POLICIES
+    )
+    more = over_seeds([h - u for u, h in zip(uniform_, hierarchical, strict=True)])
+    assert more is not None
+    estimates[f"effective negatives, hierarchical minus uniform, {content}"] = more
+    even = both[0].even["uniform"]["effective_negatives"]
+    share = [
+        sum(one.negatives[policy].get("mass_same_title", 0.0) for one in both) / len(both)
+        for policy in _POLICIES
+    ]
+    return (
+        f"{content}, encoders trained uniformly: a uniform batch has "
+        f"{sum(uniform_) / len(both):.1f} effective negatives of {even:.0f}, with {share[0]:.0%} "
+        "of their mass on the same title; a hierarchical batch "
+        f"{sum(hierarchical) / len(both):.1f}, with {share[1]:.0%}. "
+        + sign(
+            more,
+            above="Uniform negatives are the easier ones: fewer of them count",
+            below="By this count uniform negatives are not the easier ones: more of them count",
+            unsure="The two counts cannot be told apart",
+        )
+    )
+
+
+def openings(evidence: Evidence) -> Answer:
+    """Question 5."""
+    scale = evidence.design.scale
+
+    def arm(index: int) -> OfSeed:
+        return lambda seed: opening_arms(scale, seed)[index]
+
+    sentences, estimates, rows, panels = [], {}, [], dict[str, list[Interval]]()
+    for benchmark, label in SENSES.items():
+        found = evidence.difference(arm(1), arm(0), benchmark)
+        sentences.append(
+            finding(
+                f"{label}: ignoring pairs of one opening or credits",
+                found,
+                than="taking them as negatives",
+            )
+        )
+        _note(found, f"ignoring openings, {benchmark}", label, estimates, rows, panels)
+    return Answer(
+        question="What do recurring openings do as false negatives, and does ignoring them help?",
+        sentences=(
+            "Shows whose openings take a third of each episode, 4 episodes of a show in a batch, "
+            "so that two clips of one opening do meet; recurring parts are found by `prepare`, not "
+            "told.",
+            *sentences,
+        ),
+        estimates=estimates,
+        table=ResultTable(header=["", *DIFFERENCE_HEADER], rows=rows),
+        chart=Intervals(panels={"gain of ignoring": panels["all"]}) if panels else None,
+        how_to_read="Accuracy with such pairs ignored minus accuracy with them as negatives.",
+    )
+
+
+def _note(
+    found: Difference | None,
+    name: str,
+    label: str,
+    estimates: dict[str, Estimate],
+    rows: list[list[str]],
+    panels: dict[str, list[Interval]],
+) -> None:
+    if found is not None:
+        estimates[name] = found.estimate
+        rows.append([label, *found.row()])
+        panels.setdefault("all", []).append(found.interval(label))
+
+
+def curated(evidence: Evidence) -> Answer:
+    """Question 6."""
+    movies = _world("movies")
+    others: dict[str, OfSeed] = {
+        "curated clips, uniform": lambda seed: uniform(World(content="clips", seed=seed)),
+        "films, uniform": lambda seed: uniform(movies(seed)),
+    }
+    for name in OBJECTIVES:
+        others[f"films, uniform, {name}"] = _objective(name)
+    sentences, estimates, rows, panels = [], {}, [], dict[str, list[Interval]]()
+    for benchmark, sense in SENSES.items():
+        for name, other in others.items():
+            found = evidence.difference(lambda seed: chosen(movies(seed)), other, benchmark)
+            label = f"{name}: {sense}"
+            if name != "films, uniform":
+                sentences.append(
+                    finding(label, found, than="films sampled hierarchically, simple objective")
+                )
+            _note(found, f"{name} minus hierarchical, {benchmark}", label, estimates, rows, panels)
+    return Answer(
+        question="Does uncurated film, sampled this way, match curated clips of as many hours? Do "
+        "more complex objectives, trained uniformly, match the simple one trained hierarchically?",
+        sentences=tuple(sentences),
+        estimates=estimates,
+        table=ResultTable(header=["arm", *DIFFERENCE_HEADER], rows=rows),
+        chart=Intervals(panels={"minus hierarchical on films": panels["all"]}) if panels else None,
+        how_to_read="Accuracy of each arm minus that of films sampled hierarchically with the "
+        "simple objective. Left of the dotted line, the arm falls short of it. Curated clips are "
+        "titles of their own, one event each, all kinds alike often.",
+    )
+
+
+def _objective(name: str) -> OfSeed:
+    return lambda seed: uniform(World(content="movies", seed=seed), objective=name)
+
+
+def steps_to_score(evidence: Evidence) -> Answer:
+    """Question 7: how many times fewer steps hierarchical sampling needs."""
+    scale = evidence.design.scale
+    world = _world(scale.contents[0])
+    curves, logs, missed = [], [], 0
+    for made, color in ((uniform, COLORS[1]), (chosen, COLORS[2])):
+        done = [evidence.of(made(world(seed))) for seed in evidence.design.seeds]
+        lines = [_curve(one) for one in done if one is not None and one.milestones]
+        if lines:
+            mean = [sum(p[k][1] for p in lines) / len(lines) for k in range(len(lines[0]))]
+            steps = [point[0] for point in lines[0]]
+            name = "uniform" if made is uniform else "hierarchical"
+            curves.append(Curve(name=name, x=steps, y=mean, color=color))
+    for seed in evidence.design.seeds:
+        sides = [evidence.of(made(world(seed))) for made in (uniform, chosen)]
+        if sides[0] is None or sides[1] is None or not sides[1].milestones:
+            continue
+        target = sides[0].accuracy("actions")
+        needed = None if target is None else steps_until(_curve(sides[1]), target)
+        if needed is None:
+            missed += 1
+        else:
+            logs.append(math.log(scale.steps / needed))
+    return Answer(
+        question="How many times fewer steps to a given transfer score?",
+        sentences=_speed_sentences(over_seeds(logs), missed, scale.contents[0]),
+        estimates={} if not logs else {"log of times fewer steps": _known(over_seeds(logs))},
+        chart=Lines(x_label="step", panels={"actions, from video: accuracy": curves})
+        if curves
+        else None,
+        how_to_read="Linear probe on actions along the way, mean over seeds. Points before the end "
+        "are of unfinished trainings, whose learning rate has not come down: that tells against "
+        "the arm that is asked how early it reaches the other's last score.",
+    )
+
+
+def _known(estimate: Estimate | None) -> Estimate:
+    assert estimate is not None
+    return estimate
+
+
+def _curve(one: ArmScores) -> list[tuple[float, float]]:
+    points = [(float(point.step), point.accuracy) for point in one.milestones]
+    last = one.accuracy("actions")
+    return points if last is None else [*points, (float(one.steps), last)]
+
+
+def steps_until(points: list[tuple[float, float]], target: float) -> float | None:
+    """The step at which a curve first reaches a score, between points on straight lines.
+
+    Before the first point nothing is known: that point's step is given where it is enough.
+
+    Returns:
+        None where no point reaches it.
+    """
+    before: tuple[float, float] | None = None
+    for step, score in points:
+        if score >= target:
+            if before is None or score == before[1]:
+                return step
+            return before[0] + (step - before[0]) * (target - before[1]) / (score - before[1])
+        before = (step, score)
+    return None
+
+
+def _speed_sentences(logs: Estimate | None, missed: int, content: str) -> tuple[str, ...]:
+    sentences = []
+    if logs is not None:
+        text = (
+            f"On {content}, hierarchical sampling came to uniform sampling's last score in "
+            f"{math.exp(logs.mean):.2f} times fewer steps (goal: 4; geometric mean of "
+            f"{len(logs.values)} seeds"
+        )
+        if logs.has_interval:
+            text += f", 95% interval {math.exp(logs.low):.2f} to {math.exp(logs.high):.2f}"
+        else:
+            text += ": not enough seeds for an interval"
+        sentences.append(text + ").")
+    if missed:
+        sentences.append(
+            f"In {missed} of {missed + (0 if logs is None else len(logs.values))} seeds it never "
+            "came to it; they are not in the mean, which flatters it."
+        )
+    return tuple(sentences) or (NOT_MEASURED,)
+
+
+def guards(evidence: Evidence) -> Answer:
+    """Whether the conclusion hangs on a setting, and whether the probe can be believed."""
+    world = _world("movies")
+    sentences, estimates, rows, panels = [], {}, [], dict[str, list[Interval]]()
+    for name in ("", *ALTERNATIVES):
+        label = f"other {name}" if name else "as in the study"
+
+        def base(seed: int, name: str = name) -> Arm:
+            return uniform(world(seed), alternative=name)
+
+        def other(seed: int, name: str = name) -> Arm:
+            return chosen(world(seed), alternative=name)
+
+        for benchmark, sense in SENSES.items():
+            found = evidence.difference(base, other, benchmark)
+            text = f"{label}, {sense}"
+            if name:
+                what = f"With another {name.replace('_', ' ')}, {sense}: hierarchical sampling"
+                sentences.append(finding(what, found, than="uniform sampling"))
+            _note(found, f"gain on movies, {text}", text, estimates, rows, panels)
+    sentences += _shuffled_sentences(evidence, estimates)
+    scale = evidence.design.scale
+    values = ", ".join(
+        f"{name.replace('_', ' ')} {value:g}" for name, value in scale.alternatives.items()
+    )
+    return Answer(
+        question="What if something else had been set, and can the probe be believed?",
+        sentences=(
+            f"The one other value of each, for both policies: {values}. In place of: temperature "
+            f"{scale.temperature:g}, learning rate {scale.learning_rate:g}, steps {scale.steps}. "
+            "Probes never see a title that they are tested on: reading a transfer set fails where "
+            "a fold has one on both sides, and no transfer title is in any world.",
+            *sentences,
+        ),
+        estimates=estimates,
+        table=ResultTable(header=["setting", *DIFFERENCE_HEADER], rows=rows),
+        chart=Intervals(panels={"gain on films": panels["all"]}) if panels else None,
+        how_to_read="Accuracy of hierarchical minus uniform sampling on films, both trained with "
+        "the one changed setting.",
+    )
+
+
+def _shuffled_sentences(evidence: Evidence, estimates: dict[str, Estimate]) -> list[str]:
+    world = _world(evidence.design.scale.contents[0])
+    sentences = []
+    for benchmark, sense in SENSES.items():
+        above = []
+        for made in (uniform, chosen):
+            for seed in evidence.design.seeds:
+                one = evidence.of(made(world(seed)))
+                score = None if one is None else one.score(benchmark, "shuffled")
+                above += [] if score is None else [score.accuracy - score.chance]
+        found = over_seeds(above)
+        if found is not None:
+            estimates[f"shuffled labels minus chance, {benchmark}"] = found
+        sentences.append(
+            f"Labels dealt at random, {sense}, minus chance: "
+            + sign(
+                found,
+                above="above chance, so the probe must not be believed",
+                below="below chance",
+                unsure="at chance, as it must be",
+            )
+        )
+    return sentences

@@ -12,15 +12,28 @@ from toomuchtv.studio import StudioConfig
 from toomuchtv.study.design import CHOSEN_CLIPS, DIVERSITY, SIGNATURE, Arm, Scale, World
 
 #: What the encoders are fed has 32 pixels a side: more than 48 lines would be decoded in vain.
-RECIPE = ProxyRecipe(short_side=48, frame_rate=8.0, keyframe_every=4)
+RECIPE = ProxyRecipe(short_side=48, frame_rate=8.0, keyframe_every=4, sample_rate_hz=8000)
 #: Rendered at the size and rate of the proxies, which costs a third of the usual size.
-_PICTURE: dict[str, Any] = {"width": 80, "height": 48, "frame_rate": 8, "music_overlap": 0.6}
+_MEDIA: dict[str, Any] = {
+    "width": 80,
+    "height": 48,
+    "frame_rate": 8,
+    "sample_rate_hz": 8000,
+    "music_overlap": 0.6,
+}
 
 #: The same for every arm. Clips and encoders are as small as still learns; see docs/study.md.
 _COMMON = (
     "clip.frames=4",
     "clip.audio_seconds=1.0",
+    "clip.sample_rate_hz=8000",
+    "input.log_mel.sample_rate_hz=8000",
+    "input.log_mel.num_fft=256",
+    "input.log_mel.window_samples=200",
+    "input.log_mel.hop_samples=160",
+    "input.log_mel.num_bands=40",
     "input.size=32",
+    "model.embedding_dim=128",
     # Milder than the default, for so short a training.
     "augment.min_crop_area=0.5",
     "augment.brightness=0.2",
@@ -52,7 +65,7 @@ def world_studio(scale: Scale, world: World) -> StudioConfig:
     }
     return StudioConfig(
         **counts[world.content],
-        **_PICTURE,
+        **_MEDIA,
         clip_seconds=clip_seconds,
         minutes=scale.minutes,
         episodes=scale.episodes,
@@ -72,7 +85,7 @@ def transfer_studio(scale: Scale, seed: int) -> StudioConfig:
     return StudioConfig(
         movies=0,
         shows=0,
-        **_PICTURE,
+        **_MEDIA,
         seed=seed,
         signature_picture=SIGNATURE,
         signature_sound=SIGNATURE,

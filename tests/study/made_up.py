@@ -13,6 +13,7 @@ SCALE = Scale(
     steps=80,
     seeds=4,
     side_seeds=3,
+    guard_seeds=3,
     map_seeds=2,
     signatures=(0.2, 1.0),
     diversities=(0.2, 0.8),

@@ -114,5 +114,5 @@ def test_two_studies_agree_or_not(tmp_path: Path) -> None:
     assert not any(apart[f"gain on {content}, actions linear"] for content in ("movies", "shows"))
     with pytest.raises(ValueError, match="agree by construction"):
         compare_studies(paths[0], paths[0])
-    with pytest.raises(ValueError, match="no study.json"):
+    with pytest.raises(ValueError, match=r"no study\.json"):
         compare_studies(paths[0], tmp_path)

@@ -22,6 +22,7 @@ TOY = Scale(
     steps=4,
     seeds=1,
     side_seeds=1,
+    guard_seeds=1,
     map_seeds=1,
     signatures=(0.2, 1.0),
     diversities=(0.8,),

@@ -26,7 +26,7 @@ CHOSEN_CLIPS = 8
 #: The look of the main worlds; the map goes through weaker ones.
 SIGNATURE, DIVERSITY = 1.0, 0.8
 SIGNATURES = (0.2, 0.6, 1.0)
-DIVERSITIES = (0.2, 0.5, 0.8)
+DIVERSITIES = (0.2, 0.8)
 #: Objectives that take more than the simple one: NCE against a memory, negatives of the own sense.
 OBJECTIVES = ("within_modal", "memory_bank")
 #: What else might have been set: one alternative each.
@@ -121,6 +121,7 @@ class Scale(_Frozen):
         transfer_clips_per_kind: Clips a kind in each transfer set.
         seeds: Repetitions of the main comparison.
         side_seeds: Repetitions of the other comparisons, the first of the seeds.
+        guard_seeds: Repetitions of those with another setting.
         map_seeds: Repetitions of each cell of the map.
         signatures: Of the map.
         diversities: Of the map.
@@ -147,6 +148,7 @@ class Scale(_Frozen):
     transfer_clips_per_kind: int = 10
     seeds: int = Field(ge=1)
     side_seeds: int = Field(ge=0)
+    guard_seeds: int = Field(ge=0)
     map_seeds: int = Field(ge=0)
     signatures: tuple[float, ...] = SIGNATURES
     diversities: tuple[float, ...] = DIVERSITIES
@@ -181,6 +183,7 @@ class Scale(_Frozen):
             update={
                 "seeds": seeds,
                 "side_seeds": min(self.side_seeds, seeds),
+                "guard_seeds": min(self.guard_seeds, seeds),
                 "map_seeds": min(self.map_seeds, seeds),
             }
         )
@@ -237,8 +240,9 @@ def design(scale: Scale, *, first_seed: int = 0) -> Design:
                 *level_arms(seed),
                 *opening_arms(scale, seed),
                 *curation_arms(seed),
-                *guard_arms(seed),
             ]
+        if seed in seeds[: scale.guard_seeds]:
+            by_seed += guard_arms(seed)
         if seed in seeds[: scale.map_seeds]:
             by_seed += map_arms(scale, seed)
     return Design(scale=scale, first_seed=first_seed, arms=merged(by_seed))
@@ -341,13 +345,16 @@ def study_scales() -> Sequence[Scale]:
     return (FULL, QUICK)
 
 
-FULL = Scale(name="full", items=96, steps=500, seeds=5, side_seeds=3, map_seeds=2)
+FULL = Scale(name="full", items=64, steps=500, seeds=5, side_seeds=3, guard_seeds=2, map_seeds=2)
 QUICK = Scale(
     name="quick",
     items=32,
-    steps=300,
+    arm_core_seconds=60.0,
+    world_core_seconds=30.0,
+    steps=250,
     seeds=1,
     side_seeds=1,
+    guard_seeds=0,
     map_seeds=1,
     clips_per_title=(2, 8, 32),
     signatures=(0.2, 1.0),

@@ -20,6 +20,7 @@ _MEDIA: dict[str, Any] = {
     "frame_rate": 8,
     "sample_rate_hz": 8000,
     "music_overlap": 0.6,
+    "event_share": 1.0,
 }
 
 #: The same for every arm. Clips and encoders are as small as still learns; see docs/study.md.

@@ -1,25 +1,16 @@
-"""One arm, in a process of its own: train it, measure it, write its scores.
-
-    python -m toomuchtv.study.arms OUT NAME
-
-is what the study starts for each; the arm is the one of that name in OUT/design.json.
-"""
+"""One arm: train it, measure it, write its scores."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
-import torch
-
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.config import Config
-from toomuchtv.errors import ToomuchtvError
 from toomuchtv.evaluation.encoders import run_encoder
 from toomuchtv.pretrained import Pretrained, PretrainedConfig, fresh_model, load
-from toomuchtv.study.design import Arm, Design, Scale
+from toomuchtv.study.design import Arm, Scale
 from toomuchtv.study.measure import finetuned_score, linear_score, negatives, shuffled_score
 from toomuchtv.study.scores import ArmScores, Milestone, Score, scores_path
 from toomuchtv.study.settings import arm_config, milestone_steps
@@ -28,7 +19,6 @@ from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.pretrain import pretrain
 
 DESIGN = "design.json"
-STOPPED = 130
 
 
 def arm_path(out: Path, arm: Arm) -> Path:
@@ -117,21 +107,3 @@ def _with_weights(config: Config, pretrained: Pretrained, run: Path) -> None:
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.toml").write_text(config.to_toml(), encoding="utf-8")
     pretrained.save(run / "model")
-
-
-def main() -> int:
-    """Run the arm that the command line names."""
-    out, name = Path(sys.argv[1]), sys.argv[2]
-    design = Design.model_validate_json((out / DESIGN).read_text("utf-8"))
-    arm = next(arm for arm in design.arms if arm.name == name)
-    torch.set_num_threads(design.scale.threads)
-    try:
-        done = run_arm(out, design.scale, arm)
-    except (ToomuchtvError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return STOPPED if done is None else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -145,7 +145,7 @@ class Scale(_Frozen):
     batch_size: int = 32
     learning_rate: float = 2e-3
     temperature: float = 0.07
-    transfer_clips_per_kind: int = 10
+    transfer_clips_per_kind: int = 20
     seeds: int = Field(ge=1)
     side_seeds: int = Field(ge=0)
     guard_seeds: int = Field(ge=0)
@@ -161,7 +161,7 @@ class Scale(_Frozen):
     world_core_seconds: float = 60.0
     transfer_core_seconds: float = 60.0
     width: float = 0.125
-    event_kinds: int | None = None
+    event_kinds: int | None = 12
 
     @property
     def hours(self) -> float:
@@ -351,7 +351,7 @@ QUICK = Scale(
     items=32,
     arm_core_seconds=60.0,
     world_core_seconds=30.0,
-    steps=250,
+    steps=200,
     seeds=1,
     side_seeds=1,
     guard_seeds=0,
@@ -362,5 +362,5 @@ QUICK = Scale(
     contents=("movies", "shows"),
     milestones=(0.5,),
     finetune_epochs=3,
-    transfer_clips_per_kind=5,
+    transfer_clips_per_kind=10,
 )

@@ -104,7 +104,7 @@ def _start(out: Path, design: Design, arm: Arm) -> subprocess.Popen[bytes]:
     threads = str(design.scale.threads)
     with (folder / "log.txt").open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "toomuchtv.study.arms", str(out), arm.name],
+            [sys.executable, "-m", "toomuchtv.study", str(out), arm.name],
             env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -35,7 +35,7 @@ def test_what_the_paper_says_is_found_where_it_is_so() -> None:
     assert "the lowest that of k=2" in clips
     assert "The two differ" in clips
     assert openings.count("scores higher") == 2
-    assert "curated clips, uniform: actions, from video scores lower" in curated
+    assert "Curated clips, uniform: actions, from video scores lower" in curated
     assert "times fewer steps" in steps
     assert guards.count("scores higher") == 6
     assert "at chance, as it must be" in guards

@@ -19,7 +19,14 @@ from toomuchtv.study.design import (
     opening_arms,
     uniform,
 )
-from toomuchtv.study.evidence import DIFFERENCE_HEADER, SENSES, Difference, Evidence, OfSeed
+from toomuchtv.study.evidence import (
+    CONTENT_NAMES,
+    DIFFERENCE_HEADER,
+    SENSES,
+    Difference,
+    Evidence,
+    OfSeed,
+)
 from toomuchtv.study.scores import ArmScores
 from toomuchtv.study.statistics import Estimate, over_seeds
 
@@ -92,10 +99,10 @@ def _figures(
     return over_seeds([value for value in values if value is not None])
 
 
-def _easy_sentence(content: str, done: list[ArmScores], estimates: dict[str, Estimate]) -> str:
+def _easy_sentence(content: Content, done: list[ArmScores], estimates: dict[str, Estimate]) -> str:
     both = [one for one in done if set(_POLICIES) <= set(one.negatives)]
     if not both:
-        return f"{content}: {NOT_MEASURED}"
+        return f"{CONTENT_NAMES[content]}: {NOT_MEASURED}"
     uniform_, hierarchical = (
         [one.negatives[policy]["effective_negatives"] for one in both] for policy in _POLICIES
     )
@@ -108,7 +115,7 @@ def _easy_sentence(content: str, done: list[ArmScores], estimates: dict[str, Est
         for policy in _POLICIES
     ]
     return (
-        f"{content}, encoders trained uniformly: a uniform batch has "
+        f"{CONTENT_NAMES[content]}, encoders trained uniformly: a uniform batch has "
         f"{sum(uniform_) / len(both):.1f} effective negatives of {even:.0f}, with {share[0]:.0%} "
         "of their mass on the same title; a hierarchical batch "
         f"{sum(hierarchical) / len(both):.1f}, with {share[1]:.0%}. "
@@ -136,7 +143,7 @@ def openings(evidence: Evidence) -> Answer:
         found = evidence.difference(arm(1), arm(0), benchmark)
         sentences.append(
             finding(
-                f"{label}: ignoring pairs of one opening or credits",
+                f"{label.capitalize()}: ignoring pairs of one opening or credits",
                 found,
                 than="taking them as negatives",
             )
@@ -190,7 +197,11 @@ def curated(evidence: Evidence) -> Answer:
             label = f"{name}: {sense}"
             if name != "films, uniform":
                 sentences.append(
-                    finding(label, found, than="films sampled hierarchically, simple objective")
+                    finding(
+                        label.capitalize(),
+                        found,
+                        than="films sampled hierarchically, simple objective",
+                    )
                 )
             _note(found, f"{name} minus hierarchical, {benchmark}", label, estimates, rows, panels)
     return Answer(
@@ -235,7 +246,7 @@ def steps_to_score(evidence: Evidence) -> Answer:
             logs.append(math.log(scale.steps / needed))
     return Answer(
         question="How many times fewer steps to a given transfer score?",
-        sentences=_speed_sentences(over_seeds(logs), missed, scale.contents[0]),
+        sentences=_speed_sentences(over_seeds(logs), missed, CONTENT_NAMES[scale.contents[0]]),
         estimates={} if not logs else {"log of times fewer steps": _known(over_seeds(logs))},
         chart=Lines(x_label="step", panels={"actions, from video: accuracy": curves})
         if curves
@@ -279,7 +290,7 @@ def _speed_sentences(logs: Estimate | None, missed: int, content: str) -> tuple[
     sentences = []
     if logs is not None:
         text = (
-            f"On {content}, hierarchical sampling came to uniform sampling's last score in "
+            f"{content}: hierarchical sampling came to uniform sampling's last score in "
             f"{math.exp(logs.mean):.2f} times fewer steps (goal: 4; geometric mean of "
             f"{len(logs.values)} seeds"
         )

@@ -8,7 +8,14 @@ from toomuchtv.report.page import ResultTable
 from toomuchtv.report.study_figures import HeatMap, Interval, Intervals
 from toomuchtv.study.answer import NOT_MEASURED, Answer, finding, sign
 from toomuchtv.study.design import CHOSEN_CLIPS, Arm, Content, World, chosen, uniform
-from toomuchtv.study.evidence import DIFFERENCE_HEADER, SENSES, Difference, Evidence, OfSeed
+from toomuchtv.study.evidence import (
+    CONTENT_NAMES,
+    DIFFERENCE_HEADER,
+    SENSES,
+    Difference,
+    Evidence,
+    OfSeed,
+)
 from toomuchtv.study.statistics import Estimate, Slopes, over_seeds, slopes
 
 #: What is scored: benchmark and protocol. Encoders of sound are not fine-tuned: see docs/study.md.
@@ -33,7 +40,7 @@ def transfer(evidence: Evidence) -> Answer:
             found = evidence.difference(_on(content), _on(content, "chosen"), benchmark, protocol)
             sentences.append(
                 finding(
-                    f"{content}, {label}: hierarchical sampling (k={CHOSEN_CLIPS})",
+                    f"{CONTENT_NAMES[content]}, {label}: hierarchical sampling (k={CHOSEN_CLIPS})",
                     found,
                     than="uniform sampling",
                 )
@@ -83,7 +90,7 @@ def shows(evidence: Evidence) -> Answer:
         both = sorted(set(gains["movies"]) & set(gains["shows"]))
         more = over_seeds([gains["shows"][seed] - gains["movies"][seed] for seed in both])
         sentences.append(
-            f"{SENSES[benchmark]}: "
+            f"{SENSES[benchmark].capitalize()}: "
             + sign(
                 more,
                 above="the gain is larger on shows than on films, as the paper has it",
@@ -112,7 +119,9 @@ def shows(evidence: Evidence) -> Answer:
             [key for key, gain in there for _ in gain.estimate.values],
             [value for _, gain in there for value in gain.estimate.values],
         )
-        sentences.append(f"{SENSES[benchmark]}, over the map: " + _slope_sentence(fitted))
+        sentences.append(
+            f"{SENSES[benchmark].capitalize()}, over the map: " + _slope_sentence(fitted)
+        )
         if fitted is not None:
             estimates[f"gain per unit of signature, {benchmark}"] = fitted.first
             estimates[f"gain per unit of diversity, {benchmark}"] = fitted.second
@@ -182,7 +191,7 @@ def _slope_sentence(fitted: Slopes | None) -> str:
                 unsure=f"no dependence on {what} can be told",
             )
         )
-    return " ".join(texts)
+    return "; ".join(texts).replace(").;", ");")
 
 
 def clips_per_title(evidence: Evidence) -> Answer:
@@ -228,12 +237,12 @@ def clips_per_title(evidence: Evidence) -> Answer:
 
 def _best_sentence(evidence: Evidence, content: Content, gains: dict[int, Difference]) -> str:
     if not gains:
-        return f"{content}: {NOT_MEASURED}"
+        return f"{CONTENT_NAMES[content]}: {NOT_MEASURED}"
     best = max(gains, key=lambda clips: gains[clips].estimate.mean)
     worst = min(gains, key=lambda clips: gains[clips].estimate.mean)
     said = (
-        f"{content}: the highest mean gain is that of k={best} ({gains[best].estimate.mean:+.3f}), "
-        f"the lowest that of k={worst} ({gains[worst].estimate.mean:+.3f})"
+        f"{CONTENT_NAMES[content]}: the highest mean gain is that of k={best} "
+        f"({gains[best].estimate.mean:+.3f}), the lowest that of k={worst} ({gains[worst].estimate.mean:+.3f})"
     )
     if best == worst:
         return said + "."

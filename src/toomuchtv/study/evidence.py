@@ -13,6 +13,7 @@ from toomuchtv.study.statistics import Estimate, over_seeds, over_sources
 #: An arm of a seed.
 OfSeed = Callable[[int], Arm]
 
+CONTENT_NAMES = {"movies": "Films", "shows": "Shows", "both": "Half of each"}
 SENSES = {"actions": "actions, from video", "sounds": "sounds, from audio"}
 
 

@@ -54,9 +54,10 @@ def write_study_page(
 def _answer_section(number: int, answer: Answer) -> Section:
     return Section(
         heading=f"{number}. {answer.question}",
-        text=" ".join(answer.sentences),
+        text="",
+        points=answer.sentences,
         how_to_read=answer.how_to_read,
-        table=answer.table if answer.table is not None and answer.table.rows else None,
+        details=answer.table if answer.table is not None and answer.table.rows else None,
         png=None if answer.chart is None else draw_chart(answer.chart),
         png_alt=answer.question,
     )

@@ -242,7 +242,8 @@ def _best_sentence(evidence: Evidence, content: Content, gains: dict[int, Differ
     worst = min(gains, key=lambda clips: gains[clips].estimate.mean)
     said = (
         f"{CONTENT_NAMES[content]}: the highest mean gain is that of k={best} "
-        f"({gains[best].estimate.mean:+.3f}), the lowest that of k={worst} ({gains[worst].estimate.mean:+.3f})"
+        f"({gains[best].estimate.mean:+.3f}), the lowest that of k={worst} "
+        f"({gains[worst].estimate.mean:+.3f})"
     )
     if best == worst:
         return said + "."
@@ -252,7 +253,7 @@ def _best_sentence(evidence: Evidence, content: Content, gains: dict[int, Differ
     estimate: Estimate | None = None if apart is None else apart.estimate
     return f"{said}. " + sign(
         estimate,
-        above="The two differ",
-        below="The two differ",
+        above="The two differ, by an interval that does not know that they were picked",
+        below="The two differ, by an interval that does not know that they were picked",
         unsure="The two cannot be told apart",
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from toomuchtv.study.design import Arm, Design, Scale, design
+from toomuchtv.study.arm import Arm
+from toomuchtv.study.design import Design, design
+from toomuchtv.study.scale import Scale
 from toomuchtv.study.scores import ArmScores, Milestone, Score
 
 SCALE = Scale(

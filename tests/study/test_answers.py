@@ -10,7 +10,7 @@ import pytest
 from tests.study.made_up import SCALE, Rule, evaluated, no_difference, paper_like, study
 from toomuchtv.study.answer import Answer
 from toomuchtv.study.answers import answers
-from toomuchtv.study.answers_other import steps_until
+from toomuchtv.study.answers_checks import steps_until
 from toomuchtv.study.design import design
 from toomuchtv.study.evidence import Evidence
 from toomuchtv.study.page import write_study_page

@@ -7,13 +7,9 @@ from collections import Counter
 import pytest
 
 from tests.study.made_up import study
+from toomuchtv.study.arm import Arm, World
 from toomuchtv.study.design import (
     ALTERNATIVES,
-    FULL,
-    QUICK,
-    Arm,
-    Scale,
-    World,
     chosen,
     design,
     differences,
@@ -22,6 +18,7 @@ from toomuchtv.study.design import (
     opening_arms,
     uniform,
 )
+from toomuchtv.study.scale import FULL, QUICK, Scale
 from toomuchtv.study.settings import arm_config, milestone_steps, transfer_studio, world_studio
 
 

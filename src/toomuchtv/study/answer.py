@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toomuchtv.report.page import ResultTable
-from toomuchtv.report.study_figures import Chart
+from toomuchtv.report.study_figures import Chart, Interval
 from toomuchtv.study.evidence import Difference
 from toomuchtv.study.statistics import Estimate
 
@@ -68,3 +68,18 @@ def sign(estimate: Estimate | None, *, above: str, below: str, unsure: str) -> s
         return f"Not enough seeds to say: {estimate}."
     chosen = above if estimate.is_above_zero else below if estimate.is_below_zero else unsure
     return f"{chosen} ({estimate})."
+
+
+def note(
+    found: Difference | None,
+    name: str,
+    label: str,
+    estimates: dict[str, Estimate],
+    rows: list[list[str]],
+    panels: dict[str, list[Interval]],
+) -> None:
+    """Keep a difference for an answer: among its estimates, as a row, and in its one panel."""
+    if found is not None:
+        estimates[name] = found.estimate
+        rows.append([label, *found.row()])
+        panels.setdefault("all", []).append(found.interval(label))

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from toomuchtv.study.answer import Answer
-from toomuchtv.study.answers_other import (
-    curated,
-    easy_negatives,
-    guards,
-    openings,
-    steps_to_score,
-)
+from toomuchtv.study.answers_checks import guards, steps_to_score
+from toomuchtv.study.answers_choices import curated, openings
+from toomuchtv.study.answers_negatives import easy_negatives
 from toomuchtv.study.answers_transfer import clips_per_title, shows, transfer
 from toomuchtv.study.evidence import Evidence
 

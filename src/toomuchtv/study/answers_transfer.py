@@ -7,7 +7,8 @@ import math
 from toomuchtv.report.page import ResultTable
 from toomuchtv.report.study_figures import HeatMap, Interval, Intervals
 from toomuchtv.study.answer import NOT_MEASURED, Answer, finding, sign
-from toomuchtv.study.design import CHOSEN_CLIPS, Arm, Content, World, chosen, uniform
+from toomuchtv.study.arm import Arm, Content, World
+from toomuchtv.study.design import CHOSEN_CLIPS, chosen, uniform
 from toomuchtv.study.evidence import (
     CONTENT_NAMES,
     DIFFERENCE_HEADER,

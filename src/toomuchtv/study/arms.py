@@ -10,8 +10,9 @@ from toomuchtv.catalog.store import open_catalog
 from toomuchtv.config import Config
 from toomuchtv.evaluation.encoders import run_encoder
 from toomuchtv.pretrained import Pretrained, PretrainedConfig, fresh_model, load
-from toomuchtv.study.design import Arm, Scale
+from toomuchtv.study.arm import Arm
 from toomuchtv.study.measure import finetuned_score, linear_score, negatives, shuffled_score
+from toomuchtv.study.scale import Scale
 from toomuchtv.study.scores import ArmScores, Milestone, Score, scores_path
 from toomuchtv.study.settings import arm_config, milestone_steps
 from toomuchtv.study.worlds import catalog_path, transfer_path

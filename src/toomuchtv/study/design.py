@@ -8,193 +8,21 @@ one hierarchical policy, it is the one with `CHOSEN_CLIPS` clips a title, fixed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict, Field
+from toomuchtv.study.arm import Arm, Frozen, Measure, World
+from toomuchtv.study.scale import Scale
 
-Content = Literal["movies", "shows", "both", "clips"]
-Policy = Literal["untrained", "uniform", "hierarchical"]
-Level = Literal["episode", "season", "show"]
-Measure = Literal["finetune", "milestones", "shuffled"]
-
-CONTENTS: tuple[Content, ...] = ("movies", "shows", "both")
-CLIPS_PER_TITLE = (2, 4, 8, 16, 32)
 #: The hierarchical policy of every question but the fourth: 4 titles a batch, as this project's
 #: default has them, and not the best of the fourth.
 CHOSEN_CLIPS = 8
-#: The look of the main worlds; the map goes through weaker ones.
-SIGNATURE, DIVERSITY = 1.0, 0.8
-SIGNATURES = (0.2, 0.6, 1.0)
-DIVERSITIES = (0.2, 0.8)
 #: Objectives that take more than the simple one: NCE against a memory, negatives of the own sense.
 OBJECTIVES = ("within_modal", "memory_bank")
 #: What else might have been set: one alternative each.
 ALTERNATIVES = ("temperature", "learning_rate", "steps")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class World(_Frozen):
-    """A library of one content, rendered and prepared once for all arms that train on it.
-
-    Attributes:
-        content: Films; series; half of each; or short clips, each a title of its own, balanced
-            over the kinds of events.
-        seed: Of everything random in it.
-        signature: How strong the titles' signatures are, in picture and in sound.
-        diversity: Share of the kinds of events and of the sets that a title has; a series has half.
-        opening_seconds: Of each episode's opening; None: what the studio takes.
-    """
-
-    content: Content
-    seed: int
-    signature: float = SIGNATURE
-    diversity: float = DIVERSITY
-    opening_seconds: float | None = None
-
-    @property
-    def name(self) -> str:
-        """Its folder's name."""
-        parts: list[str] = [self.content]
-        if (self.signature, self.diversity) != (SIGNATURE, DIVERSITY):
-            parts.append(f"signature{self.signature:g}-diversity{self.diversity:g}")
-        if self.opening_seconds is not None:
-            parts.append(f"opening{self.opening_seconds:g}")
-        return "-".join([*parts, f"seed{self.seed}"])
-
-
-class Arm(_Frozen):
-    """One training and what is measured of it.
-
-    Attributes:
-        world: What it trains on.
-        policy: How batches are drawn; `untrained` is the same architecture with fresh weights.
-        clips_per_title: k; 1 for `uniform`.
-        items_per_title: Episodes that the k clips are shared by.
-        level: Within what those episodes lie.
-        recurring: Role of two clips that lie in the same opening or credits of two episodes.
-        objective: By name.
-        alternative: What is set otherwise than in the study: see `Scale.alternatives`.
-        measures: What is measured besides the linear probes.
-    """
-
-    world: World
-    policy: Policy
-    clips_per_title: int = Field(default=1, ge=1)
-    items_per_title: int = Field(default=1, ge=1)
-    level: Level = "show"
-    recurring: Literal["ignore", "negative"] = "ignore"
-    objective: str = "info_nce"
-    alternative: str = ""
-    measures: tuple[Measure, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Its folder's name: all that tells it from other arms; measures do not."""
-        sampling: str = self.policy
-        if self.policy == "hierarchical":
-            sampling = f"k{self.clips_per_title}"
-        if self.items_per_title > 1:
-            sampling += f"over{self.items_per_title}-in-{self.level}"
-        parts = [self.world.name, sampling]
-        parts += ["openings-as-negatives"] * (self.recurring == "negative")
-        parts += [self.objective] * (self.objective != "info_nce")
-        parts += [f"other-{self.alternative}"] * bool(self.alternative)
-        return "-".join(parts)
-
-
-class Scale(_Frozen):
-    """How large a study is. Everything in it is the same for all of its arms.
-
-    Attributes:
-        name: `full`, `quick`, or any other.
-        items: Films and episodes of a world, each of `minutes`.
-        minutes: Length of each.
-        episodes: Of each series, in two seasons.
-        steps: Of each training.
-        batch_size: Clips of each step.
-        learning_rate: Its peak.
-        temperature: Of the objective.
-        transfer_clips_per_kind: Clips a kind in each transfer set.
-        seeds: Repetitions of the main comparison.
-        side_seeds: Repetitions of the other comparisons, the first of the seeds.
-        guard_seeds: Repetitions of those with another setting.
-        map_seeds: Repetitions of each cell of the map.
-        signatures: Of the map.
-        diversities: Of the map.
-        clips_per_title: The k that are tried.
-        contents: What the main comparison is made on.
-        milestones: Shares of the training after which it is judged, besides the end.
-        finetune_epochs: Epochs of fine-tuning.
-        threads: Threads of each arm.
-        arm_core_seconds: What an arm was measured to take, for the estimate.
-        world_core_seconds: What a world was measured to take.
-        transfer_core_seconds: What a seed's transfer sets were measured to take.
-        width: Share of the channels of the full encoders.
-        event_kinds: Kinds of events in the world; None: all.
-    """
-
-    name: str
-    items: int = Field(ge=4, multiple_of=4)
-    minutes: float = 0.5
-    episodes: int = 8
-    steps: int = Field(ge=1)
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    temperature: float = 0.07
-    transfer_clips_per_kind: int = 20
-    seeds: int = Field(ge=1)
-    side_seeds: int = Field(ge=0)
-    guard_seeds: int = Field(ge=0)
-    map_seeds: int = Field(ge=0)
-    signatures: tuple[float, ...] = SIGNATURES
-    diversities: tuple[float, ...] = DIVERSITIES
-    clips_per_title: tuple[int, ...] = CLIPS_PER_TITLE
-    contents: tuple[Content, ...] = CONTENTS
-    milestones: tuple[float, ...] = (0.125, 0.25, 0.5, 0.75)
-    finetune_epochs: int = 10
-    threads: int = 1
-    arm_core_seconds: float = 110.0
-    world_core_seconds: float = 60.0
-    transfer_core_seconds: float = 60.0
-    width: float = 0.125
-    event_kinds: int | None = 12
-
-    @property
-    def hours(self) -> float:
-        """Of every world."""
-        return self.items * self.minutes / 60
-
-    @property
-    def alternatives(self) -> dict[str, float]:
-        """The one other value of each setting that the conclusion shall not hang on."""
-        return {
-            "temperature": 2 * self.temperature,
-            "learning_rate": self.learning_rate / 2,
-            "steps": 2 * self.steps,
-        }
-
-    def with_seeds(self, seeds: int) -> Scale:
-        """The same with so many repetitions; no comparison is repeated more often than before."""
-        return self.model_copy(
-            update={
-                "seeds": seeds,
-                "side_seeds": min(self.side_seeds, seeds),
-                "guard_seeds": min(self.guard_seeds, seeds),
-                "map_seeds": min(self.map_seeds, seeds),
-            }
-        )
-
-    def steps_of(self, arm: Arm) -> int:
-        """Steps of an arm's training."""
-        other = self.alternatives["steps"] if arm.alternative == "steps" else self.steps
-        return 0 if arm.policy == "untrained" else int(other)
-
-
-class Design(_Frozen):
+class Design(Frozen):
     """A whole study: its size, and its arms in the order in which they are run."""
 
     scale: Scale
@@ -338,29 +166,3 @@ def differences(one: Arm, other: Arm) -> set[str]:
         for name in World.model_fields
         if getattr(one.world, name) != getattr(other.world, name)
     }
-
-
-def study_scales() -> Sequence[Scale]:
-    """The sizes that the command line knows by name: full and quick."""
-    return (FULL, QUICK)
-
-
-FULL = Scale(name="full", items=64, steps=500, seeds=5, side_seeds=3, guard_seeds=2, map_seeds=2)
-QUICK = Scale(
-    name="quick",
-    items=32,
-    arm_core_seconds=60.0,
-    world_core_seconds=30.0,
-    steps=200,
-    seeds=1,
-    side_seeds=1,
-    guard_seeds=0,
-    map_seeds=1,
-    clips_per_title=(2, 8, 32),
-    signatures=(0.2, 1.0),
-    diversities=(0.2, 0.8),
-    contents=("movies", "shows"),
-    milestones=(0.5,),
-    finetune_epochs=3,
-    transfer_clips_per_kind=10,
-)

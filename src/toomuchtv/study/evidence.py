@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from toomuchtv.report.study_figures import Interval
-from toomuchtv.study.design import Arm, Design
+from toomuchtv.study.arm import Arm
+from toomuchtv.study.design import Design
 from toomuchtv.study.scores import ArmScores, Score
 from toomuchtv.study.statistics import Estimate, over_seeds, over_sources
 

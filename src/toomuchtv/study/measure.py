@@ -27,7 +27,7 @@ from toomuchtv.evaluation.result import FoldAnswers
 from toomuchtv.evaluation.scores import correct
 from toomuchtv.pretrained import Pretrained
 from toomuchtv.progress import no_progress
-from toomuchtv.study.design import Scale
+from toomuchtv.study.scale import Scale
 from toomuchtv.study.scores import Score
 from toomuchtv.study.settings import finetune_protocol
 

@@ -11,8 +11,9 @@ from toomuchtv.console import Output
 from toomuchtv.errors import ToomuchtvError
 from toomuchtv.study.answer import Answer
 from toomuchtv.study.answers import answers
+from toomuchtv.study.arm import Arm
 from toomuchtv.study.arms import DESIGN
-from toomuchtv.study.design import Arm, Design
+from toomuchtv.study.design import Design
 from toomuchtv.study.evidence import Evidence
 from toomuchtv.study.page import write_study_page
 from toomuchtv.study.record import write_record

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toomuchtv.progress import ProgressHook, no_progress
+from toomuchtv.study.arm import Arm
 from toomuchtv.study.arms import arm_path
-from toomuchtv.study.design import Arm, Design
+from toomuchtv.study.design import Design
 from toomuchtv.study.scores import ArmScores, read_scores
 from toomuchtv.training.metrics import read_metrics
 

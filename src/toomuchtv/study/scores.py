@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from toomuchtv.study.design import Arm
+from toomuchtv.study.arm import Arm
 
 
 class _Frozen(BaseModel):

@@ -9,7 +9,9 @@ from toomuchtv.evaluation.protocols import FinetuneProtocol
 from toomuchtv.evaluation.views import VideoAugment, VideoViews
 from toomuchtv.media.proxy import ProxyRecipe
 from toomuchtv.studio import StudioConfig
-from toomuchtv.study.design import CHOSEN_CLIPS, DIVERSITY, SIGNATURE, Arm, Scale, World
+from toomuchtv.study.arm import DIVERSITY, SIGNATURE, Arm, World
+from toomuchtv.study.design import CHOSEN_CLIPS
+from toomuchtv.study.scale import Scale
 
 #: What the encoders are fed has 32 pixels a side: more than 48 lines would be decoded in vain.
 RECIPE = ProxyRecipe(short_side=48, frame_rate=8.0, keyframe_every=4, sample_rate_hz=8000)

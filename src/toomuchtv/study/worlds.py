@@ -11,7 +11,8 @@ from toomuchtv.catalog.store import open_catalog
 from toomuchtv.errors import CatalogError
 from toomuchtv.progress import ProgressHook, no_progress
 from toomuchtv.studio import render_studio
-from toomuchtv.study.design import Scale, World
+from toomuchtv.study.arm import World
+from toomuchtv.study.scale import Scale
 from toomuchtv.study.settings import RECIPE, transfer_studio, world_studio
 
 _READY = "ready"

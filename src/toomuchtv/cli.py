@@ -601,6 +601,9 @@ def study(
     plan: Annotated[
         bool, typer.Option("--plan", help="List the arms and what they cost, and do nothing.")
     ] = False,
+    so_far: Annotated[
+        bool, typer.Option("--so-far", help="Answer from the arms that are done; train nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Put the paper's claims to the test on rendered worlds, with error bars.
@@ -619,7 +622,7 @@ def study(
     what came of it.
     """
     from toomuchtv.study import FULL, QUICK, design, run_study
-    from toomuchtv.study.run import forecast
+    from toomuchtv.study.run import answer_study, forecast
 
     with _verb(as_json=as_json) as output:
         scale = QUICK if quick else FULL
@@ -630,7 +633,10 @@ def study(
             output.result({"arms": [arm.name for arm in order.arms],
                            "core_seconds": order.core_seconds})  # fmt: skip
             return
-        result = run_study(out, order, num_workers=workers, output=output)
+        if so_far:
+            result = answer_study(out, order)
+        else:
+            result = run_study(out, order, num_workers=workers, output=output)
         for answer in result.answers:
             output.say(f"\n{answer.question}")
             for sentence in answer.sentences:

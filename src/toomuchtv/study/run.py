@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,25 @@ def run_study(out: Path, design: Design, *, num_workers: int, output: Output) ->
     with output.progress("steps") as progress:
         failures += run_arms(out, possible, num_workers=num_workers, progress=progress)
     output.say("3/3 Answering.")
+    return answer_study(out, design, failures=failures, begun=begun)
+
+
+def answer_study(
+    out: Path, design: Design, *, failures: Sequence[Failure] = (), begun: float | None = None
+) -> StudyResult:
+    """Answer from what is done so far, and write the page and the record.
+
+    Args:
+        out: The study's folder.
+        design: What was to be done.
+        failures: Arms that came to nothing.
+        begun: When, by the monotonic clock; now, where nothing else was done.
+
+    Raises:
+        ValueError: The folder holds another study.
+    """
+    begun = time.monotonic() if begun is None else begun
+    claim(out, design)
     scores = finished(out, design.arms)
     found = tuple(answers(Evidence(design, scores)))
     seconds = time.monotonic() - begun

@@ -61,6 +61,7 @@ def test_every_arm_is_run_and_every_question_answered(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in out.rglob("scores.json")} == first
 
 
+@pytest.mark.slow
 def test_an_arm_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
     out = tmp_path / "study"
     two = only(design(TOY), "movies-seed0-uniform", "movies-seed0-untrained")

@@ -68,7 +68,7 @@ def run_arms(
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
                 ended += _cost(design, one.arm)
-                if one.process.returncode != 0:
+                if read_scores(arm_path(out, one.arm), one.arm) is None:
                     failures.append(Failure(arm=one.arm.name, reason=_last_words(out, one)))
             under_way = sum(_done(out, design, one.arm) for one in running)
             progress(ended + under_way, total, " and ".join(one.arm.name for one in running))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,10 +87,18 @@ def finished(out: Path, arms: Sequence[Arm]) -> list[ArmScores]:
 
 @contextmanager
 def _all_stopped_at_the_end(running: list[_Running]) -> Iterator[None]:
-    """On the way out by an error or an interrupt, ask what runs to save and end."""
+    """On the way out by an error or a signal, ask what runs to save and end."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    on_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, interrupt) if on_main else None
     try:
         yield
     finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
         for one in running:
             one.process.terminate()
         for one in running:

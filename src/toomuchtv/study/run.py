@@ -67,7 +67,13 @@ def run_study(out: Path, design: Design, *, num_workers: int, output: Output) ->
     )
     output.say("2/3 Training and measuring the arms.")
     with output.progress("steps") as progress:
-        failures += run_arms(out, possible, num_workers=num_workers, progress=progress)
+        failures += run_arms(
+            out,
+            possible,
+            num_workers=num_workers,
+            progress=progress,
+            tell=lambda text: output.say(f"   {text}"),
+        )
     output.say("3/3 Answering.")
     return answer_study(out, design, failures=failures, begun=begun)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,12 @@ class _Running:
 
 
 def run_arms(
-    out: Path, design: Design, *, num_workers: int, progress: ProgressHook = no_progress
+    out: Path,
+    design: Design,
+    *,
+    num_workers: int,
+    progress: ProgressHook = no_progress,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Failure]:
     """Run the arms that are not done, `num_workers` at a time, in the order of the design.
 
@@ -53,13 +58,15 @@ def run_arms(
         design: Its arms; OUT/design.json holds the same.
         num_workers: Arms side by side.
         progress: Told the steps done, what is measured counted as steps too.
+        tell: Told of each arm that ends.
 
     Returns:
         The arms that failed.
     """
     waiting = [arm for arm in design.arms if read_scores(arm_path(out, arm), arm) is None]
     total = sum(_cost(design, arm) for arm in design.arms)
-    ended = total - sum(_cost(design, arm) for arm in waiting)
+    before = ended = total - sum(_cost(design, arm) for arm in waiting)
+    begun = time.monotonic()
     failures: list[Failure] = []
     running: list[_Running] = []
     with _all_stopped_at_the_end(running):
@@ -70,13 +77,23 @@ def run_arms(
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
                 ended += _cost(design, one.arm)
-                if read_scores(arm_path(out, one.arm), one.arm) is None:
+                scores = read_scores(arm_path(out, one.arm), one.arm)
+                if scores is None:
                     failures.append(Failure(arm=one.arm.name, reason=_last_words(out, one)))
+                left = (time.monotonic() - begun) / (ended - before) * (total - ended) / 60
+                tell(f"{_summary(one.arm, scores)}; about {left:.0f} minutes left")
             under_way = sum(_done(out, design, one.arm) for one in running)
             progress(ended + under_way, total, " and ".join(one.arm.name for one in running))
             if running:
                 time.sleep(_LOOK_EVERY_SECONDS)
     return failures
+
+
+def _summary(arm: Arm, scores: ArmScores | None) -> str:
+    if scores is None:
+        return f"{arm.name}: failed"
+    found = ", ".join(f"{one.benchmark} {one.protocol} {one.accuracy:.3f}" for one in scores.scores)
+    return f"{arm.name}: {found}"
 
 
 def finished(out: Path, arms: Sequence[Arm]) -> list[ArmScores]:

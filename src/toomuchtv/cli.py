@@ -591,6 +591,10 @@ def study(
     quick: Annotated[
         bool, typer.Option("--quick", help="A small one, in minutes: one seed, short trainings.")
     ] = False,
+    size: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of another size: numbers of Scale, over the full study's."),
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Repetitions; 5, with --quick 1.")
     ] = None,
@@ -621,11 +625,13 @@ def study(
     --first-seed beyond these seeds must agree: see `toomuchtv study-agreement`. docs/study.md has
     what came of it.
     """
-    from toomuchtv.study import FULL, QUICK, design, run_study
+    from toomuchtv.study import FULL, QUICK, design, read_scale, run_study
     from toomuchtv.study.run import answer_study, forecast
 
     with _verb(as_json=as_json) as output:
-        scale = QUICK if quick else FULL
+        if quick and size is not None:
+            raise ValueError("give --quick or --size, not both")
+        scale = QUICK if quick else FULL if size is None else read_scale(size)
         order = design(scale if seeds is None else scale.with_seeds(seeds), first_seed=first_seed)
         if plan:
             output.table("What would happen", forecast(order, workers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from toomuchtv.study.design import (
     opening_arms,
     uniform,
 )
-from toomuchtv.study.scale import FULL, QUICK, Scale
+from toomuchtv.study.scale import FULL, QUICK, Scale, read_scale
 from toomuchtv.study.settings import arm_config, milestone_steps, transfer_studio, world_studio
 
 
@@ -123,3 +124,15 @@ def test_every_alternative_has_another_value() -> None:
     usual = {"temperature": FULL.temperature, "learning_rate": FULL.learning_rate,
              "steps": FULL.steps}  # fmt: skip
     assert all(FULL.alternatives[name] != value for name, value in usual.items())
+
+
+def test_a_size_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "large.toml"
+    path.write_text("steps = 5000\nwidth = 1.0\n")
+    scale = read_scale(path)
+    assert scale == FULL.model_copy(update={"name": "large", "steps": 5000, "width": 1.0})
+    path.write_text("step = 5000\n")
+    with pytest.raises(ValueError, match="step"):
+        read_scale(path)
+    with pytest.raises(ValueError, match="cannot read the size"):
+        read_scale(tmp_path / "none.toml")

@@ -2,6 +2,6 @@
 
 from toomuchtv.study.design import Design, design
 from toomuchtv.study.run import run_study
-from toomuchtv.study.scale import FULL, QUICK, Scale
+from toomuchtv.study.scale import FULL, QUICK, Scale, read_scale
 
-__all__ = ["FULL", "QUICK", "Design", "Scale", "design", "run_study"]
+__all__ = ["FULL", "QUICK", "Design", "Scale", "design", "read_scale", "run_study"]

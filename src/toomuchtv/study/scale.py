@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 from pydantic import Field
 
 from toomuchtv.study.arm import Arm, Content, Frozen
@@ -119,3 +122,16 @@ QUICK = Scale(
     finetune_epochs=3,
     transfer_clips_per_kind=10,
 )
+
+
+def read_scale(path: Path) -> Scale:
+    """Read a size of one's own: a TOML file with other numbers than the full study has.
+
+    Raises:
+        ValueError: It cannot be read, or a number is unknown or out of range.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"cannot read the size {str(path)!r}: {error}") from error
+    return Scale.model_validate({**FULL.model_dump(), "name": path.stem, **values})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from toomuchtv.report.figures import COLORS, Curve, draw_curves, finish, tidy
 
@@ -89,6 +90,7 @@ def _draw_intervals(chart: Intervals) -> bytes:
         axes.set_yticks(y, [one.name for one in panel])
         axes.set_ylim(-0.6, len(panel) - 0.4)
         axes.set_xlabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         tidy(axes)
     return finish(figure)
 

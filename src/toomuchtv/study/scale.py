@@ -66,7 +66,7 @@ class Scale(Frozen):
     milestones: tuple[float, ...] = (0.125, 0.25, 0.5, 0.75)
     finetune_epochs: int = 10
     threads: int = 1
-    arm_core_seconds: float = 110.0
+    arm_core_seconds: float = 125.0
     world_core_seconds: float = 60.0
     transfer_core_seconds: float = 60.0
     width: float = 0.125

@@ -21,7 +21,10 @@ _MEDIA: dict[str, Any] = {
     "height": 48,
     "frame_rate": 8,
     "sample_rate_hz": 8000,
-    "music_overlap": 0.6,
+    # What recurs through a title is as strong as can be: always its own sets, and its music under
+    # everything.
+    "music_overlap": 1.0,
+    "recurrence": 1.0,
     "event_share": 1.0,
 }
 

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "hear": LEAVES | {"media", "pretrained"},
     "search": _LEARNING,
     "report": _LEARNING | {"training", "evaluation", "search", "studio"},
+    "study": _LEARNING | {"training", "evaluation", "studio", "report", "console", "doctor"},
 }
 
 #: What pure tensor code may import from outside, besides the standard library.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import PIL.Image
 from toomuchtv.media.clip import Clip
 from toomuchtv.report.figures import Curve, draw_clips, draw_curves, draw_neighbors, draw_scores
 from toomuchtv.report.page import ResultTable, Section, write_page
+from toomuchtv.report.study_figures import HeatMap, Interval, Intervals, Lines, draw_chart
 
 
 def made_clip(seed: int) -> Clip:
@@ -72,3 +74,35 @@ def test_a_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
     )
     assert "http" not in html
     assert not path.with_suffix(".partial").exists()
+
+
+def test_points_are_listed_and_details_are_folded_away(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    section = Section(
+        heading="h",
+        text="",
+        points=["first <b>", "second"],
+        details=ResultTable(header=["x"], rows=[["<7>"]]),
+    )
+    write_page(path, title="t", lead="l", sections=[section, Section(heading="i", text="j")])
+    html = path.read_text("utf-8")
+    assert re.findall(r"<li>(.*)</li>", html) == ["first &lt;b&gt;", "second"]
+    folded = html[html.index("<details>") : html.index("</details>")]
+    assert "<td>&lt;7&gt;</td>" in folded
+    assert html.count("<ul>") == html.count("<details>") == html.count("<table>") == 1
+
+
+def test_charts_of_a_study_are_pictures() -> None:
+    sure = Interval(name="a", mean=0.1, low=0.05, high=0.15)
+    unsure = Interval(name="b", mean=-0.1, low=math.nan, high=math.nan)
+    size_of(draw_chart(Intervals(panels={"gain": [sure, unsure], "other": [sure]})))
+    size_of(
+        draw_chart(
+            HeatMap(
+                x_label="x", y_label="y", x=[0.2, 1.0], y=[0.5],
+                panels={"gain": [[0.1, math.nan]], "loss": [[-0.1, 0.0]]},
+            )
+        )
+    )  # fmt: skip
+    curve = Curve(name="a", x=[0, 1], y=[0.0, 1.0], color="#0072B2")
+    size_of(draw_chart(Lines(x_label="step", panels={"score": [curve]})))

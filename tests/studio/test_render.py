@@ -10,7 +10,11 @@ import av
 import numpy as np
 import pytest
 
+from toomuchtv.catalog.scan import scan_library
+from toomuchtv.catalog.store import open_catalog
 from toomuchtv.studio import StudioConfig, render_studio
+from toomuchtv.studio.render import item_path
+from toomuchtv.studio.titles import draw_title
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -151,3 +155,40 @@ def test_transfer_titles_are_not_in_the_library(studio: Path) -> None:
     library |= {p.name[:-7] for p in (studio / "library/Movies").iterdir()}
     assert names
     assert not names & library
+
+
+def test_seasons_share_the_episodes_in_order() -> None:
+    config = StudioConfig(shows=1, episodes=5, seasons=2)
+    title = draw_title(config, "show", 0)
+    names = [item_path(config, title, episode).name for episode in range(5)]
+    numbers = [name.split(" - ")[1] for name in names]
+    assert numbers == ["S01E01", "S01E02", "S01E03", "S02E01", "S02E02"]
+    folders = [item_path(config, title, episode).parent.name for episode in range(5)]
+    assert folders == [f"Season {number[1:3]}" for number in numbers]
+
+
+def test_short_clips_are_balanced_titles_of_their_own(tmp_path: Path) -> None:
+    kinds = ("bounce", "siren")
+    config = StudioConfig(
+        movies=0, shows=0, clips=4, clip_seconds=1.0, width=80, height=48, event_kinds=kinds,
+        transfer_clips_per_kind=0,
+    )  # fmt: skip
+    summary = render_studio(tmp_path / "out", config)
+    assert (summary.short_clips, summary.items, summary.library_seconds) == (4, 4, 4.0)
+    facts = [json.loads(path.read_text()) for path in (tmp_path / "out/truth/Clips").iterdir()]
+    assert len({fact["title"] for fact in facts}) == 4
+    assert sorted(fact["events"][0]["kind"] for fact in facts) == sorted(2 * kinds)
+    assert {fact["kind"] for fact in facts} == {"clip"}
+    scanned = scan_library(tmp_path / "out/library", tmp_path / "cat")
+    assert (scanned.titles, scanned.items, scanned.set_aside) == (4, 4, ())
+    with open_catalog(tmp_path / "cat") as catalog:
+        assert {str(title.kind) for title in catalog.titles()} == {"clip"}
+
+
+def test_a_studio_of_an_older_version_is_known_again(studio: Path, tmp_path: Path) -> None:
+    record = json.loads((studio / "studio.json").read_text())
+    config = StudioConfig.model_validate(record["config"])
+    del record["config"]["seasons"], record["config"]["clips"], record["config"]["clip_seconds"]
+    del record["summary"]["short_clips"]
+    (tmp_path / "studio.json").write_text(json.dumps(record))
+    assert render_studio(tmp_path, config) == render_studio(studio, config)

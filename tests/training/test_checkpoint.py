@@ -75,6 +75,21 @@ def test_training_goes_on_to_the_bit(tmp_path: Path, config: OptimizerConfig) ->
         assert torch.equal(value, weights(other)[name]), name
 
 
+def test_one_module_alone_can_be_put_back(tmp_path: Path) -> None:
+    modules, optimizer = state()
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(1, modules, optimizer)
+    other, _ = state(seed=1)
+    before = weights({"objective": other["objective"]})
+    checkpoints.load_module(1, "model", other["model"])
+    for name, value in weights({"model": modules["model"]}).items():
+        assert torch.equal(value, weights(other)[name]), name
+    for name, value in before.items():
+        assert torch.equal(value, weights(other)[name]), name
+    with pytest.raises(CheckpointError, match="of another model"):
+        checkpoints.load_module(1, "model", other["objective"])
+
+
 def test_moments_lie_as_their_parameters_do(tmp_path: Path) -> None:
     modules, optimizer = state()
     train(modules, optimizer, 1)

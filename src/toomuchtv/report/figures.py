@@ -43,9 +43,9 @@ def draw_curves(charts: Mapping[str, Sequence[Curve]], *, x_label: str) -> bytes
         axes.set_xlabel(x_label)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
-        _tidy(axes)
+        tidy(axes)
     figure.axes[0].legend(frameon=False)
-    return _png(figure)
+    return finish(figure)
 
 
 def draw_scores(
@@ -70,8 +70,8 @@ def draw_scores(
         0, 1.12 * max(sum(value) for group in scores.values() for value in group.values())
     )
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _tidy(axes)
-    return _png(figure)
+    tidy(axes)
+    return finish(figure)
 
 
 def draw_clips(clips: Sequence[Clip], captions: Sequence[str], *, sample_rate_hz: int) -> bytes:
@@ -98,7 +98,7 @@ def draw_clips(clips: Sequence[Clip], captions: Sequence[str], *, sample_rate_hz
         mel = log_mel(torch.from_numpy(clip.waveform)[None])[0, 0].numpy()
         axes.imshow(mel, origin="lower", aspect="auto", cmap="magma", vmin=-2.0, vmax=2.0)
         axes.set_axis_off()
-    return _png(figure)
+    return finish(figure)
 
 
 def draw_neighbors(
@@ -119,16 +119,18 @@ def draw_neighbors(
             for spine in axes.spines.values():
                 spine.set_color(COLORS[5] if column == 0 else "#cccccc")
                 spine.set_linewidth(2.0 if column == 0 else 0.8)
-    return _png(figure)
+    return finish(figure)
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Take away what does not help to read a chart."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e5e8ee", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def _png(figure: Figure) -> bytes:
+def finish(figure: Figure) -> bytes:
+    """Draw a figure to a PNG."""
     out = io.BytesIO()
     FigureCanvasAgg(figure)  # what savefig draws with, whatever display there is
     figure.savefig(out, format="png")

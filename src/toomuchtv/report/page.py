@@ -38,7 +38,11 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One part of a page. `how_to_read` says what a figure or table means."""
+    """One part of a page.
+
+    `points` are listed under the text, `details` is a table that is folded away under the figure,
+    and `how_to_read` says what a figure or table means.
+    """
 
     heading: str
     text: str
@@ -47,6 +51,8 @@ class Section:
     png: bytes | None = None
     png_alt: str = ""
     cards: Sequence[Card] = ()
+    points: Sequence[str] = ()
+    details: ResultTable | None = None
 
 
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:

@@ -24,6 +24,10 @@ class StudioConfig(BaseModel):
         movies: Number of films.
         shows: Number of series.
         episodes: Episodes of each series.
+        seasons: Seasons that they are dealt to, in order and as evenly as can be.
+        clips: Number of short clips, each a title of its own in which one event happens; the kinds
+            come in turn, so that they are balanced. The opposite of film: what a curated set is.
+        clip_seconds: Length of each.
         minutes: Length of each film and of each episode.
         seed: Everything random follows from it.
         opening_seconds: Length of a series' opening; about a fifteenth of an episode, between 4
@@ -55,6 +59,9 @@ class StudioConfig(BaseModel):
     movies: int = Field(default=12, ge=0)
     shows: int = Field(default=4, ge=0)
     episodes: int = Field(default=4, ge=1, le=MAX_EPISODE_NAMES)
+    seasons: int = Field(default=1, ge=1)
+    clips: int = Field(default=0, ge=0)
+    clip_seconds: float = Field(default=6.0, ge=1.0, le=60.0)
     minutes: float = Field(default=4.0, ge=0.25, le=240.0)
     seed: int = Field(default=0, ge=0)
     opening_seconds: Annotated[float, Field(ge=4.0, le=120.0)] | None = None
@@ -88,15 +95,21 @@ class StudioConfig(BaseModel):
                 f"got a picture of {self.width}x{self.height}; its sides must be between 1:1 and "
                 "3:1 so that a set fills it: change width or height"
             )
-        if self.movies + self.shows > MAX_TITLE_NAMES:
+        num_titles = self.movies + self.shows + self.clips
+        if num_titles > MAX_TITLE_NAMES:
             raise ValueError(
-                f"got {self.movies + self.shows} titles; the studio has {MAX_TITLE_NAMES} names: "
-                "ask for fewer movies or shows"
+                f"got {num_titles} titles; the studio has {MAX_TITLE_NAMES} names: "
+                "ask for fewer movies, shows or clips"
             )
-        if self.movies + self.shows == 0 and self.transfer_clips_per_kind == 0:
+        if num_titles == 0 and self.transfer_clips_per_kind == 0:
             raise ValueError(
-                "got no movies, no shows and no transfer clips; nothing would be rendered: set "
-                "at least one of movies, shows, transfer_clips_per_kind"
+                "got no movies, no shows, no clips and no transfer clips; nothing would be "
+                "rendered: set at least one of movies, shows, clips, transfer_clips_per_kind"
+            )
+        if self.seasons > self.episodes:
+            raise ValueError(
+                f"got {self.seasons} seasons of {self.episodes} episodes in all; a season needs "
+                "one: raise episodes or lower seasons"
             )
         per_title = -(-self.transfer_clips_per_kind // self.transfer_titles)
         if per_title > 26:

@@ -50,6 +50,12 @@ def write_clip(config: StudioConfig, title: Title, kind: str, clip: int, seconds
     return Script(num_frames=count, scenes=(writer.scene(0, count, kind),))
 
 
+def write_short(config: StudioConfig, title: Title) -> Script:
+    """Write one of the library's short clips: its number says which kind of event it has."""
+    kind = config.kinds[title.path[1] % len(config.kinds)]
+    return write_clip(config, title, kind, 0, config.clip_seconds)
+
+
 def _part(config: StudioConfig, count: int, share: float, longest: float) -> int:
     seconds = min(max(share * count / config.frame_rate, 4.0), longest)
     return round(seconds * config.frame_rate)

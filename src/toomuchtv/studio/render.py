@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict
 
 from toomuchtv.progress import ProgressHook, no_progress
 from toomuchtv.studio.config import StudioConfig
-from toomuchtv.studio.episode import write_episode, write_movie
+from toomuchtv.studio.episode import write_episode, write_movie, write_short
 from toomuchtv.studio.film_file import write_film, write_text
 from toomuchtv.studio.names import episode_name
 from toomuchtv.studio.picture import Cinematographer
+from toomuchtv.studio.script import Script
 from toomuchtv.studio.soundtrack import SoundMixer
 from toomuchtv.studio.titles import Title, draw_title
 from toomuchtv.studio.transfer import render_transfer_title, write_transfer_lists
@@ -35,6 +36,7 @@ class StudioSummary(BaseModel):
 
     movies: int
     shows: int
+    short_clips: int = 0
     items: int
     library_seconds: float
     action_clips: int
@@ -104,12 +106,16 @@ def render_studio(
 
 def item_path(config: StudioConfig, title: Title, episode: int) -> Path:
     """Return an item's path relative to the studio's folder."""
+    if title.path[0] == "clip":
+        return Path("library/Clips", f"{title.name}.mp4")
     if not title.is_show:
         name = f"{title.name} ({title.year})"
         return Path("library/Movies", name, f"{name}.mp4")
+    season = episode * config.seasons // config.episodes
+    first = next(k for k in range(episode + 1) if k * config.seasons // config.episodes == season)
     story = episode_name(config.seed, title.path[1], episode)
-    file = f"{title.name} - S01E{episode + 1:02d} - {story}.mkv"
-    return Path("library/TV", title.name, "Season 01", file)
+    file = f"{title.name} - S{season + 1:02d}E{episode - first + 1:02d} - {story}.mkv"
+    return Path("library/TV", title.name, f"Season {season + 1:02d}", file)
 
 
 def _claim(out: Path, config: StudioConfig) -> StudioSummary | None:
@@ -118,10 +124,10 @@ def _claim(out: Path, config: StudioConfig) -> StudioSummary | None:
     for name in (FINISHED, UNFINISHED):
         if (out / name).exists():
             record = json.loads((out / name).read_text(encoding="utf-8"))
-            if record["config"] != order:
-                other = {
-                    key: value for key, value in record["config"].items() if order.get(key) != value
-                }
+            # What an older version did not know of, it rendered as the defaults have it.
+            there = {**StudioConfig().model_dump(mode="json"), **record["config"]}
+            if there != order:
+                other = {key: value for key, value in there.items() if order.get(key) != value}
                 raise ValueError(
                     f"{out} holds a studio of another config (there: {other}); give another "
                     "folder, or delete this one to render it anew"
@@ -142,6 +148,8 @@ def _jobs(config: StudioConfig) -> Iterator[_Job]:
     for index in range(config.shows):
         for episode in range(config.episodes):
             yield _Job(group="show", index=index, episode=episode, seconds=seconds)
+    for index in range(config.clips):
+        yield _Job(group="clip", index=index, episode=0, seconds=config.clip_seconds)
     each = len(config.kinds) * config.transfer_clips_per_kind / config.transfer_titles
     if each:
         # a second of sound alone costs little
@@ -181,7 +189,7 @@ def _render_item(out: Path, config: StudioConfig, title: Title, episode: int) ->
     sidecar = out / "truth" / path.relative_to("library").with_suffix(".json")
     if sidecar.exists():
         return
-    script = write_episode(config, title, episode) if title.is_show else write_movie(config, title)
+    script = _script(config, title, episode)
     write_film(
         out / path,
         Cinematographer(config, title).shoot(script),
@@ -194,14 +202,22 @@ def _render_item(out: Path, config: StudioConfig, title: Title, episode: int) ->
     write_text(sidecar, truth_text(config, title, script))
 
 
+def _script(config: StudioConfig, title: Title, episode: int) -> Script:
+    if title.is_show:
+        return write_episode(config, title, episode)
+    return write_short(config, title) if title.path[0] == "clip" else write_movie(config, title)
+
+
 def _summary(config: StudioConfig) -> StudioSummary:
     items = config.movies + config.shows * config.episodes
+    shorts_seconds = config.clips * config.clip_seconds
     clips = len(config.kinds) * config.transfer_clips_per_kind
     return StudioSummary(
         movies=config.movies,
         shows=config.shows,
-        items=items,
-        library_seconds=items * config.minutes * 60,
+        short_clips=config.clips,
+        items=items + config.clips,
+        library_seconds=items * config.minutes * 60 + shorts_seconds,
         action_clips=clips,
         sound_clips=clips,
         transfer_seconds=clips * (config.transfer_clip_seconds + config.transfer_sound_seconds),

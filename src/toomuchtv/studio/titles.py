@@ -1,4 +1,4 @@
-"""One title: a film, a series, or a source of transfer clips, and all that it owns."""
+"""One title: a film, a series, a short clip or a source of transfer clips, and all it owns."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def draw_title(config: StudioConfig, group: str, index: int) -> Title:
 
     Args:
         config: The studio's order.
-        group: `movie`, `show` or `transfer`.
+        group: `movie`, `show`, `clip` or `transfer`.
         index: Its number within the group, from 0.
     """
     rng = stream(config.seed, group, index, "title")
@@ -57,7 +57,8 @@ def draw_title(config: StudioConfig, group: str, index: int) -> Title:
     diversity = _diversity(config, group)
     count = max(min(2, len(config.kinds)), round(diversity * len(config.kinds)))
     chosen = set(rng.permutation(len(config.kinds))[:count].tolist())
-    place = index + (config.movies if is_show else 0)
+    before = {"show": config.movies, "clip": config.movies + config.shows}
+    place = index + before.get(group, 0)
     return Title(
         path=(group, index),
         name=f"Transfer {index + 1:02d}" if unseen else title_name(config.seed, place),

@@ -112,13 +112,16 @@ class Checkpoints:
         """
         stored = self._read(step)
         for name, module in modules.items():
-            try:
-                module.load_state_dict(_under(f"{name}.", stored))
-            except RuntimeError as error:
-                raise CheckpointError(
-                    f"{str(self.path(step))!r} is of another model than the config says: {error}"
-                ) from error
+            _put_back(self.path(step), stored, name, module)
         _load_optimizer(optimizer, stored)
+
+    def load_module(self, step: int, name: str, module: nn.Module) -> None:
+        """Put the state that one of the saved modules had at a step into a module.
+
+        Raises:
+            CheckpointError: The file is damaged or of another model.
+        """
+        _put_back(self.path(step), self._read(step), name, module)
 
     def _read(self, step: int) -> dict[str, Tensor]:
         """Every tensor of a checkpoint, once its sum is found right.
@@ -181,6 +184,15 @@ def _tensors(
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in tensors.items()
     }
+
+
+def _put_back(path: Path, stored: Mapping[str, Tensor], name: str, module: nn.Module) -> None:
+    try:
+        module.load_state_dict(_under(f"{name}.", stored))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{str(path)!r} is of another model than the config says: {error}"
+        ) from error
 
 
 def _under(prefix: str, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,123 @@
+"""Charts of a study: means with their intervals, a map over two knobs, curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from toomuchtv.report.figures import COLORS, Curve, draw_curves, finish, tidy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A mean with its 95% interval, whose ends are NaN where there is none."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals:
+    """Means with intervals, in panels side by side that share the names.
+
+    Attributes:
+        panels: By the label of the panel's axis.
+        zero: Where the line of no difference is drawn, or of chance; None: nowhere.
+    """
+
+    panels: Mapping[str, Sequence[Interval]]
+    zero: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatMap:
+    """A value for each pair of two knobs.
+
+    Attributes:
+        x_label: Of the columns.
+        y_label: Of the rows.
+        x: Values of the columns.
+        y: Values of the rows.
+        panels: By name, values `[rows][columns]`; NaN where there is none.
+    """
+
+    x_label: str
+    y_label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    panels: Mapping[str, Sequence[Sequence[float]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """Curves side by side, by the label of their y axis."""
+
+    x_label: str
+    panels: Mapping[str, Sequence[Curve]]
+
+
+Chart = Intervals | HeatMap | Lines
+
+
+def draw_chart(chart: Chart) -> bytes:
+    """Draw a chart as a PNG."""
+    if isinstance(chart, Lines):
+        return draw_curves(chart.panels, x_label=chart.x_label)
+    return _draw_intervals(chart) if isinstance(chart, Intervals) else _draw_map(chart)
+
+
+def _draw_intervals(chart: Intervals) -> bytes:
+    rows = max(len(panel) for panel in chart.panels.values())
+    figure = Figure(figsize=(1.6 + 3.7 * len(chart.panels), 0.9 + 0.3 * rows), layout="constrained")
+    for column, (label, panel) in enumerate(chart.panels.items(), start=1):
+        axes = figure.add_subplot(1, len(chart.panels), column)
+        y = np.arange(len(panel))[::-1]
+        mean = np.array([one.mean for one in panel])
+        ends = np.array([[one.mean - one.low, one.high - one.mean] for one in panel]).T
+        ends = np.where(np.isfinite(ends), ends, 0.0)
+        axes.errorbar(
+            mean, y, xerr=ends, fmt="o", color=COLORS[2], ecolor=COLORS[2], capsize=3, linewidth=1.6
+        )
+        if chart.zero is not None:
+            axes.axvline(chart.zero, color="black", linewidth=1, linestyle=":")
+        axes.set_yticks(y, [one.name for one in panel])
+        axes.set_ylim(-0.6, len(panel) - 0.4)
+        axes.set_xlabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        tidy(axes)
+    return finish(figure)
+
+
+def _draw_map(chart: HeatMap) -> bytes:
+    figure = Figure(figsize=(4.3 * len(chart.panels) + 0.4, 3.4), layout="constrained")
+    reach = max(
+        (abs(v) for p in chart.panels.values() for row in p for v in row if math.isfinite(v)),
+        default=1.0,
+    )
+    for column, (label, values) in enumerate(chart.panels.items(), start=1):
+        axes = figure.add_subplot(1, len(chart.panels), column)
+        axes.imshow(
+            np.array(values, float), origin="lower", cmap="RdBu", vmin=-reach, vmax=reach,
+            aspect="auto",
+        )  # fmt: skip
+        for row, line in enumerate(values):
+            for place, value in enumerate(line):
+                if math.isfinite(value):
+                    dark = abs(value) > 0.6 * reach
+                    axes.text(
+                        place, row, f"{value:+.3f}", ha="center", va="center",
+                        color="white" if dark else "black",
+                    )  # fmt: skip
+        axes.set_xticks(range(len(chart.x)), [f"{value:g}" for value in chart.x])
+        axes.set_yticks(range(len(chart.y)), [f"{value:g}" for value in chart.y])
+        axes.set_xlabel(chart.x_label)
+        axes.set_ylabel(chart.y_label)
+        axes.set_title(label, fontsize=10)
+    return finish(figure)

@@ -1,0 +1,173 @@
+"""The study from an empty folder to its page; interrupted, the same call goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toomuchtv.console import Output
+from toomuchtv.errors import ToomuchtvError
+from toomuchtv.study.answer import Answer
+from toomuchtv.study.answers import answers
+from toomuchtv.study.arm import Arm
+from toomuchtv.study.arms import DESIGN
+from toomuchtv.study.design import Design
+from toomuchtv.study.evidence import Evidence
+from toomuchtv.study.page import write_study_page
+from toomuchtv.study.record import write_record
+from toomuchtv.study.schedule import Failure, finished, run_arms
+from toomuchtv.study.worlds import make_transfer, make_world
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyResult:
+    """What a study came to.
+
+    Attributes:
+        page: `study.html`.
+        record: `study.json`.
+        arms: How many are done.
+        failed: Those that are not, with why.
+        answers: To each question.
+        seconds: Of this call.
+    """
+
+    page: Path
+    record: Path
+    arms: int
+    failed: tuple[Failure, ...]
+    answers: tuple[Answer, ...]
+    seconds: float
+
+
+def run_study(out: Path, design: Design, *, num_workers: int, output: Output) -> StudyResult:
+    """Render the worlds, train and measure the arms, answer the questions, write the page.
+
+    What is done is not done again. A world or an arm that fails is noted, and the rest goes on.
+
+    Args:
+        out: The study's folder.
+        design: What to do.
+        num_workers: Processes that render, and arms that run side by side.
+        output: Where each step is announced.
+
+    Raises:
+        ValueError: The folder holds another study.
+    """
+    begun = time.monotonic()
+    claim(out, design)
+    output.table("What will happen", forecast(design, num_workers))
+    failures = _make_worlds(out, design, num_workers, output)
+    broken = {failure.arm for failure in failures}
+    possible = design.model_copy(
+        update={"arms": tuple(arm for arm in design.arms if arm.name not in broken)}
+    )
+    output.say("2/3 Training and measuring the arms.")
+    with output.progress("steps") as progress:
+        failures += run_arms(
+            out,
+            possible,
+            num_workers=num_workers,
+            progress=progress,
+            tell=lambda text: output.say(f"   {text}"),
+        )
+    output.say("3/3 Answering.")
+    return answer_study(out, design, failures=failures, begun=begun)
+
+
+def answer_study(
+    out: Path, design: Design, *, failures: Sequence[Failure] = (), begun: float | None = None
+) -> StudyResult:
+    """Answer from what is done so far, and write the page and the record.
+
+    Args:
+        out: The study's folder.
+        design: What was to be done.
+        failures: Arms that came to nothing.
+        begun: When, by the monotonic clock; now, where nothing else was done.
+
+    Raises:
+        ValueError: The folder holds another study.
+    """
+    begun = time.monotonic() if begun is None else begun
+    claim(out, design)
+    scores = finished(out, design.arms)
+    found = tuple(answers(Evidence(design, scores)))
+    seconds = time.monotonic() - begun
+    record = write_record(out, design, scores, found, failures, seconds=seconds)
+    page = out / "study.html"
+    write_study_page(page, out=out, design=design, scores=scores, answers=found, failures=failures)
+    return StudyResult(
+        page=page,
+        record=record,
+        arms=len(scores),
+        failed=tuple(failures),
+        answers=found,
+        seconds=seconds,
+    )
+
+
+def claim(out: Path, design: Design) -> None:
+    """Make a folder this study's.
+
+    Raises:
+        ValueError: It is another's.
+    """
+    path = out / DESIGN
+    text = design.model_dump_json(indent=1) + "\n"
+    if path.exists():
+        if path.read_text("utf-8") != text:
+            raise ValueError(
+                f"{out} holds another study (another size, other seeds, or one of another "
+                "version): give another folder, or delete this one to begin anew"
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def forecast(design: Design, num_workers: int) -> dict[str, object]:
+    """Say what a study will do and about how long it takes, as names and values for a person."""
+    scale = design.scale
+    minutes = design.core_seconds / 60
+    return {
+        "study": scale.name,
+        "worlds": f"{len(design.worlds)} of {scale.hours:.2f} hours, seeds "
+        f"{', '.join(map(str, design.seeds))}",
+        "arms": f"{len(design.arms)}, each {scale.steps} steps of {scale.batch_size} clips",
+        "expected": f"{minutes:,.0f} core-minutes (docs/study.md says how that was measured), "
+        f"{minutes / num_workers:,.0f} minutes with {num_workers} workers on cores of their own",
+    }
+
+
+def _make_worlds(out: Path, design: Design, num_workers: int, output: Output) -> list[Failure]:
+    """Make all worlds and transfer sets; returns the arms that cannot be run for want of theirs."""
+    output.say("1/3 Rendering and preparing the worlds.")
+    failures: list[Failure] = []
+
+    def failed(arms: list[Arm], error: Exception) -> None:
+        output.warn(f"failed: {error}")
+        known = {failure.arm for failure in failures}
+        failures.extend(
+            Failure(arm=arm.name, reason=str(error)) for arm in arms if arm.name not in known
+        )
+
+    for seed in design.seeds:
+        with output.progress("s of film") as progress:
+            try:
+                make_transfer(out, design.scale, seed, num_workers=num_workers, progress=progress)
+            except (ToomuchtvError, ValueError) as error:
+                failed([arm for arm in design.arms if arm.world.seed == seed], error)
+    for number, world in enumerate(design.worlds, start=1):
+        output.say(f"   {number}/{len(design.worlds)} {world.name}")
+        with output.progress("s of film") as progress:
+            try:
+                make_world(out, design.scale, world, num_workers=num_workers, progress=progress)
+            except (ToomuchtvError, ValueError) as error:
+                failed([arm for arm in design.arms if arm.world == world], error)
+    return failures

@@ -1,0 +1,161 @@
+"""From what a study says of a world or an arm to the settings of the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toomuchtv.config import Config, load_config
+from toomuchtv.evaluation.protocols import FinetuneProtocol
+from toomuchtv.evaluation.views import VideoAugment, VideoViews
+from toomuchtv.media.proxy import ProxyRecipe
+from toomuchtv.studio import StudioConfig
+from toomuchtv.study.arm import DIVERSITY, SIGNATURE, Arm, World
+from toomuchtv.study.design import CHOSEN_CLIPS
+from toomuchtv.study.scale import Scale
+
+#: What the encoders are fed has 32 pixels a side: more than 48 lines would be decoded in vain.
+RECIPE = ProxyRecipe(short_side=48, frame_rate=8.0, keyframe_every=4, sample_rate_hz=8000)
+#: Rendered at the size and rate of the proxies, which costs a third of the usual size.
+_MEDIA: dict[str, Any] = {
+    "width": 80,
+    "height": 48,
+    "frame_rate": 8,
+    "sample_rate_hz": 8000,
+    # What recurs through a title is as strong as can be: always its own sets, and its music under
+    # everything.
+    "music_overlap": 1.0,
+    "recurrence": 1.0,
+    "event_share": 1.0,
+}
+
+#: The same for every arm. Clips and encoders are as small as still learns; see docs/study.md.
+_COMMON = (
+    "clip.frames=4",
+    "clip.audio_seconds=1.0",
+    "clip.sample_rate_hz=8000",
+    "input.log_mel.sample_rate_hz=8000",
+    "input.log_mel.num_fft=256",
+    "input.log_mel.window_samples=200",
+    "input.log_mel.hop_samples=160",
+    "input.log_mel.num_bands=40",
+    "input.size=32",
+    "model.embedding_dim=128",
+    # Milder than the default, for so short a training.
+    "augment.min_crop_area=0.5",
+    "augment.brightness=0.2",
+    "augment.contrast=0.2",
+    "augment.saturation=0.2",
+    "augment.hue=0.0",
+    "augment.grayscale=0.0",
+    # Titles to test on are of the transfer sets; here every hour is trained on.
+    "training.held_out_share=0.0",
+    "training.num_workers=0",
+    "training.precision=float32",
+    "training.log_every=10",
+)
+
+
+def world_studio(scale: Scale, world: World) -> StudioConfig:
+    """What is rendered for a world: the same seconds of film whatever its content."""
+    clip_seconds = 6.0
+    series = scale.items // scale.episodes
+    counts: dict[str, dict[str, int]] = {
+        "movies": {"movies": scale.items, "shows": 0},
+        "shows": {"movies": 0, "shows": series},
+        "both": {"movies": scale.items // 2, "shows": series // 2},
+        "clips": {
+            "movies": 0,
+            "shows": 0,
+            "clips": round(scale.items * scale.minutes * 60 / clip_seconds),
+        },
+    }
+    return StudioConfig(
+        **counts[world.content],
+        **_MEDIA,
+        clip_seconds=clip_seconds,
+        minutes=scale.minutes,
+        episodes=scale.episodes,
+        seasons=2,
+        seed=world.seed,
+        signature_picture=world.signature,
+        signature_sound=world.signature,
+        diversity=world.diversity,
+        opening_seconds=world.opening_seconds,
+        event_kinds=scale.event_kinds,
+        transfer_clips_per_kind=0,
+    )
+
+
+def transfer_studio(scale: Scale, seed: int) -> StudioConfig:
+    """The transfer sets of a seed: the same for all its worlds, of titles that none of them has."""
+    return StudioConfig(
+        movies=0,
+        shows=0,
+        **_MEDIA,
+        seed=seed,
+        signature_picture=SIGNATURE,
+        signature_sound=SIGNATURE,
+        diversity=DIVERSITY,
+        event_kinds=scale.event_kinds,
+        transfer_clips_per_kind=scale.transfer_clips_per_kind,
+        transfer_clip_seconds=2.0,
+        transfer_sound_seconds=2.0,
+    )
+
+
+def arm_config(scale: Scale, arm: Arm) -> Config:
+    """All settings of an arm's training."""
+    other = {arm.alternative: scale.alternatives[arm.alternative]} if arm.alternative else {}
+    clips = arm.clips_per_title if arm.policy == "hierarchical" else CHOSEN_CLIPS
+    steps = max(scale.steps_of(arm), 1)
+    milestones = "milestones" in arm.measures
+    return load_config(
+        preset="tiny",
+        settings=(
+            *_COMMON,
+            f"model.video.width={scale.width}",
+            f"model.audio.width={scale.width}",
+            f"sampling.name={'uniform' if arm.policy == 'uniform' else 'hierarchical'}",
+            f"sampling.batch_size={scale.batch_size}",
+            # A uniform arm does not look at these: they say what its negatives are compared with.
+            f"sampling.clips_per_item={clips // arm.items_per_title}",
+            f"sampling.items_per_title={arm.items_per_title}",
+            f"sampling.level={arm.level}",
+            f"roles.same_recurrence={arm.recurring}",
+            f"objective.name={arm.objective}",
+            f"objective.temperature={other.get('temperature', scale.temperature)}",
+            f"optimizer.learning_rate={other.get('learning_rate', scale.learning_rate)}",
+            f"optimizer.warmup_steps={max(scale.steps // 10, 1)}",
+            f"training.steps={steps}",
+            f"training.seed={arm.world.seed}",
+            f"training.num_threads={scale.threads}",
+            f"training.checkpoint_every={milestone_every(scale) if milestones else 100}",
+            f"training.keep_checkpoints_every={milestone_every(scale) if milestones else 0}",
+        ),
+    )
+
+
+def milestone_every(scale: Scale) -> int:
+    """Steps between checkpoints of which each milestone is one."""
+    return max(round(min(scale.milestones, default=1.0) * scale.steps), 1)
+
+
+def milestone_steps(scale: Scale) -> list[int]:
+    """Steps at which an arm is judged before its end."""
+    every = milestone_every(scale)
+    return [round(share * scale.steps / every) * every for share in scale.milestones]
+
+
+def finetune_protocol(scale: Scale) -> FinetuneProtocol:
+    """A short fine-tuning of the whole video encoder."""
+    return FinetuneProtocol(
+        name="study-finetune",
+        source="this project's own, cut to minutes of a CPU",
+        train=VideoViews(augment=VideoAugment(min_area=0.5, color=0.0, grayscale=0.0)),
+        test=VideoViews(times=4),
+        optimizer="adam",
+        learning_rate=2e-3,
+        body_learning_rate=5e-4,
+        epochs=scale.finetune_epochs,
+        batch_size=32,
+    )

@@ -1,0 +1,118 @@
+"""Answers say what the figures say, in either direction, and say so where there are too few."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.study.made_up import SCALE, Rule, evaluated, no_difference, paper_like, study
+from toomuchtv.study.answer import Answer
+from toomuchtv.study.answers import answers
+from toomuchtv.study.answers_checks import steps_until
+from toomuchtv.study.design import design
+from toomuchtv.study.evidence import Evidence
+from toomuchtv.study.page import write_study_page
+from toomuchtv.study.record import compare_studies, write_record
+from toomuchtv.study.schedule import Failure
+
+
+def answered(rule: Rule) -> list[Answer]:
+    return answers(Evidence(study(), [evaluated(arm, rule) for arm in study().arms]))
+
+
+def text(answer: Answer) -> str:
+    return " ".join(answer.sentences)
+
+
+def test_what_the_paper_says_is_found_where_it_is_so() -> None:
+    easy, transfer, shows, clips, openings, curated, steps, guards = map(text, answered(paper_like))
+    assert "Uniform negatives are the easier ones" in easy
+    assert transfer.count("scores higher") == 9
+    assert "larger on shows than on films, as the paper has it" in shows
+    assert "the gain rises with signature" in shows
+    assert "the lowest that of k=2" in clips
+    assert "The two differ" in clips
+    assert openings.count("scores higher") == 2
+    assert "Curated clips, uniform: actions, from video scores lower" in curated
+    assert "times fewer steps" in steps
+    assert guards.count("scores higher") == 6
+    assert "at chance, as it must be" in guards
+
+
+def test_the_opposite_is_said_where_it_is_so() -> None:
+    found = answered(lambda arm: 0.5 - paper_like(arm))
+    assert text(found[1]).count("scores lower") == 9
+    assert "the paper's ordering does not come out" in text(found[2])
+    assert "never came to it" in text(found[6])
+
+
+def test_noise_is_not_taken_for_a_finding() -> None:
+    found = answered(no_difference)
+    assert text(found[1]).count("cannot be told from") == 9
+    assert "cannot be told" in text(found[2])
+
+
+def test_one_seed_is_not_enough() -> None:
+    small = design(SCALE.with_seeds(1))
+    found = answers(Evidence(small, [evaluated(arm, paper_like) for arm in small.arms]))
+    assert text(found[1]).count("not enough seeds") == 9
+    assert all("scores higher" not in text(answer) for answer in found)
+
+
+def test_what_was_not_measured_is_said_to_be_so() -> None:
+    found = answers(Evidence(study(), []))
+    assert all("ot measured" in text(answer) for answer in found)
+    assert all(answer.chart is None and not answer.estimates for answer in found)
+
+
+@pytest.mark.parametrize(
+    ("target", "step"), [(0.05, 10), (0.1, 10), (0.15, 15), (0.2, 20), (0.3, 30), (0.31, None)]
+)
+def test_steps_until_a_score(target: float, step: float | None) -> None:
+    points = [(10.0, 0.1), (20.0, 0.2), (30.0, 0.3)]
+    assert steps_until(points, target) == (None if step is None else pytest.approx(step))
+
+
+def test_page_and_record_hold_every_arm(tmp_path: Path) -> None:
+    whole = study()
+    scores = [evaluated(arm, paper_like) for arm in whole.arms[1:]]
+    found = answers(Evidence(whole, scores))
+    failures = [Failure(arm=whole.arms[0].name, reason="<no memory>")]
+    path = write_record(tmp_path, whole, scores, found, failures, seconds=1.0)
+    record = json.loads(path.read_text())
+    assert [arm["name"] for arm in record["arms"]] == [one.arm.name for one in scores]
+    assert {"content", "policy", "level", "seed", "clips_per_title"} <= set(record["arms"][0])
+    assert record["failed"] == {whole.arms[0].name: "<no memory>"}
+    page = tmp_path / "study.html"
+    write_study_page(
+        page, out=tmp_path, design=whole, scores=scores, answers=found, failures=failures
+    )
+    html = page.read_text()
+    assert "&lt;no memory&gt;" in html
+    assert html.count("data:image/png") == 8
+    assert all(one.arm.name in html for one in scores)
+
+
+def test_two_studies_agree_or_not(tmp_path: Path) -> None:
+    paths = []
+    for first, more in ((0, 0.0), (10, 0.0), (20, 0.1)):
+        whole = design(SCALE, first_seed=first)
+
+        def rule(arm, more=more):  # type: ignore[no-untyped-def]
+            return paper_like(arm) + more * (arm.policy == "hierarchical")
+
+        scores = [evaluated(arm, rule) for arm in whole.arms]
+        out = tmp_path / str(first)
+        out.mkdir()
+        found = answers(Evidence(whole, scores))
+        paths.append(write_record(out, whole, scores, found, [], seconds=1.0).parent)
+    same = compare_studies(paths[0], paths[1])
+    assert sum(one.agrees is True for one in same) > 0.8 * len(same)
+    apart = {one.name: one.agrees for one in compare_studies(paths[0], paths[2])}
+    assert not any(apart[f"gain on {content}, actions linear"] for content in ("movies", "shows"))
+    with pytest.raises(ValueError, match="agree by construction"):
+        compare_studies(paths[0], paths[0])
+    with pytest.raises(ValueError, match=r"no study\.json"):
+        compare_studies(paths[0], tmp_path)

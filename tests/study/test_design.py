@@ -1,0 +1,138 @@
+"""What is compared differs in nothing but what is compared, and is fixed before any training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.study.made_up import study
+from toomuchtv.study.arm import Arm, World
+from toomuchtv.study.design import (
+    ALTERNATIVES,
+    chosen,
+    design,
+    differences,
+    main_arms,
+    map_arms,
+    opening_arms,
+    uniform,
+)
+from toomuchtv.study.scale import FULL, QUICK, Scale, read_scale
+from toomuchtv.study.settings import arm_config, milestone_steps, transfer_studio, world_studio
+
+
+@pytest.mark.parametrize("scale", [FULL, QUICK], ids=lambda scale: scale.name)
+def test_arms_are_told_apart_by_their_names(scale: Scale) -> None:
+    arms = design(scale).arms
+    assert Counter(arm.name for arm in arms).most_common(1)[0][1] == 1
+    assert all(differences(one, other) for one in arms for other in arms if one is not other)
+
+
+def test_the_full_study_is_what_was_asked_for() -> None:
+    whole = design(FULL)
+    assert len(whole.seeds) == 5
+    for seed in whole.seeds:
+        for content in ("movies", "shows", "both"):
+            world = World(content=content, seed=seed)
+            own = [arm for arm in whole.arms if arm.world == world and arm.objective == "info_nce"
+                   and arm.items_per_title == 1 and not arm.alternative]  # fmt: skip
+            trained = [
+                (arm.policy, arm.clips_per_title) for arm in own if arm.policy != "untrained"
+            ]
+            assert sorted(trained) == [
+                *(("hierarchical", k) for k in (2, 4, 8, 16, 32)), ("uniform", 1)
+            ]  # fmt: skip
+    # What was promised: three hours and a quarter of an hour on two cores.
+    assert whole.core_seconds < 2 * 3 * 3600
+    assert design(QUICK).core_seconds < 2 * 15 * 60
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "what"),
+    [
+        (uniform(World(content="movies", seed=1)), chosen(World(content="movies", seed=1)),
+         {"policy", "clips_per_title"}),
+        (*opening_arms(FULL, 2), {"recurring"}),
+        (*map_arms(FULL, 0)[:2], {"policy", "clips_per_title"}),
+    ],
+)  # fmt: skip
+def test_a_comparison_differs_in_what_it_is_about(one: Arm, other: Arm, what: set[str]) -> None:
+    assert differences(one, other) == what
+
+
+def test_no_setting_is_an_arms_own() -> None:
+    """But for sampling, pair roles, objective and the one alternative, all arms are set alike."""
+    arms = design(QUICK).arms
+    first = arm_config(FULL, arms[0])
+    for arm in arms:
+        config = arm_config(FULL, arm)
+        for section in ("clip", "input", "augment", "model"):
+            assert getattr(config, section) == getattr(first, section)
+        assert config.sampling.batch_size == FULL.batch_size
+        assert config.training.seed == arm.world.seed
+        usual = (FULL.steps, FULL.learning_rate, FULL.temperature)
+        found = (config.training.steps, config.optimizer.learning_rate,
+                 config.objective.temperature)  # fmt: skip
+        if arm.policy == "untrained":
+            continue
+        changed = [name for name, a, b in zip(("steps", "learning_rate", "temperature"), usual,
+                                              found, strict=True) if a != b]  # fmt: skip
+        assert changed == ([arm.alternative] if arm.alternative else [])
+
+
+def test_worlds_have_equal_hours_and_the_same_events() -> None:
+    worlds = design(FULL).worlds
+    for world in worlds:
+        order = world_studio(FULL, world)
+        items = order.movies + order.shows * order.episodes
+        seconds = 60 * order.minutes * items + order.clips * order.clip_seconds
+        assert seconds == pytest.approx(3600 * FULL.hours)
+        assert order.kinds == transfer_studio(FULL, world.seed).kinds
+        assert order.seed == world.seed
+
+
+def test_another_first_seed_shares_no_world() -> None:
+    first, second = (design(QUICK, first_seed=seed) for seed in (0, QUICK.seeds))
+    assert not set(first.worlds) & set(second.worlds)
+    assert [arm.name.rpartition("seed")[0] for arm in first.arms if arm.policy == "untrained"] == [
+        arm.name.rpartition("seed")[0] for arm in second.arms if arm.policy == "untrained"
+    ]
+
+
+def test_an_arm_that_two_questions_ask_for_is_run_once() -> None:
+    arms = [arm for arm in study().arms if arm.world == World(content="movies", seed=0)]
+    plain = [arm for arm in arms if arm.policy == "uniform" and not arm.alternative
+             and arm.objective == "info_nce"]  # fmt: skip
+    assert len(plain) == 1
+    assert set(plain[0].measures) == {"finetune", "milestones", "shuffled"}
+
+
+def test_milestones_are_steps_that_checkpoints_are_kept_of() -> None:
+    arm = next(arm for arm in main_arms(FULL, 0) if "milestones" in arm.measures)
+    training = arm_config(FULL, arm).training
+    steps = milestone_steps(FULL)
+    assert steps == sorted(set(steps))
+    assert all(step % training.keep_checkpoints_every == 0 for step in steps)
+    assert all(step % training.checkpoint_every == 0 for step in steps)
+    assert max(steps) < FULL.steps
+
+
+def test_every_alternative_has_another_value() -> None:
+    assert set(FULL.alternatives) == set(ALTERNATIVES)
+    usual = {"temperature": FULL.temperature, "learning_rate": FULL.learning_rate,
+             "steps": FULL.steps}  # fmt: skip
+    assert all(FULL.alternatives[name] != value for name, value in usual.items())
+
+
+def test_a_size_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "large.toml"
+    path.write_text("steps = 5000\nwidth = 1.0\n")
+    scale = read_scale(path)
+    assert scale == FULL.model_copy(update={"name": "large", "steps": 5000, "width": 1.0})
+    path.write_text("step = 5000\n")
+    with pytest.raises(ValueError, match="step"):
+        read_scale(path)
+    with pytest.raises(ValueError, match="cannot read the size"):
+        read_scale(tmp_path / "none.toml")

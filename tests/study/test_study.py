@@ -1,0 +1,92 @@
+"""The whole study at toy size, on real files and in processes of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from toomuchtv.console import Output
+from toomuchtv.study import Scale, design, run_study
+from toomuchtv.study.arms import arm_path
+from toomuchtv.study.design import Design
+from toomuchtv.study.run import claim
+from toomuchtv.study.scores import read_scores
+
+TOY = Scale(
+    name="toy",
+    items=8,
+    minutes=0.25,
+    episodes=4,
+    steps=4,
+    seeds=1,
+    side_seeds=1,
+    guard_seeds=1,
+    map_seeds=1,
+    signatures=(0.2, 1.0),
+    diversities=(0.8,),
+    clips_per_title=(2,),
+    contents=("movies",),
+    milestones=(0.5,),
+    finetune_epochs=1,
+    transfer_clips_per_kind=5,
+    event_kinds=3,
+)
+
+
+def quiet() -> Output:
+    return Output(as_json=True, is_quiet=True)
+
+
+def only(whole: Design, *names: str) -> Design:
+    arms = tuple(arm for arm in whole.arms if arm.name in names)
+    assert len(arms) == len(names)
+    return whole.model_copy(update={"arms": arms})
+
+
+@pytest.mark.slow
+def test_every_arm_is_run_and_every_question_answered(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    whole = design(TOY)
+    result = run_study(out, whole, num_workers=2, output=quiet())
+    assert result.failed == ()
+    assert result.arms == len(whole.arms)
+    assert all(answer.chart is not None for answer in result.answers)
+    record = json.loads((out / "study.json").read_text())
+    assert {arm["hours"] for arm in record["arms"]} == {pytest.approx(TOY.hours, rel=0.01)}
+    first = {path: path.stat().st_mtime_ns for path in out.rglob("scores.json")}
+    again = run_study(out, whole, num_workers=2, output=quiet())
+    assert again.answers == result.answers
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("scores.json")} == first
+
+
+@pytest.mark.slow
+def test_an_arm_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    two = only(design(TOY), "movies-seed0-uniform", "movies-seed0-untrained")
+    uniform = next(arm for arm in two.arms if arm.policy == "uniform")
+    (arm_path(out, uniform) / "run").mkdir(parents=True)
+    (arm_path(out, uniform) / "run" / "config.toml").write_text("[training]\nsteps = 5\n")
+    result = run_study(out, two, num_workers=1, output=quiet())
+    assert [failure.arm for failure in result.failed] == [uniform.name]
+    assert "error:" in result.failed[0].reason
+    assert result.arms == 1
+    assert "not done" not in result.page.read_text()
+    assert uniform.name in result.page.read_text()
+    untrained = next(arm for arm in two.arms if arm.policy == "untrained")
+    scores = read_scores(arm_path(out, untrained), untrained)
+    assert scores is not None
+    assert {(one.benchmark, one.protocol) for one in scores.scores} == {
+        ("actions", "linear"), ("sounds", "linear"), ("actions", "finetune")
+    }  # fmt: skip
+    # Its cause taken away, the same call does what is left.
+    (arm_path(out, uniform) / "run" / "config.toml").unlink()
+    assert run_study(out, two, num_workers=1, output=quiet()).failed == ()
+
+
+def test_another_study_is_refused(tmp_path: Path) -> None:
+    claim(tmp_path, design(TOY))
+    claim(tmp_path, design(TOY))
+    with pytest.raises(ValueError, match="holds another study"):
+        claim(tmp_path, design(TOY, first_seed=1))

@@ -30,20 +30,27 @@ class Positives:
 def list_positives(queries: Tensor, keys: Tensor, roles: RoleRows) -> Positives:
     """Find the positive pairs and their logits.
 
-    Memory is 28 bytes a pair; a dense matrix is never held.
+    Memory is at most 44 bytes a pair; a dense matrix is never held.
 
     Args:
         queries: `[n, D]`, scaled: their product with `keys` is the logits.
         keys: `[M, D]`.
         roles: int `[stop - start, M]` of each block of rows.
     """
-    rows, columns = [], []
+    # One list that doubles when it is full. Kept block by block, the few pairs of each would lie
+    # between the blocks' large tensors, whose memory the C library then cannot use again:
+    # 8 GB for 65,536 clips.
+    pairs = torch.empty(2, 2 * len(queries) + 1, dtype=torch.int64, device=queries.device)
+    count = 0
     for start, stop in row_blocks(len(queries), len(keys), queries.device):
-        row, column = (roles(start, stop) == 1).nonzero(as_tuple=True)
-        rows.append(row + start)
-        columns.append(column)
-    none = torch.zeros(0, dtype=torch.int64, device=queries.device)
-    row, column = torch.cat([none, *rows]), torch.cat([none, *columns])
+        found = (roles(start, stop) == 1).nonzero().T
+        while count + found.shape[1] > pairs.shape[1]:
+            pairs = torch.cat([pairs, torch.empty_like(pairs)], dim=1)
+        here = pairs[:, count : count + found.shape[1]]
+        here.copy_(found)
+        here[0] += start
+        count += found.shape[1]
+    row, column = pairs[0, :count], pairs[1, :count]
     return Positives(row=row, column=column, logit=pair_logits(queries, keys, row, column))
 
 

@@ -100,7 +100,7 @@ def _score(
     folds = [float(outcome.value.mean()) for outcome in outcomes(answers)]
     hits: dict[str, list[float]] = defaultdict(list)
     for fold in answers:
-        for source, hit in zip(fold.sources, correct(fold.scores, fold.targets), strict=True):
+        for source, hit in zip(fold.sources, correct(fold.scores, fold.targets > 0), strict=True):
             hits[source].append(float(hit))
     return Score(
         benchmark=name,

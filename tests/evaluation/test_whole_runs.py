@@ -92,7 +92,8 @@ def fsd50k(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("protocol", ["linear", "hear"])
+# The network of `hear` is trained eight times: a minute and a half of one core.
+@pytest.mark.parametrize("protocol", ["linear", pytest.param("hear", marks=pytest.mark.slow)])
 def test_fsd50ks_map_is_scikit_learns(fsd50k: Path, tmp_path: Path, protocol: str) -> None:
     given = evaluated(
         "--encoder", "tests.evaluation.test_whole_runs:make", "--benchmark", "fsd50k",

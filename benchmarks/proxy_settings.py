@@ -329,7 +329,7 @@ def _luma(frame: VideoFrame) -> VideoArray:
 Read = Callable[[int, int], object]
 
 
-def rates(reads: dict[str, Read], seconds: list[float]) -> dict[str, float]:
+def rates(reads: dict[str, Read], seconds: list[float], rounds: int = REPEATS) -> dict[str, float]:
     """Clips a second of each way to read, over the same random moments of all films.
 
     The ways take turns, so that what else the machine does falls on all alike.
@@ -341,7 +341,7 @@ def rates(reads: dict[str, Read], seconds: list[float]) -> dict[str, float]:
         for first in rng.integers(0, int(length * 8) - FORMAT.frames - 8, MOMENTS_A_FILM)
     ]
     found: dict[str, list[float]] = {name: [] for name in reads}
-    for _ in range(REPEATS):
+    for _ in range(rounds):
         for name, read in reads.items():
             begun = core_seconds()
             for number, first in moments:
@@ -458,6 +458,8 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--library", type=Path, default=Path("../shared/media/library"))
     made.add_argument("--only-make", action="store_true", help="make the files and stop")
+    made.add_argument("--only", nargs="+", help="ways to read, by name: these alone are measured")
+    made.add_argument("--rounds", type=int, default=REPEATS)
     arguments = made.parse_args()
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
@@ -473,8 +475,11 @@ def main() -> None:
     seconds: list[float] = json.loads(lengths.read_text())
     if arguments.only_make:
         return
+    ways = ways_to_read(out, len(seconds))
+    if arguments.only:
+        ways = {name: ways[name] for name in arguments.only}
     with one_core():
-        values |= rates(ways_to_read(out, len(seconds)), seconds)
+        values |= rates(ways, seconds, arguments.rounds)
     Figures(benchmark="proxy_settings", values=values).publish(arguments.json)
 
 

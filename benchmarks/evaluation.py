@@ -1,7 +1,8 @@
 """Every frozen protocol on ESC-10 and the UCF101 sample, for several encoders: the docs' table.
 
-Untrained, the simple baselines, and the runs that are given. Features are kept under --out, so that
-an interrupted call goes on; --only picks protocols.
+Untrained, the simple baselines, and the runs given. Features are kept under --out, so that
+an interrupted call goes on; --only picks protocols. Given the catalogs that the runs learned from,
+results also say which of the benchmark's clips were found there.
 """
 
 from __future__ import annotations
@@ -70,8 +71,15 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--media", type=Path, default=Path("../shared/media"))
     arguments.add_argument("--run", type=Path, action="append", default=[])
+    arguments.add_argument(
+        "--catalog", type=Path, action="append", default=[],
+        help="of each --run, in their order: look for leakage in it",
+    )  # fmt: skip
     arguments.add_argument("--only", action="append", help="of the protocols; repeatable")
     options = arguments.parse_args()
+    if options.catalog and len(options.catalog) != len(options.run):
+        arguments.error("give a --catalog for each --run, in the same order, or none")
+    catalogs = dict(zip(options.run, options.catalog, strict=False))
     output = Output(as_json=False)
     results: list[Evaluation] = []
     for benchmark in ("esc10", "ucf101"):
@@ -100,6 +108,7 @@ def main() -> None:
                     encoder=encoder,
                     untrained=untrained,
                     allow_missing=benchmark == "ucf101",
+                    catalog=None if untrained or run is None else catalogs.get(run),
                     out=out,
                     cache=options.out / "features",
                 )

@@ -106,3 +106,15 @@ def test_charts_of_a_study_are_pictures() -> None:
     )  # fmt: skip
     curve = Curve(name="a", x=[0, 1], y=[0.0, 1.0], color="#0072B2")
     size_of(draw_chart(Lines(x_label="step", panels={"score": [curve]})))
+
+
+def test_a_wide_table_names_its_cells_for_narrow_screens(tmp_path: Path) -> None:
+    header = ["a", "b", "c", "d", "<e>"]
+    table = ResultTable(header=header, rows=[["1", "2", "3", "4", "5"]])
+    path = tmp_path / "page.html"
+    write_page(path, title="t", lead="l", sections=[Section(heading="h", text="t", table=table)])
+    assert '<table class="wide">' in path.read_text()
+    assert '<td data-name="&lt;e&gt;">5</td>' in path.read_text()
+    narrow = ResultTable(header=header[:4], rows=[["1", "2", "3", "4"]])
+    write_page(path, title="t", lead="l", sections=[Section(heading="h", text="t", table=narrow)])
+    assert "data-name=" not in path.read_text()

@@ -68,7 +68,7 @@ def evaluated(arm: Arm, rule: Rule) -> ArmScores:
         milestones=tuple(milestones) if "milestones" in arm.measures else (),
         negatives={
             policy: {"effective_negatives": value, "mass_same_title": value / 100,
-                     "easy_negative_share": 1 / value}
+                     "easy_negative_share": 1 / value, "top1": 1 / value}
             for policy, value in effective.items()
         },
         even={policy: {"effective_negatives": 31.0} for policy in effective},

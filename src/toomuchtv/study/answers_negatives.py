@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import mean
 
 from toomuchtv.report.page import ResultTable
 from toomuchtv.report.study_figures import Interval, Intervals
@@ -20,6 +21,7 @@ _NEGATIVES = {
     "effective_negatives": "effective negatives",
     "mass_same_title": "mass on the same title",
     "easy_negative_share": "share of easy negatives",
+    "top1": "own moment nearest",
 }
 
 
@@ -74,7 +76,9 @@ def easy_negatives(evidence: Evidence) -> Answer:
         how_to_read="Batches of both policies, embedded by the same encoders, those trained "
         "uniformly. Effective negatives: exp of the entropy of the negatives' softmax shares, how "
         "many count. Mass on the same title: what share of the softmax they have; the gradient of "
-        "the loss goes by it. 'If all were alike' is what counts of pairs alone would give.",
+        "the loss goes by it. Own moment nearest: how often a clip's own sound (or picture) is "
+        "nearer than all negatives; the more often, the easier they are. 'If all were alike' is "
+        "what counts of pairs alone would give.",
     )  # fmt: skip
 
 
@@ -89,26 +93,39 @@ def _easy_sentence(content: Content, done: list[ArmScores], estimates: dict[str,
     both = [one for one in done if set(_POLICIES) <= set(one.negatives)]
     if not both:
         return f"{CONTENT_NAMES[content]}: {NOT_MEASURED}"
-    uniform_, hierarchical = (
-        [one.negatives[policy]["effective_negatives"] for one in both] for policy in _POLICIES
+    count, share, nearest = (
+        {policy: [one.negatives[policy].get(key, 0.0) for one in both] for policy in _POLICIES}
+        for key in ("effective_negatives", "mass_same_title", "top1")
     )
-    more = over_seeds([h - u for u, h in zip(uniform_, hierarchical, strict=True)])
-    assert more is not None
+    more, less = _difference(count), _difference(nearest)
     estimates[f"effective negatives, hierarchical minus uniform, {content}"] = more
+    estimates[f"own moment nearest, hierarchical minus uniform, {content}"] = less
     even = both[0].even["uniform"]["effective_negatives"]
-    share = [
-        sum(one.negatives[policy].get("mass_same_title", 0.0) for one in both) / len(both)
-        for policy in _POLICIES
-    ]
     return (
         f"{CONTENT_NAMES[content]}, encoders trained uniformly: a uniform batch has "
-        f"{sum(uniform_) / len(both):.1f} effective negatives of {even:.0f}, with {share[0]:.0%} "
-        "of their mass on the same title; a hierarchical batch "
-        f"{sum(hierarchical) / len(both):.1f}, with {share[1]:.0%}. "
+        f"{mean(count['uniform']):.1f} effective negatives of {even:.0f}, with "
+        f"{mean(share['uniform']):.0%} of their mass on the same title; a hierarchical batch "
+        f"{mean(count['hierarchical']):.1f}, with {mean(share['hierarchical']):.0%}. "
         + sign(
             more,
             above="Uniform negatives are the easier ones: fewer of them count",
             below="By this count uniform negatives are not the easier ones: more of them count",
             unsure="The two counts cannot be told apart",
         )
+        + f" The own moment is nearer than all negatives in {mean(nearest['uniform']):.0%} of the "
+        f"rows of a uniform batch and {mean(nearest['hierarchical']):.0%} of a hierarchical one. "
+        + sign(
+            less,
+            above="By this uniform negatives are the harder ones",
+            below="By this uniform negatives are the easier ones",
+            unsure="By this the two cannot be told apart",
+        )
     )
+
+
+def _difference(values: dict[str, list[float]]) -> Estimate:
+    """Hierarchical minus uniform, of the same encoders."""
+    pairs = zip(values["uniform"], values["hierarchical"], strict=True)
+    found = over_seeds([second - first for first, second in pairs])
+    assert found is not None
+    return found

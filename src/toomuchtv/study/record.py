@@ -17,6 +17,8 @@ from toomuchtv.study.schedule import Failure
 from toomuchtv.study.scores import ArmScores
 
 _FORMAT = 1
+#: Figures that are all but equal agree even where no seed differs from another.
+_ROUNDING = 1e-9
 
 
 def write_record(
@@ -156,5 +158,6 @@ def _agreement(
 ) -> Agreement:
     agrees = None
     if first[1] is not None and second[1] is not None:
-        agrees = abs(first[0] - second[0]) <= math.hypot(first[1], second[1])
+        reach = math.hypot(first[1], second[1])
+        agrees = abs(first[0] - second[0]) <= reach + _ROUNDING
     return Agreement(name=name, first=first, second=second, agrees=agrees)

@@ -4,9 +4,8 @@
 
 which is what liblinear (Fan et al., JMLR 2008) minimizes, its intercept regularized like the rest:
 scikit-learn's `LinearSVC` and `LogisticRegression(solver="liblinear")`. Those take each class and
-each sample in turn; protocols with 100 views a clip want matrix products. Preconditioned L-BFGS
-(Nocedal and Wright, algorithm 7.5) with an exact line search: along a line all margins move
-linearly.
+each sample in turn; protocols with 100 views a clip want matrix products. L-BFGS (Nocedal and
+Wright, algorithm 7.5) with an exact line search: along a line all margins move linearly.
 """
 
 from __future__ import annotations
@@ -55,7 +54,15 @@ def fit_linear(
         loss: Of the margins.
         start: Where to begin, as the solution for another C: the answer is the same, sooner.
     """
-    return LinearProblem(features, targets, loss=loss).fit(strength, start=start)
+    x = torch.from_numpy(np.ascontiguousarray(features))
+    y = torch.from_numpy(targets).to(x.dtype) * 2 - 1
+    w = (
+        torch.zeros(features.shape[1] + 1, targets.shape[1])
+        if start is None
+        else torch.from_numpy(start.weights.copy())
+    )
+    problem = _Problem(x, y, strength, *_LOSSES[loss])
+    return LinearScores(problem.solve(w).numpy())
 
 
 def _squared_hinge(margin: Tensor) -> Tensor:
@@ -90,66 +97,14 @@ _LOSSES: dict[str, tuple[_Part, _Part, _Part]] = {
 }
 
 
-class LinearProblem:
-    """Samples and their classes, to be fitted to with one C after another.
-
-    All classes side by side: every column of every tensor is a problem of its own.
-
-    Args:
-        features: `[n, F]`.
-        targets: Which sample is of which class, `[n, K]`.
-        loss: Of the margins.
-    """
+class _Problem:
+    """All classes side by side: every column of every tensor is a problem of its own."""
 
     def __init__(
-        self,
-        features: NDArray[np.float32],
-        targets: NDArray[np.bool_],
-        *,
-        loss: Loss = "squared_hinge",
+        self, x: Tensor, y: Tensor, strength: float, loss: _Part, slope: _Part, curve: _Part
     ) -> None:
-        self._x = torch.from_numpy(np.ascontiguousarray(features))
-        self._y = torch.from_numpy(targets).to(self._x.dtype) * 2 - 1
-        self._loss, self._slope, self._curve = _LOSSES[loss]
-        self._c = 0.0
-        self._factor: Tensor | None = None
-        self._gram: Tensor | None = None
-
-    def fit(self, strength: float, *, start: LinearScores | None = None) -> LinearScores:
-        """Fit one classifier a class.
-
-        Args:
-            strength: C, the weight of the samples against that of the norm.
-            start: Where to begin, as the solution for another C: the answer is the same, sooner.
-        """
-        self._c = strength
-        self._factor = self._preconditioner()
-        w = (
-            torch.zeros(self._x.shape[1] + 1, self._y.shape[1])
-            if start is None
-            else torch.from_numpy(start.weights.copy())
-        )
-        return LinearScores(self._solve(w).numpy())
-
-    def _preconditioner(self) -> Tensor | None:
-        """Factor of what the second derivative is where every sample counts alike.
-
-        It is what makes L-BFGS see far and near directions alike: with 2,000 features of which few
-        matter it takes a tenth of the steps. None where there are fewer samples than features.
-        """
-        num, size = self._x.shape
-        if num <= size:
-            return None
-        if self._gram is None:
-            total = self._x.sum(dim=0, dtype=torch.float64)
-            self._gram = torch.empty(size + 1, size + 1, dtype=torch.float64)
-            self._gram[:size, :size] = self._x.T @ self._x
-            self._gram[size, :size] = self._gram[:size, size] = total
-            self._gram[size, size] = num
-        curve = float(self._curve(torch.zeros(())))
-        whole = self._c * curve * self._gram
-        whole.diagonal().add_(1.0)
-        return torch.linalg.cholesky(whole).float()
+        self._x, self._y, self._c = x, y, strength
+        self._loss, self._slope, self._curve = loss, slope, curve
 
     def _scores(self, w: Tensor) -> Tensor:
         return torch.addmm(w[-1:], self._x, w[:-1])
@@ -158,7 +113,7 @@ class LinearProblem:
         pull = self._c * self._y * self._slope(margin)
         return w + torch.cat([self._x.T @ pull, pull.sum(dim=0, keepdim=True)])
 
-    def _solve(self, w: Tensor) -> Tensor:
+    def solve(self, w: Tensor) -> Tensor:
         margin = self._y * self._scores(w)
         gradient = self._gradient(w, margin)
         # liblinear stops relative to the gradient at zero, scaled for small classes.
@@ -169,7 +124,7 @@ class LinearProblem:
         for _ in range(_MAX_STEPS):
             if bool((gradient.norm(dim=0) <= enough).all()):
                 break
-            direction = _two_loops(gradient, steps, turns, self._ease)
+            direction = _two_loops(gradient, steps, turns)
             along = self._y * self._scores(direction)
             length = self._line_search(w, direction, margin, along)
             step = length * direction
@@ -180,11 +135,6 @@ class LinearProblem:
             del steps[:-_HISTORY], turns[:-_HISTORY]
             gradient = new_gradient
         return w
-
-    def _ease(self, gradient: Tensor) -> Tensor:
-        if self._factor is None:
-            return gradient
-        return torch.cholesky_solve(gradient, self._factor)
 
     def _line_search(self, w: Tensor, direction: Tensor, margin: Tensor, along: Tensor) -> Tensor:
         """How far to go in each column: Newton on a convex function of one number, bisected."""
@@ -210,13 +160,8 @@ class LinearProblem:
         return length
 
 
-def _two_loops(
-    gradient: Tensor,
-    steps: list[Tensor],
-    turns: list[Tensor],
-    ease: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """The direction of L-BFGS, column by column; `ease` is its first guess at the inverse."""
+def _two_loops(gradient: Tensor, steps: list[Tensor], turns: list[Tensor]) -> Tensor:
+    """The direction of L-BFGS, column by column."""
     direction = -gradient
     shares = []
     for step, turn in zip(reversed(steps), reversed(turns), strict=True):
@@ -224,10 +169,9 @@ def _two_loops(
         share = scale * (step * direction).sum(dim=0)
         direction = direction - share * turn
         shares.append((share, scale))
-    direction = ease(direction)
     if steps:
         step, turn = steps[-1], turns[-1]
-        size = (step * turn).sum(dim=0) / (turn * ease(turn)).sum(dim=0).clamp(min=1e-20)
+        size = (step * turn).sum(dim=0) / turn.square().sum(dim=0).clamp(min=1e-20)
         direction = direction * torch.where(size > 0, size, torch.ones_like(size))
     for (share, scale), step, turn in zip(reversed(shares), steps, turns, strict=True):
         direction = direction + (share - scale * (turn * direction).sum(dim=0)) * step

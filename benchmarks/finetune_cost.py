@@ -21,6 +21,7 @@ from toomuchtv.evaluation.encoders.ours import OurVideo
 from toomuchtv.evaluation.finetune import Tuning
 from toomuchtv.evaluation.layouts import read_benchmark
 from toomuchtv.evaluation.protocols import FinetuneProtocol, choose_protocol
+from toomuchtv.evaluation.views import VideoViews
 from toomuchtv.pretrained import Pretrained, PretrainedConfig, fresh_model
 
 _UCF101_TRAIN, _UCF101_TEST = 9537, 3783  # clips of its first split
@@ -43,11 +44,12 @@ def fresh(preset: str, size: int) -> Encoder:
 def measure(protocol: FinetuneProtocol, media: Path, preset: str, steps: int) -> dict[str, float]:
     """Train a few steps and test a clip, timed."""
     benchmark = read_benchmark("ucf101", media / "ucf101")
-    assert protocol.train.crop is not None
-    encoder = fresh(preset, protocol.train.crop)
+    recipe = protocol.on("ucf101").model_copy(update={"head_epochs": 0})
+    assert isinstance(recipe.train, VideoViews)
+    assert recipe.train.crop is not None
+    encoder = fresh(preset, recipe.train.crop)
     assert encoder.video is not None
     fold = benchmark.folds[0]
-    recipe = protocol.on("ucf101").model_copy(update={"head_epochs": 0})
     tuning = Tuning(encoder.video, benchmark, fold, recipe, seed=0, folder=None)
     began = time.process_time()
     batches = tuning.batches(0)
@@ -92,8 +94,8 @@ def main() -> None:
     values: dict[str, float] = {}
     for name in options.protocol:
         protocol = choose_protocol(name)
-        if not isinstance(protocol, FinetuneProtocol):
-            raise SystemExit(f"{name} does not fine-tune")
+        if not isinstance(protocol, FinetuneProtocol) or protocol.modality != "video":
+            raise SystemExit(f"{name} does not fine-tune an encoder of video")
         found = measure(protocol, options.media, options.preset, options.steps)
         values |= {f"{name}_{key}": value for key, value in found.items()}
     Figures(benchmark="finetune_cost", values=values).publish(options.json)

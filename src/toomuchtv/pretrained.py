@@ -117,6 +117,12 @@ class Pretrained:
         """Features before the head, for transfer: float32 `[N, S]` to float32 `[N, F]`."""
         return self._run_audio(waveform, head=False)
 
+    @torch.no_grad()
+    def log_mel(self, waveform: Tensor) -> Tensor:
+        """What the audio encoder takes: float32 `[N, S]` to normalized `[N, 1, bands, frames]`."""
+        spectrogram: Tensor = self._to_input.log_mel(waveform.to(self.device))
+        return spectrogram
+
     @torch.inference_mode()
     def audio_feature_map(self, waveform: Tensor) -> Tensor:
         """The last map before pooling: float32 `[N, S]` to float32 `[N, F, bands, frames]`."""

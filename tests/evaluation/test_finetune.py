@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from toomuchtv.config import load_config
 from toomuchtv.evaluation.benchmark import Benchmark
 from toomuchtv.evaluation.encoders import Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
+from toomuchtv.evaluation.encoders.ours import OurAudio
 from toomuchtv.evaluation.finetune import Tuning, run_finetune
 from toomuchtv.evaluation.layouts import read_benchmark
 from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
-from toomuchtv.evaluation.views import VideoAugment
+from toomuchtv.evaluation.scores import correct
+from toomuchtv.evaluation.views import AudioViews, VideoAugment
 from toomuchtv.media.to_input import rgb_to_input
 from toomuchtv.models import VideoEncoderConfig
 from toomuchtv.models.video import build_video_encoder
+from toomuchtv.pretrained import Pretrained, PretrainedConfig, fresh_model
 
 
 class Small(VideoEncoder):
@@ -72,6 +77,12 @@ def short(**changes: object) -> FinetuneProtocol:
     )  # fmt: skip
 
 
+def of_sound() -> FinetuneProtocol:
+    protocol = PROTOCOLS["finetune-audio"]
+    assert isinstance(protocol, FinetuneProtocol)
+    return protocol
+
+
 def encoder() -> Encoder:
     return Encoder(name="small", fingerprint="x", pretraining="nothing", video=Small())
 
@@ -121,3 +132,38 @@ def test_an_encoder_without_a_network_is_refused(real: Benchmark) -> None:
     deaf = Encoder(name="none", fingerprint="x", pretraining="nothing")
     with pytest.raises(ValueError, match="no video network"):
         run_finetune(deaf, real, short())
+    with pytest.raises(ValueError, match="no audio network"):
+        run_finetune(encoder(), real, of_sound())
+
+
+def test_views_of_two_senses_are_refused() -> None:
+    values = short().model_dump() | {"test": AudioViews()}
+    with pytest.raises(ValueError, match="different senses"):
+        FinetuneProtocol.model_validate(values)
+
+
+def test_an_encoder_of_sound_learns_and_resumes(media_root: Path, tmp_path: Path) -> None:
+    whole = read_benchmark("esc10", media_root / "esc10")
+    rows = [row for row, clip in enumerate(whole.clips) if clip.labels[0] in {"dog", "rain"}]
+    kept = whole.keep(rows[::2])
+    real = replace(kept, folds=kept.folds[:1], classes=("dog", "rain"))
+    config = load_config(
+        preset="tiny", settings=("model.audio.width=0.125", "clip.audio_seconds=1.0")
+    )
+    values = PretrainedConfig(clip=config.clip, input=config.input, model=config.model)
+    side = OurAudio(Pretrained(fresh_model(values.model, 0), values))
+    made = Encoder(name="small", fingerprint="x", pretraining="nothing", audio=side)
+    recipe = of_sound().model_copy(
+        update={"epochs": 6, "batch_size": 16, "body_learning_rate": 1e-3, "learning_rate": 5e-3}
+    )
+    fold = real.folds[0]
+    before = {name: value.clone() for name, value in side.trunk().state_dict().items()}
+    through = run_finetune(made, real, recipe)
+    cut = Tuning(side, real, fold, recipe, seed=0, folder=tmp_path / fold.name.replace(" ", "-"))
+    epochs = cut.epochs()
+    assert [next(epochs), next(epochs)] == [1, 2]  # and then it is interrupted
+    again = run_finetune(made, real, recipe, folder=tmp_path)
+    np.testing.assert_allclose(again[0].scores, through[0].scores, atol=1e-6)
+    assert correct(through[0].scores, through[0].targets > 0).mean() >= 0.75
+    for name, value in side.trunk().state_dict().items():
+        torch.testing.assert_close(value, before[name])

@@ -95,6 +95,7 @@ AUDIO_TABLE = {
     "crisscross-svm": (2.0, 100, 10),
     "crisscross-svm-peeking": (2.0, 100, 10),
     "hear": (1.0, 3, 3),
+    "finetune-audio": (1.0, 5, 10),
     "linear": (1.0, 5, 5),
     "knn": (1.0, 5, 5),
 }

@@ -38,8 +38,7 @@ def evaluated(arm: Arm, rule: Rule) -> ArmScores:
     """An arm's scores as the rule has them, one test title being half as good as the other."""
     scores = []
     for benchmark, sense, more in (("actions", "video", 0.0), ("sounds", "audio", 0.3)):
-        protocols = ["linear", *(["finetune"] if (benchmark, "finetune" in arm.measures) ==
-                                 ("actions", True) else []),
+        protocols = ["linear", *(["finetune"] if "finetune" in arm.measures else []),
                      *(["shuffled"] if "shuffled" in arm.measures else [])]  # fmt: skip
         for protocol in protocols:
             accuracy = rule(arm) + more

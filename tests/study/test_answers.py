@@ -30,7 +30,7 @@ def test_what_the_paper_says_is_found_where_it_is_so() -> None:
     easy, transfer, shows, clips, openings, curated, steps, guards = map(text, answered(paper_like))
     assert "Uniform negatives are the easier ones" in easy
     assert "By this uniform negatives are the easier ones" in easy
-    assert transfer.count("scores higher") == 9
+    assert transfer.count("scores higher") == 12
     assert "larger on shows than on films, as the paper has it" in shows
     assert "the gain rises with signature" in shows
     assert "the lowest that of k=2" in clips
@@ -44,21 +44,21 @@ def test_what_the_paper_says_is_found_where_it_is_so() -> None:
 
 def test_the_opposite_is_said_where_it_is_so() -> None:
     found = answered(lambda arm: 0.5 - paper_like(arm))
-    assert text(found[1]).count("scores lower") == 9
+    assert text(found[1]).count("scores lower") == 12
     assert "the paper's ordering does not come out" in text(found[2])
     assert "never came to it" in text(found[6])
 
 
 def test_noise_is_not_taken_for_a_finding() -> None:
     found = answered(no_difference)
-    assert text(found[1]).count("cannot be told from") == 9
+    assert text(found[1]).count("cannot be told from") == 12
     assert "cannot be told" in text(found[2])
 
 
 def test_one_seed_is_not_enough() -> None:
     small = design(SCALE.with_seeds(1))
     found = answers(Evidence(small, [evaluated(arm, paper_like) for arm in small.arms]))
-    assert text(found[1]).count("not enough seeds") == 9
+    assert text(found[1]).count("not enough seeds") == 12
     assert all("scores higher" not in text(answer) for answer in found)
 
 

@@ -286,8 +286,8 @@ def _sense(
             "video": protocol.video_test is not None,
             "audio": protocol.audio_test is not None,
         }
-    else:
-        judges["audio"] = False
+    elif isinstance(protocol, FinetuneProtocol):
+        judges = {sense: sense == protocol.modality for sense in judges}
     asked = benchmark.modalities if modality is None else (modality,)
     for sense in asked:
         if sense in benchmark.modalities and has[sense] and judges[sense]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, FeatureArray, LabeledClip
 from toomuchtv.evaluation.encoders.interface import AudioEncoder, Encoder, VideoEncoder
-from toomuchtv.evaluation.reading import read_audio_views, read_video_views
+from toomuchtv.evaluation.reading import read_views, resolved_views
 from toomuchtv.evaluation.views import AudioViews, VideoViews, clip_seed
 from toomuchtv.progress import ProgressHook, no_progress
 
@@ -67,9 +67,10 @@ def extract(
         ValueError: The encoder lacks the sense.
         MediaError: It gave features that are not finite.
     """
-    give = _giver(encoder, views, output)
-    resolved = _resolved(encoder, views)
-    read = _reader(encoder, resolved, benchmark.root, seed)
+    side = _side(encoder, views)
+    give = _giver(side, output)
+    resolved = resolved_views(views, side)
+    read = _reader(side, resolved, benchmark.root, seed)
     folder = None
     if cache is not None:
         folder = cache / _key(encoder, benchmark, resolved, output, seed)
@@ -100,13 +101,16 @@ Reader = Callable[[LabeledClip], Tensor]
 Giver = Callable[[Tensor], Tensor]
 
 
-def _giver(encoder: Encoder, views: VideoViews | AudioViews, output: str) -> Giver:
-    """The encoder's method, called on as many views at once as memory bears."""
-    side: VideoEncoder | AudioEncoder | None
+def _side(encoder: Encoder, views: VideoViews | AudioViews) -> VideoEncoder | AudioEncoder:
     side = encoder.video if isinstance(views, VideoViews) else encoder.audio
     if side is None:
         sense = "video" if isinstance(views, VideoViews) else "audio"
         raise ValueError(f"the encoder {encoder.name} has no {sense}")
+    return side
+
+
+def _giver(side: VideoEncoder | AudioEncoder, output: str) -> Giver:
+    """The encoder's method, called on as many views at once as memory bears."""
     methods: dict[str, Giver] = {"features": side.features, "embed": side.embed}
     methods["feature_map"] = side.feature_map if isinstance(side, AudioEncoder) else side.features
     method = methods[output]
@@ -120,21 +124,11 @@ def _giver(encoder: Encoder, views: VideoViews | AudioViews, output: str) -> Giv
     return give
 
 
-def _resolved(encoder: Encoder, views: VideoViews | AudioViews) -> VideoViews | AudioViews:
-    if isinstance(views, VideoViews):
-        assert encoder.video is not None
-        return views.of(encoder.video.input)
-    assert encoder.audio is not None
-    return views.of(encoder.audio.input)
-
-
-def _reader(encoder: Encoder, views: VideoViews | AudioViews, root: Path, seed: int) -> Reader:
+def _reader(
+    side: VideoEncoder | AudioEncoder, views: VideoViews | AudioViews, root: Path, seed: int
+) -> Reader:
     def read(clip: LabeledClip) -> Tensor:
-        own = clip_seed(_name(clip, root), seed)
-        if isinstance(views, VideoViews):
-            return read_video_views(clip, views, seed=own)
-        assert encoder.audio is not None
-        return read_audio_views(clip, views, encoder.audio.input.sample_rate_hz, seed=own)
+        return read_views(clip, views, side, seed=clip_seed(_name(clip, root), seed))
 
     return read
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: the whole video network and a linear classifier, by a published recipe.
+"""Fine-tuning: the whole network of one sense and a linear classifier, by a published recipe.
 
 Checkpoints are the training engine's, one an epoch: a run that was interrupted goes on with the
 epoch it was in, and comes to the same weights. Views are functions of the clip, the epoch and the
@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toomuchtv.evaluation.benchmark import Benchmark, Fold
-from toomuchtv.evaluation.encoders import Encoder, VideoEncoder
+from toomuchtv.evaluation.encoders import AudioEncoder, Encoder, VideoEncoder
 from toomuchtv.evaluation.protocols import FinetuneProtocol
-from toomuchtv.evaluation.reading import read_video_views
+from toomuchtv.evaluation.reading import read_views, resolved_views
 from toomuchtv.evaluation.result import FoldAnswers
 from toomuchtv.evaluation.scores import ScoreArray
 from toomuchtv.evaluation.views import clip_seed
@@ -41,7 +41,7 @@ def run_finetune(
     """Fine-tune on each fold from the same pretrained weights, and test the last epoch's.
 
     Args:
-        encoder: Whose video network.
+        encoder: Whose network of the protocol's sense.
         benchmark: Labeled clips.
         protocol: The recipe.
         seed: Of the classifier's first weights, of views, batches and dropout.
@@ -50,15 +50,18 @@ def run_finetune(
 
     Raises:
         MediaError: A clip cannot be read.
-        ValueError: The encoder has no video network that can be trained.
+        ValueError: The encoder has no such network that can be trained.
     """
-    if encoder.video is None or encoder.video.trunk() is None:
-        raise ValueError(f"the encoder {encoder.name} has no video network that can be fine-tuned")
+    side = encoder.video if protocol.modality == "video" else encoder.audio
+    if side is None or side.trunk() is None:
+        raise ValueError(
+            f"the encoder {encoder.name} has no {protocol.modality} network that can be fine-tuned"
+        )
     recipe = protocol.on(benchmark.name)
     answers = []
     for number, fold in enumerate(benchmark.folds):
         kept = folder / fold.name.replace(" ", "-") if folder is not None else None
-        tuning = Tuning(encoder.video, benchmark, fold, recipe, seed=seed, folder=kept)
+        tuning = Tuning(side, benchmark, fold, recipe, seed=seed, folder=kept)
         total = tuning.num_epochs * len(benchmark.folds)
         for done in tuning.epochs():
             at = number * tuning.num_epochs + done
@@ -84,7 +87,7 @@ class Tuning:
 
     def __init__(
         self,
-        video: VideoEncoder,
+        encoder: VideoEncoder | AudioEncoder,
         benchmark: Benchmark,
         fold: Fold,
         recipe: FinetuneProtocol,
@@ -92,14 +95,14 @@ class Tuning:
         seed: int,
         folder: Path | None,
     ) -> None:
-        trunk = video.trunk()
+        trunk = encoder.trunk()
         assert trunk is not None
-        self._video, self._benchmark, self._fold = video, benchmark, fold
+        self._encoder, self._benchmark, self._fold = encoder, benchmark, fold
         self._recipe, self._seed = recipe, seed
         self.num_epochs = recipe.head_epochs + recipe.epochs
         self._device = choose_device("auto")
         self._precision = choose_precision("auto", self._device)
-        self._views = (recipe.train.of(video.input), recipe.test.of(video.input))
+        self._views = tuple(resolved_views(views, encoder) for views in (recipe.train, recipe.test))
         self._classes = benchmark.label_matrix().argmax(axis=1)
         # Inference tensors cannot be trained: the copy is an ordinary network of its own.
         self._trunk = copy.deepcopy(trunk).to(self._device).requires_grad_(True)
@@ -134,25 +137,28 @@ class Tuning:
             group["lr"] = rate
         self._trunk.train(not head_only)
         self._head.train()
-        for video, classes in self.batches(epoch):
-            self.step(video, classes, head_only=head_only)
+        for views, classes in self.batches(epoch):
+            self.step(views, classes, head_only=head_only)
 
-    def step(self, video: Tensor, classes: Tensor, *, head_only: bool = False) -> float:
-        """Take a step on views uint8 `[N, T, H, W, 3]` and their classes `[N]`; gives the loss."""
+    def step(self, views: Tensor, classes: Tensor, *, head_only: bool = False) -> float:
+        """Take a step on views as read and their classes `[N]`; gives the loss.
+
+        Views are uint8 `[N, T, H, W, 3]` or float32 `[N, S]`.
+        """
         with torch.set_grad_enabled(not head_only):
-            features = self._features(video)
+            features = self._features(views)
         loss = F.cross_entropy(self._head(features.float()), classes)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         return float(loss.detach())
 
-    def _features(self, video: Tensor) -> Tensor:
-        pixels = self._video.prepare(video.to(self._device))
+    def _features(self, views: Tensor) -> Tensor:
+        prepared = self._encoder.prepare(views.to(self._device))
         with torch.autocast(
             self._device.type, self._precision, enabled=self._precision != torch.float32
         ):
-            features: Tensor = self._trunk(pixels)
+            features: Tensor = self._trunk(prepared)
         return features
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -164,7 +170,7 @@ class Tuning:
         for first in range(0, len(rows), size):
             part = rows[first : first + size]
             views = torch.cat([self._read(int(row), epoch) for row in part])
-            classes = np.repeat(self._classes[part], self._views[0].num_views)
+            classes = np.repeat(self._classes[part], len(views) // len(part))
             order = torch.from_numpy(permuted(np.arange(len(views)), len(views), key + first))
             for picked in torch.split(order, size):
                 if len(picked) > 1:  # batch norm needs two
@@ -174,7 +180,7 @@ class Tuning:
         clip = self._benchmark.clips[row]
         name = clip.key.removeprefix(str(self._benchmark.root))
         seed = clip_seed(f"{name} in epoch {epoch}", self._seed)
-        return read_video_views(clip, self._views[0], seed=seed)
+        return read_views(clip, self._views[0], self._encoder, seed=seed)
 
     @torch.no_grad()
     def scores(self, rows: tuple[int, ...]) -> ScoreArray:
@@ -183,7 +189,7 @@ class Tuning:
         self._head.eval()
         found = []
         for row in rows:
-            views = read_video_views(self._benchmark.clips[row], self._views[1], seed=0)
+            views = read_views(self._benchmark.clips[row], self._views[1], self._encoder, seed=0)
             parts = torch.split(views, max(1, self._recipe.batch_size // 2))
             logits = torch.cat([self._head(self._features(part).float()) for part in parts])
             found.append(logits.softmax(dim=1).mean(dim=0).cpu().numpy())

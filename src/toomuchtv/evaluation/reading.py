@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toomuchtv.evaluation.benchmark import LabeledClip
+from toomuchtv.evaluation.encoders.interface import AudioEncoder, VideoEncoder
 from toomuchtv.evaluation.views import (
     AudioViews,
     VideoAugment,
@@ -36,6 +37,44 @@ _MOST_SECONDS_AT_ONCE = 120.0
 _MOST_SECONDS_KEPT, _SOUNDS_KEPT = 10.0, 1024
 # The least sound that can be read along with pictures that nobody listens to.
 _NO_SOUND_SECONDS, _NO_SOUND_HZ = 0.01, 2_000
+
+
+def read_views(
+    clip: LabeledClip,
+    views: VideoViews | AudioViews,
+    encoder: VideoEncoder | AudioEncoder,
+    *,
+    seed: int,
+) -> Tensor:
+    """Read the views of a clip by whichever sense they are of.
+
+    Args:
+        clip: Which file and stretch.
+        views: With everything filled in.
+        encoder: Of that sense: its sample rate is what sound is read at.
+        seed: What random views follow from.
+
+    Returns:
+        `[V, T, crop, crop, 3]` uint8 or `[V, S]` float32.
+
+    Raises:
+        MediaError: The file cannot be read.
+    """
+    if isinstance(views, VideoViews):
+        return read_video_views(clip, views, seed=seed)
+    assert isinstance(encoder, AudioEncoder)
+    return read_audio_views(clip, views, encoder.input.sample_rate_hz, seed=seed)
+
+
+def resolved_views(
+    views: VideoViews | AudioViews, encoder: VideoEncoder | AudioEncoder
+) -> VideoViews | AudioViews:
+    """Fill in what follows the encoder, which is of the views' sense."""
+    if isinstance(views, VideoViews):
+        assert isinstance(encoder, VideoEncoder)
+        return views.of(encoder.input)
+    assert isinstance(encoder, AudioEncoder)
+    return views.of(encoder.input)
 
 
 def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tensor:

@@ -234,7 +234,8 @@ def describe_views(name: str, modality: str | None = None) -> str:
     video: VideoViews | None
     audio: AudioViews | None
     if isinstance(protocol, FinetuneProtocol):
-        video, audio = protocol.test, None
+        video = protocol.test if isinstance(protocol.test, VideoViews) else None
+        audio = protocol.test if isinstance(protocol.test, AudioViews) else None
     elif protocol.way == "frozen":
         video, audio = protocol.video_test, protocol.audio_test
     else:

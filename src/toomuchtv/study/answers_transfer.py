@@ -19,8 +19,13 @@ from toomuchtv.study.evidence import (
 )
 from toomuchtv.study.statistics import Estimate, Slopes, over_seeds, slopes
 
-#: What is scored: benchmark and protocol. Encoders of sound are not fine-tuned: see docs/study.md.
-_SCORED = (("actions", "linear"), ("sounds", "linear"), ("actions", "finetune"))
+#: What is scored: benchmark and protocol.
+_SCORED = (
+    ("actions", "linear"),
+    ("sounds", "linear"),
+    ("actions", "finetune"),
+    ("sounds", "finetune"),
+)
 
 
 def _on(content: Content, made: str = "uniform", **changes: object) -> OfSeed:

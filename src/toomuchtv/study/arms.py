@@ -75,9 +75,12 @@ def _scores(out: Path, scale: Scale, arm: Arm, run: Path) -> tuple[Score, ...]:
             for name in ("actions", "sounds")
         ]
     if "finetune" in arm.measures:
-        scores.append(
-            finetuned_score(encoder, transfer, scale, seed=seed, folder=run.parent / "finetune")
-        )
+        scores += [
+            finetuned_score(
+                encoder, transfer, name, scale, seed=seed, folder=run.parent / "finetune" / name
+            )
+            for name in ("actions", "sounds")
+        ]
     return tuple(scores)
 
 

@@ -84,14 +84,14 @@ def shuffled_score(
 
 
 def finetuned_score(
-    encoder: Encoder, transfer: Path, scale: Scale, *, seed: int, folder: Path
+    encoder: Encoder, transfer: Path, name: str, scale: Scale, *, seed: int, folder: Path
 ) -> Score:
-    """Fine-tune the video encoder on the first split of the actions."""
-    benchmark = transfer_set(transfer, "actions")
+    """Fine-tune the encoder that a transfer set judges on the first of its folds."""
+    benchmark, sense = transfer_set(transfer, name), _SETS[name][1]
     first = replace(benchmark, folds=benchmark.folds[:1])
-    protocol = finetune_protocol(scale)
+    protocol = finetune_protocol(scale, sense)
     answers = run_finetune(encoder, first, protocol, seed=seed, folder=folder)
-    return _score("actions", "finetune", "video", first, answers)
+    return _score(name, "finetune", sense, first, answers)
 
 
 def _score(

@@ -80,7 +80,7 @@ def _arms_section(scores: Sequence[ArmScores]) -> Section:
         text="Accuracy, mean over folds; study.json has every fold and every test title.",
         table=ResultTable(
             header=["arm", "steps", "hours", "actions, linear", "sounds, linear",
-                    "actions, fine-tuned", "core seconds"],
+                    "actions, fine-tuned", "sounds, fine-tuned", "core seconds"],
             rows=[
                 [
                     one.arm.name,
@@ -89,6 +89,7 @@ def _arms_section(scores: Sequence[ArmScores]) -> Section:
                     shown(one.accuracy("actions")),
                     shown(one.accuracy("sounds")),
                     shown(one.accuracy("actions", "finetune")),
+                    shown(one.accuracy("sounds", "finetune")),
                     f"{one.core_seconds:.0f}",
                 ]
                 for one in scores

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from toomuchtv.config import Config, load_config
+from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.evaluation.protocols import FinetuneProtocol
-from toomuchtv.evaluation.views import VideoAugment, VideoViews
+from toomuchtv.evaluation.views import AudioAugment, AudioViews, VideoAugment, VideoViews
 from toomuchtv.media.proxy import ProxyRecipe
 from toomuchtv.studio import StudioConfig
 from toomuchtv.study.arm import DIVERSITY, SIGNATURE, Arm, World
@@ -146,13 +147,21 @@ def milestone_steps(scale: Scale) -> list[int]:
     return [round(share * scale.steps / every) * every for share in scale.milestones]
 
 
-def finetune_protocol(scale: Scale) -> FinetuneProtocol:
-    """A short fine-tuning of the whole video encoder."""
+def finetune_protocol(scale: Scale, sense: Modality) -> FinetuneProtocol:
+    """A short fine-tuning of the whole encoder of one sense, the same for both but for views."""
+    views: dict[Modality, tuple[VideoViews, VideoViews] | tuple[AudioViews, AudioViews]] = {
+        "video": (
+            VideoViews(augment=VideoAugment(min_area=0.5, color=0.0, grayscale=0.0)),
+            VideoViews(times=4),
+        ),
+        "audio": (AudioViews(augment=AudioAugment()), AudioViews(times=4)),
+    }
+    train, test = views[sense]
     return FinetuneProtocol(
         name="study-finetune",
         source="this project's own, cut to minutes of a CPU",
-        train=VideoViews(augment=VideoAugment(min_area=0.5, color=0.0, grayscale=0.0)),
-        test=VideoViews(times=4),
+        train=train,
+        test=test,
         optimizer="adam",
         learning_rate=2e-3,
         body_learning_rate=5e-4,

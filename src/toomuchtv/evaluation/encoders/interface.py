@@ -67,6 +67,14 @@ class AudioEncoder(ABC):
         """Map mono float32 `[N, S]` to the flattened last map where there is one, `[N, M]`."""
         return self.features(waveform)
 
+    def trunk(self) -> nn.Module | None:
+        """The network that fine-tuning trains, from `prepare`d sound to `[N, F]`; None if none."""
+        return None
+
+    def prepare(self, waveform: Tensor) -> Tensor:
+        """Map mono float32 `[N, S]` to what `trunk` takes."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:

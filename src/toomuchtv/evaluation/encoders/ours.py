@@ -71,6 +71,14 @@ class OurAudio(AudioEncoder):
         """The last map, flattened: channels x bands x frames."""
         return self._pretrained.audio_feature_map(waveform).flatten(1)
 
+    def trunk(self) -> nn.Module:
+        """The tower without its head."""
+        return self._pretrained.model.audio_encoder
+
+    def prepare(self, waveform: Tensor) -> Tensor:
+        """The log-mel spectrogram that it was trained on."""
+        return self._pretrained.log_mel(waveform)
+
 
 def run_encoder(run: Path, *, untrained: bool, seed: int) -> Encoder:
     """Load a run's encoders.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.evaluation.views import AudioViews, VideoViews
 
 #: How C or k is chosen: `fixed`; `inner`, by cross-validation inside the training set (or on the
@@ -106,11 +107,11 @@ class FrozenProtocol(_Named):
 
 
 class FinetuneProtocol(_Named):
-    """The whole video network is trained with a linear classifier on top.
+    """The whole network of one sense is trained with a linear classifier on top.
 
     Attributes:
-        train: Views drawn each epoch, `times` of each video.
-        test: Views over which softmax is averaged.
+        train: Views drawn each epoch, `times` of each clip; of which sense says which network.
+        test: Views over which softmax is averaged, of the same sense.
         head_epochs: Epochs before the others in which only the classifier is trained.
         body_learning_rate: Of the network; `learning_rate` is the classifier's.
         warmup_epochs: Over which both rise from 1 / `warmup_factor` of theirs.
@@ -118,8 +119,8 @@ class FinetuneProtocol(_Named):
     """
 
     way: Literal["finetune"] = "finetune"
-    train: VideoViews
-    test: VideoViews
+    train: VideoViews | AudioViews
+    test: VideoViews | AudioViews
     optimizer: Literal["adam", "sgd"]
     learning_rate: float = Field(gt=0.0)
     body_learning_rate: float = Field(gt=0.0)
@@ -134,6 +135,17 @@ class FinetuneProtocol(_Named):
     batch_size: int = Field(ge=1)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     by_benchmark: dict[str, dict[str, float | int | tuple[int, ...]]] = {}
+
+    @model_validator(mode="after")
+    def _one_sense(self) -> Self:
+        if type(self.train) is not type(self.test):
+            raise ValueError("views to train and to test on are of different senses")
+        return self
+
+    @property
+    def modality(self) -> Modality:
+        """The sense whose network is trained."""
+        return "video" if isinstance(self.train, VideoViews) else "audio"
 
     def on(self, benchmark: str) -> FinetuneProtocol:
         """The protocol with what its authors changed for one benchmark."""

@@ -601,8 +601,13 @@ def study(
         int | None, typer.Option(min=1, help="Repetitions; 5, with --quick 1.")
     ] = None,
     first_seed: Annotated[
-        int, typer.Option(min=0, help="Seeds count from here; another study takes others.")
-    ] = 0,
+        int,
+        typer.Option(
+            min=0,
+            help="Seeds count from here; another study takes others. Settings were chosen by seed "
+            "0, so it is no evidence.",
+        ),
+    ] = 1,
     workers: Workers = 2,
     plan: Annotated[
         bool, typer.Option("--plan", help="List the arms and what they cost, and do nothing.")

@@ -90,4 +90,4 @@ def test_another_study_is_refused(tmp_path: Path) -> None:
     claim(tmp_path, design(TOY))
     claim(tmp_path, design(TOY))
     with pytest.raises(ValueError, match="holds another study"):
-        claim(tmp_path, design(TOY, first_seed=1))
+        claim(tmp_path, design(TOY, first_seed=2))

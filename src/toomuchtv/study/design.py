@@ -16,6 +16,8 @@ from toomuchtv.study.scale import Scale
 #: The hierarchical policy of every question but the fourth: 4 titles a batch, as this project's
 #: default has them, and not the best of the fourth.
 CHOSEN_CLIPS = 8
+#: Settings were chosen after seeing seed 0: what comes of that one is no evidence.
+FIRST_SEED = 1
 #: Objectives that take more than the simple one: NCE against a memory, negatives of the own sense.
 OBJECTIVES = ("within_modal", "memory_bank")
 #: What else might have been set: one alternative each.
@@ -51,7 +53,7 @@ class Design(Frozen):
         )
 
 
-def design(scale: Scale, *, first_seed: int = 0) -> Design:
+def design(scale: Scale, *, first_seed: int = FIRST_SEED) -> Design:
     """Write a study's arms down.
 
     Args:

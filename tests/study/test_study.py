@@ -18,7 +18,6 @@ TOY = Scale(
     name="toy",
     items=8,
     minutes=0.25,
-    episodes=4,
     steps=4,
     seeds=1,
     side_seeds=1,

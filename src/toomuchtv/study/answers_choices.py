@@ -46,7 +46,7 @@ def openings(evidence: Evidence) -> Answer:
     return Answer(
         question="What do recurring openings do as false negatives, and does ignoring them help?",
         sentences=(
-            "Shows whose openings take a third of each episode, 4 episodes of a show in a batch, "
+            "Shows whose openings take a third of each episode, all 4 episodes of one in a batch, "
             "so that two clips of one opening do meet; recurring parts are found by `prepare`, not "
             "told.",
             *sentences,

@@ -8,7 +8,7 @@ from toomuchtv.report.page import ResultTable
 from toomuchtv.report.study_figures import HeatMap, Interval, Intervals
 from toomuchtv.study.answer import NOT_MEASURED, Answer, finding, sign
 from toomuchtv.study.arm import Arm, Content, World
-from toomuchtv.study.design import CHOSEN_CLIPS, chosen, uniform
+from toomuchtv.study.design import CHOSEN_CLIPS, LEVELS, chosen, uniform
 from toomuchtv.study.evidence import (
     CONTENT_NAMES,
     DIFFERENCE_HEADER,
@@ -214,13 +214,13 @@ def clips_per_title(evidence: Evidence) -> Answer:
                 panels.setdefault(f"gain on {content}", []).append(found.interval(f"k={clips}"))
                 rows.append([content, f"k={clips}", *found.row()])
         sentences.append(_best_sentence(evidence, content, gains))
-    for level in ("season", "show"):
+    for level, episodes in LEVELS.items():
         found = evidence.difference(
-            _on("shows", "k"), _on("shows", "k", items_per_title=4, level=level)
+            _on("shows", "k"), _on("shows", "k", items_per_title=episodes, level=level)
         )
         sentences.append(
             finding(
-                f"Shows, {CHOSEN_CLIPS} clips over 4 episodes of one {level}",
+                f"Shows, {CHOSEN_CLIPS} clips over the {episodes} episodes of one {level}",
                 found,
                 than=f"{CHOSEN_CLIPS} clips of one episode",
             )

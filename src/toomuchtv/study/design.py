@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from toomuchtv.study.arm import Arm, Frozen, Measure, World
+from toomuchtv.study.arm import Arm, Frozen, Level, Measure, World
 from toomuchtv.study.scale import Scale
 
 #: The hierarchical policy of every question but the fourth: 4 titles a batch, as this project's
 #: default has them, and not the best of the fourth.
 CHOSEN_CLIPS = 8
+#: Episodes that a season and a show have.
+LEVELS: dict[Level, int] = {"season": 2, "show": 4}
 #: Settings were chosen after seeing seed 0: what comes of that one is no evidence.
 FIRST_SEED = 1
 #: Objectives that take more than the simple one: NCE against a memory, negatives of the own sense.
@@ -117,19 +119,18 @@ def map_arms(scale: Scale, seed: int) -> list[Arm]:
 
 
 def level_arms(seed: int) -> list[Arm]:
-    """Question 4: the same k in one episode, over episodes of a season, and of a whole show."""
+    """Question 4: the same k in one episode, over those of a season, and over those of a show."""
     world = World(content="shows", seed=seed)
     return [
         chosen(world),
-        chosen(world, items_per_title=4, level="season"),
-        chosen(world, items_per_title=4, level="show"),
+        *(chosen(world, level=level, items_per_title=num) for level, num in LEVELS.items()),
     ]
 
 
 def opening_arms(scale: Scale, seed: int) -> list[Arm]:
     """Question 5: shows whose openings are a third of an episode, as negatives and ignored."""
     world = World(content="shows", seed=seed, opening_seconds=scale.minutes * 60 / 3)
-    several = chosen(world, items_per_title=4, level="show")
+    several = chosen(world, items_per_title=LEVELS["show"], level="show")
     return [several, several.model_copy(update={"recurring": "negative"})]
 
 

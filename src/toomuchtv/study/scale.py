@@ -20,9 +20,9 @@ class Scale(Frozen):
 
     Attributes:
         name: `full`, `quick`, or any other.
-        items: Films and episodes of a world, each of `minutes`.
+        items: Films and episodes of a world, each of `minutes`; a quarter as many series, so that
+            a uniform batch has few clips of one.
         minutes: Length of each.
-        episodes: Of each series, in two seasons.
         steps: Of each training.
         batch_size: Clips of each step.
         learning_rate: Its peak.
@@ -49,7 +49,6 @@ class Scale(Frozen):
     name: str
     items: int = Field(ge=4, multiple_of=4)
     minutes: float = 0.5
-    episodes: int = 8
     steps: int = Field(ge=1)
     batch_size: int = 32
     learning_rate: float = 2e-3

@@ -11,7 +11,7 @@ from toomuchtv.evaluation.views import AudioAugment, AudioViews, VideoAugment, V
 from toomuchtv.media.proxy import ProxyRecipe
 from toomuchtv.studio import StudioConfig
 from toomuchtv.study.arm import DIVERSITY, SIGNATURE, Arm, World
-from toomuchtv.study.design import CHOSEN_CLIPS
+from toomuchtv.study.design import CHOSEN_CLIPS, LEVELS
 from toomuchtv.study.scale import Scale
 
 #: What the encoders are fed has 32 pixels a side: more than 48 lines would be decoded in vain.
@@ -59,7 +59,7 @@ _COMMON = (
 def world_studio(scale: Scale, world: World) -> StudioConfig:
     """What is rendered for a world: the same seconds of film whatever its content."""
     clip_seconds = 6.0
-    series = scale.items // scale.episodes
+    series = scale.items // LEVELS["show"]
     counts: dict[str, dict[str, int]] = {
         "movies": {"movies": scale.items, "shows": 0},
         "shows": {"movies": 0, "shows": series},
@@ -75,8 +75,8 @@ def world_studio(scale: Scale, world: World) -> StudioConfig:
         **_MEDIA,
         clip_seconds=clip_seconds,
         minutes=scale.minutes,
-        episodes=scale.episodes,
-        seasons=2,
+        episodes=LEVELS["show"],
+        seasons=LEVELS["show"] // LEVELS["season"],
         seed=world.seed,
         signature_picture=world.signature,
         signature_sound=world.signature,

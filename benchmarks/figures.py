@@ -9,6 +9,7 @@ import os
 import platform
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,7 +86,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """The options that every benchmark takes."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--json", type=Path, help="write the figures to this file")
-    made.add_argument("--out", type=Path, required=True, help="folder for what is made on the way")
+    name = Path(sys.argv[0]).stem
+    made.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out") / "benchmarks" / name,
+        help="folder for what is made on the way; out/benchmarks/NAME",
+    )
     return made
 
 

@@ -96,7 +96,7 @@ def shows(evidence: Evidence) -> Answer:
         both = sorted(set(gains["movies"]) & set(gains["shows"]))
         more = over_seeds([gains["shows"][seed] - gains["movies"][seed] for seed in both])
         sentences.append(
-            f"{SENSES[benchmark].capitalize()}: "
+            f"{SENSES[benchmark].capitalize()}, the gain on shows less that on films: "
             + sign(
                 more,
                 above="the gain is larger on shows than on films, as the paper has it",

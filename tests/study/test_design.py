@@ -136,3 +136,10 @@ def test_a_size_of_ones_own(tmp_path: Path) -> None:
         read_scale(path)
     with pytest.raises(ValueError, match="cannot read the size"):
         read_scale(tmp_path / "none.toml")
+
+
+def test_what_matters_most_comes_first() -> None:
+    """A study that is stopped early has the main comparison in every seed."""
+    arms = design(FULL).arms
+    main = [arm.name for seed in range(1, 6) for arm in main_arms(FULL, seed)]
+    assert [arm.name for arm in arms[: len(main)]] == main

@@ -56,28 +56,20 @@ class Design(Frozen):
 
 
 def design(scale: Scale, *, first_seed: int = FIRST_SEED) -> Design:
-    """Write a study's arms down.
+    """Write a study's arms down, what matters most first: one that is stopped leaves it answered.
 
     Args:
         scale: Its size.
         first_seed: Seeds are counted from here, so that a second study shares none with the first.
     """
     seeds = range(first_seed, first_seed + scale.seeds)
-    side = seeds[: scale.side_seeds]
-    by_seed: list[Arm] = []
-    for seed in seeds:
-        by_seed += main_arms(scale, seed)
-        if seed in side:
-            by_seed += [
-                *level_arms(seed),
-                *opening_arms(scale, seed),
-                *curation_arms(seed),
-            ]
-        if seed in seeds[: scale.guard_seeds]:
-            by_seed += guard_arms(seed)
-        if seed in seeds[: scale.map_seeds]:
-            by_seed += map_arms(scale, seed)
-    return Design(scale=scale, first_seed=first_seed, arms=merged(by_seed))
+    arms = [arm for seed in seeds for arm in main_arms(scale, seed)]
+    for seed in seeds[: scale.side_seeds]:
+        arms += [*level_arms(seed), *opening_arms(scale, seed), *curation_arms(seed)]
+    arms += [arm for seed in seeds[: scale.map_seeds] for arm in map_arms(scale, seed)]
+    arms += [arm for seed in seeds[: scale.guard_seeds] for arm in guard_arms(seed)]
+    arms += [arm for seed in seeds for arm in clips_arms(scale, seed)]
+    return Design(scale=scale, first_seed=first_seed, arms=merged(arms))
 
 
 def chosen(world: World, **changes: object) -> Arm:
@@ -92,7 +84,7 @@ def uniform(world: World, **changes: object) -> Arm:
 
 
 def main_arms(scale: Scale, seed: int) -> list[Arm]:
-    """Questions 1, 2, 4 and 7: contents x policies, and fresh weights."""
+    """Questions 1, 2 and 7: contents x two policies, and fresh weights."""
     first = World(content=scale.contents[0], seed=seed)
     arms = [Arm(world=first, policy="untrained", measures=("finetune",))]
     for content in scale.contents:
@@ -101,11 +93,16 @@ def main_arms(scale: Scale, seed: int) -> list[Arm]:
         if content == scale.contents[0]:
             measures = ("finetune", "milestones", "shuffled")
         arms += [uniform(world, measures=measures), chosen(world, measures=measures)]
-        arms += [
-            Arm(world=world, policy="hierarchical", clips_per_title=clips)
-            for clips in scale.clips_per_title
-        ]
     return arms
+
+
+def clips_arms(scale: Scale, seed: int) -> list[Arm]:
+    """Question 4: contents x k."""
+    return [
+        Arm(world=World(content=content, seed=seed), policy="hierarchical", clips_per_title=clips)
+        for content in scale.contents
+        for clips in scale.clips_per_title
+    ]
 
 
 def map_arms(scale: Scale, seed: int) -> list[Arm]:

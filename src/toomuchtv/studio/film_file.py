@@ -91,7 +91,7 @@ def _video_stream(
     # x264's macroblock tree is not repeatable on pictures this small: ten encodings of the same
     # frames at 160x96 on one thread gave ten streams; without it (or with asm=0), they are equal
     options = {
-        "preset": "veryfast",
+        "preset": "superfast",
         "crf": "22",
         "g": str(3 * frame_rate),
         "x264-params": "mbtree=0",

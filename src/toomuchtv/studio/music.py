@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -69,35 +70,41 @@ def draw_theme(rng: Generator) -> Theme:
     )
 
 
+@lru_cache(maxsize=16)
 def render_theme(theme: Theme, rate_hz: int) -> Wave:
-    """Return one turn of the loop, float32, of unit RMS."""
+    """Return one turn of the loop, float32, of unit RMS, not to be written to.
+
+    The episodes of a series and the titles that share stock music render it once a process.
+    """
     eighth = 30.0 / theme.tempo
     total = int(8 * _NUM_BARS * eighth * rate_hz)
     sound = np.zeros(total + 4 * rate_hz, np.float32)
+
+    @cache
+    def tone(note: int, level: float, decay: float) -> Wave:
+        return _tone(theme, note, level, decay, rate_hz)
+
+    def add(start_seconds: float, note: int, level: float, decay: float) -> None:
+        wave = tone(note, level, decay)
+        first = round(start_seconds * rate_hz)
+        sound[first : first + len(wave)] += wave
+
     for k, step in enumerate(theme.melody):
         if step is not None:
-            _add(
-                sound,
-                theme,
-                k * eighth,
-                _pitch(theme, step) + 12,
-                0.5,
-                theme.decay_seconds,
-                rate_hz,
-            )
+            add(k * eighth, _pitch(theme, step) + 12, 0.5, theme.decay_seconds)
     for bar, degree in enumerate(theme.chords):
         start = 8 * bar * eighth
         for third in (0, 2, 4):
-            note = _pitch(theme, degree + third)
-            _add(sound, theme, start, note, 0.3, 5 * eighth, rate_hz)
+            add(start, _pitch(theme, degree + third), 0.3, 5 * eighth)
         for beat in (0, 3, 4):
-            low = _pitch(theme, degree) - 12
-            _add(sound, theme, start + beat * eighth, low, 0.4, 2 * eighth, rate_hz)
+            add(start + beat * eighth, _pitch(theme, degree) - 12, 0.4, 2 * eighth)
     if theme.pulse:
         _add_pulse(sound, theme, eighth, rate_hz)
     sound[: 4 * rate_hz] += sound[total:][: 4 * rate_hz]  # what rings on, rings into the repeat
     loop = sound[:total]
-    return loop / max(float(np.sqrt(np.mean(loop**2))), 1e-6)
+    loop = loop / max(float(np.sqrt(np.mean(loop**2))), 1e-6)
+    loop.setflags(write=False)
+    return loop
 
 
 def looped(loop: Wave, start_seconds: float, num_samples: int, rate_hz: int) -> Wave:
@@ -111,15 +118,8 @@ def _pitch(theme: Theme, step: int) -> int:
     return theme.root + 12 * octave + theme.scale[degree]
 
 
-def _add(
-    sound: Wave,
-    theme: Theme,
-    start_seconds: float,
-    note: int,
-    level: float,
-    decay: float,
-    rate_hz: int,
-) -> None:
+def _tone(theme: Theme, note: int, level: float, decay: float, rate_hz: int) -> Wave:
+    """Return one note, however long it rings."""
     count = min(int(rate_hz * min(4 * decay, 3.0)), 3 * rate_hz)
     t = np.arange(count, dtype=np.float32) / rate_hz
     frequency = 440 * 2 ** ((note - 69) / 12)
@@ -128,8 +128,7 @@ def _add(
         if k * frequency < 0.45 * rate_hz:
             wave += k**-theme.slope * np.sin((2 * np.pi * k * frequency) * t)
     envelope = (1 - np.exp(-t / theme.attack_seconds)) * np.exp(-t / decay)
-    first = round(start_seconds * rate_hz)
-    sound[first : first + count] += level * wave * envelope
+    return np.asarray(level * wave * envelope, np.float32)
 
 
 def _add_pulse(sound: Wave, theme: Theme, eighth: float, rate_hz: int) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from toomuchtv.studio.events.synth import Wave, noise
 
@@ -84,18 +86,27 @@ class Room:
         self._response = acoustics.wet * tail
         self._response[0] = 1.0 - acoustics.wet / 2
         self._acoustics, self._rate_hz = acoustics, rate_hz
+        self._filters: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def play(self, wave: Wave) -> Wave:
         """Return the sound as heard in the room, as long as the sound."""
         size = _fast_size(len(wave) + len(self._response))
+        if size not in self._filters:
+            self._filters[size] = self._filter(size)
+        response, gain = self._filters[size]
+        spectrum = np.fft.rfft(wave, size) * response
+        spectrum *= gain
+        return np.fft.irfft(spectrum, size)[: len(wave)].astype(np.float32)
+
+    def _filter(self, size: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Spectrum of the reverberation, and the gain of the coloring at its frequencies."""
         frequency = np.fft.rfftfreq(size, 1 / self._rate_hz)
         octaves = np.log2(np.maximum(frequency, 60.0) / 1000)
         away = np.log2(np.maximum(frequency, 60.0) / self._acoustics.bell_hz)
         gain_db = self._acoustics.tilt_db * octaves
         gain_db += self._acoustics.bell_db * np.exp(-(away**2) / 0.5)
-        spectrum = np.fft.rfft(wave, size) * np.fft.rfft(self._response, size)
-        spectrum *= 10 ** (np.clip(gain_db, -24, 12) / 20)
-        return np.fft.irfft(spectrum, size)[: len(wave)].astype(np.float32)
+        gain: NDArray[Any] = 10 ** (np.clip(gain_db, -24, 12) / 20)
+        return np.fft.rfft(self._response, size), gain
 
 
 def _fast_size(least: int) -> int:

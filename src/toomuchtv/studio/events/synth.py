@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,19 @@ def noise(rng: Generator, num_samples: int, low_hz: float, high_hz: float, rate_
     """Return noise between two frequencies with soft edges, of unit RMS."""
     size = 1 << max(num_samples - 1, 1).bit_length()
     spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
-    frequency = np.fft.rfftfreq(size, 1 / rate_hz) + 1.0
-    edge_low, edge_high = (frequency / low_hz) ** 4, (frequency / min(high_hz, rate_hz * 0.48)) ** 4
-    spectrum *= (edge_low / (1 + edge_low)) / (1 + edge_high)
+    spectrum *= _band(size, low_hz, high_hz, rate_hz)
     sound = np.fft.irfft(spectrum, size)[:num_samples]
     return (sound / max(float(np.sqrt(np.mean(sound**2))), 1e-6)).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _band(size: int, low_hz: float, high_hz: float, rate_hz: int) -> NDArray[Any]:
+    """Gain of a band with soft edges; a title's room tone asks for the same again and again."""
+    frequency = np.fft.rfftfreq(size, 1 / rate_hz) + 1.0
+    edge_low, edge_high = (frequency / low_hz) ** 4, (frequency / min(high_hz, rate_hz * 0.48)) ** 4
+    gain: NDArray[Any] = (edge_low / (1 + edge_low)) / (1 + edge_high)
+    gain.setflags(write=False)
+    return gain
 
 
 def tone(frequency_hz: NDArray[Any], levels: Sequence[float], rate_hz: int) -> Wave:

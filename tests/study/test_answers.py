@@ -93,6 +93,7 @@ def test_page_and_record_hold_every_arm(tmp_path: Path) -> None:
     html = page.read_text()
     assert "&lt;no memory&gt;" in html
     assert html.count("data:image/png") == 8
+    assert len(list((tmp_path / "figures").glob("question*.png"))) == 8
     assert all(one.arm.name in html for one in scores)
 
 

@@ -22,7 +22,7 @@ def write_study_page(
     answers: Sequence[Answer],
     failures: Sequence[Failure],
 ) -> None:
-    """Write the page.
+    """Write the page, and its figures beside it: `figures/question1.png` and so on.
 
     Args:
         path: Where to.
@@ -33,7 +33,14 @@ def write_study_page(
         failures: Arms that came to nothing.
     """
     scale = design.scale
-    sections = [_answer_section(number, one) for number, one in enumerate(answers, start=1)]
+    figures = path.parent / "figures"
+    figures.mkdir(exist_ok=True)
+    sections = []
+    for number, answer in enumerate(answers, start=1):
+        png = None if answer.chart is None else draw_chart(answer.chart)
+        if png is not None:
+            (figures / f"question{number}.png").write_bytes(png)
+        sections.append(_answer_section(number, answer, png))
     sections += [_arms_section(scores), _commands_section(out, design)]
     if failures:
         sections.insert(0, _failures_section(failures))
@@ -51,14 +58,14 @@ def write_study_page(
     )
 
 
-def _answer_section(number: int, answer: Answer) -> Section:
+def _answer_section(number: int, answer: Answer, png: bytes | None) -> Section:
     return Section(
         heading=f"{number}. {answer.question}",
         text="",
         points=answer.sentences,
         how_to_read=answer.how_to_read,
         details=answer.table if answer.table is not None and answer.table.rows else None,
-        png=None if answer.chart is None else draw_chart(answer.chart),
+        png=png,
         png_alt=answer.question,
     )
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from toomuchtv.console import Output
-from toomuchtv.study import Scale, design, run_study
+from toomuchtv.study import FULL, Scale, design, run_study
 from toomuchtv.study.arms import arm_path
-from toomuchtv.study.design import Design
-from toomuchtv.study.run import claim
+from toomuchtv.study.design import Design, main_arms
+from toomuchtv.study.run import claim, stages
 from toomuchtv.study.scores import read_scores
 
 TOY = Scale(
@@ -90,3 +90,13 @@ def test_another_study_is_refused(tmp_path: Path) -> None:
     claim(tmp_path, design(TOY))
     with pytest.raises(ValueError, match="holds another study"):
         claim(tmp_path, design(TOY, first_seed=2))
+
+
+def test_worlds_are_made_when_their_arms_come_up() -> None:
+    whole = design(FULL)
+    parts = stages(whole)
+    assert [arm for part in parts for arm in part] == list(whole.arms)
+    main = [arm for seed in whole.seeds for arm in main_arms(FULL, seed)]
+    assert [arm.name for arm in parts[0]] == [arm.name for arm in main]
+    assert len(parts) == 3
+    assert len({arm.world for part in parts[:2] for arm in part}) == 30

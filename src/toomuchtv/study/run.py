@@ -12,7 +12,7 @@ from toomuchtv.console import Output
 from toomuchtv.errors import ToomuchtvError
 from toomuchtv.study.answer import Answer
 from toomuchtv.study.answers import answers
-from toomuchtv.study.arm import Arm
+from toomuchtv.study.arm import Arm, World
 from toomuchtv.study.arms import DESIGN
 from toomuchtv.study.design import Design
 from toomuchtv.study.evidence import Evidence
@@ -20,6 +20,9 @@ from toomuchtv.study.page import write_study_page
 from toomuchtv.study.record import write_record
 from toomuchtv.study.schedule import Failure, finished, run_arms
 from toomuchtv.study.worlds import make_transfer, make_world
+
+#: As many as the full study's main comparison has.
+_WORLDS_AT_ONCE = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +63,21 @@ def run_study(out: Path, design: Design, *, num_workers: int, output: Output) ->
     begun = time.monotonic()
     claim(out, design)
     output.table("What will happen", forecast(design, num_workers))
-    failures = _make_worlds(out, design, num_workers, output)
-    broken = {failure.arm for failure in failures}
-    possible = design.model_copy(
-        update={"arms": tuple(arm for arm in design.arms if arm.name not in broken)}
-    )
-    output.say("2/3 Training and measuring the arms.")
-    with output.progress("steps") as progress:
-        failures += run_arms(
-            out,
-            possible,
-            num_workers=num_workers,
-            progress=progress,
-            tell=lambda text: output.say(f"   {text}"),
-        )
-    output.say("3/3 Answering.")
+    failures: list[Failure] = []
+    for arms in stages(design):
+        failures += _make_worlds(out, design, arms, num_workers, output)
+        broken = {failure.arm for failure in failures}
+        output.say("Training and measuring arms.")
+        with output.progress("steps") as progress:
+            failures += run_arms(
+                out,
+                design,
+                [arm for arm in arms if arm.name not in broken],
+                num_workers=num_workers,
+                progress=progress,
+                tell=lambda text: output.say(f"   {text}"),
+            )
+    output.say("Answering.")
     return answer_study(out, design, failures=failures, begun=begun)
 
 
@@ -145,9 +148,34 @@ def forecast(design: Design, num_workers: int) -> dict[str, object]:
     }
 
 
-def _make_worlds(out: Path, design: Design, num_workers: int, output: Output) -> list[Failure]:
-    """Make all worlds and transfer sets; returns the arms that cannot be run for want of theirs."""
-    output.say("1/3 Rendering and preparing the worlds.")
+def stages(design: Design) -> list[tuple[Arm, ...]]:
+    """Cut the arms, in their order, where `_WORLDS_AT_ONCE` worlds have been needed.
+
+    Worlds are rendered stage by stage, so that the first scores do not wait for the last world.
+    """
+    cut: list[list[Arm]] = [[]]
+    known: set[World] = set()
+    made = 0
+    for arm in design.arms:
+        if arm.world not in known:
+            if made == _WORLDS_AT_ONCE:
+                cut.append([])
+                made = 0
+            known.add(arm.world)
+            made += 1
+        cut[-1].append(arm)
+    return [tuple(arms) for arms in cut]
+
+
+def _make_worlds(
+    out: Path, design: Design, arms: Sequence[Arm], num_workers: int, output: Output
+) -> list[Failure]:
+    """Make the worlds of some arms, and the transfer sets of their seeds.
+
+    Returns:
+        Those of them that cannot be run for want of theirs.
+    """
+    output.say("Rendering and preparing worlds.")
     failures: list[Failure] = []
 
     def failed(arms: list[Arm], error: Exception) -> None:
@@ -157,17 +185,17 @@ def _make_worlds(out: Path, design: Design, num_workers: int, output: Output) ->
             Failure(arm=arm.name, reason=str(error)) for arm in arms if arm.name not in known
         )
 
-    for seed in design.seeds:
+    for seed in dict.fromkeys(arm.world.seed for arm in arms):
         with output.progress("s of film") as progress:
             try:
                 make_transfer(out, design.scale, seed, num_workers=num_workers, progress=progress)
             except (ToomuchtvError, ValueError) as error:
-                failed([arm for arm in design.arms if arm.world.seed == seed], error)
-    for number, world in enumerate(design.worlds, start=1):
-        output.say(f"   {number}/{len(design.worlds)} {world.name}")
+                failed([arm for arm in arms if arm.world.seed == seed], error)
+    for world in dict.fromkeys(arm.world for arm in arms):
+        output.say(f"   {design.worlds.index(world) + 1}/{len(design.worlds)} {world.name}")
         with output.progress("s of film") as progress:
             try:
                 make_world(out, design.scale, world, num_workers=num_workers, progress=progress)
             except (ToomuchtvError, ValueError) as error:
-                failed([arm for arm in design.arms if arm.world == world], error)
+                failed([arm for arm in arms if arm.world == world], error)
     return failures

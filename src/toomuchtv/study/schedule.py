@@ -43,19 +43,21 @@ class _Running:
 def run_arms(
     out: Path,
     design: Design,
+    arms: Sequence[Arm],
     *,
     num_workers: int,
     progress: ProgressHook = no_progress,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Failure]:
-    """Run the arms that are not done, `num_workers` at a time, in the order of the design.
+    """Run those of some arms that are not done, `num_workers` at a time, in their order.
 
     An arm that fails is noted, and the others go on. Interrupted, the arms under way are asked to
     stop, and go on from their checkpoints the next time.
 
     Args:
         out: The study's folder.
-        design: Its arms; OUT/design.json holds the same.
+        design: All of it; OUT/design.json holds the same. Progress is that of all its arms.
+        arms: Of it, those to run now.
         num_workers: Arms side by side.
         progress: Told the steps done, what is measured counted as steps too.
         tell: Told of each arm that ends.
@@ -63,9 +65,10 @@ def run_arms(
     Returns:
         The arms that failed.
     """
-    waiting = [arm for arm in design.arms if read_scores(arm_path(out, arm), arm) is None]
+    undone = [arm for arm in design.arms if read_scores(arm_path(out, arm), arm) is None]
+    waiting = [arm for arm in arms if arm in undone]
     total = sum(_cost(design, arm) for arm in design.arms)
-    before = ended = total - sum(_cost(design, arm) for arm in waiting)
+    before = ended = total - sum(_cost(design, arm) for arm in undone)
     begun = time.monotonic()
     failures: list[Failure] = []
     running: list[_Running] = []

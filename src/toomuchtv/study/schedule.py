@@ -83,7 +83,8 @@ def run_arms(
                 scores = read_scores(arm_path(out, one.arm), one.arm)
                 if scores is None:
                     failures.append(Failure(arm=one.arm.name, reason=_last_words(out, one)))
-                left = (time.monotonic() - begun) / (ended - before) * (total - ended) / 60
+                done = ended + sum(_done(out, design, other.arm) for other in running)
+                left = (time.monotonic() - begun) / (done - before) * (total - done) / 60
                 tell(f"{_summary(one.arm, scores)}; about {left:.0f} minutes left")
             under_way = sum(_done(out, design, one.arm) for one in running)
             progress(ended + under_way, total, " and ".join(one.arm.name for one in running))

@@ -132,7 +132,12 @@ def _data_section(result: Evaluation) -> Section:
     if leakage is None:
         rows.append(["leakage", "not looked for: give --catalog, the one it was pretrained on"])
     else:
-        rows += [[f"leakage: {name}", str(value)] for name, value in leakage.items()]
+        rows += [
+            [f"leakage: {name.replace('_', ' ')}",
+             "; ".join(value) if isinstance(value, list) else str(value)]
+            for name, value in leakage.items()
+            if value != []
+        ]  # fmt: skip
     rows += [["version", f"{name} {value}"] for name, value in (result.versions or {}).items()]
     return Section(
         heading="Data",

@@ -63,7 +63,7 @@ def test_every_arm_is_run_and_every_question_answered(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_arm_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
     out = tmp_path / "study"
-    two = only(design(TOY), "movies-seed0-uniform", "movies-seed0-untrained")
+    two = only(design(TOY), "movies-seed1-uniform", "movies-seed1-untrained")
     uniform = next(arm for arm in two.arms if arm.policy == "uniform")
     (arm_path(out, uniform) / "run").mkdir(parents=True)
     (arm_path(out, uniform) / "run" / "config.toml").write_text("[training]\nsteps = 5\n")

@@ -245,14 +245,14 @@ def _best_sentence(evidence: Evidence, content: Content, gains: dict[int, Differ
     if not gains:
         return f"{CONTENT_NAMES[content]}: {NOT_MEASURED}"
     best = max(gains, key=lambda clips: gains[clips].estimate.mean)
+    if len(gains) == 1:
+        return f"{CONTENT_NAMES[content]}: of all k, k={best} alone was measured."
     worst = min(gains, key=lambda clips: gains[clips].estimate.mean)
     said = (
         f"{CONTENT_NAMES[content]}: the highest mean gain is that of k={best} "
         f"({gains[best].estimate.mean:+.3f}), the lowest that of k={worst} "
         f"({gains[worst].estimate.mean:+.3f})"
     )
-    if best == worst:
-        return said + "."
     apart = evidence.difference(
         _on(content, "k", clips_per_title=worst), _on(content, "k", clips_per_title=best)
     )

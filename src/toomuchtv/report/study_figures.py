@@ -65,6 +65,8 @@ class Lines:
 
 Chart = Intervals | HeatMap | Lines
 
+_PANELS_ACROSS = 3
+
 
 def draw_chart(chart: Chart) -> bytes:
     """Draw a chart as a PNG."""
@@ -74,10 +76,15 @@ def draw_chart(chart: Chart) -> bytes:
 
 
 def _draw_intervals(chart: Intervals) -> bytes:
-    rows = max(len(panel) for panel in chart.panels.values())
-    figure = Figure(figsize=(1.6 + 3.7 * len(chart.panels), 0.9 + 0.3 * rows), layout="constrained")
-    for column, (label, panel) in enumerate(chart.panels.items(), start=1):
-        axes = figure.add_subplot(1, len(chart.panels), column)
+    most = max(len(panel) for panel in chart.panels.values())
+    across = len(chart.panels) if len(chart.panels) <= _PANELS_ACROSS else 2
+    down = -(-len(chart.panels) // across)
+    figure = Figure(figsize=(1.6 + 3.7 * across, (0.9 + 0.3 * most) * down), layout="constrained")
+    first = None
+    for place, (label, panel) in enumerate(chart.panels.items(), start=1):
+        # Differences are held against each other by eye, so they have one scale.
+        axes = figure.add_subplot(down, across, place, sharex=None if chart.zero is None else first)
+        first = axes
         y = np.arange(len(panel))[::-1]
         mean = np.array([one.mean for one in panel])
         ends = np.array([[one.mean - one.low, one.high - one.mean] for one in panel]).T

@@ -175,8 +175,8 @@ def _shuffled_sentences(evidence: Evidence, estimates: dict[str, Estimate]) -> l
             + sign(
                 found,
                 above="above chance, so the probe must not be believed",
-                below="below chance, where a probe falls that does not see its test: labels are dealt "
-                "among a fixed set, so that what training has more of, testing has less of",
+                below="below chance, where a probe falls that does not see its test: labels are "
+                "dealt among a fixed set, so what training has more of, testing has less of",
                 unsure="at chance, as it must be",
             )
         )

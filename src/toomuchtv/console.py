@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from toomuchtv.progress import ProgressHook
 
@@ -63,7 +63,9 @@ class Output:
 
     def grid(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Show a table with a header to a person."""
-        table = Table(*header, title=title, title_justify="left")
+        # Folded, not cut: names that differ at their end would read alike on a narrow terminal.
+        columns = (Column(name, overflow="fold") for name in header)
+        table = Table(*columns, title=title, title_justify="left")
         for row in rows:
             table.add_row(*(shown(_for_people(value)) for value in row))
         self._people.print(table)

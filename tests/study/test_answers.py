@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from tests.study.made_up import SCALE, Rule, evaluated, no_difference, paper_like, study
 from toomuchtv.study.answer import Answer
@@ -112,6 +114,23 @@ def test_two_studies_agree_or_not(tmp_path: Path) -> None:
         paths.append(write_record(out, whole, scores, found, [], seconds=1.0).parent)
     same = compare_studies(paths[0], paths[1])
     assert sum(one.agrees is True for one in same) > 0.8 * len(same)
+    both = next(one for one in same if one.name == "gain on movies, actions linear")
+    assert both.together is not None
+    values = [
+        value
+        for path in paths[:2]
+        for answer in json.loads((path / "study.json").read_text())["answers"]
+        for value in answer["estimates"].get(both.name, {"values": []})["values"]
+    ]
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    assert both.together.mean == pytest.approx(np.mean(values))
+    assert (both.together.low, both.together.high) == pytest.approx((low, high))
+    # Slopes are not made of one value a seed.
+    assert [one.name for one in same if one.together is None] == [
+        f"gain per unit of {knob}, {score}"
+        for score in ("actions", "sounds")
+        for knob in ("signature", "diversity")
+    ]
     apart = {one.name: one.agrees for one in compare_studies(paths[0], paths[2])}
     assert not any(apart[f"gain on {content}, actions linear"] for content in ("movies", "shows"))
     with pytest.raises(ValueError, match="agree by construction"):

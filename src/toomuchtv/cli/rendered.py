@@ -167,7 +167,8 @@ def study_agreement(
 
     Two means agree if they lie no farther apart than the root of the sum of the squared half
     widths of their 95% intervals. Of figures that are equal in truth, one in twenty disagrees. The
-    exit code is 1 if more than one in ten do.
+    exit code is 1 if more than one in ten do. Beside them stands each figure over the seeds of
+    both, with its 95% interval.
     """
     from toomuchtv.study.record import compare_studies
 
@@ -176,10 +177,11 @@ def study_agreement(
         rows = [
             [one.name, *(f"{mean:+.3f} +- {'?' if half is None else f'{half:.3f}'}"
                          for mean, half in (one.first, one.second)),
-             {None: "no interval", True: "yes", False: "NO"}[one.agrees]]
+             {None: "no interval", True: "yes", False: "NO"}[one.agrees],
+             "-" if one.together is None else str(one.together)]
             for one in found
         ]  # fmt: skip
-        output.grid("Two studies", ["figure", str(first), str(second), "agree"], rows)
+        output.grid("Two studies", ["figure", str(first), str(second), "agree", "together"], rows)
         told = [one for one in found if one.agrees is not None]
         apart = [one.name for one in told if not one.agrees]
         output.say(f"{len(told) - len(apart)} of {len(told)} figures agree")

@@ -15,6 +15,7 @@ from toomuchtv.study.answer import Answer
 from toomuchtv.study.design import Design
 from toomuchtv.study.schedule import Failure
 from toomuchtv.study.scores import ArmScores
+from toomuchtv.study.statistics import Estimate, over_seeds
 
 _FORMAT = 1
 #: Figures that are all but equal agree even where no seed differs from another.
@@ -98,12 +99,14 @@ class Agreement:
         second: The same in the second.
         agrees: Whether the means lie no farther apart than the root of the sum of the squared
             half widths; None where one has no interval.
+        together: Over the seeds of both; None where a figure is not made of one value a seed.
     """
 
     name: str
     first: tuple[float, float | None]
     second: tuple[float, float | None]
     agrees: bool | None
+    together: Estimate | None
 
 
 def compare_studies(first: Path, second: Path) -> list[Agreement]:
@@ -145,19 +148,33 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _estimates(study: dict[str, Any]) -> dict[str, tuple[float, float | None]]:
+def _estimates(study: dict[str, Any]) -> dict[str, Estimate]:
     return {
-        name: (one["mean"], None if one["high"] is None else one["high"] - one["mean"])
+        name: Estimate(
+            mean=one["mean"],
+            low=math.nan if one["low"] is None else one["low"],
+            high=math.nan if one["high"] is None else one["high"],
+            values=tuple(one["values"]),
+        )
         for answer in study["answers"]
         for name, one in answer["estimates"].items()
     }
 
 
-def _agreement(
-    name: str, first: tuple[float, float | None], second: tuple[float, float | None]
-) -> Agreement:
+def _agreement(name: str, first: Estimate, second: Estimate) -> Agreement:
     agrees = None
-    if first[1] is not None and second[1] is not None:
-        reach = math.hypot(first[1], second[1])
-        agrees = abs(first[0] - second[0]) <= reach + _ROUNDING
-    return Agreement(name=name, first=first, second=second, agrees=agrees)
+    if first.has_interval and second.has_interval:
+        reach = math.hypot(first.high - first.mean, second.high - second.mean)
+        agrees = abs(first.mean - second.mean) <= reach + _ROUNDING
+    of_both = first.values and second.values
+    return Agreement(
+        name=name,
+        first=_mean_and_half_width(first),
+        second=_mean_and_half_width(second),
+        agrees=agrees,
+        together=over_seeds([*first.values, *second.values]) if of_both else None,
+    )
+
+
+def _mean_and_half_width(one: Estimate) -> tuple[float, float | None]:
+    return one.mean, one.high - one.mean if one.has_interval else None

@@ -12,6 +12,7 @@ from toomuchtv.study import FULL, Scale, design, run_study
 from toomuchtv.study.arms import arm_path
 from toomuchtv.study.design import Design, main_arms
 from toomuchtv.study.run import claim, stages
+from toomuchtv.study.scale import read_scale
 from toomuchtv.study.scores import read_scores
 
 TOY = Scale(
@@ -86,11 +87,33 @@ def test_an_arm_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> Non
     assert run_study(out, two, num_workers=1, output=quiet()).failed == ()
 
 
+@pytest.mark.slow
+def test_a_study_of_finer_detail(tmp_path: Path) -> None:
+    """What a larger size changes goes through all parts: rendering, proxies, clips, probes."""
+    large = read_scale(Path(__file__).parents[2] / "benchmarks" / "study_large.toml")
+    scale = TOY.model_copy(update={"detail": large.detail.model_copy(update={"loader_workers": 1})})
+    names = ("movies-seed1-uniform", "movies-seed1-k8", "shows-seed1-k8over4-in-show")
+    result = run_study(tmp_path, only(design(scale), *names), num_workers=2, output=quiet())
+    assert result.failed == ()
+    assert result.arms == 3
+    config = (arm_path(tmp_path, design(scale).arms[1]) / "run" / "config.toml").read_text()
+    assert "size = 64" in config
+
+
 def test_another_study_is_refused(tmp_path: Path) -> None:
     claim(tmp_path, design(TOY))
     claim(tmp_path, design(TOY))
+    # One that an older version wrote, which knew of less, is this one.
+    path = tmp_path / "design.json"
+    older = json.loads(path.read_text())
+    del older["scale"]["detail"]
+    path.write_text(json.dumps(older))
+    claim(tmp_path, design(TOY))
     with pytest.raises(ValueError, match="holds another study"):
         claim(tmp_path, design(TOY, first_seed=2))
+    path.write_text("{")
+    with pytest.raises(ValueError, match="holds another study"):
+        claim(tmp_path, design(TOY))
 
 
 def test_worlds_are_made_when_their_arms_come_up() -> None:

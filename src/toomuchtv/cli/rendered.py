@@ -88,7 +88,10 @@ def study(
     ] = False,
     size: Annotated[
         Path | None,
-        typer.Option(help="TOML file of another size: numbers of Scale, over the full study's."),
+        typer.Option(
+            help="TOML file of another size, over the full study's: see "
+            "benchmarks/study_large.toml."
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Repetitions; 5, with --quick 1.")

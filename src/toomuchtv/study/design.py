@@ -44,9 +44,11 @@ class Design(Frozen):
         return tuple(dict.fromkeys(arm.world.seed for arm in self.arms))
 
     @property
-    def core_seconds(self) -> float:
-        """What all of it is expected to take, from what was measured of one arm."""
+    def core_seconds(self) -> float | None:
+        """What all of it is expected to take, from what was measured of one arm, if it was."""
         scale = self.scale
+        if scale.arm_core_seconds is None:
+            return None
         trained = sum(scale.steps_of(arm) for arm in self.arms) / scale.steps
         return (
             trained * scale.arm_core_seconds

@@ -13,6 +13,7 @@ from typing import Any
 from toomuchtv.doctor import examine
 from toomuchtv.study.answer import Answer
 from toomuchtv.study.design import Design
+from toomuchtv.study.scale import Scale
 from toomuchtv.study.schedule import Failure
 from toomuchtv.study.scores import ArmScores
 from toomuchtv.study.statistics import Estimate, over_seeds
@@ -120,7 +121,8 @@ def compare_studies(first: Path, second: Path) -> list[Agreement]:
         ValueError: One is no study, they are of different sizes, or they share seeds.
     """
     one, other = _read(first), _read(second)
-    if one["scale"] != other["scale"]:
+    # What an older version did not know of, it did as the defaults have it.
+    if Scale.model_validate(one["scale"]) != Scale.model_validate(other["scale"]):
         raise ValueError(f"{first} and {second} are studies of different sizes: run both alike")
     shared = {arm["seed"] for arm in one["arms"]} & {arm["seed"] for arm in other["arms"]}
     if shared:

@@ -120,9 +120,8 @@ def claim(out: Path, design: Design) -> None:
         ValueError: It is another's.
     """
     path = out / DESIGN
-    text = design.model_dump_json(indent=1) + "\n"
     if path.exists():
-        if path.read_text("utf-8") != text:
+        if _read_design(path) != design:
             raise ValueError(
                 f"{out} holds another study (another size, other seeds, or one of another "
                 "version): give another folder, or delete this one to begin anew"
@@ -130,21 +129,34 @@ def claim(out: Path, design: Design) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(design.model_dump_json(indent=1) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def _read_design(path: Path) -> Design | None:
+    """Read a design; what an older version did not know of, it did as the defaults have it."""
+    try:
+        return Design.model_validate_json(path.read_text("utf-8"))
+    except ValueError:
+        return None
 
 
 def forecast(design: Design, num_workers: int) -> dict[str, object]:
     """Say what a study will do and about how long it takes, as names and values for a person."""
     scale = design.scale
-    minutes = design.core_seconds / 60
+    expected = "not known: nobody has measured this size"
+    if design.core_seconds is not None:
+        minutes = design.core_seconds / 60
+        expected = (
+            f"{minutes:,.0f} core-minutes (docs/study.md says how that was measured), "
+            f"{minutes / num_workers:,.0f} minutes with {num_workers} workers on cores of their own"
+        )
     return {
         "study": scale.name,
         "worlds": f"{len(design.worlds)} of {scale.hours:.2f} hours, seeds "
         f"{', '.join(map(str, design.seeds))}",
         "arms": f"{len(design.arms)}, each {scale.steps} steps of {scale.batch_size} clips",
-        "expected": f"{minutes:,.0f} core-minutes (docs/study.md says how that was measured), "
-        f"{minutes / num_workers:,.0f} minutes with {num_workers} workers on cores of their own",
+        "expected": expected,
     }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from toomuchtv.study.arm import Arm, Content, Frozen
 
@@ -13,6 +14,55 @@ CONTENTS: tuple[Content, ...] = ("movies", "shows", "both")
 CLIPS_PER_TITLE = (2, 4, 8, 16, 32)
 SIGNATURES = (0.2, 0.6, 1.0)
 DIVERSITIES = (0.2, 0.8)
+
+
+#: Length of the labeled clips that arms are judged on: a clip must fit in.
+TRANSFER_SECONDS = 2.0
+#: At which encoders see frames.
+CLIP_FRAME_RATE = 8.0
+
+
+class Detail(Frozen):
+    """How finely films are rendered, and what encoders see and hear of them.
+
+    Attributes:
+        width: Of the rendered films, pixels; their proxies are of the same size.
+        height: The same.
+        frame_rate: Of films and proxies, frames a second; encoders see `CLIP_FRAME_RATE`.
+        sample_rate_hz: Of the sound.
+        clip_frames: Frames of a clip.
+        clip_audio_seconds: Sound of a clip.
+        crop: Side of what the encoder sees of a frame, pixels.
+        num_bands: Mel bands.
+        precision: Of the trainings; float32 comes out alike on any CPU.
+        loader_workers: Processes that read for one training; 0 reads in the training's own.
+    """
+
+    width: int = 80
+    height: int = 48
+    frame_rate: int = Field(default=8, ge=8)
+    sample_rate_hz: int = 8000
+    clip_frames: int = Field(default=4, ge=1)
+    clip_audio_seconds: float = Field(default=1.0, gt=0.0, le=TRANSFER_SECONDS)
+    crop: int = Field(default=32, ge=16)
+    num_bands: int = Field(default=40, ge=1)
+    precision: Literal["auto", "bfloat16", "float32"] = "float32"
+    loader_workers: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        longest = int(TRANSFER_SECONDS * CLIP_FRAME_RATE)
+        if self.clip_frames > longest:
+            raise ValueError(
+                f"got clip_frames={self.clip_frames}; the labeled clips have {longest} frames at "
+                f"{CLIP_FRAME_RATE:g} a second: use {longest} or fewer"
+            )
+        if self.crop > min(self.width, self.height):
+            raise ValueError(
+                f"got crop={self.crop} of pictures of {self.width}x{self.height}: render larger "
+                "ones or lower crop"
+            )
+        return self
 
 
 class Scale(Frozen):
@@ -39,11 +89,12 @@ class Scale(Frozen):
         milestones: Shares of the training after which it is judged, besides the end.
         finetune_epochs: Epochs of fine-tuning.
         threads: Threads of each arm.
-        arm_core_seconds: What an arm was measured to take, for the estimate.
+        arm_core_seconds: What an arm was measured to take, for the estimate; None: nobody has.
         world_core_seconds: What a world was measured to take.
         transfer_core_seconds: What a seed's transfer sets were measured to take.
         width: Share of the channels of the full encoders.
         event_kinds: Kinds of events in the world; None: all.
+        detail: How finely films are rendered, and what encoders see and hear of them.
     """
 
     name: str
@@ -65,11 +116,12 @@ class Scale(Frozen):
     milestones: tuple[float, ...] = (0.125, 0.25, 0.5, 0.75)
     finetune_epochs: int = 10
     threads: int = 1
-    arm_core_seconds: float = 125.0
+    arm_core_seconds: float | None = 125.0
     world_core_seconds: float = 60.0
     transfer_core_seconds: float = 60.0
     width: float = 0.125
     event_kinds: int | None = 12
+    detail: Detail = Detail()
 
     @property
     def hours(self) -> float:
@@ -126,6 +178,8 @@ QUICK = Scale(
 def read_scale(path: Path) -> Scale:
     """Read a size of one's own: a TOML file with other numbers than the full study has.
 
+    What an arm takes is not known of it, unless the file says `arm_core_seconds`.
+
     Raises:
         ValueError: It cannot be read, or a number is unknown or out of range.
     """
@@ -133,4 +187,5 @@ def read_scale(path: Path) -> Scale:
         values = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"cannot read the size {str(path)!r}: {error}") from error
-    return Scale.model_validate({**FULL.model_dump(), "name": path.stem, **values})
+    usual = {**FULL.model_dump(), "name": path.stem, "arm_core_seconds": None}
+    return Scale.model_validate({**usual, **values})

@@ -12,34 +12,15 @@ from toomuchtv.media.proxy import ProxyRecipe
 from toomuchtv.studio import StudioConfig
 from toomuchtv.study.arm import DIVERSITY, SIGNATURE, Arm, World
 from toomuchtv.study.design import CHOSEN_CLIPS, LEVELS
-from toomuchtv.study.scale import Scale
+from toomuchtv.study.scale import CLIP_FRAME_RATE, TRANSFER_SECONDS, Detail, Scale
 
-#: What the encoders are fed has 32 pixels a side: more than 48 lines would be decoded in vain.
-RECIPE = ProxyRecipe(short_side=48, frame_rate=8.0, keyframe_every=4, sample_rate_hz=8000)
-#: Rendered at the size and rate of the proxies, which costs a third of the usual size.
-_MEDIA: dict[str, Any] = {
-    "width": 80,
-    "height": 48,
-    "frame_rate": 8,
-    "sample_rate_hz": 8000,
-    # What recurs through a title is as strong as can be: always its own sets, and its music under
-    # everything.
-    "music_overlap": 1.0,
-    "recurrence": 1.0,
-    "event_share": 1.0,
-}
+#: What recurs through a title is as strong as can be: always its own sets, and its music under
+#: everything.
+_STRONGEST: dict[str, Any] = {"music_overlap": 1.0, "recurrence": 1.0, "event_share": 1.0}
 
-#: The same for every arm. Clips and encoders are as small as still learns; see docs/study.md.
+#: The same for every arm of every size.
 _COMMON = (
-    "clip.frames=4",
-    "clip.audio_seconds=1.0",
-    "clip.sample_rate_hz=8000",
-    "input.log_mel.sample_rate_hz=8000",
-    "input.log_mel.num_fft=256",
-    "input.log_mel.window_samples=200",
-    "input.log_mel.hop_samples=160",
-    "input.log_mel.num_bands=40",
-    "input.size=32",
+    f"clip.frame_rate={CLIP_FRAME_RATE}",
     "model.embedding_dim=128",
     # Milder than the default, for so short a training.
     "augment.min_crop_area=0.5",
@@ -50,10 +31,47 @@ _COMMON = (
     "augment.grayscale=0.0",
     # Titles to test on are of the transfer sets; here every hour is trained on.
     "training.held_out_share=0.0",
-    "training.num_workers=0",
-    "training.precision=float32",
     "training.log_every=10",
 )
+
+
+def proxy_recipe(detail: Detail) -> ProxyRecipe:
+    """Proxies of the size and rate of the films: what is read costs no more than it must."""
+    return ProxyRecipe(
+        short_side=min(detail.width, detail.height),
+        frame_rate=float(detail.frame_rate),
+        keyframe_every=4,
+        sample_rate_hz=detail.sample_rate_hz,
+    )
+
+
+def _media(detail: Detail) -> dict[str, Any]:
+    return {
+        "width": detail.width,
+        "height": detail.height,
+        "frame_rate": detail.frame_rate,
+        "sample_rate_hz": detail.sample_rate_hz,
+        **_STRONGEST,
+    }
+
+
+def _seen(detail: Detail) -> tuple[str, ...]:
+    """Settings of what encoders see and hear: spectra of 25 ms, one every 20."""
+    rate = detail.sample_rate_hz
+    window = rate // 40
+    return (
+        f"clip.frames={detail.clip_frames}",
+        f"clip.audio_seconds={detail.clip_audio_seconds}",
+        f"clip.sample_rate_hz={rate}",
+        f"input.log_mel.sample_rate_hz={rate}",
+        f"input.log_mel.num_fft={1 << (window - 1).bit_length()}",
+        f"input.log_mel.window_samples={window}",
+        f"input.log_mel.hop_samples={rate // 50}",
+        f"input.log_mel.num_bands={detail.num_bands}",
+        f"input.size={detail.crop}",
+        f"training.num_workers={detail.loader_workers}",
+        f"training.precision={detail.precision}",
+    )
 
 
 def world_studio(scale: Scale, world: World) -> StudioConfig:
@@ -72,7 +90,7 @@ def world_studio(scale: Scale, world: World) -> StudioConfig:
     }
     return StudioConfig(
         **counts[world.content],
-        **_MEDIA,
+        **_media(scale.detail),
         clip_seconds=clip_seconds,
         minutes=scale.minutes,
         episodes=LEVELS["show"],
@@ -92,15 +110,15 @@ def transfer_studio(scale: Scale, seed: int) -> StudioConfig:
     return StudioConfig(
         movies=0,
         shows=0,
-        **_MEDIA,
+        **_media(scale.detail),
         seed=seed,
         signature_picture=SIGNATURE,
         signature_sound=SIGNATURE,
         diversity=DIVERSITY,
         event_kinds=scale.event_kinds,
         transfer_clips_per_kind=scale.transfer_clips_per_kind,
-        transfer_clip_seconds=2.0,
-        transfer_sound_seconds=2.0,
+        transfer_clip_seconds=TRANSFER_SECONDS,
+        transfer_sound_seconds=TRANSFER_SECONDS,
     )
 
 
@@ -114,6 +132,7 @@ def arm_config(scale: Scale, arm: Arm) -> Config:
         preset="tiny",
         settings=(
             *_COMMON,
+            *_seen(scale.detail),
             f"model.video.width={scale.width}",
             f"model.audio.width={scale.width}",
             f"sampling.name={'uniform' if arm.policy == 'uniform' else 'hierarchical'}",

@@ -13,7 +13,7 @@ from toomuchtv.progress import ProgressHook, no_progress
 from toomuchtv.studio import render_studio
 from toomuchtv.study.arm import World
 from toomuchtv.study.scale import Scale
-from toomuchtv.study.settings import RECIPE, transfer_studio, world_studio
+from toomuchtv.study.settings import proxy_recipe, transfer_studio, world_studio
 
 _READY = "ready"
 
@@ -53,7 +53,8 @@ def make_world(
     catalog = catalog_path(out, world)
     scanned = scan_library(folder / "studio" / "library", catalog, num_workers=num_workers)
     with open_catalog(catalog) as opened:
-        prepared = prepare_catalog(opened, RECIPE, num_workers=num_workers, progress=progress)
+        recipe = proxy_recipe(scale.detail)
+        prepared = prepare_catalog(opened, recipe, num_workers=num_workers, progress=progress)
         found = find_segments(opened, num_workers=num_workers, progress=progress)
     bad = [*scanned.set_aside, *prepared.failed, *found.failed]
     if bad:

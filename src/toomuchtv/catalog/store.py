@@ -176,8 +176,6 @@ class Catalog:
         """What the findings of each scope (`item 5`, `title 2`, `catalog`) were found from."""
         return dict(map(tuple, self._all("SELECT scope, source FROM analyses")))
 
-    # ---- Writing
-
     # ---- For training
 
     def snapshot(self, *, segment_kinds: Collection[str] = SEGMENT_KINDS) -> CatalogSnapshot:
@@ -212,6 +210,8 @@ class Catalog:
         if proxy is None:
             raise CatalogError(f"item {item_id} has no proxy yet: run `toomuchtv prepare`")
         return read_proxy_clip(self.folder, proxy, start_seconds, clip_format or ClipFormat())
+
+    # ---- Writing
 
     @contextmanager
     def writing(self) -> Generator[None]:

@@ -1,28 +1,31 @@
 """Batches decoded ahead, by worker processes that may die or hang without the run doing so.
 
 Plans are pure functions of the step, so a step that a worker took with it is simply done again by
-another. Each batch in flight has a slot, a file in memory that the worker fills and this process
-copies from: nothing is waited for that a worker could leave half done, and what goes through the
-pipes between them is small.
+another. Each batch in flight has a slot (see `slots`): nothing is waited for that a worker could
+leave half done, and what goes through the pipes between them is small.
 """
 
 from __future__ import annotations
 
 import collections
 import logging
-import mmap
 import os
-import signal
 import time
 from collections.abc import Iterator
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any, Literal
-
-import numpy as np
 
 from toomuchtv.errors import MediaError
 from toomuchtv.isolation import START_SECONDS, Program, WorkerProcess, memory_file
-from toomuchtv.sampling.batches import Batch, BatchArrays, ClipReader, PlannedBatches
+from toomuchtv.sampling.batches import Batch, PlannedBatches
+from toomuchtv.sampling.slots import (
+    NOBODY,
+    copy_batch,
+    decode_batches,
+    item_at,
+    write_avoided,
+    write_note,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +36,6 @@ _AHEAD = 3
 _LOSSES_WITHOUT_A_BATCH = 8
 #: A worker that is lost at the same item of the same step so many times was lost to that item.
 _LOSSES_TO_ONE_ITEM = 2
-# A slot begins with the step and the item that its worker is at.
-_NOTE_BYTES = 16
-_NOBODY = -1
 
 
 def batches_ahead(num_workers: int) -> int:
@@ -134,7 +134,7 @@ class _Worker:
 
     def begin(self, step: int, slot: int) -> None:
         self.steps.append(step)
-        _write_note(slot, step, _NOBODY)  # what another left there says nothing about this one
+        write_note(slot, step, NOBODY)  # what another left there says nothing about this one
         self._process.send((step, slot))
 
 
@@ -158,7 +158,7 @@ class _Workers:
         self._free = [memory_file() for _ in range(batches_ahead(num_workers))]
         self._avoided_file = memory_file()
         self._files = [self._avoided_file, *self._free]
-        self._program = Program.of(_decode_batches, batches, self._avoided_file)
+        self._program = Program.of(decode_batches, batches, self._avoided_file)
         self._slot_of: dict[int, int] = {}
         self._done: dict[int, tuple[str, Any]] = {}
         self._avoided: set[int] = set()
@@ -189,7 +189,7 @@ class _Workers:
         if word == "failed":
             raise MediaError(f"step {step}: {content}")
         num_clips, num_bytes = content
-        batch = _copy(slot, step, num_clips, num_bytes, self._reader)
+        batch = copy_batch(slot, step, num_clips, num_bytes, self._reader)
         self._free.append(slot)
         self._hand_out()
         return batch
@@ -238,7 +238,7 @@ class _Workers:
         if item is not None and item not in self._avoided:
             # A stall is the file's; a death may have come from outside, so it must hit twice at
             # the very same place.
-            place = (_NOBODY if stalled else worker.steps[0], item)
+            place = (NOBODY if stalled else worker.steps[0], item)
             self._losses[place] += 1
             if self._losses[place] >= _LOSSES_TO_ONE_ITEM:
                 self._avoid(item)
@@ -249,15 +249,13 @@ class _Workers:
         """The item that a worker is reading, if it is."""
         if not worker.steps:
             return None
-        note = os.pread(self._slot_of[worker.steps[0]], _NOTE_BYTES, 0)
-        step, item = np.frombuffer(note, np.int64).tolist() if note else (_NOBODY, _NOBODY)
-        return item if step == worker.steps[0] and item != _NOBODY else None
+        return item_at(self._slot_of[worker.steps[0]], worker.steps[0])
 
     def _avoid(self, item: int) -> None:
         """Leave an item out from now on; whoever is stuck in it already is replaced."""
         _log.warning("the proxy %s is left out from now on", self._reader.name(item))
         self._avoided.add(item)
-        os.pwrite(self._avoided_file, np.array(sorted(self._avoided)).tobytes(), 0)
+        write_avoided(self._avoided_file, self._avoided)
         for worker in list(self._workers):
             if self._item_at(worker) == item:
                 self._replace(worker, "is stuck too")
@@ -279,101 +277,3 @@ class _Workers:
         for file in self._files:
             os.close(file)
         self._program.close()
-
-
-def _write_note(slot: int, step: int, item: int) -> None:
-    """Say in a slot what its worker is at."""
-    os.pwrite(slot, np.array([step, item], np.int64).tobytes(), 0)
-
-
-def _places(
-    num_clips: int, reader: ClipReader
-) -> tuple[dict[str, tuple[type[np.generic], tuple[int, ...], int]], int]:
-    """Dtype, shape and offset of each array in a slot, and where the arrays end."""
-    at, places = _NOTE_BYTES, {}
-    layout = BatchArrays.layout(num_clips, reader.clip_format, reader.side)
-    for name, (dtype, shape) in layout.items():
-        at = -(-at // 64) * 64
-        places[name] = (dtype, shape, at)
-        at += int(np.prod(shape)) * np.dtype(dtype).itemsize
-    return places, at
-
-
-def _copy(slot: int, step: int, num_clips: int, num_bytes: int, reader: ClipReader) -> Batch:
-    """Copy a finished batch out of its slot."""
-    places, end = _places(num_clips, reader)
-    arrays = {}
-    for name, (dtype, shape, at) in places.items():
-        arrays[name] = np.empty(shape, dtype)
-        flat, done = memoryview(arrays[name].data).cast("B"), 0
-        while done < len(flat):  # a call copies 2 GiB at most
-            done += os.preadv(slot, [flat[done:]], at + done)
-    text = os.pread(slot, num_bytes, end).decode("utf-8", "surrogateescape")
-    return BatchArrays(**arrays).batch(step, tuple(text.split("\0")) if text else ())
-
-
-def _decode_batches(connection: Connection, batches: PlannedBatches, avoided_file: int) -> None:
-    """The life of a worker."""
-    # Schedulers signal every process of a job: the run that this works for decides what to do,
-    # and needs its workers until it has saved.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    slots: dict[int, _Slot] = {}
-    connection.send(("ready", None))
-    while True:
-        step, file = connection.recv()
-        slot = slots.setdefault(file, _Slot(file, batches, avoided_file))
-        try:
-            num_clips, num_bytes = slot.fill(step)
-        except MediaError as error:
-            connection.send(("failed", str(error)))
-        except MemoryError:
-            os._exit(os.EX_OSERR)  # as if the system had killed it
-        else:
-            connection.send(("done", (num_clips, num_bytes)))
-
-
-class _Slot:
-    """The memory of one batch in flight, as its worker sees it.
-
-    | step, item | video | waveform | ... | failures, divided by zero bytes |
-    """
-
-    def __init__(self, file: int, batches: PlannedBatches, avoided_file: int) -> None:
-        self._file = file
-        self._batches = batches
-        self._avoided_file = avoided_file
-        self._arrays: BatchArrays | None = None
-
-    def fill(self, step: int) -> tuple[int, int]:
-        """Decode a step into it; gives the number of clips, and of the bytes that tell failures."""
-
-        def may_read(item: int) -> bool:
-            _write_note(self._file, step, item)
-            return item not in self._avoided()
-
-        _write_note(self._file, step, _NOBODY)
-        arrays, failures = self._batches.decode(step, self._allocate, may_read=may_read)
-        _write_note(self._file, step, _NOBODY)
-        num_clips = len(arrays.valid)
-        text = "\0".join(failures).encode("utf-8", "surrogateescape")
-        os.pwrite(self._file, text, _places(num_clips, self._batches.reader)[1])
-        return num_clips, len(text)
-
-    def _avoided(self) -> list[int]:
-        size = os.fstat(self._avoided_file).st_size
-        items: list[int] = np.frombuffer(os.pread(self._avoided_file, size, 0), np.int64).tolist()
-        return items
-
-    def _allocate(self, num_clips: int) -> BatchArrays:
-        if self._arrays is None or len(self._arrays.valid) != num_clips:
-            places, end = _places(num_clips, self._batches.reader)
-            os.ftruncate(self._file, end)
-            memory = mmap.mmap(self._file, end)
-            self._arrays = BatchArrays(
-                **{
-                    name: np.ndarray(shape, dtype, memory, offset=at)
-                    for name, (dtype, shape, at) in places.items()
-                }
-            )
-        return self._arrays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.study.made_up import SCALE, Rule, evaluated, no_difference, paper_lik
 from toomuchtv.study.answer import Answer
 from toomuchtv.study.answers import answers
 from toomuchtv.study.answers_checks import steps_until
+from toomuchtv.study.arm import Arm
 from toomuchtv.study.design import design
 from toomuchtv.study.evidence import Evidence
 from toomuchtv.study.page import write_study_page
@@ -97,6 +99,27 @@ def test_page_and_record_hold_every_arm(tmp_path: Path) -> None:
     assert html.count("data:image/png") == 8
     assert len(list((tmp_path / "figures").glob("question*.png"))) == 8
     assert all(one.arm.name in html for one in scores)
+
+
+def test_what_a_doubling_of_k_gives() -> None:
+    def rule(arm: Arm) -> float:
+        slope = {"shows": 0.03, "movies": -0.01, "both": 0.0}.get(arm.world.content, 0.0)
+        wobble = 0.001 if arm.world.seed % 2 else -0.001  # so that seeds differ
+        return 0.2 + (slope + wobble) * math.log2(arm.clips_per_title)
+
+    clips = answers(Evidence(study(), [evaluated(arm, rule) for arm in study().arms]))[3]
+    for content, slope in (("shows", 0.03), ("movies", -0.01), ("both", 0.0)):
+        estimate = clips.estimates[f"accuracy per doubling of k on {content}"]
+        assert estimate.mean == pytest.approx(slope)
+        assert len(estimate.values) == SCALE.seeds
+    assert "Shows, accuracy for each doubling of k from 2 to 32: it rises with k" in text(clips)
+    assert "Films, accuracy for each doubling of k from 2 to 32: it falls with k" in text(clips)
+    # A seed that lacks one k is left out, for slopes over other k are other slopes.
+    part = [evaluated(arm, rule) for arm in study().arms
+            if arm.world.seed != 1 or arm.clips_per_title != 32]  # fmt: skip
+    fewer = answers(Evidence(study(), part))[3]
+    values = fewer.estimates["accuracy per doubling of k on shows"].values
+    assert len(values) == SCALE.seeds - 1
 
 
 def test_two_studies_agree_or_not(tmp_path: Path) -> None:

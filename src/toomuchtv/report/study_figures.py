@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -46,6 +46,7 @@ class HeatMap:
         x: Values of the columns.
         y: Values of the rows.
         panels: By name, values `[rows][columns]`; NaN where there is none.
+        notes: By the same names, what stands under each value, `[rows][columns]`.
     """
 
     x_label: str
@@ -53,6 +54,7 @@ class HeatMap:
     x: Sequence[float]
     y: Sequence[float]
     panels: Mapping[str, Sequence[Sequence[float]]]
+    notes: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,9 @@ class Lines:
 Chart = Intervals | HeatMap | Lines
 
 _PANELS_ACROSS = 3
+#: Whiskers longer than so many times the median one run off the picture: two repetitions give some
+#: that would leave no room for the others.
+_LONGEST_WHISKER = 2.5
 
 
 def draw_chart(chart: Chart) -> bytes:
@@ -79,7 +84,10 @@ def _draw_intervals(chart: Intervals) -> bytes:
     most = max(len(panel) for panel in chart.panels.values())
     across = len(chart.panels) if len(chart.panels) <= _PANELS_ACROSS else 2
     down = -(-len(chart.panels) // across)
-    figure = Figure(figsize=(1.6 + 3.7 * across, (0.9 + 0.3 * most) * down), layout="constrained")
+    longest = max(len(one.name) for panel in chart.panels.values() for one in panel)
+    wide = max(1.6, 0.085 * longest) + 3.7 * across
+    figure = Figure(figsize=(wide, (0.9 + 0.3 * most) * down), layout="constrained")
+    reach = None if chart.zero is None else _reach(chart, chart.zero)
     first = None
     for place, (label, panel) in enumerate(chart.panels.items(), start=1):
         # Differences are held against each other by eye, so they have one scale.
@@ -94,12 +102,32 @@ def _draw_intervals(chart: Intervals) -> bytes:
         )
         if chart.zero is not None:
             axes.axvline(chart.zero, color="black", linewidth=1, linestyle=":")
+        if chart.zero is not None and reach is not None:
+            axes.set_xlim(chart.zero - reach, chart.zero + reach)
+            for side, marker in ((-1, "<"), (1, ">")):
+                beyond = side * (mean + side * ends[(side + 1) // 2] - chart.zero) > reach
+                (arrows,) = axes.plot(
+                    np.full(beyond.sum(), chart.zero + side * reach), y[beyond], marker,
+                    color=COLORS[2], clip_on=False,
+                )  # fmt: skip
+                arrows.set_in_layout(False)
         axes.set_yticks(y, [one.name for one in panel])
         axes.set_ylim(-0.6, len(panel) - 0.4)
         axes.set_xlabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         tidy(axes)
     return finish(figure)
+
+
+def _reach(chart: Intervals, zero: float) -> float | None:
+    """How far the axis goes to either side of zero; None where it may go as far as it has to."""
+    far, means = [], []
+    for one in (one for panel in chart.panels.values() for one in panel):
+        ends = [abs(end - zero) for end in (one.low, one.high) if math.isfinite(end)]
+        means.append(abs(one.mean - zero))
+        far.append(max([means[-1], *ends]))
+    reach = max(_LONGEST_WHISKER * float(np.median(far)), 1.2 * max(means))
+    return reach if max(far) > reach > 0 else None
 
 
 def _draw_map(chart: HeatMap) -> bytes:
@@ -117,11 +145,10 @@ def _draw_map(chart: HeatMap) -> bytes:
         for row, line in enumerate(values):
             for place, value in enumerate(line):
                 if math.isfinite(value):
-                    dark = abs(value) > 0.6 * reach
-                    axes.text(
-                        place, row, f"{value:+.3f}", ha="center", va="center",
-                        color="white" if dark else "black",
-                    )  # fmt: skip
+                    color = "white" if abs(value) > 0.6 * reach else "black"
+                    note = chart.notes[label][row][place] if label in chart.notes else ""
+                    axes.text(place, row, f"{value:+.3f}", ha="center", va="bottom", color=color)
+                    axes.text(place, row, note, ha="center", va="top", color=color, fontsize=8)
         axes.set_xticks(range(len(chart.x)), [f"{value:g}" for value in chart.x])
         axes.set_yticks(range(len(chart.y)), [f"{value:g}" for value in chart.y])
         axes.set_xlabel(chart.x_label)

@@ -119,7 +119,7 @@ def guards(evidence: Evidence) -> Answer:
     rows: list[list[str]] = []
     panels: dict[str, list[Interval]] = {}
     for name in ("", *ALTERNATIVES):
-        label = f"other {name}" if name else "as in the study"
+        label = f"other {name.replace('_', ' ')}" if name else "as in the study"
 
         def base(seed: int, name: str = name) -> Arm:
             return uniform(world(seed), alternative=name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from toomuchtv.report.page import ResultTable
 from toomuchtv.report.study_figures import HeatMap, Interval, Intervals
 from toomuchtv.study.answer import NOT_MEASURED, Answer, finding, sign
@@ -107,7 +109,7 @@ def shows(evidence: Evidence) -> Answer:
         )
         if more is not None:
             estimates[f"gain on shows minus gain on films, {benchmark}"] = more
-    panels = {}
+    panels, notes = {}, {}
     for benchmark in SENSES:
         cells = {
             (signature, diversity): _map_gain(evidence, signature, diversity, benchmark)
@@ -119,6 +121,10 @@ def shows(evidence: Evidence) -> Answer:
             continue
         panels[f"gain: {SENSES[benchmark]}"] = [
             [_mean(cells[signature, diversity]) for signature in scale.signatures]
+            for diversity in scale.diversities
+        ]
+        notes[f"gain: {SENSES[benchmark]}"] = [
+            [_interval_text(cells[signature, diversity]) for signature in scale.signatures]
             for diversity in scale.diversities
         ]
         fitted = slopes(
@@ -148,12 +154,14 @@ def shows(evidence: Evidence) -> Answer:
             x=scale.signatures,
             y=scale.diversities,
             panels=panels,
+            notes=notes,
         )
         if panels
         else None,
         how_to_read="Each cell is a world of films of its own; the number is the accuracy of "
         f"hierarchical (k={CHOSEN_CLIPS}) minus uniform sampling there, blue where hierarchical is "
-        "better. Slopes are least squares over all cells and seeds.",
+        "better, and under it stands its 95% interval. Slopes are least squares over all cells and "
+        "seeds.",
     )
 
 
@@ -182,6 +190,12 @@ def _map_gain(
 
 def _mean(difference: Difference | None) -> float:
     return math.nan if difference is None else difference.estimate.mean
+
+
+def _interval_text(difference: Difference | None) -> str:
+    if difference is None or not difference.estimate.has_interval:
+        return ""
+    return f"{difference.estimate.low:+.2f} to {difference.estimate.high:+.2f}"
 
 
 def _slope_sentence(fitted: Slopes | None) -> str:
@@ -214,6 +228,19 @@ def clips_per_title(evidence: Evidence) -> Answer:
                 panels.setdefault(f"gain on {content}", []).append(found.interval(f"k={clips}"))
                 rows.append([content, f"k={clips}", *found.row()])
         sentences.append(_best_sentence(evidence, content, gains))
+        doubling = _per_doubling(evidence, content, list(gains))
+        if doubling is not None:
+            estimates[f"accuracy per doubling of k on {content}"] = doubling
+            sentences.append(
+                f"{CONTENT_NAMES[content]}, accuracy for each doubling of k from {min(gains)} to "
+                f"{max(gains)}: "
+                + sign(
+                    doubling,
+                    above="it rises with k",
+                    below="it falls with k",
+                    unsure="no dependence on k can be told",
+                )
+            )
     for level, episodes in LEVELS.items():
         found = evidence.difference(
             _on("shows", "k"), _on("shows", "k", items_per_title=episodes, level=level)
@@ -239,6 +266,21 @@ def clips_per_title(evidence: Evidence) -> Answer:
         "uniform, paired by seed, with 95% intervals over seeds. The highest of several is "
         "flattered by having been picked: what counts is how far its interval lies from others'.",
     )
+
+
+def _per_doubling(evidence: Evidence, content: Content, tried: list[int]) -> Estimate | None:
+    """Slope of accuracy over log2 k, by least squares in each seed that has every k."""
+    if len(tried) < 3:
+        return None
+    found = []
+    for seed in evidence.design.seeds:
+        arms = [_on(content, "k", clips_per_title=clips)(seed) for clips in tried]
+        done = [evidence.of(arm) for arm in arms]
+        scores = [None if one is None else one.accuracy("actions") for one in done]
+        known = [score for score in scores if score is not None]
+        if len(known) == len(tried):
+            found.append(float(np.polyfit(np.log2(tried), known, 1)[0]))
+    return over_seeds(found)
 
 
 def _best_sentence(evidence: Evidence, content: Content, gains: dict[int, Difference]) -> str:

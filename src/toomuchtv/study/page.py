@@ -52,7 +52,8 @@ def write_study_page(
         f"seeds {', '.join(map(str, design.seeds))}. Arms of a comparison differ in what is "
         "compared and in nothing else. Judged by linear probes on labeled clips of titles that no "
         f"training has seen. Hierarchical means {CHOSEN_CLIPS} clips a title (k={CHOSEN_CLIPS}) "
-        "unless said otherwise; that was fixed before anything was trained. Intervals are 95%. "
+        "unless said otherwise; that was fixed before anything was trained. Intervals are 95%; a "
+        "whisker that ends in an arrow goes on. "
         "Nothing here reproduces a number of the paper, whose films are private.",
         sections=sections,
     )

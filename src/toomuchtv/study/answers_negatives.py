@@ -39,7 +39,7 @@ def easy_negatives(evidence: Evidence) -> Answer:
     rows: list[list[str]] = []
     panels: dict[str, list[Interval]] = {}
     for content in evidence.design.scale.contents:
-        world = _world(content)
+        world, on = _world(content), CONTENT_NAMES[content].lower()
         for trained, arm in (("uniformly", uniform), ("hierarchically", chosen)):
 
             def of_seed(seed: int, made: Callable[[World], Arm] = arm) -> Arm:
@@ -53,12 +53,12 @@ def easy_negatives(evidence: Evidence) -> Answer:
                         continue
                     even = _figures(done, policy, key, even=True)
                     rows.append(
-                        [content, trained, label, policy, f"{found.mean:.3f}",
+                        [on, trained, label, policy, f"{found.mean:.3f}",
                          f"{even.mean:.3f}" if even else "-", str(len(found.values))]
                     )  # fmt: skip
                     if trained == "uniformly":
                         panels.setdefault(label, []).append(
-                            Interval(name=f"{content}, {policy}", mean=found.mean, low=found.low,
+                            Interval(name=f"{on}, {policy}", mean=found.mean, low=found.low,
                                      high=found.high)
                         )  # fmt: skip
             if trained == "uniformly":

@@ -21,6 +21,7 @@ from toomuchtv.study.evidence import (
 )
 from toomuchtv.study.statistics import Estimate, Slopes, over_seeds, slopes
 
+_PROTOCOL_NAMES = {"linear": "linear", "finetune": "fine-tuned"}
 #: What is scored: benchmark and protocol.
 _SCORED = (
     ("actions", "linear"),
@@ -43,7 +44,7 @@ def transfer(evidence: Evidence) -> Answer:
     rows, sentences, estimates = [], [], {}
     panels: dict[str, list[Interval]] = {}
     for benchmark, protocol in _SCORED:
-        label = f"{SENSES[benchmark]}, {protocol}"
+        label = f"{SENSES[benchmark]}, {_PROTOCOL_NAMES[protocol]}"
         for content in evidence.design.scale.contents:
             found = evidence.difference(_on(content), _on(content, "chosen"), benchmark, protocol)
             sentences.append(
@@ -56,8 +57,10 @@ def transfer(evidence: Evidence) -> Answer:
             if found is None:
                 continue
             estimates[f"gain on {content}, {benchmark} {protocol}"] = found.estimate
-            panels.setdefault(f"gain: {label}", []).append(found.interval(content))
-            rows.append([content, label, *found.row()])
+            panels.setdefault(f"gain: {label}", []).append(
+                found.interval(CONTENT_NAMES[content].lower())
+            )
+            rows.append([CONTENT_NAMES[content].lower(), label, *found.row()])
     rows += _floors(evidence)
     return Answer(
         question="Does hierarchical sampling transfer better?",
@@ -82,7 +85,7 @@ def _floors(evidence: Evidence) -> list[list[str]]:
             protocol,
         )
         if floor is not None:
-            label = f"{SENSES[benchmark]}, {protocol}"
+            label = f"{SENSES[benchmark]}, {_PROTOCOL_NAMES[protocol]}"
             empty = ["-"] * 4
             rows.append(["fresh weights", label, f"{floor.mean:.3f}", *empty,
                          str(len(floor.values))])  # fmt: skip
@@ -225,8 +228,9 @@ def clips_per_title(evidence: Evidence) -> Answer:
             if found is not None:
                 gains[clips] = found
                 estimates[f"gain of k={clips} on {content}"] = found.estimate
-                panels.setdefault(f"gain on {content}", []).append(found.interval(f"k={clips}"))
-                rows.append([content, f"k={clips}", *found.row()])
+                on = CONTENT_NAMES[content].lower()
+                panels.setdefault(f"gain on {on}", []).append(found.interval(f"k={clips}"))
+                rows.append([on, f"k={clips}", *found.row()])
         sentences.append(_best_sentence(evidence, content, gains))
         doubling = _per_doubling(evidence, content, list(gains))
         if doubling is not None:

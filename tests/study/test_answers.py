@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from toomuchtv.study.evidence import Evidence
 from toomuchtv.study.page import write_study_page
 from toomuchtv.study.record import compare_studies, write_record
 from toomuchtv.study.schedule import Failure
+from toomuchtv.study.scores import ArmScores
 
 
 def answered(rule: Rule) -> list[Answer]:
@@ -120,6 +122,26 @@ def test_what_a_doubling_of_k_gives() -> None:
     fewer = answers(Evidence(study(), part))[3]
     values = fewer.estimates["accuracy per doubling of k on shows"].values
     assert len(values) == SCALE.seeds - 1
+
+
+def test_no_figure_is_counted_twice() -> None:
+    def unlike_any_other(arm: Arm) -> ArmScores:
+        one = evaluated(arm, no_difference)
+        scores = tuple(
+            score.model_copy(
+                update={
+                    "accuracy": random.Random(f"{arm} {score.benchmark} {score.protocol}").random()
+                }
+            )
+            for score in one.scores
+        )
+        return one.model_copy(update={"scores": scores})
+
+    found = answers(Evidence(study(), [unlike_any_other(arm) for arm in study().arms]))[1:]
+    values = [one.values for answer in found for one in answer.estimates.values() if one.values]
+    assert len(values) > 40
+    either_way = {tuple(abs(value) for value in one) for one in values}
+    assert len(either_way) == len(values)
 
 
 def test_two_studies_agree_or_not(tmp_path: Path) -> None:

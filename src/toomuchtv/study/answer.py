@@ -72,14 +72,18 @@ def sign(estimate: Estimate | None, *, above: str, below: str, unsure: str) -> s
 
 def note(
     found: Difference | None,
-    name: str,
+    name: str | None,
     label: str,
     estimates: dict[str, Estimate],
     rows: list[list[str]],
     panels: dict[str, list[Interval]],
 ) -> None:
-    """Keep a difference for an answer: among its estimates, as a row, and in its one panel."""
+    """Keep a difference for an answer: as a row, in its one panel, and among its estimates.
+
+    Without a name it is not among them: it is another question's already.
+    """
     if found is not None:
-        estimates[name] = found.estimate
+        if name is not None:
+            estimates[name] = found.estimate
         rows.append([label, *found.row()])
         panels.setdefault("all", []).append(found.interval(label))

@@ -133,7 +133,8 @@ def guards(evidence: Evidence) -> Answer:
             if name:
                 what = f"With another {name.replace('_', ' ')}, {sense}: hierarchical sampling"
                 sentences.append(finding(what, found, than="uniform sampling"))
-            note(found, f"gain on movies, {text}", text, estimates, rows, panels)
+            figure = f"gain on movies, {text}" if name else None
+            note(found, figure, text, estimates, rows, panels)
     sentences += _shuffled_sentences(evidence, estimates)
     scale = evidence.design.scale
     values = ", ".join(

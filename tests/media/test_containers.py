@@ -5,15 +5,21 @@ The cases are the benchmark's (`python -m benchmarks.sync` has more and prints t
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from benchmarks.sync import Case, hard_cases, measure, missing, usual_cases
 
 from tests.media.coded_media import CodedFilm, numbers_of
+from toomuchtv.catalog.probe import probe_file
 from toomuchtv.errors import MediaError
 from toomuchtv.media.original import open_media, read_clip, read_sound
+from toomuchtv.media.pictures import picture_stream
 from toomuchtv.media.proxy import ProxyRecipe, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.timeline import timeline_of
@@ -86,6 +92,48 @@ def test_a_clock_that_does_not_jump_is_left_alone(tmp_path: Path) -> None:
         timeline = timeline_of(container)
     assert timeline.stretches == ()
     assert timeline.mended()(123.25) == 123.25
+
+
+def sound_first(path: Path) -> Path:
+    """The same streams the other way round: the sound's is the first."""
+    out = path.with_name(f"sound_first{path.suffix}")
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        order = [*source.streams.audio, *source.streams.video]
+        copies = {stream.index: target.add_stream_from_template(stream) for stream in order}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
+    return out
+
+
+@pytest.mark.parametrize("threads", [1, 16])
+@pytest.mark.parametrize("frames", [2, 12])
+def test_a_film_of_fewer_pictures_than_the_decoder_holds_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, threads: int
+) -> None:
+    # Many cores, many threads, each with a picture: all come out when the file is over.
+    film = CodedFilm(
+        suffix=".mp4", video_codec="libx264", audio_codec="aac", rate=Fraction(24),
+        seconds=frames / 24, audio_seconds=0.5,
+    )  # fmt: skip
+    path = sound_first(film.write(tmp_path))
+
+    def with_threads(container: InputContainer) -> VideoStream:
+        stream = picture_stream(container)
+        if not stream.codec_context.is_open:
+            stream.codec_context.thread_count = threads
+        return stream
+
+    monkeypatch.setattr("toomuchtv.media.original.picture_stream", with_threads)
+    clip = read_clip(
+        path, start_seconds=0, frames=frames, frame_rate=24, audio_seconds=0.1,
+        sample_rate_hz=16_000,
+    )  # fmt: skip
+    assert numbers_of(clip.video) == list(range(frames))
+    facts = probe_file(path)
+    assert len(facts.audio_tracks) == 1
+    assert facts.duration_seconds == pytest.approx(frames / 24, abs=0.01)
 
 
 def test_damaged_sound_is_left_out_by_both_ways(tmp_path: Path) -> None:

@@ -140,13 +140,13 @@ def _decode_heads(
     video.codec_context.thread_count = 1
     try:
         for packet in container.demux([video, *audios]):
-            if packet.stream_index != video.index and packet.stream_index not in silent:
+            if packet.stream.index != video.index and packet.stream.index not in silent:
                 continue
-            if packet.stream_index == video.index and len(frames) >= 2:
+            if packet.stream.index == video.index and len(frames) >= 2:
                 if (packet.pts or 0) * packet.time_base > _LATE_AUDIO_SECONDS:
                     break
                 continue
-            num_packets += packet.stream_index == video.index
+            num_packets += packet.stream.index == video.index
             try:
                 decoded = packet.decode()
             except (av.error.FFmpegError, ValueError) as error:
@@ -156,8 +156,8 @@ def _decode_heads(
                 if isinstance(frame, av.VideoFrame):
                     frames.append(frame)
                 elif isinstance(frame, av.AudioFrame) and frame.samples > 0:
-                    sounds.setdefault(packet.stream_index, frame)
-                    silent.discard(packet.stream_index)
+                    sounds.setdefault(packet.stream.index, frame)
+                    silent.discard(packet.stream.index)
             if len(frames) >= 2 and not silent:
                 break
             if num_packets > _MAX_BAD_PACKETS and not frames:

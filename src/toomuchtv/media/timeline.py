@@ -205,7 +205,7 @@ def timeline_of(container: InputContainer) -> Timeline:
     for packet in packets_of(container, *streams):
         if jumping:
             search.push(packet)
-        if first is None and packet.stream_index == stream.index:
+        if first is None and packet.stream.index == stream.index:
             first = next(iter(_pictures_in(packet)), None)
             if first is None or untimed:
                 first_keyframe = _latest_keyframe(packet, first, first_keyframe)
@@ -248,7 +248,7 @@ def packets_of(
 def frames_of(container: InputContainer, stream: VideoStream | AudioStream) -> Iterator[Any]:
     """Decode a stream from where the container stands; damaged packets are left out."""
     for packet in packets_of(container, stream):
-        if packet.stream_index == stream.index:
+        if packet.stream.index == stream.index:
             yield from _decoded(packet)
     try:
         yield from stream.decode(None)  # nothing is left, unless the container broke off
@@ -306,7 +306,7 @@ class _JumpSearch:
         if ticks is None or packet.time_base is None:
             return
         decoded = float(ticks * packet.time_base)
-        if packet.stream_index != self._stream_index:
+        if packet.stream.index != self._stream_index:
             if self._latest is not None and abs(decoded - self._latest) <= JUMP_SECONDS:
                 self._latest = max(self._latest, decoded)
             return

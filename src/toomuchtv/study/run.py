@@ -54,7 +54,7 @@ def run_study(out: Path, design: Design, *, num_workers: int, output: Output) ->
     Args:
         out: The study's folder.
         design: What to do.
-        num_workers: Processes that render, and arms that run side by side.
+        num_workers: Arms that run side by side; as many processes as these have render.
         output: Where each step is announced.
 
     Raises:
@@ -65,7 +65,8 @@ def run_study(out: Path, design: Design, *, num_workers: int, output: Output) ->
     output.table("What will happen", forecast(design, num_workers))
     failures: list[Failure] = []
     for arms in stages(design):
-        failures += _make_worlds(out, design, arms, num_workers, output)
+        renderers = num_workers * design.scale.arm_processes
+        failures += _make_worlds(out, design, arms, renderers, output)
         broken = {failure.arm for failure in failures}
         output.say("Training and measuring arms.")
         with output.progress("steps") as progress:

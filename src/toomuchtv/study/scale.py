@@ -124,6 +124,11 @@ class Scale(Frozen):
     detail: Detail = Detail()
 
     @property
+    def arm_processes(self) -> int:
+        """Of an arm: its own, and those that read for it."""
+        return 1 + self.detail.loader_workers
+
+    @property
     def hours(self) -> float:
         """Of every world."""
         return self.items * self.minutes / 60

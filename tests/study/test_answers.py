@@ -74,6 +74,19 @@ def test_what_was_not_measured_is_said_to_be_so() -> None:
     assert all(answer.chart is None and not answer.estimates for answer in found)
 
 
+def test_a_study_of_fewer_arms_says_once_what_it_lacks() -> None:
+    few = SCALE.model_copy(
+        update={"contents": ("movies", "shows"), "side_seeds": 0, "map_seeds": 0, "guard_seeds": 0}
+    )
+    whole = design(few)
+    found = answers(Evidence(whole, [evaluated(arm, paper_like) for arm in whole.arms]))
+    lacking = [text(answer).lower().count("not measured") for answer in found]
+    assert lacking == [0, 0, 0, 1, 1, 1, 0, 1]
+    assert "over the 2 episodes of one season; Shows, 8 clips over the 4" in text(found[3])
+    assert found[2].chart is None
+    assert found[4] == Answer(question=found[4].question, sentences=("Not measured in this run.",))
+
+
 @pytest.mark.parametrize(
     ("target", "step"), [(0.05, 10), (0.1, 10), (0.15, 15), (0.2, 20), (0.3, 30), (0.31, None)]
 )

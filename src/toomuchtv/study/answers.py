@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from toomuchtv.study.answer import Answer
+from dataclasses import replace
+
+from toomuchtv.study.answer import NOT_MEASURED, Answer
 from toomuchtv.study.answers_checks import guards, steps_to_score
 from toomuchtv.study.answers_choices import curated, openings
 from toomuchtv.study.answers_negatives import easy_negatives
@@ -12,7 +14,7 @@ from toomuchtv.study.evidence import Evidence
 
 def answers(evidence: Evidence) -> list[Answer]:
     """Answer every question, in order; what was not measured is said to be so."""
-    return [
+    found = [
         easy_negatives(evidence),
         transfer(evidence),
         shows(evidence),
@@ -22,3 +24,17 @@ def answers(evidence: Evidence) -> list[Answer]:
         steps_to_score(evidence),
         guards(evidence),
     ]
+    return [_without_gaps(answer) for answer in found]
+
+
+def _without_gaps(answer: Answer) -> Answer:
+    """Say once what all was not measured, or that nothing was."""
+    ending = f": {NOT_MEASURED}".lower()
+    lacking = [said for said in answer.sentences if said.lower().endswith(ending)]
+    if not lacking:
+        return answer
+    if not answer.estimates:
+        return Answer(question=answer.question, sentences=(NOT_MEASURED,))
+    names = "; ".join(said[: -len(ending)] for said in lacking)
+    kept = [said for said in answer.sentences if said not in lacking]
+    return replace(answer, sentences=(*kept, f"{NOT_MEASURED[:-1]}: {names}."))

@@ -109,7 +109,7 @@ def shows(evidence: Evidence) -> Answer:
             for diversity in scale.diversities
         }
         there = [(key, gain) for key, gain in cells.items() if gain is not None]
-        if not there:
+        if len(there) < 2:  # the plain world's alone, which is no map
             continue
         panels[f"gain: {SENSES[benchmark]}"] = [
             [_mean(cells[signature, diversity]) for signature in scale.signatures]

@@ -108,14 +108,14 @@ def _arms_section(scores: Sequence[ArmScores]) -> Section:
 
 def _commands_section(out: Path, design: Design) -> Section:
     name = design.scale.name
-    quick = " --quick" if name == "quick" else ""
+    size = {"full": "", "quick": " --quick"}.get(name, f" --size {name}.toml")
     count = len(design.seeds)
     seeds = f"--seeds {count} --first-seed"
     again = f"{out.name}-again"
     rows = [
-        ["this study", f"toomuchtv study --out {out.name}{quick} {seeds} {design.first_seed}"],
+        ["this study", f"toomuchtv study --out {out.name}{size} {seeds} {design.first_seed}"],
         ["with other seeds",
-         f"toomuchtv study --out {again}{quick} {seeds} {design.first_seed + count}"],
+         f"toomuchtv study --out {again}{size} {seeds} {design.first_seed + count}"],
         ["do the two agree", f"toomuchtv study-agreement {out.name} {again}"],
         ["one arm in detail", f"toomuchtv diagnose {out.name}/arms/ARM/run --catalog "
          f"{out.name}/worlds/WORLD/cat"],

@@ -64,7 +64,7 @@ def _answer_section(number: int, answer: Answer, png: bytes | None) -> Section:
         heading=f"{number}. {answer.question}",
         text="",
         points=answer.sentences,
-        how_to_read=answer.how_to_read,
+        how_to_read=answer.how_to_read if png is not None else "",
         details=answer.table if answer.table is not None and answer.table.rows else None,
         png=png,
         png_alt=answer.question,

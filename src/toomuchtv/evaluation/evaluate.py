@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from toomuchtv.evaluation.benchmark import Benchmark, Modality
 from toomuchtv.evaluation.catalog_retrieval import catalog_retrieval
 from toomuchtv.evaluation.checking import check_benchmark
@@ -34,6 +32,7 @@ from toomuchtv.evaluation.result import Evaluation, FoldAnswers, save_evaluation
 from toomuchtv.evaluation.scenes import scene_miou
 from toomuchtv.pretrained import load
 from toomuchtv.progress import ProgressHook, no_progress
+from toomuchtv.training.device import choose_device
 
 BENCHMARKS = ("retrieval", *LAYOUTS)
 
@@ -130,9 +129,7 @@ def _in_catalog(
 ) -> Evaluation:
     if run_path is None:
         raise ValueError("the benchmark retrieval needs a run, whose titles it asks about")
-    pretrained = load(run_path, untrained=untrained, seed=seed)
-    if torch.cuda.is_available():
-        pretrained = pretrained.to("cuda")
+    pretrained = load(run_path, untrained=untrained, seed=seed).to(choose_device("auto"))
     metrics, chance = catalog_retrieval(pretrained, run_path, data, num_clips, seed, progress)
     return Evaluation(
         benchmark="retrieval",

@@ -154,7 +154,8 @@ class Tuning:
         return float(loss.detach())
 
     def _features(self, views: Tensor) -> Tensor:
-        prepared = self._encoder.prepare(views.to(self._device))
+        # Preparing goes by where the encoder is, which need not be where its copy is trained.
+        prepared = self._encoder.prepare(views.to(self._device)).to(self._device)
         with torch.autocast(
             self._device.type, self._precision, enabled=self._precision != torch.float32
         ):

@@ -22,6 +22,7 @@ from toomuchtv.media.to_input import rgb_to_input
 from toomuchtv.models import VideoEncoderConfig, load_torchvision_weights
 from toomuchtv.models.video import VideoResNet, build_video_encoder
 from toomuchtv.pretrained import Pretrained, load
+from toomuchtv.training.device import choose_device
 
 
 class OurVideo(VideoEncoder):
@@ -86,9 +87,7 @@ def run_encoder(run: Path, *, untrained: bool, seed: int) -> Encoder:
     Raises:
         CheckpointError: The run has no model.
     """
-    pretrained = load(run, untrained=untrained, seed=seed)
-    if torch.cuda.is_available():
-        pretrained = pretrained.to("cuda")
+    pretrained = load(run, untrained=untrained, seed=seed).to(choose_device("auto"))
     return Encoder(
         name=f"{run.name} (untrained)" if untrained else run.name,
         fingerprint=_fingerprint(pretrained),
@@ -166,6 +165,7 @@ def torchvision_encoder(path: Path, *, name: str = "r2plus1d_18") -> Encoder:
     except (OSError, SafetensorError, ValueError) as error:
         raise EncoderError(f"cannot load {str(path)!r}: {error}") from error
     digest = hashlib.sha256(state_digest(network)).hexdigest()
+    network.to(choose_device("auto"))
     return Encoder(
         name=f"{name} ({path.name})",
         fingerprint=digest,

@@ -45,6 +45,7 @@ def test_what_the_paper_says_is_found_where_it_is_so() -> None:
     assert "Curated clips, uniform: actions, from video scores lower" in curated
     assert "times fewer steps" in steps
     assert guards.count("scores higher") == 6
+    assert guards.count("study's own setting: the two cannot be told apart") == 6
     assert "at chance, as it must be" in guards
 
 
@@ -59,6 +60,19 @@ def test_noise_is_not_taken_for_a_finding() -> None:
     found = answered(no_difference)
     assert text(found[1]).count("cannot be told from") == 12
     assert "cannot be told" in text(found[2])
+
+
+def test_a_gain_that_hangs_on_a_setting_is_found_beside_that_of_the_same_seeds() -> None:
+    def rule(arm: Arm) -> float:
+        more = 0.1 if arm.alternative == "learning_rate" else 0.0
+        wobble = 0.001 if arm.world.seed % 2 else -0.001
+        return paper_like(arm) + (more + wobble) * (arm.policy == "hierarchical")
+
+    guards = answered(rule)[7]
+    whole = guards.sentences
+    (at,) = [n for n, said in enumerate(whole) if said.startswith("With another learning rate, ac")]
+    assert "study's own setting: it gains more (+0.1" in whole[at + 1]
+    assert text(guards).count("it gains more") == 2
 
 
 def test_one_seed_is_not_enough() -> None:

@@ -45,7 +45,7 @@ def test_what_the_paper_says_is_found_where_it_is_so() -> None:
     assert "Curated clips, uniform: actions, from video scores lower" in curated
     assert "times fewer steps" in steps
     assert guards.count("scores higher") == 6
-    assert guards.count("study's own setting: the two cannot be told apart") == 6
+    assert guards.count("study's own setting, in the same seeds: the two cannot be told apart") == 6
     assert "at chance, as it must be" in guards
 
 
@@ -71,7 +71,7 @@ def test_a_gain_that_hangs_on_a_setting_is_found_beside_that_of_the_same_seeds()
     guards = answered(rule)[7]
     whole = guards.sentences
     (at,) = [n for n, said in enumerate(whole) if said.startswith("With another learning rate, ac")]
-    assert "study's own setting: it gains more (+0.1" in whole[at + 1]
+    assert "study's own setting, in the same seeds: it gains more (+0.1" in whole[at + 1]
     assert text(guards).count("it gains more") == 2
 
 

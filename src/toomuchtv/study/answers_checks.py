@@ -131,7 +131,8 @@ def guards(evidence: Evidence) -> Answer:
             found = evidence.difference(base, other, benchmark)
             text = f"{label}, {sense}"
             if name:
-                what = f"With another {name.replace('_', ' ')}, {sense}: hierarchical sampling"
+                setting = "number of steps" if name == "steps" else name.replace("_", " ")
+                what = f"With another {setting}, {sense}: hierarchical sampling"
                 sentences.append(finding(what, found, than="uniform sampling"))
                 if found is not None:
                     sentences.append(_beside_the_studys_own(evidence, name, benchmark))
@@ -169,7 +170,7 @@ def _beside_the_studys_own(evidence: Evidence, name: str, benchmark: str) -> str
         gains = [_gain(evidence, seed, benchmark, setting) for setting in (name, "")]
         if gains[0] is not None and gains[1] is not None:
             more.append(gains[0] - gains[1])
-    return "In the same seeds, less the gain with the study's own setting: " + sign(
+    return "That gain minus the one with the study's own setting, in the same seeds: " + sign(
         over_seeds(more),
         above="it gains more",
         below="it gains less",

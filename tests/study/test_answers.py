@@ -98,6 +98,14 @@ def test_a_study_of_fewer_arms_says_once_what_it_lacks() -> None:
     assert lacking == [0, 0, 0, 1, 1, 1, 0, 1]
     assert "over the 2 episodes of one season; Shows, 8 clips over the 4" in text(found[3])
     assert found[2].chart is None
+    assert found[5].chart is None
+    # A map without slopes is a map.
+    cells = {"contents": ("movies",), "map_seeds": 1, "signatures": (0.2, 1.0)}
+    films = few.model_copy(update={**cells, "diversities": (0.8,)})
+    whole_map = design(films)
+    mapped = answers(Evidence(whole_map, [evaluated(arm, paper_like) for arm in whole_map.arms]))[2]
+    assert mapped.chart is not None
+    assert "Not measured in this run: Actions" in text(mapped)
     assert found[4] == Answer(question=found[4].question, sentences=("Not measured in this run.",))
 
 

@@ -33,7 +33,7 @@ def _without_gaps(answer: Answer) -> Answer:
     lacking = [said for said in answer.sentences if said.lower().endswith(ending)]
     if not lacking:
         return answer
-    if not answer.estimates:
+    if not answer.estimates and answer.chart is None:
         return Answer(question=answer.question, sentences=(NOT_MEASURED,))
     names = "; ".join(said[: -len(ending)] for said in lacking)
     kept = [said for said in answer.sentences if said not in lacking]

@@ -94,7 +94,10 @@ def curated(evidence: Evidence) -> Answer:
         sentences=tuple(sentences),
         estimates=estimates,
         table=ResultTable(header=["arm", *DIFFERENCE_HEADER], rows=rows),
-        chart=Intervals(panels={"minus hierarchical on films": panels["all"]}) if panels else None,
+        # Without estimates there is only what question 2 has.
+        chart=Intervals(panels={"minus hierarchical on films": panels["all"]})
+        if estimates
+        else None,
         how_to_read="Accuracy of each arm minus that of films sampled hierarchically with the "
         "simple objective. Left of the dotted line, the arm falls short of it. Curated clips are "
         "titles of their own, one event each, all kinds alike often.",

@@ -140,6 +140,7 @@ def _decode_heads(
     video.codec_context.thread_count = 1
     try:
         for packet in container.demux([video, *audios]):
+            # Not `stream_index`, which is 0 for any stream's last packet: see `packets_of`.
             if packet.stream.index != video.index and packet.stream.index not in silent:
                 continue
             if packet.stream.index == video.index and len(frames) >= 2:

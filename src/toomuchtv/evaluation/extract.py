@@ -26,7 +26,8 @@ from toomuchtv.evaluation.reading import read_views, resolved_views
 from toomuchtv.evaluation.views import AudioViews, VideoViews, clip_seed
 from toomuchtv.progress import ProgressHook, no_progress
 
-_FORMAT = 1
+#: Of cached features; another wherever the same files are read or embedded otherwise than before.
+_FORMAT = 2
 _SHARD_CLIPS = 16
 _MOST_PIXELS_AT_ONCE = 8 * 32 * 224 * 224
 _MOST_SAMPLES_AT_ONCE = 64 * 32_000

@@ -231,7 +231,10 @@ def timeline_of(container: InputContainer) -> Timeline:
 def packets_of(
     container: InputContainer, *streams: VideoStream | AudioStream
 ) -> Iterator[Packet[Any]]:
-    """Demux up to where the container breaks off, the flush of the decoders included."""
+    """Demux up to where the container breaks off, the flush of the decoders included.
+
+    Whose a packet is, `packet.stream` says: the one that flushes has a `stream_index` of 0 always.
+    """
     # Closed, not dropped: see `proxy_frames.decoded`.
     with contextlib.closing(container.demux(list(streams))) as packets:  # type: ignore[type-var]
         while True:

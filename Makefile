@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/toomuchtv demo --out demo
+	$(BIN)/python -m experiments.demo --out demo
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile

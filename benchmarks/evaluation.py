@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.figures import Figures, parser
-from toomuchtv.console import Output
+from toomuchtv.cli.console import Output
 from toomuchtv.evaluation.evaluate import evaluate
 from toomuchtv.evaluation.protocols import PROTOCOLS, FrozenProtocol
 from toomuchtv.evaluation.result import Evaluation, load_evaluation
-from toomuchtv.report.evaluation_page import write_evaluation_page, write_table
+from toomuchtv.reports.evaluation_page import write_evaluation_page, write_table
 
 BASELINES = {
     "esc10": ("log-mel", "mfcc"),

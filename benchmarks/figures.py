@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from toomuchtv.doctor import examine
+from toomuchtv.cli.machine import examine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

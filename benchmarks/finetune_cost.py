@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.figures import Figures, parser
-from toomuchtv.config import load_config
+from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders.interface import Encoder
 from toomuchtv.evaluation.encoders.ours import OurVideo
 from toomuchtv.evaluation.finetune import Tuning
-from toomuchtv.evaluation.layouts import read_benchmark
 from toomuchtv.evaluation.protocols import FinetuneProtocol, choose_protocol
 from toomuchtv.evaluation.views import VideoViews
-from toomuchtv.pretrained import Pretrained, PretrainedConfig, fresh_model
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model
+from toomuchtv.training.run_config import load_config
 
 _UCF101_TRAIN, _UCF101_TEST = 9537, 3783  # clips of its first split
 
@@ -35,7 +35,7 @@ def fresh(preset: str, size: int) -> Encoder:
         input=config.input.model_copy(update={"size": size}),
         model=config.model,
     )
-    made = Pretrained(fresh_model(values.model, 0), values)
+    made = PretrainedEncoder(fresh_model(values.model, 0), values)
     return Encoder(
         name=preset, fingerprint=preset, pretraining="nothing", video=OurVideo(made), untrained=True
     )

@@ -16,17 +16,17 @@ from pathlib import Path
 import av.logging
 
 from benchmarks.mutants import SEEDS, mutant
+from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.catalog.prepare import choose_audio_track
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.errors import MediaError
-from toomuchtv.isolation import Failure, run_isolated
 from toomuchtv.media.original import read_clip
-from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
 
 LIMIT_SECONDS = 30.0
 LIMIT_BYTES = 2**30
-_RECIPE = ProxyRecipe(short_side=32)
+_RECIPE = ProxyFormat(short_side=32)
 #: A worker's address space ends here, so that a runaway file cannot take the machine with it.
 _WALL_BYTES = 4 * 2**30
 

@@ -20,17 +20,17 @@ from pathlib import Path
 import torch
 
 from benchmarks.figures import Notebook
+from experiments.rendered_tv import RenderedTVConfig, render_library
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.config import Config, load_config
 from toomuchtv.evaluation.evaluate import evaluate
-from toomuchtv.media.proxy import ProxyRecipe
-from toomuchtv.studio import StudioConfig, render_studio
+from toomuchtv.media.proxy import ProxyFormat
 from toomuchtv.training.chunk_size import find_chunk_size
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain
-from toomuchtv.training.rehearsal import flops_per_clip
+from toomuchtv.training.profile import flops_per_clip
+from toomuchtv.training.run_config import Config, load_config
 
 STUDY_SECONDS = 420.0
 _WARM_UP_STEPS = 3
@@ -45,7 +45,7 @@ def prepare_gpu_data(out: Path, *, small: bool) -> None:
     data = out / "gpu_data"
     shutil.rmtree(data, ignore_errors=True)
     films = 4 if small else 96
-    order = StudioConfig(
+    order = RenderedTVConfig(
         movies=films,
         shows=1 if small else 8,
         episodes=2 if small else 4,
@@ -57,11 +57,11 @@ def prepare_gpu_data(out: Path, *, small: bool) -> None:
         transfer_titles=5 if small else 10,
         transfer_clips_per_kind=5 if small else 6,
     )
-    render_studio(data / "studio", order, num_workers=os.cpu_count() or 1)
+    render_library(data / "studio", order, num_workers=os.cpu_count() or 1)
     scan_library(data / "studio" / "library", data / "catalog")
     with open_catalog(data / "catalog") as catalog:
         prepare_catalog(
-            catalog, ProxyRecipe(short_side=32 if small else 64), num_workers=os.cpu_count() or 1
+            catalog, ProxyFormat(short_side=32 if small else 64), num_workers=os.cpu_count() or 1
         )
     shutil.rmtree(data / "studio" / "library")
     size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from tests.prepared import make_prepared_catalog
 
 from benchmarks.figures import Figures, parser
+from tests.prepared import make_prepared_catalog
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.metrics import read_metrics
 

@@ -19,15 +19,15 @@ from benchmarks.mutants import SEEDS, write_whole
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.loader import iterate_batches
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.proxy import ProxyRecipe
-from toomuchtv.sampling.batches import ClipReader, PlannedBatches
-from toomuchtv.sampling.loader import iterate_batches
-from toomuchtv.sampling.plan import Planner
-from toomuchtv.sampling.policy import PolicyConfig
+from toomuchtv.media.proxy import ProxyFormat
 
 FORMAT = ClipFormat(frames=4, frame_rate=8.0, audio_seconds=0.5)
-POLICY = PolicyConfig(name="uniform", batch_size=16, min_gap_seconds=0.25)
+POLICY = SamplingConfig(name="uniform", batch_size=16, min_gap_seconds=0.25)
 NUM_FILMS, MAX_OPEN = 24, 8
 MIB = 2**20
 
@@ -42,7 +42,7 @@ def prepared_catalog(out: Path) -> Path:
             write_whole(SEEDS[0], folder / f"{folder.name}.mp4", seconds=6 + number / 8)
         scan_library(library, catalog_path)
         with open_catalog(catalog_path) as catalog:
-            prepare_catalog(catalog, ProxyRecipe(short_side=64))
+            prepare_catalog(catalog, ProxyFormat(short_side=64))
     return catalog_path
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     with open_catalog(catalog_path) as catalog:
         snapshot, proxies = catalog.snapshot(), catalog.proxies()
     reader = ClipReader(catalog_path, snapshot, proxies, FORMAT, max_open=MAX_OPEN)
-    batches = PlannedBatches(reader, Planner(snapshot, POLICY, FORMAT), seed=0)
+    batches = PlannedBatches(reader, ClipSampler(snapshot, POLICY, FORMAT), seed=0)
     here = psutil.Process()
     begun = time.perf_counter()
     seen: dict[str, list[float]] = {

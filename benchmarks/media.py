@@ -30,19 +30,19 @@ from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.snapshot import CatalogSnapshot, no_segments
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.media.augment import AugmentConfig, draw_changes
+from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
+from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.loader import iterate_batches
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat, VideoArray
-from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
-from toomuchtv.media.to_input import InputConfig, ToInput
-from toomuchtv.sampling.batches import ClipReader, PlannedBatches
-from toomuchtv.sampling.loader import iterate_batches
-from toomuchtv.sampling.plan import Planner
-from toomuchtv.sampling.policy import PolicyConfig
 
 FILM = Path("library/Movies/Big Buck Bunny (2008)/Big Buck Bunny (2008).mp4")
 FORMAT = ClipFormat()
-RECIPE = ProxyRecipe()
+RECIPE = ProxyFormat()
 REPEATS = 3
 BATCH_ROUNDS = 9
 TIMES_TO_AN_HOUR = 6
@@ -243,11 +243,11 @@ def difference(proxies: Proxies, read: Read, moments: Moments) -> float:
 
 def to_input(proxies: Proxies, moments: Moments) -> Callable[[], int]:
     """To normalized RGB for the encoder, converted in a batch on this core."""
-    model, plain = ToInput(InputConfig(size=112)), AugmentConfig.none()
+    model, plain = ClipTransform(TransformConfig(size=112)), AugmentationConfig.none()
 
     def work() -> int:
         planes = np.stack([proxies.frames(file, seconds) for file, seconds in moments[:16]])
-        model.video(torch.from_numpy(planes), draw_changes(plain, np.zeros(16, np.uint64)))
+        model.video(torch.from_numpy(planes), draw_augmentation(plain, np.zeros(16, np.uint64)))
         return 16
 
     return work
@@ -296,14 +296,14 @@ def batch_rates(
     """Clips a second to ready batches, with more items than may be open at once."""
     works: dict[str, Callable[[], int]] = {}
     for name in ("uniform", "hierarchical", "hierarchical_in_30_s"):
-        policy = PolicyConfig(
+        policy = SamplingConfig(
             name="uniform" if name == "uniform" else "hierarchical",
             batch_size=64, clips_per_item=16, level="episode", title_weight="duration",
             window_seconds=30.0 if name.endswith("_30_s") else None, min_gap_seconds=0.5,
         )  # fmt: skip
         batches = PlannedBatches(
             ClipReader(catalog.folder, snapshot, proxies, FORMAT),
-            Planner(snapshot, policy, FORMAT),
+            ClipSampler(snapshot, policy, FORMAT),
             seed=0,
         )
         steps = iter(range(1000))
@@ -329,7 +329,7 @@ def worker_rates(
     catalog: Catalog, snapshot: CatalogSnapshot, proxies: dict[int, Proxy]
 ) -> dict[str, float]:
     """Clips a second of the loader with 1, 2, ... workers, on all the cores there are."""
-    planner = Planner(snapshot, PolicyConfig(batch_size=64, level="episode"), FORMAT)
+    planner = ClipSampler(snapshot, SamplingConfig(batch_size=64, level="episode"), FORMAT)
     values = {}
     for workers in range(1, len(os.sched_getaffinity(0)) + 1):
         batches = PlannedBatches(

@@ -18,6 +18,7 @@ from pathlib import Path
 import av
 import av.logging
 import numpy as np
+
 from tests.media_files import leave_real_time
 
 _SIZE = (64, 48)

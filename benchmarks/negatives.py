@@ -17,15 +17,15 @@ import torch
 
 from benchmarks.figures import Figures, parser, spread
 from toomuchtv.catalog.snapshot import CatalogSnapshot, no_segments
-from toomuchtv.config import Config, load_config
-from toomuchtv.media.to_input import ToInput
-from toomuchtv.objectives import InfoNCE, InfoNCEConfig, Moments, negative_figures
-from toomuchtv.pretrained import fresh_model
-from toomuchtv.sampling.batches import Batch
-from toomuchtv.sampling.plan import Planner
-from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
+from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_transform import ClipTransform
+from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
+from toomuchtv.data.sampler import ClipSampler
+from toomuchtv.inference.pretrained import fresh_model
+from toomuchtv.losses import InfoNCE, InfoNCEConfig, Moments, negative_figures
 from toomuchtv.training.alternative import AlternativeNegatives
 from toomuchtv.training.optimizer import build_optimizer
+from toomuchtv.training.run_config import Config, load_config
 from toomuchtv.training.step import GatheredBatch, TrainingStep
 
 _SIZES = (64, 256, 1024)
@@ -63,7 +63,7 @@ def time_steps(config: Config) -> list[float]:
     step = TrainingStep(
         model=model,
         objective=objective,
-        to_input=ToInput(config.input, config.augment),
+        to_input=ClipTransform(config.input, config.augment),
         optimizer=build_optimizer([model, objective], config.optimizer),
         roles=config.roles,
         precision=torch.float32,
@@ -73,7 +73,7 @@ def time_steps(config: Config) -> list[float]:
     rng = np.random.default_rng(0)
     planes = rng.integers(0, 255, (size, clip.frames, _SIDE * 3 // 2, _SIDE), dtype=np.uint8)
     sound = rng.standard_normal((size, clip.num_samples)).astype(np.float32)
-    batch = Batch(
+    batch = ClipBatch(
         video=torch.from_numpy(planes),
         waveform=torch.from_numpy(0.1 * sound),
         title=torch.arange(size) // 16,
@@ -94,7 +94,7 @@ def time_figures(
 ) -> tuple[float, float, float]:
     """Milliseconds of a batch's figures, of keeping it, and of the other policy's figures."""
     policy = config.sampling.model_copy(update={"name": name, "batch_size": size})
-    planner = Planner(snapshot(), policy, config.clip)
+    planner = ClipSampler(snapshot(), policy, config.clip)
     dim = config.model.embedding_dim
     kept = AlternativeNegatives(planner, config.roles, embedding_dim=dim, seed=0)
     batches = [gathered(planner, config.roles, step, dim) for step in range(20)]
@@ -135,7 +135,7 @@ def snapshot() -> CatalogSnapshot:
     )
 
 
-def gathered(planner: Planner, roles: PairRoleConfig, step: int, dim: int) -> GatheredBatch:
+def gathered(planner: ClipSampler, roles: PairLabelConfig, step: int, dim: int) -> GatheredBatch:
     """A step's plan with random embeddings."""
     plan = planner.plan(seed=0, step=step)
     generator = torch.Generator().manual_seed(step)
@@ -143,7 +143,7 @@ def gathered(planner: Planner, roles: PairRoleConfig, step: int, dim: int) -> Ga
         torch.nn.functional.normalize(torch.randn(len(plan), dim, generator=generator), dim=1)
         for _ in range(2)
     )
-    pairs = PairRoles.of_plan(roles, plan)
+    pairs = PairLabels.of_plan(roles, plan)
     moments = Moments(
         title=pairs.title, item=pairs.item, start_seconds=pairs.start_seconds,
         audio_track=pairs.audio_track, valid=pairs.valid,

@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.figures import Figures, Notebook, parser, spread
-from toomuchtv.config import load_config
-from toomuchtv.media.to_input import ToInput
-from toomuchtv.objectives import OBJECTIVES, Moments, ObjectiveConfig, build_objective
-from toomuchtv.pretrained import fresh_model
-from toomuchtv.randomness import hashed
-from toomuchtv.sampling.batches import Batch
-from toomuchtv.sampling.roles import PairRoleConfig
+from toomuchtv._internal.random_numbers import hashed
+from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_transform import ClipTransform
+from toomuchtv.data.pair_labels import PairLabelConfig
+from toomuchtv.inference.pretrained import fresh_model
+from toomuchtv.losses import LOSSES, LossConfig, Moments, build_loss
+from toomuchtv.training.run_config import load_config
 from toomuchtv.training.step import TrainingStep
 
 DIM = 256
@@ -73,8 +73,8 @@ def _moments(num_clips: int) -> Moments:
 
 def blockwise(name: str, num_clips: int) -> dict[str, float]:
     """Loss and gradients of one objective as this package computes them."""
-    config = TypeAdapter[ObjectiveConfig](ObjectiveConfig).validate_python({"name": name})
-    objective = build_objective(config, embedding_dim=DIM)
+    config = TypeAdapter[LossConfig](LossConfig).validate_python({"name": name})
+    objective = build_loss(config, embedding_dim=DIM)
     video, audio = _embeddings(num_clips)
     roles, moments = OwnMoments(num_clips), _moments(num_clips)
     return _timed(lambda: objective(video, audio, roles, moments))
@@ -98,13 +98,13 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     """One optimizer step of the preset tiny on clips at random."""
     config = load_config(preset="tiny")
     model = fresh_model(config.model, 0)
-    objective = build_objective(config.objective, embedding_dim=DIM)
+    objective = build_loss(config.objective, embedding_dim=DIM)
     step = TrainingStep(
         model=model,
         objective=objective,
-        to_input=ToInput(config.input, config.augment),
+        to_input=ClipTransform(config.input, config.augment),
         optimizer=torch.optim.AdamW(model.parameters(), fused=True),
-        roles=PairRoleConfig(),
+        roles=PairLabelConfig(),
         precision=torch.bfloat16,
         clip_gradient_norm=1.0,
         chunk_size=chunk_size,
@@ -112,7 +112,7 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     draws = np.random.default_rng(0)
     side, index = 64, torch.arange(num_clips)
     shape = (num_clips, config.clip.frames, side * 3 // 2, side)
-    batch = Batch(
+    batch = ClipBatch(
         video=torch.from_numpy(draws.integers(16, 235, size=shape, dtype=np.uint8)),
         waveform=torch.rand(num_clips, config.clip.num_samples) - 0.5,
         title=index,
@@ -193,7 +193,7 @@ def main() -> None:
             note(f"dense_{num_clips}", _apart(dense, num_clips))
             note(f"info_nce_{num_clips}", _apart(blockwise, "info_nce", num_clips))
     if "objectives" in arguments.parts:
-        for name in OBJECTIVES:
+        for name in LOSSES:
             note(f"{name}_2048", _median(blockwise, name, 2048))
     if "steps" in arguments.parts:
         for num_clips, chunk_size in ((256, 0), (256, 32), (1024, 32)):

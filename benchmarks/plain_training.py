@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.config import Config
-from toomuchtv.media.log_mel import LogMel
+from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD
+from toomuchtv.data.log_mel import LogMel
+from toomuchtv.data.sampler import ClipSampler, ClipSpec
+from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.media.proxy_reader import ProxyPool
-from toomuchtv.media.to_input import RGB_MEAN, RGB_STD
 from toomuchtv.models.video import FullConv, SpatialConv, TemporalConv
-from toomuchtv.pretrained import fresh_model
-from toomuchtv.sampling.plan import ClipSpec, Planner
+from toomuchtv.training.run_config import Config
 
 
 def plain_model(config: Config) -> nn.Module:
@@ -63,7 +63,7 @@ class PlainReader:
         self._folder = catalog.folder
         self._snapshot = catalog.snapshot()
         self._proxies = catalog.proxies()
-        self._planner = Planner(self._snapshot, config.sampling, config.clip)
+        self._planner = ClipSampler(self._snapshot, config.sampling, config.clip)
         self._containers: dict[Path, av.container.InputContainer] = {}
         self._pool = ProxyPool(64)
 

@@ -24,9 +24,9 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
-from tests.media_files import leave_real_time
 
 from benchmarks.figures import Figures, core_seconds, one_core, parser, spread
+from tests.media_files import leave_real_time
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.original import open_media
 from toomuchtv.media.pictures import Upright, display_size, picture_stream, size_for_short_side

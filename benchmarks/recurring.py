@@ -24,15 +24,15 @@ from typing import Any
 from benchmarks.figures import Figures, parser, spread
 from benchmarks.recurring_load import time_200_episodes
 from benchmarks.recurring_recode import recode_library
-from toomuchtv.catalog.analysis import find_segments
+from experiments.rendered_tv import RenderedTVConfig, render_library
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.records import Item, Segment
-from toomuchtv.catalog.recurring import Episode, find_recurring
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.catalog.traces import StoredPrints, traces_path
-from toomuchtv.media.picture_traits import read_traits
-from toomuchtv.studio import StudioConfig, render_studio
+from toomuchtv.detection.detect import detect_segments
+from toomuchtv.detection.features_on_disk import StoredPrints, traces_path
+from toomuchtv.detection.frame_features import read_frame_features
+from toomuchtv.detection.recurring import Episode, find_recurring
 
 #: Opening and length of an episode, seconds and minutes.
 SERIES = {20.0: 1.5, 45.0: 2.0, 90.0: 3.0}
@@ -73,11 +73,11 @@ def studio_series(options: Any) -> dict[str, float]:
     shots = {"ours": Cuts(), "adaptive": Cuts(), "content": Cuts()}
     for seconds, minutes in SERIES.items():
         studio = options.out / f"studio{seconds:.0f}"
-        config = StudioConfig(
+        config = RenderedTVConfig(
             movies=0, shows=SHOWS, episodes=EPISODES, minutes=minutes, opening_seconds=seconds,
             width=128, height=72, transfer_clips_per_kind=0, seed=options.seed,
         )  # fmt: skip
-        render_studio(studio, config, num_workers=options.workers)
+        render_library(studio, config, num_workers=options.workers)
         recode_library(
             studio / "library", studio / "recoded", delay_seconds=DELAY_SECONDS, gain=0.6
         )
@@ -102,7 +102,7 @@ class prepared:  # noqa: N801 - reads as a verb in `with`
         scan_library(library, folder, num_workers=num_workers)
         self._catalog = open_catalog(folder)
         prepare_catalog(self._catalog, num_workers=num_workers)
-        self.result = find_segments(self._catalog, num_workers=num_workers)
+        self.result = detect_segments(self._catalog, num_workers=num_workers)
 
     def __enter__(self) -> Catalog:
         return self._catalog
@@ -256,7 +256,9 @@ def picture_speed(video: Path) -> dict[str, float]:
     rates = []
     for _ in range(3):
         begun = time.perf_counter()
-        rates.append(len(read_traits(video, frame_rate=8.0)) / (time.perf_counter() - begun))
+        rates.append(
+            len(read_frame_features(video, frame_rate=8.0)) / (time.perf_counter() - begun)
+        )
     return spread("picture_frames_a_second", rates)
 
 

@@ -18,12 +18,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from toomuchtv.catalog.recurring import Episode, find_recurring
-from toomuchtv.isolation import Failure, run_isolated
+from toomuchtv._internal.subprocess_pool import Failure, run_isolated
+from toomuchtv.detection.fingerprints import AudioFingerprint, fingerprint_audio
+from toomuchtv.detection.recurring import Episode, find_recurring
 from toomuchtv.media.clip import WaveformArray
-from toomuchtv.media.original import read_sound
+from toomuchtv.media.original import read_audio
 from toomuchtv.media.proxy_reader import ProxyReader
-from toomuchtv.media.sound_prints import SoundPrints, print_sound
 
 RATE_HZ = 16_000
 MINUTES = 22
@@ -55,7 +55,7 @@ def time_200_episodes(
         assert not isinstance(result, Failure), result
     numbers = list(range(count))
     begun = time.perf_counter()
-    prints: dict[int, SoundPrints] = {}
+    prints: dict[int, AudioFingerprint] = {}
     listen = functools.partial(listen_to, folder, video)
     for number, heard in run_isolated(
         listen, numbers, num_workers=num_workers, silence_seconds=600.0
@@ -153,7 +153,9 @@ def make_soundtrack(folder: Path, track: int, tell: Callable[[float], None]) -> 
     partial.rename(path)
 
 
-def listen_to(folder: Path, video: Path, number: int, tell: Callable[[float], None]) -> SoundPrints:
+def listen_to(
+    folder: Path, video: Path, number: int, tell: Callable[[float], None]
+) -> AudioFingerprint:
     """Decode one soundtrack as `prepare` does, and take its prints."""
     season, track = divmod(number, EPISODES_A_SEASON)
     reader = ProxyReader(video, folder / f"{track:04d}.mp4", frame_rate=8.0, sample_rate_hz=RATE_HZ)
@@ -163,7 +165,9 @@ def listen_to(folder: Path, video: Path, number: int, tell: Callable[[float], No
             tell(first / RATE_HZ)
             return reader.waveform(first_sample=first, num_samples=count)
 
-        return print_sound(read, num_samples=MINUTES * 60 * RATE_HZ, sample_rate_hz=rate_of(season))
+        return fingerprint_audio(
+            read, num_samples=MINUTES * 60 * RATE_HZ, sample_rate_hz=rate_of(season)
+        )
     finally:
         reader.close()
 
@@ -174,6 +178,6 @@ def _real_sound(library: Path) -> NDArray[np.int16]:
     for path in sorted(path for path in library.rglob("*") if path.is_file()):
         with av.open(str(path)) as film:
             count = int((film.duration or 0) / 1e6 * RATE_HZ)
-        sound = read_sound(path, first_sample=0, num_samples=count, sample_rate_hz=RATE_HZ)
+        sound = read_audio(path, first_sample=0, num_samples=count, sample_rate_hz=RATE_HZ)
         parts.append(np.clip(np.rint(sound * 32767), -32768, 32767).astype(np.int16))
     return np.concatenate(parts)

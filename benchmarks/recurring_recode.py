@@ -10,7 +10,7 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from toomuchtv.media.original import read_sound
+from toomuchtv.media.original import read_audio
 
 BIT_RATE = 64_000
 _RATE_HZ = 16_000
@@ -35,7 +35,7 @@ def recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> No
         pictures = film.streams.video[0]
         assert film.duration is not None
         count = int(film.duration / 1e6 * _RATE_HZ)
-        sound = read_sound(
+        sound = read_audio(
             source,
             first_sample=-round(delay_seconds * _RATE_HZ),
             num_samples=count,

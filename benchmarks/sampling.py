@@ -20,14 +20,14 @@ import numpy as np
 from benchmarks.figures import Figures, parser, spread
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot, SnapshotSegments, no_segments
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.sampling.plan import Planner
-from toomuchtv.sampling.policy import PolicyConfig
 
 SIZES = (100, 1_000, 10_000, 100_000)
 ITEMS_A_TITLE = 20
 REPEATS = 100
-POLICY = PolicyConfig(batch_size=1024, clips_per_item=16)
+POLICY = SamplingConfig(batch_size=1024, clips_per_item=16)
 
 
 def made_up(num_titles: int, *, with_segments: bool = False) -> CatalogSnapshot:
@@ -62,7 +62,7 @@ def four_segments_an_item(num_items: int) -> SnapshotSegments:
     )
 
 
-def plan_ms(planner: Planner, first_step: int, stride: int) -> list[float]:
+def plan_ms(planner: ClipSampler, first_step: int, stride: int) -> list[float]:
     """Milliseconds of one plan each."""
     taken = []
     for repeat in range(REPEATS):
@@ -72,7 +72,7 @@ def plan_ms(planner: Planner, first_step: int, stride: int) -> list[float]:
     return taken
 
 
-def plan_peak_bytes(planner: Planner) -> int:
+def plan_peak_bytes(planner: ClipSampler) -> int:
     """The most memory that one plan takes while it is drawn."""
     tracemalloc.start()
     planner.plan(seed=1, step=5)
@@ -85,7 +85,7 @@ def planning(num_titles: int) -> dict[str, float]:
     """Figures of one size of catalog."""
     snapshot = made_up(num_titles)
     begun = time.perf_counter()
-    planner = Planner(snapshot, POLICY, ClipFormat())
+    planner = ClipSampler(snapshot, POLICY, ClipFormat())
     making = time.perf_counter() - begun
     stride = max(1, num_titles // 64 // REPEATS)
     values = {f"planner_seconds_{num_titles}_titles": making}
@@ -97,12 +97,12 @@ def planning(num_titles: int) -> dict[str, float]:
         uniform = POLICY.model_copy(update={"name": "uniform"})
         values |= spread(
             f"plan_ms_uniform_{num_titles}_titles",
-            plan_ms(Planner(snapshot, uniform, ClipFormat()), 0, stride),
+            plan_ms(ClipSampler(snapshot, uniform, ClipFormat()), 0, stride),
         )
         snapshot = made_up(num_titles, with_segments=True)
         skipping = POLICY.model_copy(update={"skip": ("black", "credits"), "window_seconds": 300.0})
         begun = time.perf_counter()
-        planner = Planner(snapshot, skipping, ClipFormat())
+        planner = ClipSampler(snapshot, skipping, ClipFormat())
         values[f"planner_seconds_skipping_{num_titles}_titles"] = time.perf_counter() - begun
         values |= spread(f"plan_ms_skipping_{num_titles}_titles", plan_ms(planner, 0, stride))
     return values

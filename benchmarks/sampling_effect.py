@@ -11,8 +11,8 @@ import statistics
 from typing import Any
 
 from benchmarks.figures import Figures, parser
-from toomuchtv.console import Output
-from toomuchtv.demo import ARMS, run_demo
+from experiments.demo.run import ARMS, run_demo
+from toomuchtv.cli.console import Output
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from toomuchtv.evaluation.sound_leakage import (
     index_catalog_sounds,
     print_file,
 )
-from toomuchtv.media.original import open_media, read_sound, sound_seconds
+from toomuchtv.media.original import audio_duration_seconds, open_media, read_audio
 
 _NOWHERE = 0.5  # the figure of a recording that has not one word in common with the catalog
 # Container, codec, bit rate, sample rate.
@@ -64,12 +64,12 @@ def copies(
         while len(figures) < count:
             name = index.names[int(rng.integers(len(index.names)))]
             path = library / name
-            room = sound_seconds(path) - seconds
+            room = audio_duration_seconds(path) - seconds
             if room <= 0:
                 continue
             start = float(rng.uniform(0, room))
             suffix, codec, bits, rate = _CODINGS[len(figures) % len(_CODINGS)]
-            sound = read_sound(
+            sound = read_audio(
                 path, first_sample=round(start * rate), num_samples=round(seconds * rate),
                 sample_rate_hz=rate,
             ) * np.float32(10 ** rng.uniform(-0.8, 0.2))  # fmt: skip
@@ -95,7 +95,7 @@ def others(index: SoundIndex, folders: list[Path]) -> list[float]:
                 with open_media(path) as container:
                     if not container.streams.audio:
                         continue
-                length = min(sound_seconds(path), 60.0)
+                length = min(audio_duration_seconds(path), 60.0)
                 prints = print_file(path, start_seconds=0.0, stop_seconds=length)
             except MediaError:
                 continue

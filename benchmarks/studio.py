@@ -11,7 +11,7 @@ import shutil
 import time
 
 from benchmarks.figures import Figures, core_seconds, parser, spread
-from toomuchtv.studio import StudioConfig, render_studio
+from experiments.rendered_tv import RenderedTVConfig, render_library
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     arguments.add_argument("--workers", type=int, default=2)
     arguments.add_argument("--minutes", type=float, default=2.0, help="of each of 8 items")
     options = arguments.parse_args()
-    config = StudioConfig(
+    config = RenderedTVConfig(
         movies=4, shows=1, episodes=4, minutes=options.minutes, transfer_clips_per_kind=0
     )
     by_clock, by_core = [], []
@@ -29,7 +29,7 @@ def main() -> None:
         out = options.out / f"studio{repetition}"
         shutil.rmtree(out, ignore_errors=True)
         begun, used = time.monotonic(), core_seconds()
-        summary = render_studio(out, config, num_workers=options.workers)
+        summary = render_library(out, config, num_workers=options.workers)
         by_clock.append(summary.library_seconds / (time.monotonic() - begun))
         by_core.append(summary.library_seconds / (core_seconds() - used))
     Figures(

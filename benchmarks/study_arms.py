@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binom
 
-from toomuchtv.study.design import ALTERNATIVES, LEVELS
-from toomuchtv.study.scale import Scale
-from toomuchtv.study.statistics import over_seeds
+from experiments.study.design import ALTERNATIVES, LEVELS
+from experiments.study.scale import Scale
+from experiments.study.statistics import over_seeds
 from toomuchtv.training.metrics import read_metrics
 
 _BENCHMARKS = ("actions", "sounds")

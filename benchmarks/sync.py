@@ -22,17 +22,17 @@ from typing import Any
 import av
 import numpy as np
 from numpy.typing import NDArray
-from tests.media.coded_media import CodedFilm, late_by, numbers_of, splice
 
 from benchmarks.figures import Figures, parser
+from tests.media.coded_media import CodedFilm, late_by, numbers_of, splice
 from toomuchtv.errors import MediaError
 from toomuchtv.media.original import read_clip
-from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
 
 UNREADABLE = 9999.0
 RATE_HZ = 16_000
-RECIPE = ProxyRecipe(short_side=48, sample_rate_hz=RATE_HZ)
+RECIPE = ProxyFormat(short_side=48, sample_rate_hz=RATE_HZ)
 FRAMES, AUDIO_SECONDS = 6, 0.8
 SPAN_SECONDS = Fraction(FRAMES, 8)
 SEARCH = RATE_HZ * 3 // 10  # sound is looked for up to 0.3 s away

@@ -30,12 +30,12 @@ from benchmarks.plain_training import train_plainly
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.config import Config, load_config
-from toomuchtv.media.proxy import ProxyRecipe
+from toomuchtv.media.proxy import ProxyFormat
 from toomuchtv.training.assembly import assemble
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain
-from toomuchtv.training.rehearsal import flops_per_clip
+from toomuchtv.training.profile import flops_per_clip
+from toomuchtv.training.run_config import Config, load_config
 
 CPU = torch.device("cpu")
 PARTS = ("rate", "tiny", "base", "diagnostics", "compile")
@@ -92,7 +92,7 @@ def prepared(out: Path, library: Path) -> Path:
     if not (catalog_path / "catalog.sqlite").exists():
         scan_library(library, catalog_path)
         with open_catalog(catalog_path) as catalog:
-            prepare_catalog(catalog, ProxyRecipe(short_side=128))
+            prepare_catalog(catalog, ProxyFormat(short_side=128))
     return catalog_path
 
 

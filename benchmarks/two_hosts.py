@@ -28,9 +28,9 @@ from pathlib import Path
 import psutil
 import torch
 from safetensors.torch import load_file
-from tests.prepared import make_prepared_catalog
 
 from benchmarks.figures import Figures, parser
+from tests.prepared import make_prepared_catalog
 from toomuchtv.training.metrics import read_metrics
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from toomuchtv._internal.random_numbers import hashed
+from toomuchtv.data.batches import ClipBatch
 from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
-from toomuchtv.randomness import hashed
-from toomuchtv.sampling.batches import Batch
 
 #: The smallest pair of encoders that has every kind of layer.
 SMALLEST = ModelConfig(
@@ -17,11 +17,11 @@ SMALLEST = ModelConfig(
 )
 
 
-def a_batch(count: int, *, step: int = 0) -> Batch:
+def a_batch(count: int, *, step: int = 0) -> ClipBatch:
     """Clips of two frames, two of each title; the sixth is invalid."""
     generator = torch.Generator().manual_seed(step)
     title = torch.arange(count) // 2
-    return Batch(
+    return ClipBatch(
         video=torch.randint(16, 235, (count, 2, 24, 16), dtype=torch.uint8, generator=generator),
         waveform=torch.rand(count, 4000, generator=generator) - 0.5,
         title=title,
@@ -36,9 +36,9 @@ def a_batch(count: int, *, step: int = 0) -> Batch:
     )
 
 
-def part(batch: Batch, own: slice) -> Batch:
+def part(batch: ClipBatch, own: slice) -> ClipBatch:
     """The clips of one process."""
-    return Batch(
+    return ClipBatch(
         video=batch.video[own],
         waveform=batch.waveform[own],
         title=batch.title[own],

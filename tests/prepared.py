@@ -10,10 +10,10 @@ from tests.media_files import write_film
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.config import Config, config_from
-from toomuchtv.media.proxy import ProxyRecipe
+from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.training.run_config import Config, config_from
 
-RECIPE = ProxyRecipe(short_side=32, sample_rate_hz=16_000)
+RECIPE = ProxyFormat(short_side=32, sample_rate_hz=16_000)
 
 FILMS = {
     "Alpha (2001)/Alpha (2001).mp4": 6.0,

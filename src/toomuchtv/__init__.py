@@ -2,7 +2,7 @@
 
     clip = toomuchtv.read_clip("film.mkv", start_seconds=61.0)
     catalog = toomuchtv.open_catalog("cat")
-    plan = toomuchtv.draw_plan(catalog.snapshot(), policy, seed=0, step=17)
+    plan = toomuchtv.draw_clips(catalog.snapshot(), policy, seed=0, step=17)
     model = toomuchtv.load("runs/first")
 
 Names are imported when first used, so that the command line starts without PyTorch.
@@ -17,18 +17,17 @@ if TYPE_CHECKING:
     from toomuchtv.catalog.prepare import prepare_catalog
     from toomuchtv.catalog.scan import scan_library
     from toomuchtv.catalog.store import Catalog, open_catalog
-    from toomuchtv.config import Config, load_config
-    from toomuchtv.evaluation.diagnosis import Diagnosis, diagnose
+    from toomuchtv.data.config import SamplingConfig
+    from toomuchtv.data.sampler import ClipSampler, ClipSpec, ClipSpecs, draw_clips
+    from toomuchtv.diagnosis import Diagnosis, diagnose
     from toomuchtv.evaluation.evaluate import evaluate
     from toomuchtv.evaluation.result import Evaluation
+    from toomuchtv.inference.pretrained import PretrainedEncoder, load
     from toomuchtv.media.clip import Clip, ClipFormat
     from toomuchtv.media.original import read_clip
-    from toomuchtv.media.proxy import ProxyRecipe
-    from toomuchtv.pretrained import Pretrained, load
-    from toomuchtv.sampling.plan import ClipSpec, Plan, Planner, draw_plan
-    from toomuchtv.sampling.policy import PolicyConfig
-    from toomuchtv.studio import StudioConfig, render_studio
+    from toomuchtv.media.proxy import ProxyFormat
     from toomuchtv.training.pretrain import pretrain
+    from toomuchtv.training.run_config import Config, load_config
 
 __version__ = "0.1.0"
 
@@ -36,26 +35,24 @@ _HOMES = {
     "Catalog": "catalog.store",
     "Clip": "media.clip",
     "ClipFormat": "media.clip",
-    "ClipSpec": "sampling.plan",
-    "Config": "config",
-    "Diagnosis": "evaluation.diagnosis",
+    "ClipSpec": "data.sampler",
+    "Config": "training.run_config",
+    "Diagnosis": "diagnosis",
     "Evaluation": "evaluation.result",
-    "Plan": "sampling.plan",
-    "Planner": "sampling.plan",
-    "PolicyConfig": "sampling.policy",
-    "Pretrained": "pretrained",
-    "ProxyRecipe": "media.proxy",
-    "StudioConfig": "studio",
-    "diagnose": "evaluation.diagnosis",
-    "draw_plan": "sampling.plan",
+    "ClipSpecs": "data.sampler",
+    "ClipSampler": "data.sampler",
+    "SamplingConfig": "data.config",
+    "PretrainedEncoder": "inference.pretrained",
+    "ProxyFormat": "media.proxy",
+    "diagnose": "diagnosis",
+    "draw_clips": "data.sampler",
     "evaluate": "evaluation.evaluate",
-    "load": "pretrained",
-    "load_config": "config",
+    "load": "inference.pretrained",
+    "load_config": "training.run_config",
     "open_catalog": "catalog.store",
     "prepare_catalog": "catalog.prepare",
     "pretrain": "training.pretrain",
     "read_clip": "media.original",
-    "render_studio": "studio",
     "scan_library": "catalog.scan",
 }
 
@@ -63,18 +60,17 @@ __all__ = [
     "Catalog",
     "Clip",
     "ClipFormat",
+    "ClipSampler",
     "ClipSpec",
+    "ClipSpecs",
     "Config",
     "Diagnosis",
     "Evaluation",
-    "Plan",
-    "Planner",
-    "PolicyConfig",
-    "Pretrained",
-    "ProxyRecipe",
-    "StudioConfig",
+    "PretrainedEncoder",
+    "ProxyFormat",
+    "SamplingConfig",
     "diagnose",
-    "draw_plan",
+    "draw_clips",
     "evaluate",
     "load",
     "load_config",
@@ -82,7 +78,6 @@ __all__ = [
     "prepare_catalog",
     "pretrain",
     "read_clip",
-    "render_studio",
     "scan_library",
 ]
 

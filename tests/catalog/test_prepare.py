@@ -28,11 +28,11 @@ from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.original import read_sound
-from toomuchtv.media.proxy import ProxyRecipe
+from toomuchtv.media.original import read_audio
+from toomuchtv.media.proxy import ProxyFormat
 from toomuchtv.media.proxy_reader import ProxyReader
 
-RECIPE = ProxyRecipe(short_side=32)
+RECIPE = ProxyFormat(short_side=32)
 CLIP = ClipFormat(frames=2, audio_seconds=0.25)
 
 
@@ -47,7 +47,7 @@ def cat(tmp_path: Path) -> Path:
     return tmp_path / "cat"
 
 
-def prepare(cat: Path, recipe: ProxyRecipe = RECIPE, *, check_disk: bool = True) -> PrepareResult:
+def prepare(cat: Path, recipe: ProxyFormat = RECIPE, *, check_disk: bool = True) -> PrepareResult:
     with open_catalog(cat) as catalog:
         return prepare_catalog(catalog, recipe, check_disk=check_disk)
 
@@ -157,7 +157,7 @@ def test_a_changed_source_and_another_recipe_are_done_again(library: Path, cat: 
     assert first_gray(cat, "b (2002).mp4") == gray_shown(10)
     assert check_whole(cat) == 2
     assert len(set(files(cat)) & before) == 2
-    other = ProxyRecipe(short_side=48)
+    other = ProxyFormat(short_side=48)
     between = set(files(cat))
     assert counts(prepare(cat, other)) == (2, 0, 0)
     assert check_whole(cat) == 2
@@ -193,12 +193,12 @@ KILLED = """
 import os, signal, sys
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.media.proxy import ProxyRecipe
+from toomuchtv.media.proxy import ProxyFormat
 def die(done, total, what):
     if done > float(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 with open_catalog(sys.argv[1]) as catalog:
-    prepare_catalog(catalog, ProxyRecipe(short_side=32), progress=die)
+    prepare_catalog(catalog, ProxyFormat(short_side=32), progress=die)
 """
 
 
@@ -267,7 +267,7 @@ def test_a_full_disk_stops_it_and_room_lets_it_go_on(
         write_film(library / f"film {number} (200{number}).mp4", seconds=10.0 - number)
     scan_library(library, cat)
     # Room for about two proxies of the four, and for the catalog's own growth.
-    recipe = ProxyRecipe(short_side=64)
+    recipe = ProxyFormat(short_side=64)
     with open_catalog(cat) as catalog:
         stuffing = small_disk / "stuffing"
         free = shutil.disk_usage(small_disk).free
@@ -349,7 +349,7 @@ def test_every_language_asked_for_is_prepared(tmp_path: Path) -> None:
     scan_library(library, cat)
     with open_catalog(cat) as catalog:
         (item,) = catalog.items()
-        recipe = ProxyRecipe(short_side=32, languages=("fra", "deu", "eng"))
+        recipe = ProxyFormat(short_side=32, languages=("fra", "deu", "eng"))
         result = prepare_catalog(catalog, recipe)
         assert (result.prepared, result.failed) == (1, ())
         proxy = catalog.proxies()[item.id]
@@ -359,7 +359,7 @@ def test_every_language_asked_for_is_prepared(tmp_path: Path) -> None:
                 cat / proxy.video_path, cat / sound.path, frame_rate=8.0, sample_rate_hz=16_000
             )
             ours = reader.waveform(first_sample=0, num_samples=proxy.num_samples)
-            theirs = read_sound(
+            theirs = read_audio(
                 film, first_sample=0, num_samples=proxy.num_samples, sample_rate_hz=16_000,
                 audio_track=sound.audio_track,
             )  # fmt: skip
@@ -367,7 +367,7 @@ def test_every_language_asked_for_is_prepared(tmp_path: Path) -> None:
             np.testing.assert_allclose(ours, theirs, atol=2**-14)
         # Another choice of languages is another recipe, and takes away what it does not need.
         before = set(proxy.paths)
-        prepare_catalog(catalog, ProxyRecipe(short_side=32))
+        prepare_catalog(catalog, ProxyFormat(short_side=32))
         (after,) = catalog.proxies().values()
         assert [sound.language for sound in after.sounds] == ["eng"]
         assert not [path for path in before if (cat / path).exists()]

@@ -9,8 +9,8 @@ import pytest
 
 from tests.media_files import write_film
 from toomuchtv.evaluation.checking import check_benchmark
+from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.evaluation.layouts import read_benchmark
 
 
 @pytest.fixture

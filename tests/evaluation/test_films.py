@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.media_files import write_film
-from toomuchtv.evaluation.comparing import compare_results
+from toomuchtv.evaluation.comparison import compare_results
+from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import AudioEncoder, AudioInput, Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.evaluate import evaluate
-from toomuchtv.evaluation.extract import extract
-from toomuchtv.evaluation.layouts import read_benchmark
+from toomuchtv.evaluation.features import extract
 from toomuchtv.evaluation.protocols import PROTOCOLS, FrozenProtocol
 from toomuchtv.evaluation.protocols.config import KnnConfig, LogisticConfig
 from toomuchtv.evaluation.regression import fit_teller, run_regression

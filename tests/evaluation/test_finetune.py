@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toomuchtv.config import load_config
+from toomuchtv.data.clip_transform import normalize_rgb
 from toomuchtv.evaluation.benchmark import Benchmark
+from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
 from toomuchtv.evaluation.encoders.ours import OurAudio
 from toomuchtv.evaluation.finetune import Tuning, run_finetune
-from toomuchtv.evaluation.layouts import read_benchmark
+from toomuchtv.evaluation.metrics import correct
 from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
-from toomuchtv.evaluation.scores import correct
 from toomuchtv.evaluation.views import AudioViews, VideoAugment
-from toomuchtv.media.to_input import rgb_to_input
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model
 from toomuchtv.models import VideoEncoderConfig
 from toomuchtv.models.video import build_video_encoder
-from toomuchtv.pretrained import Pretrained, PretrainedConfig, fresh_model
+from toomuchtv.training.run_config import load_config
 
 
 class Small(VideoEncoder):
@@ -44,7 +44,7 @@ class Small(VideoEncoder):
         return self.network
 
     def prepare(self, video: Tensor) -> Tensor:
-        return rgb_to_input(video, 16)
+        return normalize_rgb(video, 16)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_an_encoder_of_sound_learns_and_resumes(media_root: Path, tmp_path: Path
         preset="tiny", settings=("model.audio.width=0.125", "clip.audio_seconds=1.0")
     )
     values = PretrainedConfig(clip=config.clip, input=config.input, model=config.model)
-    side = OurAudio(Pretrained(fresh_model(values.model, 0), values))
+    side = OurAudio(PretrainedEncoder(fresh_model(values.model, 0), values))
     made = Encoder(name="small", fingerprint="x", pretraining="nothing", audio=side)
     recipe = of_sound().model_copy(
         update={"epochs": 6, "batch_size": 16, "body_learning_rate": 1e-3, "learning_rate": 5e-3}

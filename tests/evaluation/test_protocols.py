@@ -12,11 +12,11 @@ from torch import Tensor
 
 from tests.media_files import BLACK, LEVEL_STEP, write_film
 from toomuchtv.evaluation.benchmark import LabeledClip
+from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import AudioEncoder, AudioInput, Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
-from toomuchtv.evaluation.extract import extract
+from toomuchtv.evaluation.features import extract
 from toomuchtv.evaluation.finetune import learning_rates
-from toomuchtv.evaluation.layouts import read_benchmark
 from toomuchtv.evaluation.protocols import (
     PROTOCOLS,
     FinetuneProtocol,

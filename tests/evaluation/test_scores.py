@@ -16,18 +16,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from toomuchtv.evaluation.classifiers import Side, choose, fit_and_score
-from toomuchtv.evaluation.linear_solver import fit_linear
-from toomuchtv.evaluation.protocols import PROTOCOLS, FrozenProtocol
-from toomuchtv.evaluation.protocols.config import LogisticConfig, MlpConfig, SvmConfig
-from toomuchtv.evaluation.scores import average_precisions, confusion_matrix, correct
-from toomuchtv.evaluation.spread import (
+from toomuchtv.evaluation.bootstrap import (
     FoldOutcome,
     accuracy_interval,
     compare_accuracy,
     compare_map,
     map_interval,
 )
+from toomuchtv.evaluation.classifiers import Side, choose, fit_and_score
+from toomuchtv.evaluation.linear_solver import fit_linear
+from toomuchtv.evaluation.metrics import average_precisions, confusion_matrix, correct
+from toomuchtv.evaluation.protocols import PROTOCOLS, FrozenProtocol
+from toomuchtv.evaluation.protocols.config import LogisticConfig, MlpConfig, SvmConfig
 
 
 def made(num: int, noise: float, seed: int, *, classes: int = 4, views: int = 1) -> Side:

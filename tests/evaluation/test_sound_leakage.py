@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.catalog.sounds import heard, quiet, words_of
+from tests.detection.sounds import heard, quiet, words_of
 from tests.media_files import picture
 from tests.prepared import RECIPE
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.catalog.traces import make_traces, traces_path, write_traces
-from toomuchtv.evaluation.layouts import read_benchmark
+from toomuchtv.detection.features_on_disk import make_traces, traces_path, write_traces
+from toomuchtv.detection.fingerprints import FINGERPRINT_RATE_HZ
+from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.leakage import find_leakage
 from toomuchtv.evaluation.sound_leakage import (
     LEAST_TELLING,
@@ -28,7 +29,6 @@ from toomuchtv.evaluation.sound_leakage import (
     index_catalog_sounds,
     index_sounds,
 )
-from toomuchtv.media.sound_prints import PRINTS_HZ
 
 RATE = 16_000
 
@@ -44,18 +44,18 @@ def index() -> SoundIndex:
 @pytest.mark.parametrize("seconds", [1.0, 3.0, 10.0])
 @pytest.mark.parametrize("item", [0, 1, 2])
 def test_a_copy_is_found_where_it_was_cut(index: SoundIndex, seconds: float, item: int) -> None:
-    begin = 40 * PRINTS_HZ + 7
+    begin = 40 * FINGERPRINT_RATE_HZ + 7
     words = words_of(item, 120.0 if item != 1 else 100.0)[begin : begin + round(seconds * 32)]
     found = best_place(heard(words, seed=50), index)
     assert found is not None
     assert found.item == "abc"[item]
-    assert found.seconds == pytest.approx(begin / PRINTS_HZ, abs=1 / PRINTS_HZ)
+    assert found.seconds == pytest.approx(begin / FINGERPRINT_RATE_HZ, abs=1 / FINGERPRINT_RATE_HZ)
     # A bit differs where one of the two was turned, and not both: 2 p (1 - p).
     assert found.error == pytest.approx(2 * 0.036 * 0.964, abs=0.03)
 
 
 def test_half_of_a_recording_is_enough_and_a_third_is_not(index: SoundIndex) -> None:
-    begin = 10 * PRINTS_HZ
+    begin = 10 * FINGERPRINT_RATE_HZ
     for share, is_found in ((0.65, True), (0.35, False)):
         own = round(share * 320)
         mixed = heard(
@@ -74,7 +74,7 @@ def test_other_sound_lies_nowhere(index: SoundIndex) -> None:
 
 def test_silence_says_nothing() -> None:
     assert not can_tell(quiet(5.0))
-    assert can_tell(heard(words_of(1, LEAST_TELLING / PRINTS_HZ)))
+    assert can_tell(heard(words_of(1, LEAST_TELLING / FINGERPRINT_RATE_HZ)))
     assert best_place(heard(words_of(1, 2.0)), index_sounds([], [])) is None
 
 
@@ -155,6 +155,6 @@ def test_sounds_are_indexed_alike_with_and_without_a_stored_analysis(catalog: Pa
         for proxy in opened.proxies().values():
             write_traces(catalog / traces_path(proxy), make_traces(catalog, proxy, lambda _: None))
         other = index_catalog_sounds(opened)
-    assert len(one.words) == pytest.approx(2 * 20 * PRINTS_HZ, abs=8)
+    assert len(one.words) == pytest.approx(2 * 20 * FINGERPRINT_RATE_HZ, abs=8)
     np.testing.assert_array_equal(one.words, other.words)
     np.testing.assert_array_equal(one.telling, other.telling)

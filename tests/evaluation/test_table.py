@@ -7,7 +7,7 @@ from typing import Any
 
 from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.evaluation.table import grids, summary_row
-from toomuchtv.report.evaluation_page import write_table
+from toomuchtv.reports.evaluation_page import write_table
 
 
 def result(protocol: str, encoder: str, mean: float, **changes: Any) -> Evaluation:

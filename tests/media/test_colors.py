@@ -1,7 +1,7 @@
 """Colors against conversions written here in float64 from the recommendations, whatever the coding.
 
 Pictures are made as RGB, coded to Y'CbCr 4:2:0 by NumPy, stored without loss and read back by
-`read_clip` and, over a proxy, by `ToInput`.
+`read_clip` and, over a proxy, by `ClipTransform`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from toomuchtv.media.augment import AugmentConfig, draw_changes
+from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
+from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD, ClipTransform, TransformConfig
 from toomuchtv.media.hdr import Light, to_sdr
 from toomuchtv.media.original import read_clip
 from toomuchtv.media.pictures import Upright
-from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
-from toomuchtv.media.to_input import RGB_MEAN, RGB_STD, InputConfig, ToInput
 
 SIDE = 128
 Floats = NDArray[np.float64]
@@ -134,9 +134,9 @@ def seen_by_reading(path: Path) -> Floats:
 
 
 def seen_by_encoders(path: Path) -> Floats:
-    """What `ToInput` makes of the proxy, back in 0..255."""
+    """What `ClipTransform` makes of the proxy, back in 0..255."""
     proxy = path.with_name("proxy.mp4")
-    write_proxy(path, proxy, None, ProxyRecipe(short_side=SIDE, quantizer=1))
+    write_proxy(path, proxy, None, ProxyFormat(short_side=SIDE, quantizer=1))
     reader = ProxyReader(proxy, None, frame_rate=8.0, sample_rate_hz=16_000)
     planes = torch.from_numpy(reader.planes(first_frame=0, frames=1))[None]
     reader.close()
@@ -144,8 +144,8 @@ def seen_by_encoders(path: Path) -> Floats:
 
 
 def rgb_of(planes: torch.Tensor) -> Floats:
-    changes = draw_changes(AugmentConfig.none(), np.zeros(1, np.uint64))
-    out = ToInput(InputConfig(size=SIDE)).video(planes, changes)[0, :, 0].double().numpy()
+    changes = draw_augmentation(AugmentationConfig.none(), np.zeros(1, np.uint64))
+    out = ClipTransform(TransformConfig(size=SIDE)).video(planes, changes)[0, :, 0].double().numpy()
     rgb = np.moveaxis(out, 0, -1) * np.array(RGB_STD) + np.array(RGB_MEAN)
     return np.asarray(rgb * 255.0)
 

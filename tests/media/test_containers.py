@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from av.container import InputContainer
 from av.video.stream import VideoStream
-from benchmarks.sync import Case, hard_cases, measure, missing, usual_cases
 
+from benchmarks.sync import Case, hard_cases, measure, missing, usual_cases
 from tests.media.coded_media import CodedFilm, numbers_of
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.errors import MediaError
-from toomuchtv.media.original import open_media, read_clip, read_sound
+from toomuchtv.media.original import open_media, read_audio, read_clip
 from toomuchtv.media.pictures import picture_stream
-from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.timeline import timeline_of
 
@@ -81,7 +81,7 @@ def test_after_a_jump_of_the_clock_time_goes_on_by_one_frame(name: str, tmp_path
     # Every frame across the cut, from random access: one after the other, none twice.
     clip = read_clip(path, start_seconds=3.02, frames=40, frame_rate=25.0, audio_seconds=0.1)
     assert numbers_of(clip.video) == list(range(75, 115))
-    facts = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", ProxyRecipe(short_side=48))
+    facts = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", ProxyFormat(short_side=48))
     assert facts.num_frames == 64
     assert facts.damaged_packets == 0
 
@@ -146,10 +146,10 @@ def test_damaged_sound_is_left_out_by_both_ways(tmp_path: Path) -> None:
     for place in places[20:24]:
         data[place + 8 : place + 60] = bytes(52)
     path.write_bytes(data)
-    recipe = ProxyRecipe(short_side=48)
+    recipe = ProxyFormat(short_side=48)
     facts = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", recipe)
     assert facts.damaged_packets > 0
-    whole = read_sound(path, first_sample=0, num_samples=48_000, sample_rate_hz=16_000)
+    whole = read_audio(path, first_sample=0, num_samples=48_000, sample_rate_hz=16_000)
     reader = ProxyReader(
         tmp_path / "v.mp4", tmp_path / "a.mp4", frame_rate=8.0, sample_rate_hz=16_000
     )
@@ -168,7 +168,7 @@ def test_frames_that_cannot_be_are_refused(
         suffix=".mp4", video_codec="libx264", audio_codec="aac",
         rate=HARD["clock_wraps_ts"].film.rate, seconds=1.0,
     )  # fmt: skip
-    write_proxy(film.write(tmp_path), tmp_path / "v.mp4", None, ProxyRecipe(short_side=48))
+    write_proxy(film.write(tmp_path), tmp_path / "v.mp4", None, ProxyFormat(short_side=48))
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
     with pytest.raises(ValueError, match="first_frame must be at least 0"):
         reader.rgb(first_frame=first, frames=frames, stride=stride)

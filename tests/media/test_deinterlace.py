@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from toomuchtv.media.deinterlace import Deinterlacer
 from toomuchtv.media.original import read_clip
 from toomuchtv.media.pictures import Upright
-from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
 
 WIDTH, HEIGHT, NUM_FRAMES, RATE = 160, 96, 24, 25
@@ -147,7 +147,7 @@ def test_any_way_to_a_moment_gives_the_same_picture(
     for number in range(NUM_FRAMES):  # among them keyframes and the frames before them
         alone = read_clip(path, start_seconds=number / RATE, frames=1, frame_rate=RATE).video[0]
         np.testing.assert_array_equal(alone, whole[number], err_msg=f"frame {number}")
-    recipe = ProxyRecipe(short_side=HEIGHT, frame_rate=RATE, quantizer=1)
+    recipe = ProxyFormat(short_side=HEIGHT, frame_rate=RATE, quantizer=1)
     facts = write_proxy(path, tmp_path / "v.mp4", None, recipe)
     assert facts.num_frames == NUM_FRAMES
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=RATE, sample_rate_hz=16_000)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from benchmarks.fuzzing import fuzz
 from benchmarks.mutants import SEEDS, mutant, write_seeds
 

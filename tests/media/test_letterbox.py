@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from toomuchtv.media.letterbox import bars_of, find_bars
 from toomuchtv.media.original import open_media, read_clip
 from toomuchtv.media.pictures import Bars
-from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
 
 WIDTH, HEIGHT = 192, 108
@@ -185,7 +185,7 @@ def test_cropping_is_asked_for_and_the_same_both_ways(tmp_path: Path) -> None:
     assert clip.video.shape[1:] == (80, WIDTH, 3)
     assert clip.video[:, [0, -1]].mean(axis=(2, 3)).min() > 60
     for letterbox, size in (("keep", (80, 142)), ("crop", (80, 192))):
-        recipe = ProxyRecipe.model_validate(
+        recipe = ProxyFormat.model_validate(
             {"short_side": 80, "frame_rate": 4.0, "quantizer": 1, "letterbox": letterbox}
         )
         facts = write_proxy(path, tmp_path / f"{letterbox}.mp4", None, recipe)

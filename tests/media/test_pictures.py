@@ -20,7 +20,7 @@ from tests.media_files import write_film, write_sound
 from toomuchtv.errors import MediaError
 from toomuchtv.media.original import open_media, read_clip
 from toomuchtv.media.pictures import ShownFrames, Upright, size_for_short_side
-from toomuchtv.media.proxy import ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
 
 RED, GREEN, BLUE, WHITE = (230, 25, 25), (25, 200, 25), (25, 25, 230), (235, 235, 235)
@@ -161,7 +161,7 @@ def test_rotated_films_are_upright(tmp_path: Path, degrees: int, suffix: str) ->
     clip = read_clip(path, frames=1)
     assert clip.video.shape == (1, *shape, 3)
     assert seen_corners(clip.video[0]) == TURNED[degrees]
-    facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyRecipe(short_side=64))
+    facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyFormat(short_side=64))
     assert (facts.height, facts.width) == shape
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
     assert seen_corners(reader.rgb(first_frame=0, frames=1)[0]) == TURNED[degrees]
@@ -213,7 +213,7 @@ def test_untagged_pictures_are_of_their_sizes_matrix(
 ) -> None:
     path = write_corners(tmp_path / "film.mp4", size=size, matrix=matrix)
     wanted = np.array([RED, GREEN, BLUE, WHITE], int)
-    facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyRecipe(short_side=64, quantizer=1))
+    facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyFormat(short_side=64, quantizer=1))
     assert facts.num_frames == 4
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
     for picture in (read_clip(path, frames=1).video[0], reader.rgb(first_frame=0, frames=1)[0]):
@@ -269,7 +269,7 @@ def test_what_is_no_film_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no video stream: only cover art and sound"):
         read_clip(write_sound(tmp_path / "cover.m4a", cover=True))
     with pytest.raises(MediaError, match="no video stream"):
-        write_proxy(tmp_path / "song.m4a", tmp_path / "v.mp4", None, ProxyRecipe())
+        write_proxy(tmp_path / "song.m4a", tmp_path / "v.mp4", None, ProxyFormat())
     film = write_film(tmp_path / "film.mp4", seconds=0.5)
     with pytest.raises(MediaError, match=r"no picture at 7\.000 s"):
         read_clip(film, start_seconds=7.0)

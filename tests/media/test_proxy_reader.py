@@ -21,16 +21,16 @@ from tests.media.coded_media import CodedFilm, numbers_of
 from tests.media_files import keep_part
 from toomuchtv.catalog.moments import read_proxy_clip
 from toomuchtv.catalog.records import Proxy, ProxySound
+from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
+from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD, ClipTransform, TransformConfig
 from toomuchtv.errors import MediaError
-from toomuchtv.media.augment import AugmentConfig, draw_changes
 from toomuchtv.media.clip import ClipFormat, VideoArray
 from toomuchtv.media.original import open_media
-from toomuchtv.media.proxy import ProxyFacts, ProxyRecipe, write_proxy
+from toomuchtv.media.proxy import ProxyFacts, ProxyFormat, write_proxy
 from toomuchtv.media.proxy_frames import ProxyFrames
 from toomuchtv.media.proxy_reader import ProxyPool, ProxyReader
-from toomuchtv.media.to_input import RGB_MEAN, RGB_STD, InputConfig, ToInput
 
-RECIPE = ProxyRecipe(short_side=48)
+RECIPE = ProxyFormat(short_side=48)
 
 
 class Made:
@@ -69,7 +69,7 @@ def still_proxy(folder: Path, picture: VideoArray) -> ProxyReader:
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    recipe = ProxyRecipe(short_side=min(height, width), quantizer=1)
+    recipe = ProxyFormat(short_side=min(height, width), quantizer=1)
     write_proxy(folder / "still.mkv", folder / "still.mp4", None, recipe)
     return ProxyReader(folder / "still.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
 
@@ -93,8 +93,8 @@ def test_planes_are_the_square_of_the_rgb(
     assert planes.dtype == np.uint8
     left, top = round((width - 64) * across), round((height - 64) * across)
     square = rgb[:, top : top + 64, left : left + 64].astype(np.float64)
-    plain = draw_changes(AugmentConfig.none(), np.zeros(1, np.uint64))
-    out = ToInput(InputConfig(size=64)).video(torch.from_numpy(planes)[None], plain)[0]
+    plain = draw_augmentation(AugmentationConfig.none(), np.zeros(1, np.uint64))
+    out = ClipTransform(TransformConfig(size=64)).video(torch.from_numpy(planes)[None], plain)[0]
     levels = out.permute(1, 2, 3, 0).double().numpy() * np.array(RGB_STD) + np.array(RGB_MEAN)
     difference = np.abs(levels * 255 - square)
     # FFmpeg lays chroma a quarter of a luma pixel from where the square's resize does: smooth
@@ -198,7 +198,7 @@ def test_what_is_damaged_is_refused_or_always_the_same(
 
 @pytest.mark.parametrize("frame_rate", [120.0, 119.88, 59.94, 24_000 / 1001, 12.5, 7.3, 0.5])
 def test_any_rate_has_its_grid(made: Made, tmp_path: Path, frame_rate: float) -> None:
-    recipe = ProxyRecipe(short_side=48, frame_rate=frame_rate)
+    recipe = ProxyFormat(short_side=48, frame_rate=frame_rate)
     facts = write_proxy(made.source, tmp_path / "v.mp4", None, recipe)
     assert abs(facts.num_frames - 5 * frame_rate) < 1.01
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=frame_rate, sample_rate_hz=16_000)

@@ -15,7 +15,7 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
 from tests.media.coded_media import late_by, sound
-from toomuchtv.media.proxy_writers import ProxyRecipe, SoundWriter
+from toomuchtv.media.proxy_writers import ProxyFormat, SoundWriter
 from toomuchtv.media.sound import SoundTimeline, to_mono
 
 
@@ -204,7 +204,7 @@ def test_resampling_keeps_what_fits_and_nothing_folds_back(rate_hz: int, tone_hz
 
 def test_a_long_silence_is_written_some_at_a_time(tmp_path: Path) -> None:
     """A damaged file had seconds of sound and hours of picture: its silence took gigabytes."""
-    writer = SoundWriter(tmp_path / "sound.mp4", ProxyRecipe(sample_rate_hz=16_000))
+    writer = SoundWriter(tmp_path / "sound.mp4", ProxyFormat(sample_rate_hz=16_000))
     num_samples = 1200 * 16_000
     tracemalloc.start()
     writer.finish(num_samples)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from tests.media.coded_media import CodedFilm, late_by, number_of, numbers_of
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import Clip, ClipFormat
-from toomuchtv.media.original import first_picture_seconds, open_media, read_clip, read_sound
-from toomuchtv.media.proxy import ProxyFacts, ProxyRecipe, write_proxy
+from toomuchtv.media.original import first_frame_seconds, open_media, read_audio, read_clip
+from toomuchtv.media.proxy import ProxyFacts, ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
 
 NTSC_FILM = Fraction(24_000, 1001)
 RATE_HZ = 16_000
-RECIPE = ProxyRecipe(short_side=48, sample_rate_hz=RATE_HZ)
+RECIPE = ProxyFormat(short_side=48, sample_rate_hz=RATE_HZ)
 SEARCH = RATE_HZ // 5  # lags up to 0.2 s are looked for
 
 MP4 = CodedFilm(suffix=".mp4", video_codec="libx264", audio_codec="aac", rate=Fraction(24))
@@ -163,18 +163,18 @@ def test_a_proxy_sounds_like_its_original_to_the_sample(make: Make, film: CodedF
     made = make(film)
     reader = made.reader()
     with open_media(made.path) as container:
-        origin = first_picture_seconds(container)
+        origin = first_frame_seconds(container)
     begin = round((3.2 if film.audio_start else 1.3) * RATE_HZ)
     from_proxy = reader.waveform(first_sample=begin, num_samples=RATE_HZ)
     reader.close()
     # Read from the beginning, both count the same samples.
-    whole = read_sound(
+    whole = read_audio(
         made.path, first_sample=0, num_samples=begin + RATE_HZ, sample_rate_hz=RATE_HZ,
         origin_seconds=origin,
     )[begin:]  # fmt: skip
     assert np.abs(whole - from_proxy).max() <= 1.01 / 32768
     # Read from the middle, they agree to a sample; but Matroska knows times to 1 ms only.
-    there = read_sound(
+    there = read_audio(
         made.path, first_sample=begin, num_samples=RATE_HZ, sample_rate_hz=RATE_HZ,
         origin_seconds=origin,
     )  # fmt: skip
@@ -225,10 +225,10 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
     made = make(film)
     reader = made.reader()
     with open_media(made.path) as container:
-        origin = first_picture_seconds(container)
+        origin = first_frame_seconds(container)
 
     def original(first_sample: int, num_samples: int) -> NDArray[np.float32]:
-        return read_sound(
+        return read_audio(
             made.path, first_sample=first_sample, num_samples=num_samples,
             sample_rate_hz=RATE_HZ, origin_seconds=origin,
         )  # fmt: skip

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.sampling.snapshots import snapshot_of
+from tests.data.snapshots import snapshot_of
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
+from toomuchtv.data.sampler import ClipSampler, ClipSpecs
+from toomuchtv.losses import Moments, negative_figures
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.objectives import Moments, negative_figures
-from toomuchtv.sampling.plan import Plan, Planner
-from toomuchtv.sampling.policy import PolicyConfig
-from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
 from toomuchtv.training.alternative import AlternativeNegatives, apart, titles_first, weighted_order
 from toomuchtv.training.step import GatheredBatch
 
@@ -28,17 +28,17 @@ DIM = 6
 CLIP = ClipFormat(frames=8, frame_rate=8.0, audio_seconds=1.0)
 
 
-def planner(name: Literal["uniform", "hierarchical"], **settings: Any) -> Planner:
+def planner(name: Literal["uniform", "hierarchical"], **settings: Any) -> ClipSampler:
     values = {"batch_size": 12, "clips_per_item": 4, "min_gap_seconds": 1.0, **settings}
-    policy = PolicyConfig.model_validate({"name": name, **values})
-    return Planner(SNAPSHOT, policy, CLIP)
+    policy = SamplingConfig.model_validate({"name": name, **values})
+    return ClipSampler(SNAPSHOT, policy, CLIP)
 
 
-def recent(made: Planner, seed: int = 0) -> AlternativeNegatives:
-    return AlternativeNegatives(made, PairRoleConfig(), embedding_dim=DIM, seed=seed)
+def recent(made: ClipSampler, seed: int = 0) -> AlternativeNegatives:
+    return AlternativeNegatives(made, PairLabelConfig(), embedding_dim=DIM, seed=seed)
 
 
-def batch(made: Planner, step: int, seed: int = 0) -> GatheredBatch:
+def batch(made: ClipSampler, step: int, seed: int = 0) -> GatheredBatch:
     """What a step would gather: the plan, with random embeddings and one bad clip."""
     plan = made.plan(seed=seed, step=step)
     generator = torch.Generator().manual_seed(step)
@@ -50,12 +50,12 @@ def batch(made: Planner, step: int, seed: int = 0) -> GatheredBatch:
     return GatheredBatch(
         video=video,
         audio=audio,
-        roles=dataclasses.replace(PairRoles.of_plan(PairRoleConfig(), plan), valid=valid),
+        roles=dataclasses.replace(PairLabels.of_plan(PairLabelConfig(), plan), valid=valid),
         moments=moments_of(plan, valid),
     )
 
 
-def moments_of(plan: Plan, valid: Tensor) -> Moments:
+def moments_of(plan: ClipSpecs, valid: Tensor) -> Moments:
     names = ("title", "item", "start_seconds", "audio_track")
     return Moments(**{name: torch.from_numpy(getattr(plan, name)) for name in names}, valid=valid)
 
@@ -162,12 +162,12 @@ def test_apart_keeps_the_first_and_the_gap() -> None:
 def test_titles_with_a_whole_share_come_first() -> None:
     title = np.array([0] * 5 + [1] * 2 + [2] * 4 + [3])
     draws = np.linspace(0.1, 0.9, 12)
-    policy = PolicyConfig(batch_size=8, clips_per_item=4)
+    policy = SamplingConfig(batch_size=8, clips_per_item=4)
     chosen = titles_first(
         np.arange(12), title, np.arange(12) * 0 + title, draws, np.ones(4), policy
     )
     assert sorted(title[chosen].tolist()) == [0] * 4 + [2] * 4
-    more = PolicyConfig(batch_size=16, clips_per_item=4)
+    more = SamplingConfig(batch_size=16, clips_per_item=4)
     chosen = titles_first(np.arange(12), title, title, draws, np.ones(4), more)
     assert sorted(title[chosen].tolist()) == [0] * 4 + [1] * 2 + [2] * 4  # one clip is no title
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
-from toomuchtv.pretrained import fresh_model
 from toomuchtv.training.averaged import AveragedModel
 
 CONFIG = ModelConfig(

@@ -10,7 +10,7 @@ import torch
 
 from tests.prepared import tiny_config
 from toomuchtv.training.chunk_size import find_chunk_size, with_found_chunk_size
-from toomuchtv.training.rehearsal import rehearse
+from toomuchtv.training.profile import profile_step
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/sel
 
 def test_parts_are_as_large_as_memory_allows() -> None:
     config = tiny_config(clip={"frames": 4}, input={"size": 64})
-    kept = rehearse(config, CPU, most_clips=2).kept_bytes_per_clip
+    kept = profile_step(config, CPU, most_clips=2).kept_bytes_per_clip
     # At its peak a part needs what is kept, and some more; not several times that.
     found = find_chunk_size(config, CPU, local_clips=24, memory_bytes=16 * kept)
     assert found in {4, 6, 8, 12}

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from tests.prepared import tiny_config
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.config import Config
-from toomuchtv.progress import ProgressHook, no_progress
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain
+from toomuchtv.training.run_config import Config
 
 LAST = "checkpoints/step_00000005.safetensors"
 
@@ -28,7 +28,7 @@ def train(
     config: Config,
     *,
     resume: bool = False,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> None:
     with open_catalog(catalog_path) as catalog:
         pretrain(catalog, run_path, config, resume=resume, progress=progress)

@@ -11,33 +11,31 @@ from torch import Tensor, nn
 
 from tests.batches import SMALLEST, a_batch, part
 from tests.processes import run_processes
-from toomuchtv import distributed
-from toomuchtv.media.augment import AugmentConfig
-from toomuchtv.media.to_input import InputConfig, ToInput
+from toomuchtv._internal import distributed
+from toomuchtv.data.augmentation import AugmentationConfig
+from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
+from toomuchtv.data.pair_labels import PairLabelConfig
+from toomuchtv.inference.pretrained import fresh_model
+from toomuchtv.losses import InfoNCEConfig, build_loss
 from toomuchtv.models import Embeddings
-from toomuchtv.objectives import InfoNCEConfig, build_objective
-from toomuchtv.pretrained import fresh_model
-from toomuchtv.sampling.batches import Batch
-from toomuchtv.sampling.roles import PairRoleConfig
 from toomuchtv.training.gradient_cache import CachedEmbeddings, chunks
 from toomuchtv.training.step import TrainingStep
 
 CLIPS = 10
 
 
-def gradients(batch: Batch, chunk_size: int) -> dict[str, Tensor]:
+def gradients(batch: ClipBatch, chunk_size: int) -> dict[str, Tensor]:
     """Loss and gradients of one step of real encoders, batch norm by its running statistics."""
     model = fresh_model(SMALLEST, seed=0).eval()
-    objective = build_objective(
-        InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8
-    )
+    objective = build_loss(InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8)
     parameters = {**dict(model.named_parameters()), **dict(objective.named_parameters())}
     step = TrainingStep(
         model=model,
         objective=objective,
-        to_input=ToInput(InputConfig(size=16), AugmentConfig()),
+        to_input=ClipTransform(TransformConfig(size=16), AugmentationConfig()),
         optimizer=torch.optim.SGD(parameters.values(), lr=0.0),
-        roles=PairRoleConfig(),
+        roles=PairLabelConfig(),
         precision=torch.float32,
         clip_gradient_norm=1e9,
         chunk_size=chunk_size,

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from tests.prepared import tiny_config
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.config import Config
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain
+from toomuchtv.training.run_config import Config
 
 MEMORY = {"name": "memory_bank", "bank_size": 32, "num_negatives": 8, "learn_temperature": True}
 

@@ -21,15 +21,15 @@ from safetensors.torch import load_file, save_file
 
 from tests.prepared import tiny_config
 from tests.processes import run_processes
-from toomuchtv import distributed
+from toomuchtv._internal import distributed
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.config import Config, load_config
+from toomuchtv.data.batches import ClipBatch
 from toomuchtv.errors import CheckpointError
-from toomuchtv.pretrained import load
-from toomuchtv.sampling.batches import Batch
-from toomuchtv.training.evidence import NotFiniteError
+from toomuchtv.inference.pretrained import load
 from toomuchtv.training.metrics import read_metrics
+from toomuchtv.training.nan_dump import NotFiniteError
 from toomuchtv.training.pretrain import PretrainResult, pretrain
+from toomuchtv.training.run_config import Config, load_config
 from toomuchtv.training.step import GatheredBatch, TrainingStep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +71,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.config import load_config
+from toomuchtv.training.run_config import load_config
 from toomuchtv.training.pretrain import pretrain
 
 def tell(done, total, what):
@@ -265,7 +265,7 @@ def test_the_newest_checkpoint_damaged_the_one_before_is_gone_on_from(
 def test_what_is_not_finite_stops_the_run_with_evidence(
     prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    def break_it(self: TrainingStep, batch: Batch, rate: float) -> Any:
+    def break_it(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
         if batch.step == 4:
             if what == "loss":
                 batch.waveform[0, 0] = torch.nan
@@ -307,7 +307,7 @@ def test_held_out_titles_are_never_trained_on(
 ) -> None:
     seen: list[tuple[int, float]] = []
 
-    def note(self: TrainingStep, batch: Batch, rate: float) -> Any:
+    def note(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
         seen.extend(zip(batch.item.tolist(), batch.start_seconds.tolist(), strict=True))
         return honest(self, batch, rate)
 
@@ -351,7 +351,7 @@ def test_a_killed_worker_changes_nothing(prepared_catalog: Path, tmp_path: Path)
             (worker,) = (
                 child
                 for child in psutil.Process().children()
-                if "toomuchtv.isolation" in str(child.cmdline())
+                if "toomuchtv._internal.subprocess_pool" in str(child.cmdline())
             )
             worker.kill()
 
@@ -376,7 +376,7 @@ def train_here(catalog_path: Path, run_path: Path, out: Path) -> None:
     honest = TrainingStep.__call__
 
     def note(
-        self: TrainingStep, batch: Batch, rate: float
+        self: TrainingStep, batch: ClipBatch, rate: float
     ) -> tuple[torch.Tensor, torch.Tensor, GatheredBatch]:
         assert len(batch) == 3
         assert distributed.world_size() == 2

@@ -11,17 +11,17 @@ from typing import cast
 
 import pytest
 
-from toomuchtv.sampling.batches import Batch
+from toomuchtv.data.batches import ClipBatch
 from toomuchtv.training.stop import asked_to_stop
 
 
-def batch() -> Batch:
-    return cast(Batch, object())
+def batch() -> ClipBatch:
+    return cast(ClipBatch, object())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_wait_for_data_is_left(number: signal.Signals) -> None:
-    def slow() -> Iterator[Batch]:
+    def slow() -> Iterator[ClipBatch]:
         yield batch()
         time.sleep(60)
         yield batch()

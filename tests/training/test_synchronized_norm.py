@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.processes import run_processes
-from toomuchtv import distributed
+from toomuchtv._internal import distributed
 from toomuchtv.training.synchronized_norm import SynchronizedBatchNorm, synchronize_norms
 
 CPU = torch.device("cpu")

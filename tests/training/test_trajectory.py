@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from tests.batches import SMALLEST, a_batch, part
 from tests.processes import run_processes
-from toomuchtv import distributed
-from toomuchtv.media.augment import AugmentConfig
-from toomuchtv.media.to_input import InputConfig, ToInput
-from toomuchtv.objectives import Moments, Roles
-from toomuchtv.pretrained import fresh_model
-from toomuchtv.randomness import UInt64Array
-from toomuchtv.sampling.roles import PairRoleConfig
+from toomuchtv._internal import distributed
+from toomuchtv._internal.random_numbers import UInt64Array
+from toomuchtv.data.augmentation import AugmentationConfig
+from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
+from toomuchtv.data.pair_labels import PairLabelConfig
+from toomuchtv.inference.pretrained import fresh_model
+from toomuchtv.losses import Moments, Roles
 from toomuchtv.training.config import OptimizerConfig
 from toomuchtv.training.optimizer import build_optimizer
 from toomuchtv.training.step import TrainingStep
@@ -35,7 +35,7 @@ OPTIMIZERS = {
 }
 
 
-class WideInput(ToInput):
+class WideInput(ClipTransform):
     """The encoders' input in float64."""
 
     def forward(
@@ -81,9 +81,9 @@ def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str,
     step = TrainingStep(
         model=model,
         objective=WideInfoNCE(),  # type: ignore[arg-type]
-        to_input=WideInput(InputConfig(size=16), AugmentConfig()),
+        to_input=WideInput(TransformConfig(size=16), AugmentationConfig()),
         optimizer=build_optimizer([model], config),
-        roles=PairRoleConfig(),
+        roles=PairLabelConfig(),
         precision=torch.float32,  # no autocast
         clip_gradient_norm=1.0,
     )

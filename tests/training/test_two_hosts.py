@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from benchmarks.two_hosts import cut_the_link, is_possible, lose_a_process, train_together
 
 pytestmark = [

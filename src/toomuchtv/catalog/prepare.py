@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toomuchtv.catalog.records import AudioTrack, Item, Proxy, ProxySound, SetAside
+from toomuchtv._internal.progress import ProgressCallback, no_progress
+from toomuchtv._internal.subprocess_pool import Failure, run_isolated
+from toomuchtv.catalog.records import AudioTrack, Item, Proxy, ProxySound, SkippedFile
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.errors import CatalogError, MediaError
-from toomuchtv.isolation import Failure, run_isolated
-from toomuchtv.media.proxy import ProxyFacts, ProxyRecipe, write_proxy, write_sound_proxy
-from toomuchtv.progress import ProgressHook, no_progress
+from toomuchtv.media.proxy import ProxyFacts, ProxyFormat, write_proxy, write_sound_proxy
 
 _SILENCE_SECONDS = 300.0
 _PROXIES_A_FOLDER = 1000
@@ -35,7 +35,7 @@ class PrepareResult:
 
     prepared: int
     skipped: int
-    failed: tuple[SetAside, ...]
+    failed: tuple[SkippedFile, ...]
     bytes: int
     film_seconds: float
 
@@ -115,12 +115,12 @@ def choose_audio_tracks(
     return tuple(chosen.values())
 
 
-def recipe_id(recipe: ProxyRecipe) -> str:
+def recipe_id(recipe: ProxyFormat) -> str:
     """A short name of a recipe: another recipe has another."""
     return hashlib.blake2b(recipe.model_dump_json().encode(), digest_size=6).hexdigest()
 
 
-def estimate_prepare(catalog: Catalog, recipe: ProxyRecipe) -> PrepareEstimate:
+def estimate_prepare(catalog: Catalog, recipe: ProxyFormat) -> PrepareEstimate:
     """Say how much is to do and how much disk it will take."""
     jobs = _jobs(catalog, recipe)
     seconds = sum(job.duration_seconds for job in jobs)
@@ -134,11 +134,11 @@ def estimate_prepare(catalog: Catalog, recipe: ProxyRecipe) -> PrepareEstimate:
 
 def prepare_catalog(
     catalog: Catalog,
-    recipe: ProxyRecipe | None = None,
+    recipe: ProxyFormat | None = None,
     *,
     num_workers: int = 1,
     check_disk: bool = True,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> PrepareResult:
     """Make the proxies that are missing, or were made by another recipe or of other content.
 
@@ -155,7 +155,7 @@ def prepare_catalog(
     Raises:
         CatalogError: Another process writes to the catalog, or the disk is too small.
     """
-    recipe = recipe or ProxyRecipe()
+    recipe = recipe or ProxyFormat()
     with catalog.writing():
         estimate = estimate_prepare(catalog, recipe)
         if check_disk and estimate.bytes > estimate.free_bytes:
@@ -167,7 +167,7 @@ def prepare_catalog(
         return _Preparation(catalog, recipe, progress).run(num_workers)
 
 
-def _jobs(catalog: Catalog, recipe: ProxyRecipe) -> list[_Job]:
+def _jobs(catalog: Catalog, recipe: ProxyFormat) -> list[_Job]:
     """What is to do, longest first, so that the last worker does not finish alone."""
     known = catalog.proxies()
     name = recipe_id(recipe)
@@ -212,11 +212,11 @@ def _job(catalog: Catalog, item: Item, name: str, languages: Sequence[str]) -> _
 class _Preparation:
     """One call of `prepare_catalog`, under the catalog's lock."""
 
-    def __init__(self, catalog: Catalog, recipe: ProxyRecipe, progress: ProgressHook) -> None:
+    def __init__(self, catalog: Catalog, recipe: ProxyFormat, progress: ProgressCallback) -> None:
         self._catalog = catalog
         self._recipe = recipe
         self._progress = progress
-        self._failed: list[SetAside] = []
+        self._failed: list[SkippedFile] = []
         self._prepared = 0
 
     def run(self, num_workers: int) -> PrepareResult:
@@ -285,7 +285,7 @@ class _Preparation:
         for path in _partial_paths(self._catalog.folder, job):
             path.unlink(missing_ok=True)
         relative = job.source.relative_to(self._catalog.library)
-        self._failed.append(SetAside(path=relative, reason=reason))
+        self._failed.append(SkippedFile(path=relative, reason=reason))
 
     def _record(self, job: _Job, facts: ProxyFacts) -> None:
         folder = self._catalog.folder
@@ -327,7 +327,7 @@ def _partial_paths(folder: Path, job: _Job) -> list[Path]:
 
 def _make_proxy(
     folder: Path,
-    recipe: ProxyRecipe,
+    recipe: ProxyFormat,
     num_threads: int,
     job: _Job,
     tell: Callable[[float], None],

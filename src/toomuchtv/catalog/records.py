@@ -102,7 +102,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetAside:
+class SkippedFile:
     """A file that cannot be used, and why, in words for a person."""
 
     path: Path

@@ -14,15 +14,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
+from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.catalog.names import ParsedName, parse_name, readable, title_key
 from toomuchtv.catalog.probe import probe_file
-from toomuchtv.catalog.records import Item, Probe, SetAside, TitleKind
+from toomuchtv.catalog.records import Item, Probe, SkippedFile, TitleKind
 from toomuchtv.catalog.rows import SetAsideFile
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.catalog.walk import FileState, Walk, fingerprint_file, walk_library
 from toomuchtv.errors import CatalogError
-from toomuchtv.isolation import Failure, run_isolated
-from toomuchtv.progress import ProgressHook, no_progress
 
 #: A file with neither year nor episode number that is shorter than this is a clip: a title of its
 #: own, as in a folder of short labeled videos, not a film.
@@ -45,7 +45,7 @@ class ScanResult:
     items: int
     extras: int
     seconds: float
-    set_aside: tuple[SetAside, ...]
+    set_aside: tuple[SkippedFile, ...]
     added: int
     updated: int
     renamed: int
@@ -60,7 +60,7 @@ def scan_library(
     catalog_path: str | os.PathLike[str],
     *,
     num_workers: int = 1,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> ScanResult:
     """Bring the catalog in folder `catalog_path` up to date with a library, which is only read.
 
@@ -110,7 +110,9 @@ def _check_library(catalog: Catalog, root: Path) -> None:
 class _Scan:
     """One scan at work: what was known, what was found, what is still to be settled."""
 
-    def __init__(self, catalog: Catalog, root: Path, walk: Walk, progress: ProgressHook) -> None:
+    def __init__(
+        self, catalog: Catalog, root: Path, walk: Walk, progress: ProgressCallback
+    ) -> None:
         self.catalog = catalog
         self.root = root
         self.walk = walk

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from toomuchtv.catalog import findings
+from toomuchtv.catalog import detections as findings
 from toomuchtv.catalog.moments import read_proxy_clip
 from toomuchtv.catalog.records import (
     AudioTrack,
@@ -19,7 +19,7 @@ from toomuchtv.catalog.records import (
     Item,
     Proxy,
     Segment,
-    SetAside,
+    SkippedFile,
     Title,
     TitleKind,
 )
@@ -134,9 +134,9 @@ class Catalog:
         """Where the item's file is."""
         return self.library / item.path
 
-    def set_aside(self) -> list[SetAside]:
+    def set_aside(self) -> list[SkippedFile]:
         """What the last scan could not use, and why, by path."""
-        return [SetAside(path=file.path, reason=file.reason) for file in self.set_aside_files()]
+        return [SkippedFile(path=file.path, reason=file.reason) for file in self.set_aside_files()]
 
     def set_aside_files(self) -> list[SetAsideFile]:
         """The same with what a scan needs to recognize the files."""

@@ -9,7 +9,6 @@ import typer
 
 from toomuchtv.cli.evaluation import compare, evaluate
 from toomuchtv.cli.library import doctor, prepare, scan, show
-from toomuchtv.cli.rendered import demo, studio, study, study_agreement
 from toomuchtv.cli.training import diagnose, pretrain
 
 __all__ = ["app", "main"]
@@ -20,18 +19,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Teach a video and an audio encoder from a folder of films and TV series, without labels."
-    "\n\nThe usual way: scan, prepare, pretrain, evaluate. `toomuchtv demo` does all of it on a "
-    "small library that it renders itself.\n\nExit codes: 0 done, 1 done in part (what failed is "
-    "listed), 2 wrong usage or input.",
+    "\n\nThe usual order is scan, prepare, pretrain, evaluate.\n\nExit codes: 0 done, "
+    "1 done in part (what failed is listed), 2 wrong usage or input.",
 )
 catalog_app = typer.Typer(no_args_is_help=True, help="Look into a catalog.")
 app.add_typer(catalog_app, name="catalog")
 
 catalog_app.command()(show)
 # As --help lists them.
-for _verb in (doctor, scan, prepare, pretrain, evaluate, diagnose, compare, studio, demo, study):
+for _verb in (doctor, scan, prepare, pretrain, evaluate, diagnose, compare):
     app.command()(_verb)
-app.command("study-agreement")(study_agreement)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from toomuchtv.console import Output
+from toomuchtv.cli.console import Output
 from toomuchtv.errors import ToomuchtvError
 
 DONE, DONE_IN_PART, WRONG_INPUT = 0, 1, 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toomuchtv.cli.base import Json, verb
-from toomuchtv.console import Output
+from toomuchtv.cli.console import Output
 
 if TYPE_CHECKING:
     from toomuchtv.evaluation.result import Evaluation
@@ -68,7 +68,7 @@ def evaluate(
     folder with result.json and page.html; put two beside each other with `toomuchtv compare`.
     """
     from toomuchtv.evaluation.evaluate import evaluate as measure
-    from toomuchtv.report.evaluation_page import write_evaluation_page
+    from toomuchtv.reports.evaluation_page import write_evaluation_page
 
     with verb(as_json=as_json) as output:
         if list_all:
@@ -103,11 +103,11 @@ def evaluate(
 
 
 def _list_evaluations(output: Output) -> None:
-    from toomuchtv.evaluation.layouts import LAYOUTS
+    from toomuchtv.evaluation.datasets import DATASETS
     from toomuchtv.evaluation.protocols import PROTOCOLS
 
     benchmarks = {"retrieval": "a prepared catalog"}
-    benchmarks |= {name: layout.holds for name, layout in LAYOUTS.items()}
+    benchmarks |= {name: layout.holds for name, layout in DATASETS.items()}
     protocols = {name: protocol.source for name, protocol in PROTOCOLS.items()}
     output.table("Benchmarks, and what --data must hold", benchmarks)
     output.table("Protocols, and where they are from", protocols)
@@ -144,9 +144,9 @@ def compare(
     of a permutation test over them. With --out, all results go into one table with the published
     figures, and a warning wherever protocols or pretraining differ.
     """
-    from toomuchtv.evaluation.comparing import compare_results
+    from toomuchtv.evaluation.comparison import compare_results
     from toomuchtv.evaluation.table import gather, warnings_of
-    from toomuchtv.report.evaluation_page import write_table
+    from toomuchtv.reports.evaluation_page import write_table
 
     with verb(as_json=as_json) as output:
         found = gather(results)

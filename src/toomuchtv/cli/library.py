@@ -13,7 +13,7 @@ from toomuchtv.cli.base import DONE_IN_PART, Catalog, Json, Workers, verb
 
 def doctor(*, as_json: Json = False) -> None:
     """Show what this machine has: decoders, GPU, free disk, library versions."""
-    from toomuchtv.doctor import examine
+    from toomuchtv.cli.machine import examine
 
     with verb(as_json=as_json) as output:
         diagnosis = examine(Path.cwd())
@@ -100,14 +100,14 @@ def prepare(
     titles share. `toomuchtv catalog show` shows them. Stop it at any moment; the next call goes
     on where it stopped.
     """
-    from toomuchtv.catalog.analysis import find_segments
     from toomuchtv.catalog.prepare import estimate_prepare, prepare_catalog
     from toomuchtv.catalog.store import open_catalog
-    from toomuchtv.catalog_tables import show_analysis
-    from toomuchtv.media.proxy import ProxyRecipe
+    from toomuchtv.cli.catalog_tables import show_analysis
+    from toomuchtv.detection.detect import detect_segments
+    from toomuchtv.media.proxy import ProxyFormat
 
     with verb(as_json=as_json) as output, open_catalog(catalog) as opened:
-        recipe = ProxyRecipe(
+        recipe = ProxyFormat(
             short_side=short_side,
             frame_rate=frame_rate,
             sample_rate_hz=sample_rate,
@@ -138,7 +138,7 @@ def prepare(
         found = None
         if segments:
             with output.progress("s of film") as progress:
-                found = find_segments(opened, num_workers=workers, progress=progress)
+                found = detect_segments(opened, num_workers=workers, progress=progress)
             show_analysis(output, found)
         output.result({**asdict(result), "found": None if found is None else asdict(found)})
         if result.failed or (found is not None and found.failed):
@@ -159,7 +159,7 @@ def show(
     """
     from toomuchtv.catalog.description import describe_catalog
     from toomuchtv.catalog.store import open_catalog
-    from toomuchtv.catalog_tables import show_catalog
+    from toomuchtv.cli.catalog_tables import show_catalog
 
     with verb(as_json=as_json) as output, open_catalog(catalog) as opened:
         shown = describe_catalog(opened, title)

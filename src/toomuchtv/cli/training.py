@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from toomuchtv.cli.base import Catalog, Json, verb
-from toomuchtv.console import Output
+from toomuchtv.cli.console import Output
 
 if TYPE_CHECKING:
-    from toomuchtv.evaluation.diagnosis import Diagnosis
+    from toomuchtv.diagnosis import Diagnosis
 
 
 def pretrain(
@@ -40,12 +40,12 @@ def pretrain(
     Several processes: `torchrun --nproc-per-node N -m -- toomuchtv.cli pretrain ...`; see
     docs/scaling.md.
     """
+    from toomuchtv._internal.distributed import place_of_process
     from toomuchtv.catalog.store import open_catalog
-    from toomuchtv.config import load_config
-    from toomuchtv.distributed import place_of_process
-    from toomuchtv.report.run_page import write_run_page
+    from toomuchtv.reports.run_page import write_run_page
     from toomuchtv.training.chunk_size import with_found_chunk_size
     from toomuchtv.training.pretrain import pretrain as train
+    from toomuchtv.training.run_config import load_config
     from toomuchtv.training.summary import describe
 
     rank, world_size = place_of_process()
@@ -111,8 +111,8 @@ def diagnose(
     import json
 
     from toomuchtv.catalog.store import open_catalog
-    from toomuchtv.evaluation.diagnosis import diagnose as examine
-    from toomuchtv.report.diagnosis_page import write_diagnosis_page
+    from toomuchtv.diagnosis import diagnose as examine
+    from toomuchtv.reports.diagnosis_page import write_diagnosis_page
 
     with verb(as_json=as_json) as output, open_catalog(catalog) as opened:
         with output.progress("clips") as progress:
@@ -130,7 +130,7 @@ def diagnose(
 
 
 def _show_diagnosis(output: Output, found: Diagnosis) -> None:
-    from toomuchtv.evaluation.diagnosis.results import Missing
+    from toomuchtv.diagnosis.results import Missing
 
     policies = [one for one in found.policies if not isinstance(one, Missing)]
     if policies:

@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 import torch
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.records import Title
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.validation_batch import draw_validation_batch
 from toomuchtv.errors import CheckpointError
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.retrieval import chance_figures, pair_ranks, rank_figures
-from toomuchtv.pretrained import Pretrained
-from toomuchtv.progress import ProgressHook, no_progress
-from toomuchtv.sampling.batches import Batch
-from toomuchtv.sampling.moments import draw_moments
+from toomuchtv.inference.pretrained import PretrainedEncoder
 
 _BLOCK = 64
 
 
 def catalog_retrieval(
-    pretrained: Pretrained,
+    pretrained: PretrainedEncoder,
     run_path: Path,
     data: Path,
     num_clips: int,
     seed: int,
-    progress: ProgressHook,
+    progress: ProgressCallback,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Draw moments of each side of the run's split, and rank them.
 
@@ -42,7 +42,7 @@ def catalog_retrieval(
         snapshot = catalog.snapshot()
         for side, title_ids in run_split(run_path, catalog.titles()).items():
             part = snapshot.of_titles(title_ids)
-            batch = draw_moments(
+            batch = draw_validation_batch(
                 catalog.folder,
                 part,
                 catalog.proxies(),
@@ -82,7 +82,7 @@ def run_split(run_path: Path, titles: list[Title]) -> dict[str, list[int]]:
 
 
 def embed_moments(
-    pretrained: Pretrained, batch: Batch, progress: ProgressHook = no_progress
+    pretrained: PretrainedEncoder, batch: ClipBatch, progress: ProgressCallback = no_progress
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Embed drawn moments: video and audio `[N, D]` and the title `[N]` of each."""
     kept = batch.valid

@@ -8,11 +8,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, Modality
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.media.original import open_media
-from toomuchtv.progress import ProgressHook, no_progress
 
 _SHOWN = 5
 
@@ -54,7 +54,7 @@ def check_benchmark(
     modality: Modality | None,
     *,
     allow_missing: bool,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> tuple[Benchmark, Check]:
     """Open every file and compare those of equal size.
 

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from toomuchtv.evaluation.benchmark import FeatureArray
 from toomuchtv.evaluation.hear_mlp import fit_mlp
 from toomuchtv.evaluation.linear_solver import LinearScores, Loss, fit_linear
+from toomuchtv.evaluation.metrics import ScoreArray, TargetArray, primary_score
 from toomuchtv.evaluation.protocols.config import (
     ClassifierConfig,
     FrozenProtocol,
@@ -28,7 +29,6 @@ from toomuchtv.evaluation.protocols.config import (
     MlpConfig,
     SvmConfig,
 )
-from toomuchtv.evaluation.scores import ScoreArray, TargetArray, primary_score
 
 Scorer = Callable[[FeatureArray], ScoreArray]
 

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.evaluation.benchmark import Benchmark, Modality
 from toomuchtv.evaluation.catalog_retrieval import catalog_retrieval
 from toomuchtv.evaluation.checking import check_benchmark
+from toomuchtv.evaluation.datasets import DATASETS, read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, choose_encoder, run_encoder
 from toomuchtv.evaluation.figures import classification_figures
 from toomuchtv.evaluation.finetune import run_finetune
-from toomuchtv.evaluation.frozen import run_frozen
-from toomuchtv.evaluation.layouts import LAYOUTS, read_benchmark
 from toomuchtv.evaluation.leakage import find_leakage
+from toomuchtv.evaluation.linear_probe import run_frozen
 from toomuchtv.evaluation.pair_retrieval import run_pair_retrieval
 from toomuchtv.evaluation.protocols import (
     FinetuneProtocol,
@@ -30,11 +31,10 @@ from toomuchtv.evaluation.protocols import (
 from toomuchtv.evaluation.regression import regression_figures, run_regression
 from toomuchtv.evaluation.result import Evaluation, FoldAnswers, save_evaluation
 from toomuchtv.evaluation.scenes import scene_miou
-from toomuchtv.pretrained import load
-from toomuchtv.progress import ProgressHook, no_progress
+from toomuchtv.inference.pretrained import load
 from toomuchtv.training.device import choose_device
 
-BENCHMARKS = ("retrieval", *LAYOUTS)
+BENCHMARKS = ("retrieval", *DATASETS)
 
 
 def evaluate(
@@ -52,7 +52,7 @@ def evaluate(
     seed: int = 0,
     out: Path | None = None,
     cache: Path | None = None,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> Evaluation:
     """Put a run's encoders, or anybody's, through a benchmark.
 
@@ -125,7 +125,7 @@ def _in_catalog(
     untrained: bool,
     num_clips: int,
     seed: int,
-    progress: ProgressHook,
+    progress: ProgressCallback,
 ) -> Evaluation:
     if run_path is None:
         raise ValueError("the benchmark retrieval needs a run, whose titles it asks about")
@@ -152,7 +152,7 @@ def _on_benchmark(
     seed: int,
     cache: Path | None,
     catalog: Path | None,
-    progress: ProgressHook,
+    progress: ProgressCallback,
 ) -> tuple[Evaluation, list[FoldAnswers]]:
     is_pairs = benchmark.task == "pairs"
     if is_pairs != isinstance(protocol, RetrievalProtocol):
@@ -221,7 +221,7 @@ def _outcome(
     allow_missing: bool,
     seed: int,
     cache: Path | None,
-    progress: ProgressHook,
+    progress: ProgressCallback,
 ) -> _Outcome:
     """Put the encoder through the protocol, whichever way it goes."""
     if isinstance(protocol, RetrievalProtocol):

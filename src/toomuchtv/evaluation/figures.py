@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from toomuchtv.evaluation.benchmark import Benchmark
-from toomuchtv.evaluation.result import FoldAnswers
-from toomuchtv.evaluation.scores import (
+from toomuchtv.evaluation.bootstrap import FoldOutcome, accuracy_interval, map_interval
+from toomuchtv.evaluation.metrics import (
     average_precisions,
     confusion_matrix,
     correct,
     primary_score,
 )
-from toomuchtv.evaluation.spread import FoldOutcome, accuracy_interval, map_interval
+from toomuchtv.evaluation.result import FoldAnswers
 
 
 def fold_figures(folds: Sequence[float]) -> dict[str, Any]:

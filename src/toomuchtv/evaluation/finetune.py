@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
+from toomuchtv._internal.random_numbers import permuted
 from toomuchtv.evaluation.benchmark import Benchmark, Fold
 from toomuchtv.evaluation.encoders import AudioEncoder, Encoder, VideoEncoder
+from toomuchtv.evaluation.metrics import ScoreArray
 from toomuchtv.evaluation.protocols import FinetuneProtocol
 from toomuchtv.evaluation.reading import read_views, resolved_views
 from toomuchtv.evaluation.result import FoldAnswers
-from toomuchtv.evaluation.scores import ScoreArray
 from toomuchtv.evaluation.views import clip_seed
-from toomuchtv.progress import ProgressHook, no_progress
-from toomuchtv.randomness import permuted
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_device, choose_precision
 
@@ -36,7 +36,7 @@ def run_finetune(
     *,
     seed: int = 0,
     folder: Path | None = None,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> list[FoldAnswers]:
     """Fine-tune on each fold from the same pretrained weights, and test the last epoch's.
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from toomuchtv.evaluation.metrics import primary_score
 from toomuchtv.evaluation.protocols.config import MlpConfig
-from toomuchtv.evaluation.scores import primary_score
 
 
 class MlpScores(NamedTuple):

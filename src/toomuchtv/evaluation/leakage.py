@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, LabeledClip
@@ -26,8 +27,7 @@ from toomuchtv.evaluation.sound_leakage import (
     index_catalog_sounds,
     print_clip,
 )
-from toomuchtv.media.original import picture_seconds
-from toomuchtv.progress import ProgressHook, no_progress
+from toomuchtv.media.original import video_duration_seconds
 
 _CLIP_RATE, _ITEM_RATE = 2.0, 4.0
 _MOST_BITS_APART = 10
@@ -73,7 +73,7 @@ class Look:
 
 
 def find_leakage(
-    benchmark: Benchmark, catalog: Path, *, progress: ProgressHook = no_progress
+    benchmark: Benchmark, catalog: Path, *, progress: ProgressCallback = no_progress
 ) -> dict[str, Any]:
     """Look for a benchmark's clips in a catalog, by each sense that the benchmark has.
 
@@ -112,7 +112,7 @@ def find_leakage(
 
 
 def look_by_sight(
-    benchmark: Benchmark, catalog: Catalog, *, progress: ProgressHook = no_progress
+    benchmark: Benchmark, catalog: Catalog, *, progress: ProgressCallback = no_progress
 ) -> Look:
     """Look for the clips' frames among those of every item."""
     items = sign_catalog(catalog, progress=progress)
@@ -137,7 +137,7 @@ def look_by_sight(
 
 
 def look_by_sound(
-    benchmark: Benchmark, catalog: Catalog, *, progress: ProgressHook = no_progress
+    benchmark: Benchmark, catalog: Catalog, *, progress: ProgressCallback = no_progress
 ) -> Look:
     """Look for the clips' sound in that of every item."""
     index = index_catalog_sounds(catalog, progress=progress)
@@ -165,7 +165,7 @@ def _name(benchmark: Benchmark, clip: LabeledClip) -> str:
     return clip.key.removeprefix(f"{benchmark.root}/")
 
 
-def sign_catalog(catalog: Catalog, *, progress: ProgressHook = no_progress) -> list[SignedItem]:
+def sign_catalog(catalog: Catalog, *, progress: ProgressCallback = no_progress) -> list[SignedItem]:
     """Sign every prepared item of a catalog, from its proxy.
 
     Raises:
@@ -189,7 +189,7 @@ def sign_catalog(catalog: Catalog, *, progress: ProgressHook = no_progress) -> l
 
 
 def _sign_clip(clip: LabeledClip) -> Signatures:
-    stop = clip.stop_seconds if clip.stop_seconds is not None else picture_seconds(clip.path)
+    stop = clip.stop_seconds if clip.stop_seconds is not None else video_duration_seconds(clip.path)
     return sign_file(
         clip.path, start_seconds=clip.start_seconds, stop_seconds=stop, frame_rate=_CLIP_RATE
     )

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.evaluation.benchmark import Benchmark
 from toomuchtv.evaluation.checking import without
 from toomuchtv.evaluation.encoders import Encoder
 from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.evaluation.extract import Features, extract
+from toomuchtv.evaluation.features import Features, extract
 from toomuchtv.evaluation.protocols import RetrievalProtocol
 from toomuchtv.evaluation.retrieval import (
     chance_figures,
@@ -24,7 +25,6 @@ from toomuchtv.evaluation.retrieval import (
     rank_figures,
 )
 from toomuchtv.evaluation.views import clip_seed
-from toomuchtv.progress import ProgressHook, no_progress
 
 
 def draw_pairs(benchmark: Benchmark, per_class: int) -> Benchmark:
@@ -50,7 +50,7 @@ def run_pair_retrieval(
     *,
     allow_missing: bool = False,
     cache: Path | None = None,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> tuple[Benchmark, dict[str, Any], dict[str, Any], tuple[str, ...]]:
     """Embed both senses of each clip, and rank both ways.
 

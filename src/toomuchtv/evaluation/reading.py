@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from toomuchtv._internal.random_numbers import uniforms
+from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
 from toomuchtv.evaluation.benchmark import LabeledClip
 from toomuchtv.evaluation.encoders.interface import AudioEncoder, VideoEncoder
 from toomuchtv.evaluation.views import (
@@ -24,10 +26,13 @@ from toomuchtv.evaluation.views import (
     random_starts,
     spread_starts,
 )
-from toomuchtv.media.augment import AugmentConfig, draw_changes
 from toomuchtv.media.clip import VideoArray, WaveformArray
-from toomuchtv.media.original import picture_seconds, read_clip, read_sound, sound_seconds
-from toomuchtv.randomness import uniforms
+from toomuchtv.media.original import (
+    audio_duration_seconds,
+    read_audio,
+    read_clip,
+    video_duration_seconds,
+)
 
 # A whole clip is decoded at once where that is at most this many frames.
 _MOST_FRAMES_AT_ONCE = 1024
@@ -92,7 +97,7 @@ def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tens
     assert views.frame_rate is not None
     assert views.crop is not None
     assert views.short_side is not None
-    stop = clip.stop_seconds if clip.stop_seconds is not None else picture_seconds(clip.path)
+    stop = clip.stop_seconds if clip.stop_seconds is not None else video_duration_seconds(clip.path)
     total, length = stop - clip.start_seconds, views.frames / views.frame_rate
     if views.augment is None:
         starts = spread_starts(total, length, views.times)
@@ -149,7 +154,7 @@ def _augmented(films: Tensor, augment: VideoAugment, crop: int, seed: int) -> Te
     """One random crop, flip and color of each view: uint8 `[V, T, crop, crop, 3]`."""
     num, _, height, width = films.shape[:4]
     boxes = random_boxes(augment, height, width, num, seed=seed)
-    colors = AugmentConfig(
+    colors = AugmentationConfig(
         brightness=augment.brightness,
         contrast=augment.contrast,
         saturation=augment.saturation,
@@ -157,7 +162,7 @@ def _augmented(films: Tensor, augment: VideoAugment, crop: int, seed: int) -> Te
         grayscale=augment.grayscale,
     )
     seeds = (uniforms(seed, 8, np.arange(num)) * 2.0**53).astype(np.uint64)
-    changes = draw_changes(colors, seeds)
+    changes = draw_augmentation(colors, seeds)
     colored = uniforms(seed, 9, np.arange(num)) < augment.color
     out = []
     for view, box in enumerate(boxes):
@@ -201,7 +206,7 @@ def read_audio_views(
         MediaError: The file cannot be read or has no sound.
     """
     assert views.seconds is not None
-    stop = clip.stop_seconds if clip.stop_seconds is not None else sound_seconds(clip.path)
+    stop = clip.stop_seconds if clip.stop_seconds is not None else audio_duration_seconds(clip.path)
     total = stop - clip.start_seconds
     if views.augment is not None:
         starts = random_starts(total, views.seconds, views.times, seed=seed)
@@ -239,7 +244,7 @@ def _sound(path: Path, first: int, num: int, rate: int) -> WaveformArray:
 
 
 def _read_sound(path: Path, first: int, num: int, rate: int) -> WaveformArray:
-    return read_sound(path, first_sample=first, num_samples=num, sample_rate_hz=rate)
+    return read_audio(path, first_sample=first, num_samples=num, sample_rate_hz=rate)
 
 
 @lru_cache(maxsize=_SOUNDS_KEPT)

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.evaluation.benchmark import Benchmark, FeatureArray, Fold, Modality
+from toomuchtv.evaluation.bootstrap import FoldOutcome, accuracy_interval
 from toomuchtv.evaluation.classifiers import clip_scores, preparation
 from toomuchtv.evaluation.encoders import Encoder
 from toomuchtv.evaluation.figures import fold_figures
-from toomuchtv.evaluation.frozen import FrozenRun, fold_answers, take_features
+from toomuchtv.evaluation.linear_probe import FrozenRun, fold_answers, take_features
 from toomuchtv.evaluation.protocols import FrozenProtocol
 from toomuchtv.evaluation.protocols.config import KnnConfig, LogisticConfig
 from toomuchtv.evaluation.result import FoldAnswers
-from toomuchtv.evaluation.spread import FoldOutcome, accuracy_interval
-from toomuchtv.progress import ProgressHook, no_progress
 
 Values = NDArray[np.float32]
 Teller = Callable[[FeatureArray], Values]
@@ -40,7 +40,7 @@ def run_regression(
     allow_missing: bool = False,
     seed: int = 0,
     cache: Path | None = None,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> FrozenRun:
     """Take features, then choose, fit and tell the numbers of the test clips.
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.evaluation.scores import ScoreArray, TargetArray
+from toomuchtv.evaluation.metrics import ScoreArray, TargetArray
 
 _FORMAT = 1
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toomuchtv.progress import ProgressHook, no_progress
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 
 RANKS = (1, 5, 10)
 _BLOCK = 512
@@ -43,7 +43,7 @@ def pair_ranks(
     *,
     within: Tensor | None = None,
     block_size: int = _BLOCK,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> BothWays:
     """Rank both ways, by counting: nothing is sorted.
 
@@ -145,7 +145,7 @@ def class_precision(
     target_class: NDArray[np.bool_],
     *,
     block_size: int = _QUERIES,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> NDArray[np.float64]:
     """Average precision of each query over the targets that share a class with it, `[N]`.
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from toomuchtv.data.clip_transform import resize_matrix
 from toomuchtv.media.original import read_clip
-from toomuchtv.media.to_input import resize_matrix
 
 _SIDE, _KEPT = 32, 8
 _SHORT_SIDE = 64

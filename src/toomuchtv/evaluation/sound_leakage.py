@@ -22,27 +22,27 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.catalog.traces import read_prints, traces_path
-from toomuchtv.evaluation.benchmark import LabeledClip
-from toomuchtv.media.original import read_sound, sound_seconds
-from toomuchtv.media.proxy_reader import ProxyReader
-from toomuchtv.media.sound_prints import (
-    PRINTS_HZ,
+from toomuchtv.detection.features_on_disk import read_prints, traces_path
+from toomuchtv.detection.fingerprints import (
+    FINGERPRINT_RATE_HZ,
     WORD_BITS,
-    SoundPrints,
-    print_sound,
+    AudioFingerprint,
+    fingerprint_audio,
     running_mean,
     seconds_of,
 )
-from toomuchtv.progress import ProgressHook, no_progress
+from toomuchtv.evaluation.benchmark import LabeledClip
+from toomuchtv.media.original import audio_duration_seconds, read_audio
+from toomuchtv.media.proxy_reader import ProxyReader
 
 #: A recording whose figure is at most this counts as found. Copies reach 0.20, other sounds start
 #: at 0.43: `python -m benchmarks.sound_leakage`, see docs/evaluation.md.
 MOST_ERROR = 0.3
 #: A recording with less telling sound than this says nothing: half a second.
-LEAST_TELLING = PRINTS_HZ // 2
+LEAST_TELLING = FINGERPRINT_RATE_HZ // 2
 
 _SAMPLE_RATE_HZ = 16_000
 _OFFSETS_VERIFIED = 32
@@ -79,7 +79,7 @@ class SoundIndex:
     places: NDArray[np.int64]
 
 
-def index_sounds(names: Sequence[str], prints: Sequence[SoundPrints]) -> SoundIndex:
+def index_sounds(names: Sequence[str], prints: Sequence[AudioFingerprint]) -> SoundIndex:
     """Sort the words of items; some 20 bytes a print, 2 MB an hour."""
     words = np.concatenate([np.zeros(0, np.uint32), *(one.words for one in prints)])
     telling = np.concatenate([np.zeros(0, np.bool_), *(one.telling for one in prints)])
@@ -95,7 +95,9 @@ def index_sounds(names: Sequence[str], prints: Sequence[SoundPrints]) -> SoundIn
     )
 
 
-def index_catalog_sounds(catalog: Catalog, *, progress: ProgressHook = no_progress) -> SoundIndex:
+def index_catalog_sounds(
+    catalog: Catalog, *, progress: ProgressCallback = no_progress
+) -> SoundIndex:
     """Take the fingerprints of every prepared item, from its analysis or else from its proxy.
 
     Raises:
@@ -126,25 +128,25 @@ def index_catalog_sounds(catalog: Catalog, *, progress: ProgressHook = no_progre
     return index_sounds(names, prints)
 
 
-def _print_proxy(reader: ProxyReader, proxy: Proxy) -> SoundPrints:
-    return print_sound(
+def _print_proxy(reader: ProxyReader, proxy: Proxy) -> AudioFingerprint:
+    return fingerprint_audio(
         lambda first, count: reader.waveform(first_sample=first, num_samples=count),
         num_samples=proxy.num_samples,
         sample_rate_hz=proxy.sample_rate_hz,
     )
 
 
-def print_clip(clip: LabeledClip) -> SoundPrints:
+def print_clip(clip: LabeledClip) -> AudioFingerprint:
     """Take the fingerprint of a benchmark's recording.
 
     Raises:
         MediaError: It cannot be read, or has no sound.
     """
-    stop = clip.stop_seconds if clip.stop_seconds is not None else sound_seconds(clip.path)
+    stop = clip.stop_seconds if clip.stop_seconds is not None else audio_duration_seconds(clip.path)
     return print_file(clip.path, start_seconds=clip.start_seconds, stop_seconds=stop)
 
 
-def print_file(path: Path, *, start_seconds: float, stop_seconds: float) -> SoundPrints:
+def print_file(path: Path, *, start_seconds: float, stop_seconds: float) -> AudioFingerprint:
     """Take the fingerprint of a stretch of a file.
 
     Raises:
@@ -152,7 +154,7 @@ def print_file(path: Path, *, start_seconds: float, stop_seconds: float) -> Soun
     """
     first = round(start_seconds * _SAMPLE_RATE_HZ)
     length = max(0, round(stop_seconds * _SAMPLE_RATE_HZ) - first)
-    sound = read_sound(path, first_sample=first, num_samples=length, sample_rate_hz=_SAMPLE_RATE_HZ)
+    sound = read_audio(path, first_sample=first, num_samples=length, sample_rate_hz=_SAMPLE_RATE_HZ)
 
     def read(at: int, num: int) -> NDArray[np.float32]:
         out = np.zeros(num, np.float32)
@@ -161,15 +163,15 @@ def print_file(path: Path, *, start_seconds: float, stop_seconds: float) -> Soun
             out[begin - at : stop - at] = sound[begin:stop]
         return out
 
-    return print_sound(read, num_samples=length, sample_rate_hz=_SAMPLE_RATE_HZ)
+    return fingerprint_audio(read, num_samples=length, sample_rate_hz=_SAMPLE_RATE_HZ)
 
 
-def can_tell(recording: SoundPrints) -> bool:
+def can_tell(recording: AudioFingerprint) -> bool:
     """Whether a recording has enough sound to be known again by."""
     return int(recording.telling.sum()) >= LEAST_TELLING
 
 
-def best_place(recording: SoundPrints, index: SoundIndex) -> SoundPlace | None:
+def best_place(recording: AudioFingerprint, index: SoundIndex) -> SoundPlace | None:
     """Where a recording lies best, however badly; None if not one of its words is in the catalog.
 
     Ask `can_tell` first: of silence and of a steady tone every place is as good as any other.
@@ -184,7 +186,7 @@ def best_place(recording: SoundPrints, index: SoundIndex) -> SoundPlace | None:
 
 
 def _candidates(
-    recording: SoundPrints, telling: NDArray[np.int64], index: SoundIndex
+    recording: AudioFingerprint, telling: NDArray[np.int64], index: SoundIndex
 ) -> list[tuple[int, int]]:
     """Items and offsets, in prints, that most words agree on."""
     # In two seconds of a poor copy not one word may be whole, but many have one wrong bit.
@@ -204,7 +206,7 @@ def _candidates(
 
 
 def _error_at(
-    recording: SoundPrints,
+    recording: AudioFingerprint,
     telling: NDArray[np.int64],
     index: SoundIndex,
     item: int,
@@ -217,4 +219,4 @@ def _error_at(
     place = np.where(inside, place, begin)
     apart = np.bitwise_count(recording.words[telling] ^ index.words[place]) / WORD_BITS
     share = np.where(inside & index.telling[place], apart, 0.5)
-    return float(np.median(running_mean(share, min(PRINTS_HZ, len(share)))))
+    return float(np.median(running_mean(share, min(FINGERPRINT_RATE_HZ, len(share)))))

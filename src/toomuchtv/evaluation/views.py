@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from toomuchtv._internal.random_numbers import uniforms
 from toomuchtv.evaluation.encoders.interface import AudioInput, VideoInput
-from toomuchtv.randomness import uniforms
 
 
 class VideoAugment(BaseModel):

@@ -119,7 +119,7 @@ def read_clip(
             f"cannot read {str(path)!r}: there is no picture at {start_seconds:.3f} s: "
             "it ends before, or cannot be decoded there"
         )
-    waveform = read_sound(
+    waveform = read_audio(
         path,
         first_sample=clip_format.audio_start_sample(start_seconds),
         num_samples=clip_format.num_samples,
@@ -130,7 +130,7 @@ def read_clip(
     return Clip(video=video, waveform=waveform, start_seconds=start_seconds)
 
 
-def first_picture_seconds(container: InputContainer) -> float:
+def first_frame_seconds(container: InputContainer) -> float:
     """Seconds, on the container's clock, of the first presented picture: time zero of an item.
 
     Raises:
@@ -219,7 +219,7 @@ def _pictures_from(
     return np.stack(images)
 
 
-def read_sound(
+def read_audio(
     path: str | os.PathLike[str],
     *,
     first_sample: int,
@@ -297,7 +297,7 @@ def _sound_from(
         yield at, timeline.finish()
 
 
-def picture_seconds(path: str | os.PathLike[str]) -> float:
+def video_duration_seconds(path: str | os.PathLike[str]) -> float:
     """Seconds that the picture lasts, as the file declares it, or as its packets tell.
 
     Raises:
@@ -307,7 +307,7 @@ def picture_seconds(path: str | os.PathLike[str]) -> float:
         return _declared_seconds(container, picture_stream(container))
 
 
-def sound_seconds(path: str | os.PathLike[str]) -> float:
+def audio_duration_seconds(path: str | os.PathLike[str]) -> float:
     """Seconds that the first audio track lasts, as the file declares it, or as its packets tell.
 
     Raises:

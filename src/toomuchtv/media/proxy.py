@@ -32,10 +32,10 @@ from toomuchtv.media.pictures import (
     picture_stream,
     timestamp_tolerance,
 )
-from toomuchtv.media.proxy_writers import PictureWriter, ProxyRecipe, SoundWriter
+from toomuchtv.media.proxy_writers import PictureWriter, ProxyFormat, SoundWriter
 from toomuchtv.media.timeline import Timeline, read_timeline
 
-__all__ = ["ProxyFacts", "ProxyRecipe", "write_proxy", "write_sound_proxy"]
+__all__ = ["ProxyFacts", "ProxyFormat", "write_proxy", "write_sound_proxy"]
 
 _TELL_EVERY_SECONDS = 2.0
 # One picture is not shown for longer: a clock that says so is damaged.
@@ -58,7 +58,7 @@ def write_proxy(
     source: Path,
     video_path: Path,
     audio_path: Path | None,
-    recipe: ProxyRecipe,
+    recipe: ProxyFormat,
     *,
     audio_track: int = 0,
     num_threads: int = 1,
@@ -102,7 +102,7 @@ def write_proxy(
 def write_sound_proxy(
     source: Path,
     audio_path: Path,
-    recipe: ProxyRecipe,
+    recipe: ProxyFormat,
     *,
     audio_track: int,
     num_samples: int,
@@ -156,7 +156,7 @@ class _ProxyMaker:
         timeline: Timeline,
         video_path: Path,
         audio_path: Path | None,
-        recipe: ProxyRecipe,
+        recipe: ProxyFormat,
         audio_track: int,
         bars: Bars | None,
     ) -> None:

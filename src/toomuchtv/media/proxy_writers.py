@@ -22,7 +22,7 @@ from toomuchtv.media.sound import SoundTimeline
 _SOUND_BLOCK = 4096
 
 
-class ProxyRecipe(BaseModel):
+class ProxyFormat(BaseModel):
     """How proxies are made. Another recipe makes another proxy: `prepare` does it again.
 
     `quantizer`: how coarsely pictures are coded, 1 (finest, largest) to 31.
@@ -76,7 +76,7 @@ class PictureWriter:
         recipe: Size, rate and quality.
     """
 
-    def __init__(self, path: Path, recipe: ProxyRecipe) -> None:
+    def __init__(self, path: Path, recipe: ProxyFormat) -> None:
         self._path = path
         self._recipe = recipe
         self._container: OutputContainer | None = None
@@ -138,7 +138,7 @@ class SoundWriter:
         recipe: Its sample rate.
     """
 
-    def __init__(self, path: Path, recipe: ProxyRecipe) -> None:
+    def __init__(self, path: Path, recipe: ProxyFormat) -> None:
         self._timeline = SoundTimeline(sample_rate_hz=recipe.sample_rate_hz)
         self._rate = recipe.sample_rate_hz
         self._container = av.open(str(path), "w", format="mp4")

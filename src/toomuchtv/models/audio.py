@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from toomuchtv.models.recompute import run_block
+from toomuchtv.models.activation_checkpointing import run_block
 
 _BLOCKS_BY_DEPTH = {9: (1, 1, 1, 1), 18: (2, 2, 2, 2)}
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from toomuchtv.models.recompute import run_block
+from toomuchtv.models.activation_checkpointing import run_block
 from toomuchtv.models.temporal import TemporalConvolution
 
 ConvFactory = Callable[[int, int, int, int], nn.Module]

@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from toomuchtv.objectives import NegativeFigures, negative_figures
-from toomuchtv.randomness import FloatArray, uniforms
-from toomuchtv.sampling.alternative import other_policy
-from toomuchtv.sampling.plan import Planner
-from toomuchtv.sampling.policy import PolicyConfig
-from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
+from toomuchtv._internal.random_numbers import FloatArray, uniforms
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
+from toomuchtv.data.policy_variants import opposite_policy
+from toomuchtv.data.sampler import ClipSampler
+from toomuchtv.losses import NegativeFigures, negative_figures
 from toomuchtv.training.step import GatheredBatch
 
 IntArray = NDArray[np.int64]
@@ -62,8 +62,8 @@ class AlternativeNegatives(nn.Module):
 
     def __init__(
         self,
-        planner: Planner,
-        roles: PairRoleConfig,
+        planner: ClipSampler,
+        roles: PairLabelConfig,
         *,
         embedding_dim: int,
         seed: int,
@@ -125,7 +125,7 @@ class AlternativeNegatives(nn.Module):
         figures = negative_figures(
             nn.functional.normalize(self.video[rows].float(), dim=1),
             nn.functional.normalize(self.audio[rows].float(), dim=1),
-            PairRoles(config=self._roles, **where),
+            PairLabels(config=self._roles, **where),
             title=where["title"],
             item=where["item"],
             temperature=temperature,
@@ -137,7 +137,7 @@ class AlternativeNegatives(nn.Module):
 
     def _compose(self, step: int) -> IntArray:
         """Rows of the buffer that make the batch, `[M]`, M at most the batch size."""
-        policy = other_policy(self._trained_with, step)
+        policy = opposite_policy(self._trained_with, step)
         kept = min(int(self.count), len(self.video))
         rows = np.flatnonzero(self.valid[:kept].cpu().numpy())
         title, item = (values[:kept].cpu().numpy()[rows] for values in (self.title, self.item))
@@ -194,7 +194,7 @@ def titles_first(
     item: IntArray,
     draws: FloatArray,
     title_weight: FloatArray,
-    policy: PolicyConfig,
+    policy: SamplingConfig,
 ) -> IntArray:
     """Pick a batch of few titles with many clips each, as far as there are so many.
 

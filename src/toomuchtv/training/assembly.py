@@ -10,24 +10,24 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from toomuchtv import distributed
+from toomuchtv._internal import distributed
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.config import Config
-from toomuchtv.media.to_input import ToInput
+from toomuchtv.data.batches import ClipBatch, ClipReader, PlannedBatches
+from toomuchtv.data.clip_transform import ClipTransform
+from toomuchtv.data.sampler import ClipSampler
+from toomuchtv.data.validation_batch import draw_validation_batch
+from toomuchtv.inference.pretrained import fresh_model
+from toomuchtv.losses import build_loss
 from toomuchtv.models import TwoTower
-from toomuchtv.objectives import build_objective
-from toomuchtv.pretrained import fresh_model
-from toomuchtv.sampling.batches import Batch, ClipReader, PlannedBatches
-from toomuchtv.sampling.moments import draw_moments
-from toomuchtv.sampling.plan import Planner
 from toomuchtv.training.alternative import AlternativeNegatives
 from toomuchtv.training.averaged import AveragedModel
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_precision
-from toomuchtv.training.interval import IntervalLosses
+from toomuchtv.training.meters import IntervalLosses
 from toomuchtv.training.optimizer import build_optimizer
+from toomuchtv.training.run_config import Config
 from toomuchtv.training.run_folder import open_run_folder
 from toomuchtv.training.step import TrainingStep
 from toomuchtv.training.synchronized_norm import synchronize_norms
@@ -113,9 +113,9 @@ class RunData:
 
     train: CatalogSnapshot
     split: TitleSplit
-    planner: Planner
+    planner: ClipSampler
     batches: PlannedBatches
-    held_out: Batch | None
+    held_out: ClipBatch | None
     item_names: tuple[str, ...]
 
 
@@ -139,7 +139,7 @@ def assemble(
     if distributed.rank() == 0:
         _write_split(path, catalog, data.split)
     model = build_model(config).to(device)
-    objective = build_objective(config.objective, embedding_dim=config.model.embedding_dim)
+    objective = build_loss(config.objective, embedding_dim=config.model.embedding_dim)
     objective = objective.to(device)
     optimizer = build_optimizer([model, objective], config.optimizer)
     average = AveragedModel(model, training.ema_decay) if training.ema_decay else None
@@ -152,7 +152,7 @@ def assemble(
         step=TrainingStep(
             model=model,
             objective=objective,
-            to_input=ToInput(config.input, config.augment).to(device),
+            to_input=ClipTransform(config.input, config.augment).to(device),
             optimizer=optimizer,
             roles=config.roles,
             precision=choose_precision(training.precision, device),
@@ -227,7 +227,7 @@ def read_data(catalog: Catalog, config: Config) -> RunData:
     training, snapshot, split = config.training, catalog.snapshot(), split_of(catalog, config)
     train = snapshot.of_titles(split.train)
     proxies = catalog.proxies()
-    planner = Planner(train, config.sampling, config.clip)
+    planner = ClipSampler(train, config.sampling, config.clip)
     return RunData(
         train=train,
         split=split,
@@ -240,7 +240,7 @@ def read_data(catalog: Catalog, config: Config) -> RunData:
             world_size=distributed.world_size(),
             on_bad_clip=training.on_bad_clip,
         ),
-        held_out=draw_moments(
+        held_out=draw_validation_batch(
             catalog.folder,
             snapshot.of_titles(split.held_out),
             proxies,

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from toomuchtv.config import Config, load_config
 from toomuchtv.models import TwoTower
 from toomuchtv.training.assembly import build_model
 from toomuchtv.training.device import choose_device
 from toomuchtv.training.optimizer import build_optimizer
-from toomuchtv.training.rehearsal import forward_and_back
+from toomuchtv.training.profile import forward_and_back
+from toomuchtv.training.run_config import Config, load_config
 
 #: What is left to the system, to fragments and to decoded batches.
 _USABLE_SHARE = 0.8

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
-from toomuchtv import distributed
+from toomuchtv._internal import distributed
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.config import Config
-from toomuchtv.progress import ProgressHook, no_progress
-from toomuchtv.sampling.loader import BatchStream, iterate_batches
+from toomuchtv.data.loader import BatchStream, iterate_batches
 from toomuchtv.training.assembly import Run, assemble
 from toomuchtv.training.compiled import check_compiler
 from toomuchtv.training.device import choose_device
-from toomuchtv.training.evidence import keep_evidence
-from toomuchtv.training.ledger import Ledger, as_pretrained
+from toomuchtv.training.metrics_tracker import MetricsTracker, as_pretrained
+from toomuchtv.training.nan_dump import write_nan_dump
 from toomuchtv.training.optimizer import learning_rate
+from toomuchtv.training.run_config import Config
 from toomuchtv.training.stop import StopRequest, asked_to_stop
 
 #: Until the first step is done, processes may be far apart: one has more to open than another.
@@ -45,7 +45,7 @@ def pretrain(
     config: Config,
     *,
     resume: bool = False,
-    progress: ProgressHook = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> PretrainResult:
     """Train a pair of encoders on a prepared catalog.
 
@@ -75,7 +75,7 @@ def pretrain(
         torch.set_num_threads(config.training.num_threads)
     with distributed.process_group(device, _STARTING_SECONDS), asked_to_stop() as stop:
         run = assemble(catalog, run_path, config, resume=resume, device=device)
-        with closing(Ledger(run)) as ledger, closing(_stream(run)) as batches:
+        with closing(MetricsTracker(run)) as ledger, closing(_stream(run)) as batches:
             done = _train(run, ledger, batches, stop, progress)
             interrupted = done < config.training.steps
             if distributed.rank() == 0 and not interrupted:
@@ -93,7 +93,11 @@ def pretrain(
 
 
 def _train(
-    run: Run, ledger: Ledger, batches: BatchStream, stop: StopRequest, progress: ProgressHook
+    run: Run,
+    ledger: MetricsTracker,
+    batches: BatchStream,
+    stop: StopRequest,
+    progress: ProgressCallback,
 ) -> int:
     """Take the steps that are left, or those until asked to stop; returns how many are done."""
     training, done, saved = run.config.training, run.start_step, run.start_step
@@ -107,7 +111,7 @@ def _train(
         rate = learning_rate(run.config.optimizer, done, training.steps)
         loss, norm, gathered = run.step(batch, rate)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise keep_evidence(
+            raise write_nan_dump(
                 run.path,
                 batch,
                 loss=float(loss),

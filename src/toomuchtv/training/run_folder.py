@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from toomuchtv import distributed
-from toomuchtv.config import Config
+from toomuchtv._internal import distributed
 from toomuchtv.errors import CheckpointError
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.metrics import read_metrics
+from toomuchtv.training.run_config import Config
 
 _PARTIAL_CONFIG = "config.partial"
 

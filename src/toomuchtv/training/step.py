@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from toomuchtv import distributed
-from toomuchtv.media.to_input import ToInput
-from toomuchtv.models import Embeddings, TwoTower
-from toomuchtv.objectives import (
+from toomuchtv._internal import distributed
+from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_transform import ClipTransform
+from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
+from toomuchtv.losses import (
     Moments,
     NegativeFigures,
-    Objective,
+    PairLoss,
     negative_figures,
 )
-from toomuchtv.sampling.batches import Batch
-from toomuchtv.sampling.roles import PairRoleConfig, PairRoles
+from toomuchtv.models import Embeddings, TwoTower
 from toomuchtv.training.gradient_cache import CachedEmbeddings
 
 
@@ -28,7 +28,7 @@ class GatheredBatch:
 
     video: Tensor
     audio: Tensor
-    roles: PairRoles
+    roles: PairLabels
     moments: Moments
 
     @property
@@ -55,10 +55,10 @@ class TrainingStep:
         self,
         *,
         model: TwoTower,
-        objective: Objective,
-        to_input: ToInput,
+        objective: PairLoss,
+        to_input: ClipTransform,
         optimizer: torch.optim.Optimizer,
-        roles: PairRoleConfig,
+        roles: PairLabelConfig,
         precision: torch.dtype,
         clip_gradient_norm: float,
         chunk_size: int = 0,
@@ -73,7 +73,9 @@ class TrainingStep:
         self._chunk_size = chunk_size
         self._parameters = [*model.parameters(), *objective.parameters()]
 
-    def __call__(self, batch: Batch, learning_rate: float) -> tuple[Tensor, Tensor, GatheredBatch]:
+    def __call__(
+        self, batch: ClipBatch, learning_rate: float
+    ) -> tuple[Tensor, Tensor, GatheredBatch]:
         """Take one step.
 
         Returns:
@@ -100,7 +102,7 @@ class TrainingStep:
             self._optimizer.step()
         return loss.detach(), norm.detach(), gathered
 
-    def embed(self, batch: Batch, clips: slice = slice(None)) -> Embeddings:
+    def embed(self, batch: ClipBatch, clips: slice = slice(None)) -> Embeddings:
         """Embed the batch of this process, or some of its clips."""
         device = next(self.model.parameters()).device
         video, log_mel = self._to_input(
@@ -113,7 +115,7 @@ class TrainingStep:
             embeddings: Embeddings = self.model(video, log_mel)
         return embeddings
 
-    def _gather(self, batch: Batch, local: Embeddings) -> GatheredBatch:
+    def _gather(self, batch: ClipBatch, local: Embeddings) -> GatheredBatch:
         parts = distributed.parts(len(batch), local.video.device)
         columns = {
             name: distributed.gather(getattr(batch, name).to(local.video.device), parts)
@@ -122,7 +124,7 @@ class TrainingStep:
         return GatheredBatch(
             video=distributed.gather(local.video, parts),
             audio=distributed.gather(local.audio, parts),
-            roles=PairRoles(config=self._roles, **columns),
+            roles=PairLabels(config=self._roles, **columns),
             moments=_moments(columns),
         )
 

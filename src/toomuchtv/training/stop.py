@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from toomuchtv import distributed
-from toomuchtv.sampling.batches import Batch
+from toomuchtv._internal import distributed
+from toomuchtv.data.batches import ClipBatch
 
 
 class _StopWaitingError(BaseException):
@@ -30,7 +30,7 @@ class StopRequest:
             self._is_waiting = False
             raise _StopWaitingError
 
-    def unless_asked(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def unless_asked(self, batches: Iterator[ClipBatch]) -> Iterator[ClipBatch]:
         """The batches, until their end or, while waiting for one, until asked to stop.
 
         One of several processes waits on: the others count on its part of the step.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.config import Config
-from toomuchtv.sampling.loader import batches_ahead
-from toomuchtv.sampling.schedule import stages
+from toomuchtv.data.loader import batches_ahead
+from toomuchtv.data.schedule import stages
 from toomuchtv.training.assembly import build_model, split_of
 from toomuchtv.training.device import choose_device, choose_precision
-from toomuchtv.training.rehearsal import Rehearsal, rehearse
+from toomuchtv.training.profile import StepProfile, profile_step
+from toomuchtv.training.run_config import Config
 
 #: Numbers of the size of a parameter that an optimizer keeps for each.
 _MOMENTS = {"adamw": 2, "lars": 1, "sgd": 1}
@@ -36,7 +36,7 @@ def describe(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[s
     precision = choose_precision(training.precision, device)
     local_clips = max(1, sampling.batch_size // world_size)
     clips_at_once = min(training.chunk_size or local_clips, local_clips)
-    rehearsal = rehearse(config, device, most_clips=clips_at_once)
+    rehearsal = profile_step(config, device, most_clips=clips_at_once)
     hours = train.duration_seconds.sum() / 3600
     shown_seconds = training.steps * sampling.batch_size * clip.span_seconds
     batch = f"{sampling.batch_size} clips, uniform over {len(train)} items"
@@ -66,7 +66,7 @@ def describe(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[s
 
 
 def _memory(
-    config: Config, rehearsal: Rehearsal, num_parameters: int, clips: int, clips_at_once: int
+    config: Config, rehearsal: StepProfile, num_parameters: int, clips: int, clips_at_once: int
 ) -> str:
     copies = 2 + _MOMENTS[config.optimizer.name] + (config.training.ema_decay > 0)
     state = 4 * copies * num_parameters
@@ -80,7 +80,7 @@ def _memory(
     )
 
 
-def _time(config: Config, rehearsal: Rehearsal, clips: int) -> str:
+def _time(config: Config, rehearsal: StepProfile, clips: int) -> str:
     # Clips in chunks go forward once more, which is about a third of there and back.
     is_cached = 0 < config.training.chunk_size < clips
     step_seconds = clips * rehearsal.seconds_per_clip * (4 / 3 if is_cached else 1)

@@ -2,7 +2,7 @@
 
 Ioffe and Szegedy, "Batch Normalization", ICML 2015, algorithm 1, with the mean and the variance
 of the whole global batch. torch.nn.SyncBatchNorm does this on GPUs alone; this is the same
-arithmetic over `toomuchtv.distributed`, so that a run on CPUs equals one on a single process.
+arithmetic over `_internal.distributed`, so that a run on CPUs equals one on a single process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from toomuchtv import distributed
+from toomuchtv._internal import distributed
 
 
 class _Normalize(torch.autograd.Function):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import torch
 
-from toomuchtv import distributed
-from toomuchtv.objectives import DenseRoles, Moments, Objective
-from toomuchtv.pretrained import Pretrained
-from toomuchtv.sampling.batches import Batch
-from toomuchtv.sampling.roles import PairRole
+from toomuchtv._internal import distributed
+from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.pair_labels import PairLabel
+from toomuchtv.inference.pretrained import PretrainedEncoder
+from toomuchtv.losses import DensePairLabels, Moments, PairLoss
 
 _CLIPS_AT_ONCE = 64
 
 
 @torch.no_grad()
-def held_out_loss(pretrained: Pretrained, objective: Objective, batch: Batch) -> float:
+def held_out_loss(pretrained: PretrainedEncoder, objective: PairLoss, batch: ClipBatch) -> float:
     """The objective of a batch that only this process holds, without augmentation.
 
     Every other clip is a negative. Nothing is remembered: neither running statistics nor banks
@@ -37,8 +37,8 @@ def held_out_loss(pretrained: Pretrained, objective: Objective, batch: Batch) ->
     device = video.device
     valid = batch.valid.to(device)
     role = torch.diag(valid).to(torch.int8)
-    role[~valid] = PairRole.IGNORE
-    role[:, ~valid] = PairRole.IGNORE
+    role[~valid] = PairLabel.IGNORE
+    role[:, ~valid] = PairLabel.IGNORE
     moments = Moments(
         title=batch.title.to(device),
         item=batch.item.to(device),
@@ -49,6 +49,6 @@ def held_out_loss(pretrained: Pretrained, objective: Objective, batch: Batch) ->
     was_training = objective.training
     objective.eval()
     with distributed.alone():
-        loss = float(objective(video, audio, DenseRoles(role), moments))
+        loss = float(objective(video, audio, DensePairLabels(role), moments))
     objective.train(was_training)
     return loss

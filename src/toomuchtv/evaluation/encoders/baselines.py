@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from toomuchtv.data.log_mel import LogMel, LogMelConfig
 from toomuchtv.evaluation.encoders.interface import (
     AudioEncoder,
     AudioInput,
@@ -16,7 +17,6 @@ from toomuchtv.evaluation.encoders.interface import (
     VideoEncoder,
     VideoInput,
 )
-from toomuchtv.media.log_mel import LogMel, LogMelConfig
 
 _VERSION = "1"
 _HISTOGRAM_LEVELS = 4

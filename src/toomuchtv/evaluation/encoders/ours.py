@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from toomuchtv.data.clip_transform import normalize_rgb
 from toomuchtv.evaluation.encoders.interface import (
     AudioEncoder,
     AudioInput,
@@ -18,17 +19,16 @@ from toomuchtv.evaluation.encoders.interface import (
     VideoInput,
 )
 from toomuchtv.evaluation.errors import EncoderError
-from toomuchtv.media.to_input import rgb_to_input
+from toomuchtv.inference.pretrained import PretrainedEncoder, load
 from toomuchtv.models import VideoEncoderConfig, load_torchvision_weights
 from toomuchtv.models.video import VideoResNet, build_video_encoder
-from toomuchtv.pretrained import Pretrained, load
 from toomuchtv.training.device import choose_device
 
 
 class OurVideo(VideoEncoder):
     """The video tower of a run."""
 
-    def __init__(self, pretrained: Pretrained) -> None:
+    def __init__(self, pretrained: PretrainedEncoder) -> None:
         self._pretrained = pretrained
         clip = pretrained.config.clip
         self.input = VideoInput(
@@ -49,13 +49,13 @@ class OurVideo(VideoEncoder):
 
     def prepare(self, video: Tensor) -> Tensor:
         """Resize to the size it was trained on, and normalize."""
-        return rgb_to_input(video, self.input.size)
+        return normalize_rgb(video, self.input.size)
 
 
 class OurAudio(AudioEncoder):
     """The audio tower of a run."""
 
-    def __init__(self, pretrained: Pretrained) -> None:
+    def __init__(self, pretrained: PretrainedEncoder) -> None:
         self._pretrained = pretrained
         clip = pretrained.config.clip
         self.input = AudioInput(seconds=clip.audio_seconds, sample_rate_hz=clip.sample_rate_hz)
@@ -99,7 +99,7 @@ def run_encoder(run: Path, *, untrained: bool, seed: int) -> Encoder:
     )
 
 
-def _fingerprint(pretrained: Pretrained) -> str:
+def _fingerprint(pretrained: PretrainedEncoder) -> str:
     digest = hashlib.sha256(pretrained.config.model_dump_json().encode())
     digest.update(state_digest(pretrained.model))
     return digest.hexdigest()
@@ -140,7 +140,7 @@ class TorchvisionVideo(VideoEncoder):
 
     def prepare(self, video: Tensor) -> Tensor:
         """Resize and normalize as those weights want it."""
-        return rgb_to_input(video, self.input.size)
+        return normalize_rgb(video, self.input.size)
 
 
 def torchvision_encoder(path: Path, *, name: str = "r2plus1d_18") -> Encoder:

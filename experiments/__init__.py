@@ -1,0 +1,1 @@
+"""Experiments on rendered television; not part of the installed package."""

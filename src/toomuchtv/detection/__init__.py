@@ -1,0 +1,1 @@
+"""What a title contains: openings, credits, shots, black, silence and duplicates."""

@@ -1,7 +1,0 @@
-"""The paper's claims as an experiment over rendered worlds that anyone can run again."""
-
-from toomuchtv.study.design import Design, design
-from toomuchtv.study.run import run_study
-from toomuchtv.study.scale import FULL, QUICK, Scale, read_scale
-
-__all__ = ["FULL", "QUICK", "Design", "Scale", "design", "read_scale", "run_study"]

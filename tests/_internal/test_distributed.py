@@ -1,0 +1,124 @@
+"""Many processes compute what one would: loss, gradients and the step that follows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tests.batches import SMALLEST, a_batch, part
+from tests.processes import run_processes
+from toomuchtv._internal import distributed
+from toomuchtv.data.augmentation import AugmentationConfig
+from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
+from toomuchtv.data.log_mel import LogMelConfig
+from toomuchtv.data.pair_labels import PairLabelConfig
+from toomuchtv.inference.pretrained import fresh_model
+from toomuchtv.losses import InfoNCE, InfoNCEConfig
+from toomuchtv.training.step import TrainingStep
+
+CPU = torch.device("cpu")
+CLIPS = 8
+
+
+def take_step(folder: Path) -> None:
+    """Take one step on this process's part; write what is left of it, one file a process."""
+    with distributed.process_group(CPU):
+        rank, world_size = distributed.rank(), distributed.world_size()
+        # Batch norm sees only its own process's clips, so the law holds without it.
+        model = fresh_model(SMALLEST, seed=0).eval()
+        objective = InfoNCE(InfoNCEConfig(temperature=0.2, learn_temperature=True))
+        parameters = {**dict(model.named_parameters()), **dict(objective.named_parameters())}
+        step = TrainingStep(
+            model=model,
+            objective=objective,
+            to_input=ClipTransform(
+                TransformConfig(size=16, log_mel=LogMelConfig()), AugmentationConfig()
+            ),
+            optimizer=torch.optim.SGD(parameters.values(), lr=0.1),
+            roles=PairLabelConfig(),
+            precision=torch.float32,
+            clip_gradient_norm=1e9,
+        )
+        own = slice(rank * CLIPS // world_size, (rank + 1) * CLIPS // world_size)
+        loss, norm, gathered = step(part(a_batch(CLIPS), own), 0.1)
+        figures = step.negatives(gathered)
+        gradients = {f"{key}.grad": value.grad for key, value in parameters.items()}
+        assert all(value is not None for value in gradients.values())
+        found = {
+            "loss": loss,
+            "norm": norm,
+            "hardness": torch.tensor(figures.effective_negatives),
+            "video": gathered.video.detach(),
+            "role": gathered.role,
+            **{key: value for key, value in gradients.items() if value is not None},
+            **{key: value.detach() for key, value in parameters.items()},
+        }
+        path = folder / f"{world_size}_{rank}.safetensors"
+        save_file({key: value.clone().contiguous() for key, value in found.items()}, path)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    folder = tmp_path_factory.mktemp("alone")
+    take_step(folder)
+    return load_file(folder / "1_0.safetensors")
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_many_processes_step_as_one(
+    world_size: int, alone: dict[str, Tensor], tmp_path: Path
+) -> None:
+    run_processes(world_size, take_step, tmp_path)
+    found = [load_file(tmp_path / f"{world_size}_{rank}.safetensors") for rank in range(world_size)]
+    assert torch.isfinite(alone["loss"])
+    assert alone["log_temperature.grad"].abs() > 1e-3
+    for ranks_own in found:
+        assert ranks_own.keys() == alone.keys()
+        for name, value in ranks_own.items():
+            torch.testing.assert_close(value, alone[name], rtol=1e-4, atol=1e-6, msg=name)
+            assert torch.equal(value, found[0][name]), f"{name} differs between the processes"
+
+
+def check_exchange() -> None:
+    with distributed.process_group(CPU):
+        rank, world_size = distributed.rank(), distributed.world_size()
+        assert world_size == 2
+        ranks = torch.tensor([0, 0, 1, 1])
+        for dtype in (torch.bool, torch.int64, torch.float64):
+            local = torch.full((2,), rank).to(dtype)
+            assert torch.equal(distributed.gather(local), ranks.to(dtype))
+        spread = torch.arange(12.0).view(3, 4).T  # not contiguous
+        assert torch.equal(distributed.gather(spread), torch.cat([spread, spread]))
+        norm = nn.BatchNorm1d(2)
+        assert norm.running_mean is not None
+        norm.running_mean.fill_(float(rank))
+        distributed.average_buffers(norm)
+        assert norm.running_mean.tolist() == [0.5, 0.5]
+        assert distributed.any_rank(rank == 1, CPU)
+        for text in ("", "not \u00e9mpty \udcff"):
+            assert distributed.text_of_first_rank(text if rank == 0 else "?", CPU) == text
+        assert not distributed.any_rank(False, CPU)
+        distributed.barrier()
+    assert distributed.world_size() == 1
+
+
+def test_exchange_between_processes() -> None:
+    run_processes(2, check_exchange)
+
+
+def test_one_process_walks_the_same_path() -> None:
+    values = torch.randn(3, 2, requires_grad=True)
+    with distributed.process_group(CPU):
+        assert (distributed.rank(), distributed.world_size()) == (0, 1)
+        assert torch.equal(distributed.gather(values), values)
+        assert not distributed.gather(values).requires_grad
+        assert distributed.gather_with_gradient(values) is values
+        distributed.sum_gradients([nn.Parameter(torch.ones(2))])
+        distributed.average_buffers(nn.BatchNorm1d(2))
+        distributed.barrier()
+        assert distributed.any_rank(True, CPU)
+        assert not distributed.any_rank(False, CPU)

@@ -1,0 +1,30 @@
+"""Readers whose process does not survive: in a module that a worker imports in no time."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from toomuchtv.data.batches import ClipReader
+from toomuchtv.data.sampler import ClipSpec
+from toomuchtv.media.clip import VideoArray, WaveformArray
+
+
+class Deadly(ClipReader):
+    """Its process does not survive reading item 0."""
+
+    def read(
+        self, clip: ClipSpec, across: float, video: VideoArray, waveform: WaveformArray
+    ) -> None:
+        if clip.item == 0:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        super().read(clip, across, video, waveform)
+
+
+class AlwaysDeadly(ClipReader):
+    """Its process does not survive reading anything."""
+
+    def read(
+        self, clip: ClipSpec, across: float, video: VideoArray, waveform: WaveformArray
+    ) -> None:
+        os._exit(7)

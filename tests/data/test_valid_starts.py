@@ -1,0 +1,84 @@
+"""Usable starts against looking at every frame of every item."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toomuchtv.data.valid_starts import ValidStarts, valid_starts
+
+Stretch = tuple[int, float, float]
+ITEMS = st.lists(st.integers(0, 25), min_size=1, max_size=5)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[int], list[int], list[Stretch]]:
+    """Starts of each item, frames of a clip of each, and stretches: item, begin, stop."""
+    num_frames = draw(ITEMS)
+    clip_frames = draw(
+        st.lists(st.integers(1, 6), min_size=len(num_frames), max_size=len(num_frames))
+    )
+    edge = st.integers(-10, 80).map(lambda quarter: quarter / 4)
+    stretch = st.tuples(st.integers(0, len(num_frames) - 1), edge, edge)
+    stretches = [(item, min(one, two), max(one, two)) for item, one, two in draw(st.lists(stretch))]
+    return num_frames, clip_frames, stretches
+
+
+def build(num_frames: list[int], clip_frames: list[int], stretches: list[Stretch]) -> ValidStarts:
+    columns = list(zip(*stretches, strict=True)) or [(), (), ()]
+    return valid_starts(
+        np.array(num_frames),
+        item=np.array(columns[0], np.int64),
+        begin_frame=np.array(columns[1], np.float64),
+        stop_frame=np.array(columns[2], np.float64),
+        clip_frames=np.array(clip_frames),
+    )
+
+
+def by_looking(
+    num_frames: list[int], clip_frames: list[int], stretches: list[Stretch]
+) -> list[list[int]]:
+    """The usable starts of each item."""
+    usable = []
+    for item, (count, length) in enumerate(zip(num_frames, clip_frames, strict=True)):
+        starts = []
+        for start in range(count):
+            shown = range(start, start + length)
+            touched = False
+            for of_item, begin, stop in stretches:
+                if of_item == item:
+                    on_both_sides = shown[0] < begin <= shown[-1]
+                    touched |= on_both_sides or any(begin <= frame < stop for frame in shown)
+            if not touched:
+                starts.append(start)
+        usable.append(starts)
+    return usable
+
+
+@given(cases())
+def test_indices_and_frames(case: tuple[list[int], list[int], list[Stretch]]) -> None:
+    starts, usable = build(*case), by_looking(*case)
+    assert starts.count.tolist() == [len(frames) for frames in usable]
+    for item, frames in enumerate(usable):
+        items = np.full(len(frames), item)
+        assert starts.frame_at(items, np.arange(len(frames))).tolist() == frames
+        probes = np.arange(-3, 40)
+        before = [sum(frame < probe for frame in frames) for probe in probes]
+        assert starts.index_of(np.full(len(probes), item), probes).tolist() == before
+
+
+@given(cases(), st.lists(st.integers(1, 30), min_size=5, max_size=5))
+def test_the_best_window(
+    case: tuple[list[int], list[int], list[Stretch]], windows: list[int]
+) -> None:
+    starts, usable = build(*case), by_looking(*case)
+    window = np.array(windows[: len(usable)])
+    first, held = starts.best_window(window)
+    for item, frames in enumerate(usable):
+        counts = [
+            sum(begin <= frame < begin + windows[item] for frame in frames) for begin in frames
+        ]
+        assert held[item] == max(counts, default=0)
+        if frames:
+            assert counts[first[item]] == held[item]

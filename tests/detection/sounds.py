@@ -1,0 +1,45 @@
+"""Prints of sounds that never were: random words, whose copies differ in a few bits.
+
+What the matcher sees of real sound, without the sound: unrelated prints differ in half of their
+bits, those of another encode in a few (`tests/media/test_sound_prints.py` measures both).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toomuchtv.detection.fingerprints import FINGERPRINT_RATE_HZ, WORD_BITS, AudioFingerprint
+
+#: Share of the bits turned: of two copies, 7% of the bits differ and 10% of the words are whole,
+#: as of films at 64 kbit/s and the worst offset.
+ERROR = 0.036
+
+
+def words_of(seed: int, seconds: float) -> NDArray[np.uint32]:
+    """The words of a sound of its own."""
+    return np.random.default_rng([7, seed]).integers(
+        0, 1 << WORD_BITS, round(seconds * FINGERPRINT_RATE_HZ), np.uint32
+    )
+
+
+def heard(*parts: NDArray[np.uint32], seed: int = 0, error: float = ERROR) -> AudioFingerprint:
+    """The prints of these sounds one after the other, in an encode of its own."""
+    words = np.concatenate(parts)
+    turned = np.random.default_rng([8, seed]).random((len(words), WORD_BITS)) < error
+    flips = (turned << np.arange(WORD_BITS, dtype=np.uint32)).sum(1).astype(np.uint32)
+    return AudioFingerprint(
+        words=words ^ flips,
+        level_dbfs=np.full(len(words), -20, np.int8),
+        telling=np.ones(len(words), np.bool_),
+    )
+
+
+def quiet(seconds: float) -> AudioFingerprint:
+    """The prints of digital silence."""
+    count = round(seconds * FINGERPRINT_RATE_HZ)
+    return AudioFingerprint(
+        words=np.zeros(count, np.uint32),
+        level_dbfs=np.full(count, -120, np.int8),
+        telling=np.zeros(count, np.bool_),
+    )

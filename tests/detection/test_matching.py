@@ -1,0 +1,170 @@
+"""Laws of matching: all that is shared and nothing else, from edge to edge, in any order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.detection.sounds import heard, quiet, words_of
+from tests.detection.test_fingerprints import RATE, reader_of, recoded
+from toomuchtv.detection import matching, voting
+from toomuchtv.detection.fingerprints import (
+    FINGERPRINT_RATE_HZ,
+    AudioFingerprint,
+    fingerprint_audio,
+)
+from toomuchtv.detection.matching import Match, find_matches
+from toomuchtv.detection.voting import PlaceShelf, count_votes
+from toomuchtv.media.clip import WaveformArray
+from toomuchtv.media.original import read_audio
+
+
+def seconds(match: Match) -> tuple[float, float, float]:
+    """Start, stop, and start in the other."""
+    return (
+        match.start / FINGERPRINT_RATE_HZ,
+        match.stop / FINGERPRINT_RATE_HZ,
+        (match.start + match.offset) / FINGERPRINT_RATE_HZ,
+    )
+
+
+@given(
+    before=st.floats(0, 40), there=st.floats(0, 40), length=st.floats(8, 60),
+    seed=st.integers(0, 1000),
+)  # fmt: skip
+@settings(max_examples=25)
+def test_a_shared_stretch_is_found_from_edge_to_edge(
+    before: float, there: float, length: float, seed: int
+) -> None:
+    common = words_of(3 * seed, length)
+    one = heard(words_of(3 * seed + 1, before), common, words_of(90_001, 9), seed=1)
+    other = heard(words_of(3 * seed + 2, there), common, words_of(90_002, 9), seed=2)
+    (match,) = find_matches([one, other])
+    assert (match.first, match.second) == (0, 1)
+    expected = before, before + length, there
+    assert seconds(match) == pytest.approx(expected, abs=0.25)
+    assert match.error == pytest.approx(0.07, abs=0.03)
+
+
+def test_unrelated_sounds_share_nothing() -> None:
+    prints = [heard(words_of(seed, 300)) for seed in range(8)]
+    assert list(find_matches(prints)) == []
+
+
+def test_silence_matches_nothing() -> None:
+    talk = heard(words_of(1, 60))
+    assert list(find_matches([quiet(60), quiet(60), talk, quiet(0.1)])) == []
+
+
+def test_an_item_is_not_compared_with_itself() -> None:
+    """Not even where it repeats."""
+    twice = words_of(1, 20)
+    assert list(find_matches([heard(twice, words_of(2, 30), twice)])) == []
+
+
+def test_nothing_and_next_to_nothing_share_nothing() -> None:
+    none = heard(words_of(1, 0.0))
+    assert list(find_matches([])) == []
+    assert list(find_matches([none])) == []
+    assert list(find_matches([none, heard(words_of(2, 0.5)), heard(words_of(2, 0.5))])) == []
+
+
+def test_more_than_can_be_numbered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "_MOST_PRINTS", 3600 * FINGERPRINT_RATE_HZ)
+    with pytest.raises(ValueError, match="more than 1 hours of sound"):
+        list(find_matches([heard(words_of(n, 1000)) for n in range(4)]))
+
+
+def test_items_of_one_group_are_not_compared() -> None:
+    common = words_of(0, 30)
+    prints = [heard(common, words_of(n, 20), seed=n) for n in range(1, 5)]
+    found = find_matches(prints, groups=[1, 1, 2, 2])
+    assert {(match.first, match.second) for match in found} <= {(0, 2), (0, 3), (1, 2), (1, 3)}
+    assert list(find_matches(prints, groups=[1, 1, 1, 1])) == []
+
+
+def test_matches_of_many_items_connect_them_all_and_do_not_grow_with_their_square() -> None:
+    common = words_of(0, 8)
+    counts = {}
+    for num_items in (60, 120):
+        prints = [heard(words_of(n, 5), common, seed=n) for n in range(1, num_items + 1)]
+        matches = list(find_matches(prints))
+        counts[num_items] = len(matches)
+        joined = {0}
+        for _ in range(num_items):
+            joined |= {m.second for m in matches if m.first in joined}
+            joined |= {m.first for m in matches if m.second in joined}
+        assert joined == set(range(num_items))
+    assert counts[120] < 3 * counts[60]  # pairs grow fourfold
+
+
+@pytest.mark.parametrize("in_memory", [1, 1000])
+def test_votes_that_do_not_fit_in_memory_are_counted_alike(
+    in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common, other = words_of(0, 25), words_of(50, 15)
+    prints = [heard(words_of(n, 11 * n), common, seed=n) for n in range(1, 5)]
+    prints += [heard(words_of(n, 30), other, words_of(n + 20, 9), seed=n) for n in range(5, 8)]
+    expected = list(find_matches(prints))
+    assert len(expected) >= 5
+    monkeypatch.setattr(voting, "_PLACES_IN_MEMORY", in_memory)
+    assert list(find_matches(prints, scratch=tmp_path)) == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("in_memory", [1, 10, 10_000])
+def test_a_shelf_gives_back_what_it_was_given(tmp_path: Path, in_memory: int) -> None:
+    words = np.random.default_rng(0).integers(0, 50, 400).astype(np.uint64) << np.uint64(32)
+    places = words | np.arange(400, dtype=np.uint64)
+    with PlaceShelf(tmp_path, in_memory=in_memory) as shelf:
+        for part in np.split(places, [7, 7, 200]):
+            shelf.add(part)
+        assert shelf.is_in_files == (in_memory < 400)
+        parts = list(shelf.parts())
+        again = list(shelf.parts())
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.sort(places))
+    for part, same in zip(parts, again, strict=True):
+        np.testing.assert_array_equal(part, np.sort(part))
+        np.testing.assert_array_equal(part, same)
+    found = [set((part >> np.uint64(32)).tolist()) for part in parts]
+    assert sum(map(len, found)) == len(set.union(*found))  # no word in two parts
+
+
+def test_votes_are_counted_over_all_parts(tmp_path: Path) -> None:
+    """A link of four votes, from four words that lie in files of their own; chance has one."""
+    places = np.arange(4000, dtype=np.uint64) << np.uint64(32) | np.arange(4000, dtype=np.uint64)
+
+    def links(part: NDArray[np.uint64]) -> NDArray[np.int64]:
+        place = (part & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        return np.where(place % 1000 == 0, 77, 1_000_000 * (1 + place))
+
+    with PlaceShelf(tmp_path, in_memory=500) as shelf:
+        shelf.add(places)
+        keys, counts = count_votes(shelf, links)
+    assert dict(zip(keys.tolist(), counts.tolist(), strict=True))[77] == 4
+    assert len(keys) < 100
+
+
+def test_real_sound_is_found_in_another_encode_and_only_there(media_root: Path) -> None:
+    """A scene of a film inside another's sound: softer, at 64 kbit/s, from an odd sample on."""
+    films = media_root / "library"
+    steel = films / "Movies/Tears of Steel (2012)/Tears of Steel (2012).webm"
+    llama = films / "TV/Caminandes/Season 01/Caminandes - S01E03 - Llamigos.mp4"
+    whole = read_audio(steel, first_sample=0, num_samples=60 * RATE, sample_rate_hz=RATE)
+    other = read_audio(llama, first_sample=0, num_samples=60 * RATE, sample_rate_hz=RATE)
+    begin, at, length = 21 * RATE + 117, 20 * RATE, 23 * RATE
+    host = other.copy()
+    host[at : at + length] = 0.4 * recoded(whole[begin : begin + length])
+
+    def prints(sound: WaveformArray) -> AudioFingerprint:
+        return fingerprint_audio(reader_of(sound), num_samples=len(sound), sample_rate_hz=RATE)
+
+    (match,) = find_matches([prints(whole), prints(host)])
+    expected = begin / RATE, (begin + length) / RATE, 20.0
+    assert seconds(match) == pytest.approx(expected, abs=0.5)
+    assert list(find_matches([prints(whole), prints(other)])) == []

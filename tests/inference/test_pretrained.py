@@ -1,0 +1,176 @@
+"""A saved pair of encoders comes back the same, whatever it is fed from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.media_files import write_film
+from toomuchtv.data.clip_transform import TransformConfig
+from toomuchtv.errors import CheckpointError, MediaError
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model, load
+from toomuchtv.media.clip import ClipFormat
+from toomuchtv.media.original import read_clip
+from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
+
+CONFIG = PretrainedConfig(
+    clip=ClipFormat(frames=4, frame_rate=8.0, audio_seconds=0.5),
+    input=TransformConfig(size=32),
+    model=ModelConfig(
+        video=VideoEncoderConfig(depth=10, width=0.125),
+        audio=AudioEncoderConfig(depth=9, width=0.125),
+        embedding_dim=16,
+    ),
+)
+
+
+@pytest.fixture
+def pretrained() -> PretrainedEncoder:
+    """A model whose batch norms have seen something, unlike a fresh one's."""
+    model = fresh_model(CONFIG.model, seed=3)
+    generator = torch.Generator().manual_seed(0)
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.mul_(0.5 + torch.rand(buffer.shape, generator=generator))
+    return PretrainedEncoder(model, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=3.0)
+
+
+def moments(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    video = torch.randint(0, 256, (count, 4, 40, 50, 3), dtype=torch.uint8, generator=generator)
+    return video, torch.rand(count, 8000, generator=generator) - 0.5
+
+
+def test_saved_and_loaded_it_embeds_the_same(pretrained: PretrainedEncoder, tmp_path: Path) -> None:
+    pretrained.save(tmp_path / "run" / "model")
+    names = {path.name for path in (tmp_path / "run" / "model").iterdir()}
+    assert names == {"config.json", "model.safetensors"}
+    video, waveform = moments()
+    for folder in (tmp_path / "run", tmp_path / "run" / "model", str(tmp_path / "run")):
+        loaded = load(folder)
+        assert loaded.config == CONFIG
+        assert torch.equal(loaded.embed_video(video), pretrained.embed_video(video))
+        assert torch.equal(loaded.embed_audio(waveform), pretrained.embed_audio(waveform))
+        assert torch.equal(loaded.video_features(video), pretrained.video_features(video))
+        assert torch.equal(loaded.audio_features(waveform), pretrained.audio_features(waveform))
+
+
+def test_a_file_and_its_clip_embed_the_same(pretrained: PretrainedEncoder, film: Path) -> None:
+    clip = read_clip(
+        film, start_seconds=1.25, frames=4, frame_rate=8.0, audio_seconds=0.5, sample_rate_hz=16_000
+    )
+    video = pretrained.embed_video(film, start_seconds=1.25)
+    audio = pretrained.embed_audio(str(film), start_seconds=1.25)
+    assert video.shape == audio.shape == (16,)
+    assert torch.equal(video, pretrained.embed_video(torch.from_numpy(clip.video)))
+    assert torch.equal(audio, pretrained.embed_audio(torch.from_numpy(clip.waveform)))
+    assert not torch.equal(video, pretrained.embed_video(film, start_seconds=0.5))
+
+
+def test_embeddings_are_unit_vectors(pretrained: PretrainedEncoder) -> None:
+    video, waveform = moments()
+    for vectors in (pretrained.embed_video(video), pretrained.embed_audio(waveform)):
+        assert vectors.dtype == torch.float32
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3), rtol=1e-6, atol=1e-6)
+    assert pretrained.embed_video(video[0]).shape == (16,)
+    assert pretrained.embed_audio(waveform[0]).shape == (16,)
+    assert pretrained.video_features(video).shape == (3, 64)
+    assert pretrained.audio_features(waveform).shape == (3, 64)
+
+
+def test_a_moment_does_not_see_its_batch_nor_the_mode(pretrained: PretrainedEncoder) -> None:
+    video, waveform = moments()
+    together = pretrained.embed_video(video)
+    torch.testing.assert_close(together[1], pretrained.embed_video(video[1]), rtol=1e-4, atol=1e-5)
+    before = {name: value.clone() for name, value in pretrained.model.state_dict().items()}
+    pretrained.model.train()
+    assert torch.equal(pretrained.embed_video(video), together)
+    pretrained.embed_planes(torch.zeros(2, 4, 48, 32, dtype=torch.uint8), waveform[:2])
+    assert pretrained.model.training
+    for name, value in pretrained.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_planes_and_pixels_embed_alike(pretrained: PretrainedEncoder) -> None:
+    """Mid-gray in limited range is mid-gray in RGB: the two ways in lead to one place."""
+    planes = torch.full((1, 4, 48, 32), 128, dtype=torch.uint8)
+    planes[:, :, :32] = 16 + round(128 / 255 * 219)
+    video, _ = pretrained.embed_planes(planes, torch.zeros(1, 8000))
+    gray = torch.full((1, 4, 32, 32, 3), 128, dtype=torch.uint8)
+    torch.testing.assert_close(video, pretrained.embed_video(gray), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "video",
+    [
+        torch.zeros(4, 32, 32, 3),
+        torch.zeros(32, 32, 3, dtype=torch.uint8),
+        torch.zeros(2, 4, 3, 32, 32, dtype=torch.uint8),
+    ],
+)
+def test_other_pictures_are_refused(pretrained: PretrainedEncoder, video: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"expected .* got"):
+        pretrained.embed_video(video)
+
+
+@pytest.mark.parametrize(
+    "waveform", [torch.zeros(8000, dtype=torch.float64), torch.zeros(1, 1, 8000)]
+)
+def test_other_sound_is_refused(pretrained: PretrainedEncoder, waveform: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"expected torch.float32 waveform \[N, S\], .* got"):
+        pretrained.embed_audio(waveform)
+
+
+def test_untrained_weights_follow_from_the_seed(
+    pretrained: PretrainedEncoder, tmp_path: Path
+) -> None:
+    pretrained.save(tmp_path)
+    video, _ = moments()
+    state = torch.random.get_rng_state()
+    ones = [load(tmp_path, untrained=True, seed=seed).embed_video(video) for seed in (0, 0, 1)]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(ones[0], ones[1])
+    assert not torch.equal(ones[0], ones[2])
+    assert not torch.equal(ones[0], load(tmp_path).embed_video(video))
+
+
+def test_what_cannot_be_loaded_is_named(pretrained: PretrainedEncoder, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no model in"):
+        load(tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="no model in"):
+        load(tmp_path / "file")
+    pretrained.save(tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="cannot load the weights in"):
+        load(tmp_path / "cut")
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="cannot load the weights in"):
+        load(tmp_path / "cut")
+    pretrained.save(tmp_path / "text")
+    config = tmp_path / "text" / "config.json"
+    text = config.read_text()
+    config.write_text(text.replace('"format": 1', '"format": 2'))
+    with pytest.raises(CheckpointError, match=r"(?s)config.json' is damaged: .*format"):
+        load(tmp_path / "text")
+    config.write_text(text[:30])
+    with pytest.raises(CheckpointError, match=r"config.json' is damaged"):
+        load(tmp_path / "text")
+    config.write_text(text.replace('"depth": 10', '"depth": 18'))
+    with pytest.raises(CheckpointError, match="cannot load the weights in"):
+        load(tmp_path / "text")
+
+
+def test_a_file_that_is_no_film_is_named(pretrained: PretrainedEncoder, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_bytes(np.arange(64, dtype=np.uint8).tobytes())
+    with pytest.raises(MediaError, match=r"notes.mp4"):
+        pretrained.embed_video(tmp_path / "notes.mp4")

@@ -1,0 +1,139 @@
+"""The report page: one file, everything escaped, pictures that are pictures."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from experiments.study.charts import (
+    HeatMap,
+    Interval,
+    Intervals,
+    Lines,
+    _reach,
+    draw_chart,
+)
+from toomuchtv.media.clip import Clip
+from toomuchtv.reports.figures import Curve, draw_clips, draw_curves, draw_neighbors, draw_scores
+from toomuchtv.reports.page import ResultTable, Section, write_page
+
+
+def made_clip(seed: int) -> Clip:
+    rng = np.random.default_rng(seed)
+    return Clip(
+        video=rng.integers(0, 255, (8, 24, 40, 3), dtype=np.uint8),
+        waveform=rng.standard_normal(16_000).astype(np.float32) * 0.1,
+        start_seconds=1.0,
+    )
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    with PIL.Image.open(io.BytesIO(png)) as image:
+        assert image.format == "PNG"
+        # Not one flat color: something was drawn.
+        assert len(set(image.convert("L").resize((64, 64)).tobytes())) > 4
+        return image.size
+
+
+def test_figures_are_pictures() -> None:
+    curve = Curve(name="a", x=[0, 1, 2], y=[3.0, 2.0, 1.0], color="#0072B2")
+    wide, high = size_of(draw_curves({"loss": [curve], "other": [curve]}, x_label="step"))
+    assert wide > high
+    size_of(
+        draw_scores({"video": {"a": (0.5, 0.1), "b": (0.2, 0.0)}}, chance=0.1, y_label="accuracy")
+    )
+    clips = [made_clip(seed) for seed in range(3)]
+    size_of(draw_clips(clips, ["one", "two", "three"], sample_rate_hz=16_000))
+    size_of(draw_neighbors(clips[:1], [clips[1:]], [["asks", "first", "second"]]))
+
+
+def test_a_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "report.html"
+    png = draw_scores({"video": {"a": (0.5, 0.1)}}, chance=0.1, y_label="accuracy")
+    write_page(
+        path,
+        title="<Films> & more",
+        lead="Lead \udcff.",
+        sections=[
+            Section(
+                heading="First",
+                text="Text.",
+                how_to_read="Like this.",
+                table=ResultTable(header=["a"], rows=[["<script>alert(1)</script>"]]),
+                png=png,
+                png_alt="bars",
+            )
+        ],
+    )
+    html = path.read_text(encoding="utf-8")
+    assert "<Films>" not in html
+    assert "&lt;Films&gt; &amp; more" in html
+    assert "<script" not in html
+    assert "How to read it" in html
+    # Nothing is fetched: every source is in the page.
+    assert all(
+        source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]+)"', html)
+    )
+    assert "http" not in html
+    assert not path.with_suffix(".partial").exists()
+
+
+def test_points_are_listed_and_details_are_folded_away(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    section = Section(
+        heading="h",
+        text="",
+        points=["first <b>", "second"],
+        details=ResultTable(header=["x"], rows=[["<7>"]]),
+    )
+    write_page(path, title="t", lead="l", sections=[section, Section(heading="i", text="j")])
+    html = path.read_text("utf-8")
+    assert re.findall(r"<li>(.*)</li>", html) == ["first &lt;b&gt;", "second"]
+    folded = html[html.index("<details>") : html.index("</details>")]
+    assert "<td>&lt;7&gt;</td>" in folded
+    assert html.count("<ul>") == html.count("<details>") == html.count("<table>") == 1
+
+
+def test_charts_of_a_study_are_pictures() -> None:
+    sure = Interval(name="a", mean=0.1, low=0.05, high=0.15)
+    unsure = Interval(name="b", mean=-0.1, low=math.nan, high=math.nan)
+    size_of(draw_chart(Intervals(panels={"gain": [sure, unsure], "other": [sure]})))
+    size_of(
+        draw_chart(
+            HeatMap(
+                x_label="x", y_label="y", x=[0.2, 1.0], y=[0.5],
+                panels={"gain": [[0.1, math.nan]], "loss": [[-0.1, 0.0]]},
+                notes={"gain": [["-0.1 to +0.3", ""]]},
+            )
+        )
+    )  # fmt: skip
+    curve = Curve(name="a", x=[0, 1], y=[0.0, 1.0], color="#0072B2")
+    size_of(draw_chart(Lines(x_label="step", panels={"score": [curve]})))
+
+
+def test_a_whisker_that_would_leave_no_room_for_others_runs_off_the_picture() -> None:
+    usual = [Interval(name=str(k), mean=0.1, low=0.0, high=0.2) for k in range(5)]
+    huge = Interval(name="two seeds", mean=0.1, low=-9.0, high=9.2)
+    assert _reach(Intervals(panels={"gain": usual}), 0.0) is None
+    assert _reach(Intervals(panels={"gain": [*usual, huge]}), 0.0) == pytest.approx(0.5)
+    far = Interval(name="far", mean=3.0, low=2.0, high=9.0)  # means are always in the picture
+    assert _reach(Intervals(panels={"gain": [*usual, far]}), 0.0) == pytest.approx(3.6)
+    size_of(draw_chart(Intervals(panels={"gain": [*usual, huge]})))
+
+
+def test_a_wide_table_names_its_cells_for_narrow_screens(tmp_path: Path) -> None:
+    header = ["a", "b", "c", "d", "<e>"]
+    table = ResultTable(header=header, rows=[["1", "2", "3", "4", "5"]])
+    path = tmp_path / "page.html"
+    write_page(path, title="t", lead="l", sections=[Section(heading="h", text="t", table=table)])
+    assert '<table class="wide">' in path.read_text()
+    assert '<td data-name="&lt;e&gt;">5</td>' in path.read_text()
+    narrow = ResultTable(header=header[:4], rows=[["1", "2", "3", "4"]])
+    write_page(path, title="t", lead="l", sections=[Section(heading="h", text="t", table=narrow)])
+    assert "data-name=" not in path.read_text()

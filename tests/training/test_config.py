@@ -1,0 +1,128 @@
+"""The root config: what goes over what, what is refused and how, and that it survives TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from toomuchtv.losses import SigmoidConfig
+from toomuchtv.training.run_config import PRESETS, Config, config_from, load_config
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+def test_toml_gives_the_same_config_back(preset: str | None, tmp_path: Path) -> None:
+    config = load_config(
+        preset=preset,
+        settings=["sampling.window_seconds=12.5", "roles.same_item=ignore", "optimizer.beta2=0.95"],
+    )
+    path = tmp_path / "config.toml"
+    path.write_text(config.to_toml())
+    assert load_config(file=path) == config
+    assert load_config(file=path).to_toml() == config.to_toml()
+
+
+def test_the_resolved_file_says_everything() -> None:
+    values = tomllib.loads(Config().to_toml())
+    assert set(values) == set(Config.model_fields)
+    assert values["input"]["log_mel"]["sample_rate_hz"] == 16_000
+
+
+def test_a_setting_beats_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[training]\nsteps = 77\nseed = 5\n[model.video]\nwidth = 0.5\n")
+    tiny = load_config(preset="tiny")
+    config = load_config(
+        preset="tiny", file=path, settings=["training.seed=6", "model.video.depth=18"]
+    )
+    assert config.training.steps == 77
+    assert config.training.seed == 6
+    assert config.model.video.width == 0.5
+    assert config.model.video.depth == 18
+    assert config.model.audio == tiny.model.audio
+    assert config.clip == tiny.clip
+    assert load_config(settings=["training.steps=1", "training.steps=2"]).training.steps == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("training.steps=5", 5),
+        ("training.steps = 5", 5),
+        ("model.audio.width=0.5", 0.5),
+        ("sampling.name=uniform", "uniform"),
+        ('sampling.name="uniform"', "uniform"),
+        ("objective.learn_temperature=true", True),
+    ],
+)
+def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
+    found: object = load_config(settings=[setting])
+    for key in setting.partition("=")[0].strip().split("."):
+        found = getattr(found, key)
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.step=5", "unknown setting training.step: did you mean 'steps'"),
+        ("trainign.steps=5", "unknown setting trainign: did you mean 'training'"),
+        ("model.video.widht=1", "unknown setting model.video.widht: did you mean 'width'"),
+        ("sampling.zzz=1", "unknown setting sampling.zzz: known are batch_size, clips_per_item"),
+        ("training.steps=0", "training.steps: .*greater than or equal to 1, got 0"),
+        ("training.steps=many", "training.steps: .*integer.*, got 'many'"),
+        ("sampling.level=film", "sampling.level: .*'show', 'season' or 'episode', got 'film'"),
+        ("sampling.batch_size=10", r"sampling: .*batch_size \(10\) must be a multiple"),
+        ("clip.sample_rate_hz=8000", r"clip.sample_rate_hz \(8000\) and .* must be equal"),
+        ("sampling=5", "sampling: .*got 5"),
+        (
+            "objective.name=siglip",
+            "objective.name: must be one of info_nce, joint_nce, memory_bank, sigmoid, sup_con, "
+            "within_modal, got 'siglip'",
+        ),
+        ("objective=5", "objective: must be a table of settings, got 5"),
+        ("objective.temprature=1", "unknown setting objective.temprature: did you mean 'temper"),
+        ("objective.temperature=0", "^objective.temperature: .*greater than 0, got 0"),
+        ("objective.temperature=0.001", "^objective: .*must lie in .min_temperature, max_temp"),
+        ("objective.bias=1", "^unknown setting objective.bias: "),
+        ("training.steps", "a setting reads section.key=value, got 'training.steps'"),
+        ("=5", "a setting reads section.key=value, got '=5'"),
+    ],
+)
+def test_what_is_wrong_is_named(setting: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_config(settings=[setting])
+
+
+def test_a_section_of_several_kinds_is_checked_by_its_name() -> None:
+    config = load_config(settings=["objective.name=sigmoid", "objective.bias=-5"])
+    assert isinstance(config.objective, SigmoidConfig)
+    assert config.objective.bias == -5.0
+    assert config_from(tomllib.loads(config.to_toml())) == config
+    with pytest.raises(ValueError, match=r"objective\.bais: did you mean .bias.\?$"):
+        load_config(settings=["objective.name=sigmoid", "objective.bais=1"])
+    with pytest.raises(ValueError, match=r"^objective\.bias: .* got 1000"):
+        load_config(settings=["objective.name=sigmoid", "objective.bias=1000"])
+    assert Config().objective.name == "info_nce"
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ValueError, match=r"unknown setting model.vidoe.*; training.steps"):
+        config_from({"training": {"steps": 0}, "model": {"vidoe": {}}})
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cannot read the config .*none.toml.*No such file"):
+        load_config(file=tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[training\nsteps = 5")
+    with pytest.raises(ValueError, match=r"the config .*bad.toml' is not TOML"):
+        load_config(file=tmp_path / "bad.toml")
+    with pytest.raises(ValueError, match="unknown preset 'huge': choose one of tiny, small, base"):
+        load_config(preset="huge")
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().training = Config().training

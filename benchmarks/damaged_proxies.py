@@ -48,7 +48,7 @@ def hurt(data: bytes, begin: int, stop: int, number: int) -> bytes:
 def read(reader: ProxyReader, first: int) -> VideoArray | None:
     """A clip, or None where it is refused."""
     try:
-        return reader.planes(first_frame=first, frames=FRAMES)
+        return reader.read_planes(first_frame=first, frames=FRAMES)
     except MediaError:
         return None
 
@@ -74,7 +74,7 @@ def outcomes(path: Path, copies: int) -> dict[str, float]:
         rng = np.random.default_rng(number)
         for first in rng.choice(FIRSTS, 20).tolist():
             if rng.random() < 0.7:
-                reader.rest()
+                reader.clear_cache()
             found = read(reader, first)
             counts[
                 "refused" if found is None else "same" if alike(found, good[first]) else "wrong"

@@ -24,7 +24,7 @@ from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.loader import iterate_batches
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 
 FORMAT = ClipFormat(frames=4, frame_rate=8.0, audio_seconds=0.5)
 POLICY = SamplingConfig(name="uniform", batch_size=16, min_gap_seconds=0.25)

@@ -46,7 +46,7 @@ def make_film(out: Path, suffix: str, minutes: int) -> Path:
 _MAKE_ONE = """
 import re, sys
 from pathlib import Path
-from toomuchtv.media.proxy import ProxyFormat, write_proxy
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 film, out = map(Path, sys.argv[1:])
 facts = write_proxy(film, out / "video.mp4", out / "audio.mp4", ProxyFormat(short_side=64))
 # Not ru_maxrss, which begins at the size of the process that this one was forked from.

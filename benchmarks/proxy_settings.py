@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Figures, core_seconds, one_core, parser, spread
 from tests.media_files import leave_real_time
+from toomuchtv.media.audio import AlignedResampler
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
-from toomuchtv.media.original import open_media
-from toomuchtv.media.pictures import Upright, display_size, picture_stream, size_for_short_side
+from toomuchtv.media.containers import find_video_stream, open_media
+from toomuchtv.media.frame_converter import FrameConverter, display_size, size_for_short_side
 from toomuchtv.media.proxy_reader import ProxyReader
-from toomuchtv.media.sound import SoundTimeline
-from toomuchtv.media.timeline import read_timeline
+from toomuchtv.media.timestamps import read_timeline
 
 FORMAT = ClipFormat()
 RATE_HZ = FORMAT.sample_rate_hz
@@ -154,15 +154,15 @@ class Film:
 def read_film(path: Path) -> Film | None:
     """Scale its first minute; None if it is not at 24 frames a second."""
     with open_media(path) as container:
-        stream = picture_stream(container)
+        stream = find_video_stream(container)
         if round(float(stream.average_rate or 0)) != SOURCE_RATE:
             return None
-        upright: Upright | None = None
+        upright: FrameConverter | None = None
         frames: list[VideoFrame] = []
         for frame in container.decode(stream):
             if upright is None:
                 width, height = size_for_short_side(display_size(frame, stream), SHORT_SIDE)
-                upright = Upright(width=width, height=height, pixel_format="yuv420p")
+                upright = FrameConverter(width=width, height=height, pixel_format="yuv420p")
             frames.append(upright.convert(frame))
             if len(frames) == SECONDS * SOURCE_RATE:
                 break
@@ -171,8 +171,8 @@ def read_film(path: Path) -> Film | None:
 
 def _samples(path: Path, seconds: float) -> NDArray[np.int16]:
     with open_media(path) as container:
-        clock = read_timeline(path, container).sound_clock()
-    timeline = SoundTimeline(sample_rate_hz=RATE_HZ)
+        clock = read_timeline(path, container).audio_clock()
+    timeline = AlignedResampler(sample_rate_hz=RATE_HZ)
     parts: list[WaveformArray] = []
     with open_media(path) as container:
         for frame in container.decode(container.streams.audio[0]):
@@ -413,7 +413,9 @@ def ways_to_read(out: Path, count: int) -> dict[str, Read]:
     files = [OneFile(path) for path in one]
     for file, path in zip(files, one, strict=True):  # what is compared must be the same
         reader = _reader(path, path)
-        np.testing.assert_array_equal(file.read(21)[0], reader.planes(first_frame=21, frames=16))
+        np.testing.assert_array_equal(
+            file.read(21)[0], reader.read_planes(first_frame=21, frames=16)
+        )
         reader.close()
     reads["one_file_one_pass_with_sound"] = lambda number, first: files[number].read(first)
     reads["one_file_opened_twice_with_sound"] = _both(one, one, 8)
@@ -425,8 +427,8 @@ def _frames(videos: list[Path], audios: list[Path], rate: int) -> Read:
     readers = [_reader(*paths, rate) for paths in zip(videos, audios, strict=True)]
 
     def read(number: int, first: int) -> object:
-        readers[number].rest()  # random moments: what chance brings near is not to count
-        return readers[number].planes(
+        readers[number].clear_cache()  # random moments: what chance brings near is not to count
+        return readers[number].read_planes(
             first_frame=first * stride, frames=FORMAT.frames, stride=stride
         )
 
@@ -437,7 +439,7 @@ def _sounds(videos: list[Path], audios: list[Path]) -> Read:
     readers = [_reader(*paths) for paths in zip(videos, audios, strict=True)]
 
     def read(number: int, first: int) -> object:
-        return readers[number].waveform(
+        return readers[number].read_waveform(
             first_sample=FORMAT.audio_start_sample(first / 8), num_samples=FORMAT.num_samples
         )
 

@@ -25,7 +25,8 @@ from toomuchtv.evaluation.sound_leakage import (
     index_catalog_sounds,
     print_file,
 )
-from toomuchtv.media.original import audio_duration_seconds, open_media, read_audio
+from toomuchtv.media.clip_reader import read_audio
+from toomuchtv.media.containers import audio_duration_seconds, open_media
 
 _NOWHERE = 0.5  # the figure of a recording that has not one word in common with the catalog
 # Container, codec, bit rate, sample rate.

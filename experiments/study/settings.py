@@ -11,7 +11,7 @@ from experiments.study.scale import CLIP_FRAME_RATE, TRANSFER_SECONDS, Detail, S
 from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.evaluation.protocols import FinetuneProtocol
 from toomuchtv.evaluation.views import AudioAugment, AudioViews, VideoAugment, VideoViews
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.run_config import Config, load_config
 
 #: What recurs through a title is as strong as can be: always its own sets, and its music under

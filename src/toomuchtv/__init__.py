@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from toomuchtv.evaluation.result import Evaluation
     from toomuchtv.inference.pretrained import PretrainedEncoder, load
     from toomuchtv.media.clip import Clip, ClipFormat
-    from toomuchtv.media.original import read_clip
-    from toomuchtv.media.proxy import ProxyFormat
+    from toomuchtv.media.clip_reader import read_clip
+    from toomuchtv.media.proxy_writer import ProxyFormat
     from toomuchtv.training.pretrain import pretrain
     from toomuchtv.training.run_config import Config, load_config
 

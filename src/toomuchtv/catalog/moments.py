@@ -37,10 +37,10 @@ def read_proxy_clip(
     try:
         start_seconds = first_frame / proxy.frame_rate
         return Clip(
-            video=reader.rgb(
+            video=reader.read_rgb(
                 first_frame=first_frame, frames=clip_format.frames, stride=round(stride)
             ),
-            waveform=reader.waveform(
+            waveform=reader.read_waveform(
                 first_sample=clip_format.audio_start_sample(start_seconds),
                 num_samples=clip_format.num_samples,
             ),

@@ -17,7 +17,7 @@ from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.catalog.records import AudioTrack, Item, Proxy, ProxySound, SkippedFile
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.errors import CatalogError, MediaError
-from toomuchtv.media.proxy import ProxyFacts, ProxyFormat, write_proxy, write_sound_proxy
+from toomuchtv.media.proxy_writer import ProxyFormat, ProxySummary, write_audio_proxy, write_proxy
 
 _SILENCE_SECONDS = 300.0
 _PROXIES_A_FOLDER = 1000
@@ -265,7 +265,7 @@ class _Preparation:
         for job in left.values():
             self._fail(job, f"not begun: {_DISK_FULL}")
 
-    def _settle(self, job: _Job, result: ProxyFacts | Failure) -> str | None:
+    def _settle(self, job: _Job, result: ProxySummary | Failure) -> str | None:
         """Record a finished proxy; give the reason where there is none."""
         if isinstance(result, Failure):
             return result.reason
@@ -287,7 +287,7 @@ class _Preparation:
         relative = job.source.relative_to(self._catalog.library)
         self._failed.append(SkippedFile(path=relative, reason=reason))
 
-    def _record(self, job: _Job, facts: ProxyFacts) -> None:
+    def _record(self, job: _Job, facts: ProxySummary) -> None:
         folder = self._catalog.folder
         old = self._before.get(job.item_id)
         size_bytes = sum((folder / path).stat().st_size for path in job.paths)
@@ -302,7 +302,7 @@ class _Preparation:
             if path not in job.paths:
                 (folder / path).unlink(missing_ok=True)
 
-    def _put_record(self, job: _Job, facts: ProxyFacts, size_bytes: int) -> None:
+    def _put_record(self, job: _Job, facts: ProxySummary, size_bytes: int) -> None:
         self._catalog.record_proxy(
             Proxy(
                 item_id=job.item_id,
@@ -331,7 +331,7 @@ def _make_proxy(
     num_threads: int,
     job: _Job,
     tell: Callable[[float], None],
-) -> ProxyFacts:
+) -> ProxySummary:
     """What a worker does: write both files under temporary names, then rename them."""
     (folder / job.video_path).parent.mkdir(parents=True, exist_ok=True)
     partial = _partial_paths(folder, job)
@@ -343,12 +343,12 @@ def _make_proxy(
             recipe,
             audio_track=job.sounds[0].audio_track if job.sounds else 0,
             num_threads=num_threads,
-            tell=tell,
+            on_progress=tell,
         )
         for sound, path in zip(job.sounds[1:], partial[2:], strict=True):
-            write_sound_proxy(
+            write_audio_proxy(
                 job.source, path, recipe,
-                audio_track=sound.audio_track, num_samples=facts.num_samples, tell=tell,
+                audio_track=sound.audio_track, num_samples=facts.num_samples, on_progress=tell,
             )  # fmt: skip
     except (MediaError, OSError) as error:
         if _is_disk_full(error):

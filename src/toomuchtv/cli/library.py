@@ -104,7 +104,7 @@ def prepare(
     from toomuchtv.catalog.store import open_catalog
     from toomuchtv.cli.catalog_tables import show_analysis
     from toomuchtv.detection.detect import detect_segments
-    from toomuchtv.media.proxy import ProxyFormat
+    from toomuchtv.media.proxy_writer import ProxyFormat
 
     with verb(as_json=as_json) as output, open_catalog(catalog) as opened:
         recipe = ProxyFormat(

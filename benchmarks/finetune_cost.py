@@ -17,8 +17,8 @@ import torch
 from benchmarks.figures import Figures, parser
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders.interface import Encoder
-from toomuchtv.evaluation.encoders.ours import OurVideo
-from toomuchtv.evaluation.finetune import Tuning
+from toomuchtv.evaluation.encoders.pretrained import RunVideoEncoder
+from toomuchtv.evaluation.finetune import FineTuner
 from toomuchtv.evaluation.protocols import FinetuneProtocol, choose_protocol
 from toomuchtv.evaluation.views import VideoViews
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model
@@ -37,7 +37,11 @@ def fresh(preset: str, size: int) -> Encoder:
     )
     made = PretrainedEncoder(fresh_model(values.model, 0), values)
     return Encoder(
-        name=preset, fingerprint=preset, pretraining="nothing", video=OurVideo(made), untrained=True
+        name=preset,
+        fingerprint=preset,
+        pretraining="nothing",
+        video=RunVideoEncoder(made),
+        untrained=True,
     )
 
 
@@ -50,7 +54,7 @@ def measure(protocol: FinetuneProtocol, media: Path, preset: str, steps: int) ->
     encoder = fresh(preset, recipe.train.crop)
     assert encoder.video is not None
     fold = benchmark.folds[0]
-    tuning = Tuning(encoder.video, benchmark, fold, recipe, seed=0, folder=None)
+    tuning = FineTuner(encoder.video, benchmark, fold, recipe, seed=0, folder=None)
     began = time.process_time()
     batches = tuning.batches(0)
     first = next(batches)

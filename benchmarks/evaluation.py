@@ -99,7 +99,7 @@ def main() -> None:
                 if done.is_file():
                     results.append(load_evaluation(done))
                     continue
-                output.say(f"{benchmark}, {protocol}, {name}")
+                output.info(f"{benchmark}, {protocol}, {name}")
                 result = evaluate(
                     run,
                     benchmark,

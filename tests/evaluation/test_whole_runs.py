@@ -46,7 +46,7 @@ def make() -> TonesAndGrays:
 
 def evaluated(*arguments: str | Path, cwd: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "toomuchtv.cli", "evaluate", *map(str, arguments), "--json"],
+        [sys.executable, "-m", "toomuchtv", "evaluate", *map(str, arguments), "--json"],
         capture_output=True, text=True, timeout=240, check=False, cwd=cwd,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

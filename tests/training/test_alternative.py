@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any, Literal
 
@@ -14,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.data.snapshots import snapshot_of
+from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
-from toomuchtv.data.sampler import ClipSampler, ClipSpecs
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.losses import Moments, negative_figures
 from toomuchtv.media.clip import ClipFormat
 from toomuchtv.training.alternative import AlternativeNegatives, apart, titles_first, weighted_order
@@ -40,7 +40,7 @@ def recent(made: ClipSampler, seed: int = 0) -> AlternativeNegatives:
 
 def batch(made: ClipSampler, step: int, seed: int = 0) -> GatheredBatch:
     """What a step would gather: the plan, with random embeddings and one bad clip."""
-    plan = made.plan(seed=seed, step=step)
+    plan = made.draw(seed=seed, step=step)
     generator = torch.Generator().manual_seed(step)
     valid = torch.arange(len(plan)) != step % len(plan)
     video, audio = (
@@ -50,7 +50,7 @@ def batch(made: ClipSampler, step: int, seed: int = 0) -> GatheredBatch:
     return GatheredBatch(
         video=video,
         audio=audio,
-        roles=dataclasses.replace(PairLabels.of_plan(PairLabelConfig(), plan), valid=valid),
+        roles=PairLabels.from_specs(PairLabelConfig(), plan, valid),
         moments=moments_of(plan, valid),
     )
 
@@ -65,14 +65,14 @@ def test_of_one_step_alone_the_figures_are_that_steps() -> None:
     made = planner("uniform")
     kept = recent(made)
     gathered = batch(made, 3)
-    gathered.roles.valid[:] = True
+    gathered.roles.column("valid")[:] = True
     kept.add(gathered)
     # Composed by titles, but of 12 clips of mostly different titles: as far as they go.
     few = kept.figures(3, 0.1)
     assert 0 <= few["alternative_clips"] <= 12
     hierarchical = planner("hierarchical")
     kept, gathered = recent(hierarchical), batch(hierarchical, 3)
-    gathered.roles.valid[:] = True
+    gathered.roles.column("valid")[:] = True
     kept.add(gathered)
     figures = kept.figures(3, 0.1)
     assert figures["alternative_clips"] == 12
@@ -133,7 +133,7 @@ def test_the_uniform_batch_goes_by_duration() -> None:
     share = [np.mean(kept.title[kept._compose(step)].numpy() == 0) for step in range(200)]
     # Drawn without replacement from the few dozen moments of it that are kept: a little less.
     assert np.mean(share) == pytest.approx(600 / 1500, abs=0.06)
-    drawn = np.mean([np.mean(made.plan(seed=0, step=step).title == 0) for step in range(200)])
+    drawn = np.mean([np.mean(made.draw(seed=0, step=step).title == 0) for step in range(200)])
     assert drawn == pytest.approx(1 / 12, abs=0.02)
 
 

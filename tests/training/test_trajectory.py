@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.batches import SMALLEST, a_batch, part
+from tests.batches import SMALLEST, a_batch
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv._internal.random_numbers import UInt64Array
@@ -89,7 +89,7 @@ def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str,
     )
     found: dict[str, Tensor] = {}
     for number in range(STEPS):
-        batch = part(a_batch(CLIPS, step=number), slice(cuts[rank], cuts[rank + 1]))
+        batch = a_batch(CLIPS, step=number)[slice(cuts[rank], cuts[rank + 1])]
         loss, norm, _ = step(batch, config.learning_rate)
         found |= {f"loss {number}": loss, f"norm {number}": norm}
     return found | {name: value.contiguous() for name, value in model.state_dict().items()}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toomuchtv._internal.random_numbers import FloatArray, uniforms
+from toomuchtv.data.clip_specs import TENSOR_COLUMNS
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.data.policy_variants import opposite_policy
@@ -98,7 +99,7 @@ class AlternativeNegatives(nn.Module):
     def add(self, gathered: GatheredBatch) -> None:
         """Keep a step's whole batch in place of the oldest clips."""
         kept = {"video": gathered.video, "audio": gathered.audio}
-        kept |= {name: getattr(gathered.roles, name) for name in _WHEREABOUTS}
+        kept |= {name: gathered.roles.column(name) for name in _WHEREABOUTS}
         size, capacity = len(gathered.video), len(self.video)
         begun = int(self.count) % capacity
         for first, stop, at in (
@@ -125,7 +126,9 @@ class AlternativeNegatives(nn.Module):
         figures = negative_figures(
             nn.functional.normalize(self.video[rows].float(), dim=1),
             nn.functional.normalize(self.audio[rows].float(), dim=1),
-            PairLabels(config=self._roles, **where),
+            PairLabels(
+                self._roles, torch.stack([where[name].double() for name in TENSOR_COLUMNS], dim=1)
+            ),
             title=where["title"],
             item=where["item"],
             temperature=temperature,

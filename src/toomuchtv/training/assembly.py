@@ -14,7 +14,8 @@ from toomuchtv._internal import distributed
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import ClipBatch, ClipReader, PlannedBatches
+from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.data.validation_batch import draw_validation_batch

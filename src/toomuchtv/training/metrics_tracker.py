@@ -7,7 +7,7 @@ import dataclasses
 from torch import Tensor
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.training.assembly import Run
 from toomuchtv.training.meters import IntervalClock

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.losses import (
@@ -108,7 +107,7 @@ class TrainingStep:
         video, log_mel = self._to_input(
             batch.video[clips].to(device, non_blocking=True),
             batch.waveform[clips].to(device, non_blocking=True),
-            batch.seed[clips],
+            batch.specs.seed[clips],
         )
         enabled = self._precision != torch.float32
         with torch.autocast(device.type, dtype=self._precision, enabled=enabled):
@@ -117,15 +116,13 @@ class TrainingStep:
 
     def _gather(self, batch: ClipBatch, local: Embeddings) -> GatheredBatch:
         parts = distributed.parts(len(batch), local.video.device)
-        columns = {
-            name: distributed.gather(getattr(batch, name).to(local.video.device), parts)
-            for name in ("title", "item", "start_seconds", "audio_track", "recurrence", "valid")
-        }
+        specs = distributed.gather(batch.spec_tensor(local.video.device), parts)
+        roles = PairLabels(self._roles, specs)
         return GatheredBatch(
             video=distributed.gather(local.video, parts),
             audio=distributed.gather(local.audio, parts),
-            roles=PairLabels(config=self._roles, **columns),
-            moments=_moments(columns),
+            roles=roles,
+            moments=moments_of(roles),
         )
 
     def negatives(self, gathered: GatheredBatch) -> NegativeFigures:
@@ -140,8 +137,12 @@ class TrainingStep:
         )
 
 
-_WHEREABOUTS = ("title", "item", "start_seconds", "audio_track", "valid")
-
-
-def _moments(columns: Mapping[str, Tensor]) -> Moments:
-    return Moments(**{name: columns[name] for name in _WHEREABOUTS})
+def moments_of(roles: PairLabels) -> Moments:
+    """What the losses are told of the clips."""
+    return Moments(
+        title=roles.title,
+        item=roles.item,
+        start_seconds=roles.column("start_seconds"),
+        audio_track=roles.column("audio_track").long(),
+        valid=roles.valid,
+    )

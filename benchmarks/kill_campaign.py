@@ -45,7 +45,7 @@ CLOCKED = {"clips_per_second", "data_wait_share"}
 def start(catalog_path: Path, run_path: Path) -> subprocess.Popen[bytes]:
     """Begin or resume a run, in a process group of its own."""
     command = [
-        sys.executable, "-m", "toomuchtv.cli", "pretrain", "--json", "--resume",
+        sys.executable, "-m", "toomuchtv", "pretrain", "--json", "--resume",
         "--catalog", str(catalog_path), "--run", str(run_path), "--preset", "tiny",
     ]  # fmt: skip
     for setting in SETTINGS:

@@ -135,7 +135,7 @@ def fill_database(folder: Path, snapshot: CatalogSnapshot) -> None:
             ((item, str(item), b"%d.mp4" % item) for item, _ in items),
         )
         connection.executemany(
-            "INSERT INTO proxy_sounds VALUES (?, 0, 0, NULL, ?)",
+            "INSERT INTO proxy_audio VALUES (?, 0, 0, NULL, ?)",
             ((item, b"%d.a.mp4" % item) for item, _ in items),
         )
     connection.close()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toomuchtv.cli.base import Json, Workers, verb
+from toomuchtv.cli.options import Json, Workers, verb_output
 
 
 def main(
@@ -42,7 +42,7 @@ def main(
 
     from experiments.rendered_tv import RenderedTVConfig, render_library
 
-    with verb(as_json=as_json) as output:
+    with verb_output(as_json=as_json) as output:
         try:
             knobs: dict[str, Any] = tomllib.loads("\n".join(settings or ()))
         except tomllib.TOMLDecodeError as error:
@@ -53,8 +53,10 @@ def main(
         with output.progress("s of film") as progress:
             summary = render_library(out, order, num_workers=workers, progress=progress)
         facts = summary.model_dump(mode="json")
-        output.table(f"Studio {out}", {**facts, "event_kinds": f"{len(summary.event_kinds)} kinds"})
-        output.result({"out": out, **facts})
+        output.print_values(
+            f"Studio {out}", {**facts, "event_kinds": f"{len(summary.event_kinds)} kinds"}
+        )
+        output.print_json({"out": out, **facts})
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ SMALL = [
 
 def toomuchtv(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "toomuchtv.cli", *map(str, arguments)],
+        [sys.executable, "-m", "toomuchtv", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -183,7 +183,9 @@ class ClipReader:
         self._pool.rest()
 
     def _reader(self, proxy: Proxy, audio_track: int) -> ProxyReader:
-        audio_path = self._catalog_path / proxy.sounds[audio_track].path if proxy.sounds else None
+        audio_path = (
+            self._catalog_path / proxy.audio_files[audio_track].path if proxy.audio_files else None
+        )
         return self._pool.reader(
             self._catalog_path / proxy.video_path,
             audio_path,

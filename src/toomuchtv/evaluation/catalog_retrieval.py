@@ -52,7 +52,7 @@ def catalog_retrieval(
             )
             if batch is None:
                 continue
-            video, audio, title = embed_moments(pretrained, batch, progress)
+            video, audio, title = embed_clips(pretrained, batch, progress)
             metrics[side], chance[side] = retrieval_metrics(video, audio, title)
     if not metrics:
         raise BenchmarkError(
@@ -81,7 +81,7 @@ def run_split(run_path: Path, titles: list[Title]) -> dict[str, list[int]]:
     return {side: [ids[key] for key in names if key in ids] for side, names in keys.items()}
 
 
-def embed_moments(
+def embed_clips(
     pretrained: PretrainedEncoder, batch: ClipBatch, progress: ProgressCallback = no_progress
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Embed drawn moments: video and audio `[N, D]` and the title `[N]` of each."""

@@ -15,6 +15,7 @@ from toomuchtv.diagnosis.results import (
     Spread,
     Survey,
 )
+from toomuchtv.reports.charts import COLORS, Curve
 from toomuchtv.reports.diagnosis_figures import (
     draw_confusion,
     draw_histograms,
@@ -24,7 +25,6 @@ from toomuchtv.reports.diagnosis_figures import (
     encode_frames,
     encode_log_mel,
 )
-from toomuchtv.reports.figures import COLORS, Curve
 from toomuchtv.reports.page import Card, CardSide, ResultTable, Section, write_page
 from toomuchtv.training.metrics import read_metrics
 

@@ -10,7 +10,7 @@ from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.errors import CatalogError, MediaError
 from toomuchtv.media.clip import Clip
-from toomuchtv.reports.figures import COLORS, Curve, draw_clips, draw_curves
+from toomuchtv.reports.charts import COLORS, Curve, draw_clips, draw_curves
 from toomuchtv.reports.page import ResultTable, Section, write_page
 from toomuchtv.training.assembly import item_names, split_of
 from toomuchtv.training.metrics import read_metrics

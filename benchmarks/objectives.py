@@ -105,7 +105,7 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
         optimizer=torch.optim.AdamW(model.parameters(), fused=True),
         roles=PairLabelConfig(),
         precision=torch.bfloat16,
-        clip_gradient_norm=1.0,
+        max_gradient_norm=1.0,
         chunk_size=chunk_size,
     )
     draws = np.random.default_rng(0)

@@ -41,7 +41,7 @@ def take_step(folder: Path) -> None:
             optimizer=torch.optim.SGD(parameters.values(), lr=0.1),
             roles=PairLabelConfig(),
             precision=torch.float32,
-            clip_gradient_norm=1e9,
+            max_gradient_norm=1e9,
         )
         own = slice(rank * CLIPS // world_size, (rank + 1) * CLIPS // world_size)
         loss, norm, gathered = step(a_batch(CLIPS)[own], 0.1)

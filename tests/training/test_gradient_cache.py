@@ -37,7 +37,7 @@ def gradients(batch: ClipBatch, chunk_size: int) -> dict[str, Tensor]:
         optimizer=torch.optim.SGD(parameters.values(), lr=0.0),
         roles=PairLabelConfig(),
         precision=torch.float32,
-        clip_gradient_norm=1e9,
+        max_gradient_norm=1e9,
         chunk_size=chunk_size,
     )
     loss, _, _ = step(batch, 0.0)

@@ -21,8 +21,8 @@ from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import Moments, Roles
-from toomuchtv.training.config import OptimizerConfig
 from toomuchtv.training.optimizer import build_optimizer
+from toomuchtv.training.run_config import OptimizerConfig
 from toomuchtv.training.step import TrainingStep
 from toomuchtv.training.synchronized_norm import synchronize_norms
 
@@ -31,7 +31,6 @@ CLIPS, STEPS = 8, 12
 OPTIMIZERS = {
     "sgd": OptimizerConfig(name="sgd", learning_rate=1e-2),
     "adamw": OptimizerConfig(name="adamw", learning_rate=1e-3),
-    "lars": OptimizerConfig(name="lars", learning_rate=1.0),
 }
 
 
@@ -85,7 +84,7 @@ def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str,
         optimizer=build_optimizer([model], config),
         roles=PairLabelConfig(),
         precision=torch.float32,  # no autocast
-        clip_gradient_norm=1.0,
+        max_gradient_norm=1.0,
     )
     found: dict[str, Tensor] = {}
     for number in range(STEPS):

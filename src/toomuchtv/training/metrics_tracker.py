@@ -42,7 +42,6 @@ class MetricsTracker:
     def count(self, batch: ClipBatch, loss: Tensor, gathered: GatheredBatch) -> None:
         """Note a step that is done."""
         self.clock.step_is_done(len(gathered.video))
-        self._run.alternative.add(gathered)
         self.replaced_clips += len(batch.failures)
         self._run.losses.add(float(loss))
 
@@ -61,7 +60,6 @@ class MetricsTracker:
                     "gradient_norm": float(norm),
                     "temperature": temperature,
                     **dataclasses.asdict(figures),
-                    **self._run.alternative.figures(done, temperature),
                     "clips_per_second": self.clock.clips_per_second,
                     "data_wait_share": self.clock.wait_share,
                 },

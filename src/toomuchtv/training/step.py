@@ -46,7 +46,7 @@ class TrainingStep:
         optimizer: Over the parameters of model and objective.
         roles: Which pairs are negatives.
         precision: torch.bfloat16 for autocast, torch.float32 for none.
-        clip_gradient_norm: Largest norm of the gradient.
+        max_gradient_norm: Largest norm of the gradient.
         chunk_size: Clips whose activations are in memory at once; 0: all. See `gradient_cache`.
     """
 
@@ -59,7 +59,7 @@ class TrainingStep:
         optimizer: torch.optim.Optimizer,
         roles: PairLabelConfig,
         precision: torch.dtype,
-        clip_gradient_norm: float,
+        max_gradient_norm: float,
         chunk_size: int = 0,
     ) -> None:
         self.model = model
@@ -68,7 +68,7 @@ class TrainingStep:
         self._optimizer = optimizer
         self._roles = roles
         self._precision = precision
-        self._clip = clip_gradient_norm
+        self._max_norm = max_gradient_norm
         self._chunk_size = chunk_size
         self._parameters = [*model.parameters(), *objective.parameters()]
 
@@ -96,7 +96,7 @@ class TrainingStep:
         cached.backward()
         # Each process has its share of every gradient.
         distributed.sum_gradients(self._parameters)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._clip)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
         if torch.isfinite(loss) and torch.isfinite(norm):
             self._optimizer.step()
         return loss.detach(), norm.detach(), gathered

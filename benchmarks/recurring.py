@@ -30,9 +30,9 @@ from toomuchtv.catalog.records import Item, Segment
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.detection.detect import detect_segments
-from toomuchtv.detection.features_on_disk import StoredPrints, traces_path
-from toomuchtv.detection.frame_features import read_frame_features
-from toomuchtv.detection.recurring import Episode, find_recurring
+from toomuchtv.detection.features_on_disk import StoredFingerprints, features_path
+from toomuchtv.detection.frame_features import compute_frame_features
+from toomuchtv.detection.recurrence import Episode, detect_recurring
 
 #: Opening and length of an episode, seconds and minutes.
 SERIES = {20.0: 1.5, 45.0: 2.0, 90.0: 3.0}
@@ -228,10 +228,12 @@ def real_library(options: Any) -> dict[str, float]:
     with run as catalog:
         segments, proxies, items = catalog.segments(), catalog.proxies(), catalog.items()
         # Each title is one item here: as episodes of one show they still share nothing.
-        prints = StoredPrints([catalog.folder / traces_path(proxies[item.id]) for item in items])
-        as_one_show = find_recurring(
+        prints = StoredFingerprints(
+            [catalog.folder / features_path(proxies[item.id]) for item in items]
+        )
+        as_one_show = detect_recurring(
             [
-                Episode(item_id=item.id, season=1, episode=number, prints=one)
+                Episode(item_id=item.id, season=1, episode=number, fingerprint=one)
                 for number, (item, one) in enumerate(zip(items, prints, strict=True), 1)
             ]
         )
@@ -257,7 +259,7 @@ def picture_speed(video: Path) -> dict[str, float]:
     for _ in range(3):
         begun = time.perf_counter()
         rates.append(
-            len(read_frame_features(video, frame_rate=8.0)) / (time.perf_counter() - begun)
+            len(compute_frame_features(video, frame_rate=8.0)) / (time.perf_counter() - begun)
         )
     return spread("picture_frames_a_second", rates)
 

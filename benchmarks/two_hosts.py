@@ -45,7 +45,7 @@ SETTINGS = [
     "optimizer.name=sgd", "optimizer.learning_rate=0.0001", "optimizer.warmup_steps=5",
     "training.num_threads=1", "training.num_workers=1", "training.log_every=1",
     "training.validation_clips=4", "training.checkpoint_every=5", "training.held_out_share=0.25",
-    "training.device=cpu", "training.synchronized_norm=true",
+    "training.device=cpu", "training.sync_batch_norm=true",
     f"training.distributed_timeout_seconds={TIMEOUT_SECONDS}",
 ]  # fmt: skip
 
@@ -122,7 +122,7 @@ class Hosts:
                 "--nnodes", "2", "--nproc-per-node", "1", "--local-addr", ADDRESSES[number],
                 *(rendezvous(number) if restarts is None else elastic(number, restarts)),
                 # Without the dashes torchrun takes our --run for short for its own --run-path.
-                "-m", "--", "toomuchtv.cli", *arguments(catalog_path, run_path, steps),
+                "-m", "--", "toomuchtv", *arguments(catalog_path, run_path, steps),
             ]  # fmt: skip
             with log_of(run_path, number).open("wb") as log:
                 processes.append(
@@ -206,7 +206,7 @@ def wait_for_step(run_path: Path, step: int, timeout_seconds: float = 600.0) -> 
 def training_process(process: subprocess.Popen[bytes]) -> psutil.Process:
     """The process that torchrun started."""
     for child in psutil.Process(process.pid).children(recursive=True):
-        if "toomuchtv.cli" in child.cmdline() and "torch.distributed.run" not in child.cmdline():
+        if "toomuchtv" in child.cmdline() and "torch.distributed.run" not in child.cmdline():
             return child
     raise SystemExit("torchrun has no training process")
 
@@ -235,7 +235,7 @@ def losses(run_path: Path) -> list[float]:
 def train_together(catalog_path: Path, out: Path, steps: int) -> dict[str, float]:
     """Question 1: `out/alone` by one process, `out/together` by two hosts."""
     alone = subprocess.run(
-        [sys.executable, "-m", "toomuchtv.cli", *arguments(catalog_path, out / "alone", steps)],
+        [sys.executable, "-m", "toomuchtv", *arguments(catalog_path, out / "alone", steps)],
         check=False, capture_output=True,
     )  # fmt: skip
     if alone.returncode:

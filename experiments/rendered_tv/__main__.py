@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.rendered_tv import RenderedTVConfig, render_library
-from toomuchtv.cli.base import Json, Workers, verb
+from toomuchtv.cli.options import Json, Workers, verb_output
 
 
 def main(
@@ -29,8 +29,8 @@ def main(
 ) -> None:
     """Render a library of procedural films and series whose events are known.
 
-    OUT/library has the layout of a media server, OUT/ground_truth has the ground truth of each file as
-    JSON, and OUT/transfer has labeled clips of titles that the library does not contain. An
+    OUT/library has the layout of a media server. OUT/ground_truth has the ground truth of each
+    file as JSON. OUT/transfer has labeled clips of titles that the library does not contain. An
     interrupted command continues when it is repeated.
 
     Settings of --set from 0 (none) to 1 (strong): signature_picture and signature_sound (the
@@ -43,7 +43,7 @@ def main(
 
     Example: python -m experiments.rendered_tv out/tv --movies 2 --shows 1 --minutes 1
     """
-    with verb(as_json=as_json) as output:
+    with verb_output(as_json=as_json) as output:
         try:
             others: dict[str, Any] = tomllib.loads("\n".join(settings or ()))
         except tomllib.TOMLDecodeError as error:
@@ -51,12 +51,22 @@ def main(
         config = RenderedTVConfig(
             movies=movies, shows=shows, episodes=episodes, minutes=minutes, seed=seed, **others
         )
+<<<<<<< HEAD
         with output.progress("seconds of film") as progress:
             summary = render_library(out, config, num_workers=workers, progress=progress)
         values = summary.model_dump(mode="json")
         kinds = f"{len(summary.event_kinds)} kinds"
         output.table(f"Rendered library {out}", {**values, "event_kinds": kinds})
         output.result({"out": out, **values})
+=======
+        with output.progress("s of film") as progress:
+            summary = render_library(out, order, num_workers=workers, progress=progress)
+        facts = summary.model_dump(mode="json")
+        output.print_values(
+            f"Studio {out}", {**facts, "event_kinds": f"{len(summary.event_kinds)} kinds"}
+        )
+        output.print_json({"out": out, **facts})
+>>>>>>> main
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.sampler import ClipSpecs
+from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.diagnosis.embed import Embedder, Tally
 from toomuchtv.diagnosis.policies import PolicyBatches, measure_batches, plan_batches
 from toomuchtv.diagnosis.probe_clips import (

@@ -190,7 +190,7 @@ def test_short_clips_are_titles_with_balanced_kinds(tmp_path: Path) -> None:
     assert sorted(fact["events"][0]["kind"] for fact in facts) == sorted(2 * kinds)
     assert {fact["kind"] for fact in facts} == {"clip"}
     scanned = scan_library(tmp_path / "out/library", tmp_path / "cat")
-    assert (scanned.titles, scanned.items, scanned.set_aside) == (4, 4, ())
+    assert (scanned.titles, scanned.items, scanned.skipped) == (4, 4, ())
     with open_catalog(tmp_path / "cat") as catalog:
         assert {str(title.kind) for title in catalog.titles()} == {"clip"}
 

@@ -51,22 +51,12 @@ def main(
         config = RenderedTVConfig(
             movies=movies, shows=shows, episodes=episodes, minutes=minutes, seed=seed, **others
         )
-<<<<<<< HEAD
         with output.progress("seconds of film") as progress:
             summary = render_library(out, config, num_workers=workers, progress=progress)
         values = summary.model_dump(mode="json")
         kinds = f"{len(summary.event_kinds)} kinds"
-        output.table(f"Rendered library {out}", {**values, "event_kinds": kinds})
-        output.result({"out": out, **values})
-=======
-        with output.progress("s of film") as progress:
-            summary = render_library(out, order, num_workers=workers, progress=progress)
-        facts = summary.model_dump(mode="json")
-        output.print_values(
-            f"Studio {out}", {**facts, "event_kinds": f"{len(summary.event_kinds)} kinds"}
-        )
-        output.print_json({"out": out, **facts})
->>>>>>> main
+        output.print_values(f"Rendered library {out}", {**values, "event_kinds": kinds})
+        output.print_json({"out": out, **values})
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ def render_library(
     changed.
 
     Args:
-        out: Output folder, which gets `library/`, `ground_truth/`, `transfer/` and `rendered_tv.json`.
+        out: Output folder. It gets `library/`, `ground_truth/`, `transfer/` and
+            `rendered_tv.json`.
         config: What to render.
         num_workers: Number of processes.
         progress: Receives the seconds of media that are done and their total.

@@ -10,7 +10,7 @@ command. Three questions:
    notice that nobody answers (`net.ipv4.tcp_retries2`; see docs/scaling.md).
 3. One process is killed with -9: does torchrun's elastic restart lead to the same weights?
 
-    python -m benchmarks.two_hosts --out /tmp/two --json two.json
+    python -m tests.training.two_hosts --out /tmp/two --json two.json
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def _drawn(
     source: Source, config: Config, catalog: Catalog, truth: Path | None, *, clips: int, seed: int
 ) -> _Plan:
     """Draw all moments that will be looked at."""
-    events_of = truth if truth is not None else catalog.library.parent / "truth"
+    events_of = truth if truth is not None else catalog.library.parent / "ground_truth"
     return _Plan(
         policies=list(
             plan_batches(source, config.sampling, largest=clips, num_batches=_BATCHES, seed=seed)

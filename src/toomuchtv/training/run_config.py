@@ -185,8 +185,8 @@ class Config(BaseModel):
         if self.clip.sample_rate_hz != self.transform.log_mel.sample_rate_hz:
             raise ValueError(
                 f"clip.sample_rate_hz ({self.clip.sample_rate_hz}) and "
-                f"transform.log_mel.sample_rate_hz ({self.transform.log_mel.sample_rate_hz}) must be "
-                "equal"
+                f"transform.log_mel.sample_rate_hz ({self.transform.log_mel.sample_rate_hz}) "
+                "must be equal"
             )
         return self
 

@@ -101,7 +101,7 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     step = TrainingStep(
         model=model,
         objective=objective,
-        to_input=ClipTransform(config.input, config.augment),
+        to_input=ClipTransform(config.transform, config.augmentation),
         optimizer=torch.optim.AdamW(model.parameters(), fused=True),
         roles=PairLabelConfig(),
         precision=torch.bfloat16,

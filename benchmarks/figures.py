@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from toomuchtv.cli.machine import examine
+from toomuchtv.cli.doctor import inspect_machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def _machine() -> dict[str, object]:
     return {
         "processor": _processor(),
         "usable_cores": len(os.sched_getaffinity(0)),
-        **examine(Path.cwd()).facts,
+        **inspect_machine(Path.cwd()).facts,
     }
 
 

@@ -20,7 +20,7 @@ def toomuchtv(*arguments: str | Path) -> tuple[dict[str, Any], float]:
     """Run a verb as a user would; its JSON and the seconds it took."""
     begun = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "toomuchtv.cli", *map(str, arguments), "--json"],
+        [sys.executable, "-m", "toomuchtv", *map(str, arguments), "--json"],
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -23,7 +23,7 @@ def main() -> None:
     output = Output(as_json=False)
     results = []
     for seed in range(options.seeds):
-        output.say(f"seed {seed}")
+        output.info(f"seed {seed}")
         out = options.out / f"seed{seed}"
         results.append(run_demo(out, seed=seed, num_workers=2, output=output))
     Figures(benchmark="sampling_effect", values=summarize(results)).publish(options.json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from toomuchtv.cli.base import Json, Workers, verb
+from toomuchtv.cli.options import Json, Workers, verb_output
 
 
 def main(
@@ -27,9 +27,9 @@ def main(
     """
     from experiments.demo.run import run_demo
 
-    with verb(as_json=as_json) as output:
+    with verb_output(as_json=as_json) as output:
         result = run_demo(out, seed=seed, num_workers=workers, output=output)
-        output.result(result)
+        output.print_json(result)
 
 
 if __name__ == "__main__":

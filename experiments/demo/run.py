@@ -38,16 +38,16 @@ SETTINGS = [
     "training.num_workers=0",
     "training.num_threads=1",
     "training.checkpoint_every=100",
-    "input.size=32",
+    "transform.size=32",
     "clip.frames=8",
     "clip.audio_seconds=1.0",
     # Milder than the default, for so short a training. The same for both arms.
-    "augment.min_crop_area=0.5",
-    "augment.brightness=0.2",
-    "augment.contrast=0.2",
-    "augment.saturation=0.2",
-    "augment.hue=0.0",
-    "augment.grayscale=0.0",
+    "augmentation.min_crop_area=0.5",
+    "augmentation.brightness=0.2",
+    "augmentation.contrast=0.2",
+    "augmentation.saturation=0.2",
+    "augmentation.hue=0.0",
+    "augmentation.grayscale=0.0",
 ]
 
 
@@ -89,7 +89,7 @@ def run_demo(out: Path, *, seed: int, num_workers: int, output: Output) -> dict[
         summary = render_library(
             studio, studio_config(seed), num_workers=num_workers, progress=progress
         )
-    output.say(
+    output.info(
         f"   {summary.movies} films and {summary.shows} series, "
         f"{summary.library_seconds / 60:.0f} minutes; {summary.action_clips} labeled clips of "
         "titles that are not among them"
@@ -99,11 +99,11 @@ def run_demo(out: Path, *, seed: int, num_workers: int, output: Output) -> dict[
         scanned = scan_library(
             studio / "library", out / "cat", num_workers=num_workers, progress=progress
         )
-    output.say(f"   {scanned.titles} titles, {scanned.items} items")
+    output.info(f"   {scanned.titles} titles, {scanned.items} items")
     _announce(output, 3, "Preparing proxies: small copies that a random moment is read from fast.")
     with open_catalog(out / "cat") as catalog, output.progress("s of film") as progress:
         prepared = prepare_catalog(catalog, RECIPE, num_workers=num_workers, progress=progress)
-    output.say(f"   {prepared.bytes / 1e6:.0f} MB")
+    output.info(f"   {prepared.bytes / 1e6:.0f} MB")
     _announce(
         output, 4, "Training twice from the same start: batches drawn uniformly over the library, "
         "and batches of few titles with many clips each.",
@@ -116,7 +116,7 @@ def run_demo(out: Path, *, seed: int, num_workers: int, output: Output) -> dict[
     )  # fmt: skip
     arms = _evaluate_arms(out, seed, output)
     for arm in arms:
-        output.say(
+        output.info(
             f"   {arm.name:13} events from video "
             f"{arm.video.metrics['accuracy']['mean']:.2f}, from audio "
             f"{arm.audio.metrics['accuracy']['mean']:.2f}   "
@@ -126,7 +126,7 @@ def run_demo(out: Path, *, seed: int, num_workers: int, output: Output) -> dict[
     report = out / "report.html"
     write_demo_page(report, out=out, arms=arms, seed=seed, steps=STEPS)
     seconds = time.monotonic() - begun
-    output.say(f"   {report}, after {seconds / 60:.1f} minutes")
+    output.info(f"   {report}, after {seconds / 60:.1f} minutes")
     return {
         "report": report,
         "seconds": seconds,
@@ -138,7 +138,7 @@ def run_demo(out: Path, *, seed: int, num_workers: int, output: Output) -> dict[
 
 
 def _announce(output: Output, number: int, text: str) -> None:
-    output.say(f"{number}/6 {text}")
+    output.info(f"{number}/6 {text}")
 
 
 def run_path(out: Path, arm: str) -> Path:
@@ -168,7 +168,7 @@ def _train_arms(out: Path, seed: int, progress: ProgressCallback) -> None:
 def _start(out: Path, arm: str, seed: int) -> subprocess.Popen[bytes]:
     run = run_path(out, arm)
     command = [
-        sys.executable, "-m", "toomuchtv.cli", "pretrain", "--json",
+        sys.executable, "-m", "toomuchtv", "pretrain", "--json",
         "--catalog", str(out / "cat"), "--run", str(run), "--preset", "tiny",
     ]  # fmt: skip
     for setting in [*SETTINGS, f"training.seed={seed}", *ARMS[arm]]:

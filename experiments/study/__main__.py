@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from toomuchtv.cli.base import DONE_IN_PART, Json, Workers, verb
+from toomuchtv.cli.options import DONE_IN_PART, Json, Workers, verb_output
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -65,15 +65,15 @@ def run(
     from experiments.study import FULL, QUICK, design, read_scale, run_study
     from experiments.study.run import answer_study, forecast
 
-    with verb(as_json=as_json) as output:
+    with verb_output(as_json=as_json) as output:
         if quick and size is not None:
             raise ValueError("give --quick or --size, not both")
         scale = QUICK if quick else FULL if size is None else read_scale(size)
         order = design(scale if seeds is None else scale.with_seeds(seeds), first_seed=first_seed)
         if plan:
-            output.table("What would happen", forecast(order, workers))
-            output.grid("Arms", ["arm"], [[arm.name] for arm in order.arms])
-            output.result({"arms": [arm.name for arm in order.arms],
+            output.print_values("What would happen", forecast(order, workers))
+            output.print_table("Arms", ["arm"], [[arm.name] for arm in order.arms])
+            output.print_json({"arms": [arm.name for arm in order.arms],
                            "core_seconds": order.core_seconds})  # fmt: skip
             return
         if so_far:
@@ -81,13 +81,13 @@ def run(
         else:
             result = run_study(out, order, num_workers=workers, output=output)
         for answer in result.answers:
-            output.say(f"\n{answer.question}")
+            output.info(f"\n{answer.question}")
             for sentence in answer.sentences:
-                output.say(f"  {sentence}")
-        output.say(f"\n{result.page}, after {result.seconds / 60:.1f} minutes")
+                output.info(f"  {sentence}")
+        output.info(f"\n{result.page}, after {result.seconds / 60:.1f} minutes")
         for failure in result.failed:
-            output.warn(f"failed: {failure.arm}: {failure.reason}")
-        output.result({"page": result.page, "record": result.record, "arms": result.arms,
+            output.warning(f"failed: {failure.arm}: {failure.reason}")
+        output.print_json({"page": result.page, "record": result.record, "arms": result.arms,
                        "failed": [asdict(one) for one in result.failed],
                        "seconds": result.seconds})  # fmt: skip
         if result.failed:
@@ -110,7 +110,7 @@ def agreement(
     """
     from experiments.study.record import compare_studies
 
-    with verb(as_json=as_json) as output:
+    with verb_output(as_json=as_json) as output:
         found = compare_studies(first, second)
         rows = [
             [one.name, *(f"{mean:+.3f} +- {'?' if half is None else f'{half:.3f}'}"
@@ -119,11 +119,13 @@ def agreement(
              "-" if one.together is None else str(one.together)]
             for one in found
         ]  # fmt: skip
-        output.grid("Two studies", ["figure", str(first), str(second), "agree", "together"], rows)
+        output.print_table(
+            "Two studies", ["figure", str(first), str(second), "agree", "together"], rows
+        )
         told = [one for one in found if one.agrees is not None]
         apart = [one.name for one in told if not one.agrees]
-        output.say(f"{len(told) - len(apart)} of {len(told)} figures agree")
-        output.result({"figures": [asdict(one) for one in found], "compared": len(told),
+        output.info(f"{len(told) - len(apart)} of {len(told)} figures agree")
+        output.print_json({"figures": [asdict(one) for one in found], "compared": len(told),
                        "disagree": apart})  # fmt: skip
         if len(apart) > 0.1 * len(told):
             raise typer.Exit(DONE_IN_PART)

@@ -17,7 +17,7 @@ from experiments.study.measurements import (
 )
 from experiments.study.scores import ConditionScores
 from experiments.study.statistics import Estimate, over_seeds
-from toomuchtv.reports.figures import COLORS, Curve
+from toomuchtv.reports.charts import COLORS, Curve
 from toomuchtv.reports.page import ResultTable
 
 

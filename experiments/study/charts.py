@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from toomuchtv.reports.figures import COLORS, Curve, draw_curves, finish, tidy
+from toomuchtv.reports.charts import COLORS, Curve, draw_curves, style_axes, to_png
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +115,8 @@ def _draw_intervals(chart: Intervals) -> bytes:
         axes.set_ylim(-0.6, len(panel) - 0.4)
         axes.set_xlabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        tidy(axes)
-    return finish(figure)
+        style_axes(axes)
+    return to_png(figure)
 
 
 def _reach(chart: Intervals, zero: float) -> float | None:
@@ -154,4 +154,4 @@ def _draw_map(chart: HeatMap) -> bytes:
         axes.set_xlabel(chart.x_label)
         axes.set_ylabel(chart.y_label)
         axes.set_title(label, fontsize=10)
-    return finish(figure)
+    return to_png(figure)

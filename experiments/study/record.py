@@ -16,7 +16,7 @@ from experiments.study.scale import Scale
 from experiments.study.schedule import Failure
 from experiments.study.scores import ConditionScores
 from experiments.study.statistics import Estimate, over_seeds
-from toomuchtv.cli.machine import examine
+from toomuchtv.cli.doctor import inspect_machine
 
 _FORMAT = 1
 #: Figures that are all but equal agree even where no seed differs from another.
@@ -33,7 +33,7 @@ def write_record(
     seconds: float,
 ) -> Path:
     """Write OUT/study.json, whole or not at all; returns its path."""
-    machine = examine(out)
+    machine = inspect_machine(out)
     content = {
         "format": _FORMAT,
         "scale": design.scale.model_dump(mode="json"),

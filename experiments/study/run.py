@@ -62,13 +62,13 @@ def run_study(out: Path, design: Design, *, num_workers: int, output: Output) ->
     """
     begun = time.monotonic()
     claim(out, design)
-    output.table("What will happen", forecast(design, num_workers))
+    output.print_values("What will happen", forecast(design, num_workers))
     failures: list[Failure] = []
     for arms in stages(design):
         renderers = num_workers * design.scale.arm_processes
         failures += _make_worlds(out, design, arms, renderers, output)
         broken = {failure.arm for failure in failures}
-        output.say("Training and measuring arms.")
+        output.info("Training and measuring arms.")
         with output.progress("steps") as progress:
             failures += run_conditions(
                 out,
@@ -76,9 +76,9 @@ def run_study(out: Path, design: Design, *, num_workers: int, output: Output) ->
                 [arm for arm in arms if arm.name not in broken],
                 num_workers=num_workers,
                 progress=progress,
-                tell=lambda text: output.say(f"   {text}"),
+                tell=lambda text: output.info(f"   {text}"),
             )
-    output.say("Answering.")
+    output.info("Answering.")
     return answer_study(out, design, failures=failures, begun=begun)
 
 
@@ -188,11 +188,11 @@ def _make_worlds(
     Returns:
         Those of them that cannot be run for want of theirs.
     """
-    output.say("Rendering and preparing worlds.")
+    output.info("Rendering and preparing worlds.")
     failures: list[Failure] = []
 
     def failed(arms: list[Condition], error: Exception) -> None:
-        output.warn(f"failed: {error}")
+        output.warning(f"failed: {error}")
         known = {failure.arm for failure in failures}
         failures.extend(
             Failure(arm=arm.name, reason=str(error)) for arm in arms if arm.name not in known
@@ -205,7 +205,7 @@ def _make_worlds(
             except (ToomuchtvError, ValueError) as error:
                 failed([arm for arm in arms if arm.world.seed == seed], error)
     for world in dict.fromkeys(arm.world for arm in arms):
-        output.say(f"   {design.worlds.index(world) + 1}/{len(design.worlds)} {world.name}")
+        output.info(f"   {design.worlds.index(world) + 1}/{len(design.worlds)} {world.name}")
         with output.progress("s of film") as progress:
             try:
                 make_world(out, design.scale, world, num_workers=num_workers, progress=progress)

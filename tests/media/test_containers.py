@@ -14,8 +14,8 @@ import pytest
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from benchmarks.sync import Case, hard_cases, measure, missing, usual_cases
 from tests.media.coded_media import CodedFilm, numbers_of
+from tests.media.sync_cases import Case, hard_cases, measure, missing, usual_cases
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip_reader import read_audio, read_clip
@@ -125,7 +125,7 @@ def test_a_film_of_fewer_pictures_than_the_decoder_holds_back(
             stream.codec_context.thread_count = threads
         return stream
 
-    monkeypatch.setattr("toomuchtv.media.original.picture_stream", with_threads)
+    monkeypatch.setattr("toomuchtv.media.clip_reader.find_video_stream", with_threads)
     clip = read_clip(
         path, start_seconds=0, frames=frames, frame_rate=24, audio_seconds=0.1,
         sample_rate_hz=16_000,

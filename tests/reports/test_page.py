@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from experiments.demo.charts import draw_neighbors, draw_scores
 from experiments.study.charts import (
     HeatMap,
     Interval,
@@ -20,7 +21,7 @@ from experiments.study.charts import (
     draw_chart,
 )
 from toomuchtv.media.clip import Clip
-from toomuchtv.reports.figures import Curve, draw_clips, draw_curves, draw_neighbors, draw_scores
+from toomuchtv.reports.charts import Curve, draw_clips, draw_curves
 from toomuchtv.reports.page import ResultTable, Section, write_page
 
 

@@ -76,7 +76,7 @@ def test_without_a_compiler_it_says_so_before_it_begins(
     }
     (tmp_path / "wanted.toml").write_text(tiny_config(training={"compile": True}).to_toml())
     done = subprocess.run(
-        [sys.executable, "-m", "toomuchtv.cli", "pretrain", "--catalog", str(prepared_catalog),
+        [sys.executable, "-m", "toomuchtv", "pretrain", "--catalog", str(prepared_catalog),
          "--run", str(tmp_path / "run"), "--config", str(tmp_path / "wanted.toml"), "--json"],
         env=environment, check=False, capture_output=True, text=True,
     )  # fmt: skip

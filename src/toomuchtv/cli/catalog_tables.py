@@ -17,7 +17,7 @@ def show_catalog(output: Output, shown: CatalogDescription, *, in_full: bool) ->
         shown: What to show.
         in_full: Whether to list every segment of every item, but for shots, which are counted.
     """
-    output.grid(
+    output.print_table(
         f"Catalog {shown.catalog}",
         ["title", "kind", "items", "hours", "shots", "opening", "credits", "black", "silence"],
         [_title_row(title) for title in shown.titles],
@@ -34,13 +34,15 @@ def show_catalog(output: Output, shown: CatalogDescription, *, in_full: bool) ->
         for thing in title.recurring
     ]
     if things:
-        output.grid("What recurs", ["title", "as", "in items", "length", "for example"], things)
+        output.print_table(
+            "What recurs", ["title", "as", "in items", "length", "for example"], things
+        )
     if in_full:
         for title in shown.titles:
             for item in title.items:
                 _show_item(output, item)
     if shown.duplicates:
-        output.grid(
+        output.print_table(
             "What titles share",
             ["title", "from", "to", "other title", "from"],
             [
@@ -58,7 +60,7 @@ def show_catalog(output: Output, shown: CatalogDescription, *, in_full: bool) ->
 
 def show_analysis(output: Output, result: DetectionResult) -> None:
     """Show what `prepare` found."""
-    output.table(
+    output.print_values(
         "Found in them",
         {
             "items analyzed": result.analyzed,
@@ -68,9 +70,11 @@ def show_analysis(output: Output, result: DetectionResult) -> None:
         },
     )
     for entry in result.failed:
-        output.warn(f"not analyzed: {entry.path}: {entry.reason}")
+        output.warning(f"not analyzed: {entry.path}: {entry.reason}")
     if result.duplicates:
-        output.warn("titles share content and will be split together: see toomuchtv catalog show")
+        output.warning(
+            "titles share content and will be split together: see toomuchtv catalog show"
+        )
 
 
 def timecode(seconds: float) -> str:
@@ -107,4 +111,4 @@ def _show_item(output: Output, item: ItemDescription) -> None:
         if segment.kind != "shot"
     ]
     length = f"{timecode(item.seconds)}, {shots} shots"
-    output.grid(f"{item.path} ({length})", ["segment", "from", "to", "recurs as"], rows)
+    output.print_table(f"{item.path} ({length})", ["segment", "from", "to", "recurs as"], rows)

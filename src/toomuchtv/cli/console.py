@@ -40,28 +40,30 @@ class Output:
         self._people = Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=is_quiet)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Say something to a person."""
         self._people.print(shown(text), markup=False)
 
-    def warn(self, text: str) -> None:
+    def warning(self, text: str) -> None:
         """Say something to a person that they should not miss."""
         if self._is_quiet:
             return
         self._errors.print(shown(text), markup=False, style="yellow")
 
-    def fail(self, text: str) -> None:
+    def error(self, text: str) -> None:
         """Say why it could not be done."""
         self._errors.print(shown(f"error: {text}"), markup=False, style="bold red")
 
-    def table(self, title: str, rows: Mapping[str, object]) -> None:
+    def print_values(self, title: str, rows: Mapping[str, object]) -> None:
         """Show names and values to a person."""
         table = Table(title=title, show_header=False, title_justify="left", box=None)
         for name, value in rows.items():
             table.add_row(shown(name), shown(_for_people(value)))
         self._people.print(table)
 
-    def grid(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    def print_table(
+        self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]
+    ) -> None:
         """Show a table with a header to a person."""
         # Folded, not cut: names that differ at their end would read alike on a narrow terminal.
         columns = (Column(name, overflow="fold") for name in header)
@@ -70,7 +72,7 @@ class Output:
             table.add_row(*(shown(_for_people(value)) for value in row))
         self._people.print(table)
 
-    def result(self, values: Mapping[str, Any]) -> None:
+    def print_json(self, values: Mapping[str, Any]) -> None:
         """Give the figures to a program, if one asked."""
         if self._as_json:
             print(json.dumps(values, default=_plain))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toomuchtv.cli.base import Json, verb
 from toomuchtv.cli.console import Output
+from toomuchtv.cli.options import Json, verb_output
 
 if TYPE_CHECKING:
     from toomuchtv.evaluation.result import Evaluation
@@ -70,7 +70,7 @@ def evaluate(
     from toomuchtv.evaluation.evaluate import evaluate as measure
     from toomuchtv.reports.evaluation_page import write_evaluation_page
 
-    with verb(as_json=as_json) as output:
+    with verb_output(as_json=as_json) as output:
         if list_all:
             _list_evaluations(output)
             return
@@ -98,8 +98,8 @@ def evaluate(
         page = folder / result.label / "page.html"
         write_evaluation_page(page, result)
         _show_evaluation(output, result)
-        output.say(f"{page}")
-        output.result({**asdict(result), "page": page})
+        output.info(f"{page}")
+        output.print_json({**asdict(result), "page": page})
 
 
 def _list_evaluations(output: Output) -> None:
@@ -107,11 +107,11 @@ def _list_evaluations(output: Output) -> None:
     from toomuchtv.evaluation.protocols import PROTOCOLS
 
     benchmarks = {"retrieval": "a prepared catalog"}
-    benchmarks |= {name: layout.holds for name, layout in DATASETS.items()}
+    benchmarks |= {name: reader.expected_files for name, reader in DATASETS.items()}
     protocols = {name: protocol.source for name, protocol in PROTOCOLS.items()}
-    output.table("Benchmarks, and what --data must hold", benchmarks)
-    output.table("Protocols, and where they are from", protocols)
-    output.result({"benchmarks": benchmarks, "protocols": protocols})
+    output.print_values("Benchmarks, and what --data must hold", benchmarks)
+    output.print_values("Protocols, and where they are from", protocols)
+    output.print_json({"benchmarks": benchmarks, "protocols": protocols})
 
 
 def _show_evaluation(output: Output, result: Evaluation) -> None:
@@ -121,9 +121,9 @@ def _show_evaluation(output: Output, result: Evaluation) -> None:
     sense = f", {result.modality}" if result.modality else ""
     title = f"{result.benchmark}, protocol {result.protocol}{sense}, {weights} weights"
     header, rows = figure_rows(result)
-    output.grid(title, header, rows)
+    output.print_table(title, header, rows)
     for note in result.notes:
-        output.warn(f"note: {note}")
+        output.warning(f"note: {note}")
 
 
 def compare(
@@ -148,19 +148,19 @@ def compare(
     from toomuchtv.evaluation.table import gather, warnings_of
     from toomuchtv.reports.evaluation_page import write_table
 
-    with verb(as_json=as_json) as output:
+    with verb_output(as_json=as_json) as output:
         found = gather(results)
         compared = compare_results(results[0], results[1]) if len(results) > 1 else []
-        output.grid(
+        output.print_table(
             f"{results[-1] if len(results) < 2 else results[1]} against {results[0]}",
             ["benchmark", "protocol", "sense", "a", "b", "b - a", "95%", "p", "sources"],
             [entry.row() for entry in compared],
         )
         if out is not None:
             write_table(out, found)
-            output.say(f"{out / 'table.html'}")
+            output.info(f"{out / 'table.html'}")
         for warning in warnings_of(found):
-            output.warn(f"warning: {warning}")
-        output.result(
+            output.warning(f"warning: {warning}")
+        output.print_json(
             {"compared": [asdict(entry) for entry in compared], "warnings": warnings_of(found)}
         )

@@ -8,20 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from toomuchtv.cli.base import DONE_IN_PART, Catalog, Json, Workers, verb
+from toomuchtv.cli.options import DONE_IN_PART, Catalog, Json, Workers, verb_output
 
 
 def doctor(*, as_json: Json = False) -> None:
     """Show what this machine has: decoders, GPU, free disk, library versions."""
-    from toomuchtv.cli.machine import examine
+    from toomuchtv.cli.doctor import inspect_machine
 
-    with verb(as_json=as_json) as output:
-        diagnosis = examine(Path.cwd())
-        output.table("This machine", diagnosis.facts)
-        output.table("Libraries", diagnosis.libraries)
-        output.result(asdict(diagnosis))
+    with verb_output(as_json=as_json) as output:
+        diagnosis = inspect_machine(Path.cwd())
+        output.print_values("This machine", diagnosis.facts)
+        output.print_values("Libraries", diagnosis.libraries)
+        output.print_json(asdict(diagnosis))
         for missing in diagnosis.missing:
-            output.fail(f"{missing} is missing: install the `av` wheel of the package index")
+            output.error(f"{missing} is missing: install the `av` wheel of the package index")
         if diagnosis.missing:
             raise typer.Exit(DONE_IN_PART)
 
@@ -36,14 +36,14 @@ def scan(
     """Find the films and episodes of a library, read their names and probe them.
 
     The catalog is made where there is none, else brought up to date: unchanged files are not
-    opened again. Files that cannot be used are set aside and listed with the reason.
+    opened again. Files that cannot be used are skipped and listed with the reason.
     """
     from toomuchtv.catalog.scan import scan_library
 
-    with verb(as_json=as_json) as output:
+    with verb_output(as_json=as_json) as output:
         with output.progress("files") as progress:
             result = scan_library(library, catalog, num_workers=workers, progress=progress)
-        output.table(
+        output.print_values(
             f"Catalog {catalog}",
             {
                 "titles": result.titles,
@@ -58,13 +58,14 @@ def scan(
             },
         )
         for warning in result.warnings:
-            output.warn(f"warning: {warning}")
-        for entry in result.set_aside:
-            output.warn(f"set aside: {entry.path}: {entry.reason}")
-        output.result(asdict(result))
+            output.warning(f"warning: {warning}")
+        for entry in result.skipped:
+            output.warning(f"skipped: {entry.path}: {entry.reason}")
+        values = asdict(result)
+        output.print_json({**values, "set_aside": values["skipped"]})
         if result.items == 0:
-            output.warn("nothing in this library can be used")
-        if result.set_aside:
+            output.warning("nothing in this library can be used")
+        if result.skipped:
             raise typer.Exit(DONE_IN_PART)
 
 
@@ -106,7 +107,7 @@ def prepare(
     from toomuchtv.detection.detect import detect_segments
     from toomuchtv.media.proxy_writer import ProxyFormat
 
-    with verb(as_json=as_json) as output, open_catalog(catalog) as opened:
+    with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
         recipe = ProxyFormat(
             short_side=short_side,
             frame_rate=frame_rate,
@@ -116,7 +117,7 @@ def prepare(
             letterbox=letterbox,
         )
         estimate = estimate_prepare(opened, recipe)
-        output.say(
+        output.info(
             f"{estimate.items} items to prepare, {estimate.film_seconds / 3600:.2f} hours, about "
             f"{estimate.bytes / 1e6:,.0f} MB; {estimate.free_bytes / 1e9:,.1f} GB free"
         )
@@ -124,7 +125,7 @@ def prepare(
             result = prepare_catalog(
                 opened, recipe, num_workers=workers, check_disk=disk_check, progress=progress
             )
-        output.table(
+        output.print_values(
             f"Proxies of {catalog}",
             {
                 "prepared": result.prepared,
@@ -134,13 +135,13 @@ def prepare(
             },
         )
         for entry in result.failed:
-            output.warn(f"failed: {entry.path}: {entry.reason}")
+            output.warning(f"failed: {entry.path}: {entry.reason}")
         found = None
         if segments:
             with output.progress("s of film") as progress:
                 found = detect_segments(opened, num_workers=workers, progress=progress)
             show_analysis(output, found)
-        output.result({**asdict(result), "found": None if found is None else asdict(found)})
+        output.print_json({**asdict(result), "found": None if found is None else asdict(found)})
         if result.failed or (found is not None and found.failed):
             raise typer.Exit(DONE_IN_PART)
 
@@ -161,7 +162,7 @@ def show(
     from toomuchtv.catalog.store import open_catalog
     from toomuchtv.cli.catalog_tables import show_catalog
 
-    with verb(as_json=as_json) as output, open_catalog(catalog) as opened:
+    with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
         shown = describe_catalog(opened, title)
         show_catalog(output, shown, in_full=title is not None)
-        output.result(asdict(shown))
+        output.print_json(asdict(shown))

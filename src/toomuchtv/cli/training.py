@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from toomuchtv.cli.base import Catalog, Json, verb
 from toomuchtv.cli.console import Output
+from toomuchtv.cli.options import Catalog, Json, verb_output
 
 if TYPE_CHECKING:
     from toomuchtv.diagnosis import Diagnosis
@@ -37,7 +37,7 @@ def pretrain(
     A share of the titles is held out and never trained on. Watch with `tensorboard --logdir RUN`.
     With --resume and no other setting, the run's own config is used; where there is no run yet,
     it begins, so that one command does for every start. At the end RUN/report.html tells what came.
-    Several processes: `torchrun --nproc-per-node N -m -- toomuchtv.cli pretrain ...`; see
+    Several processes: `torchrun --nproc-per-node N -m -- toomuchtv pretrain ...`; see
     docs/scaling.md.
     """
     from toomuchtv._internal.distributed import place_of_process
@@ -54,21 +54,23 @@ def pretrain(
             "--find-chunk-size is for one process: call it so once, then give all of them the "
             "--set training.chunk_size=N that it found"
         )
-    with verb(as_json=as_json, is_quiet=rank > 0) as output, open_catalog(catalog) as opened:
+    with verb_output(as_json=as_json, is_quiet=rank > 0) as output, open_catalog(catalog) as opened:
         if resume and preset is None and config is None and not settings:
             own = run / "config.toml"
             config = own if own.exists() else None
         resolved = load_config(preset=preset, file=config, settings=settings or ())
         if find_chunk_size:
             resolved = with_found_chunk_size(resolved, run)
-            output.say(f"--set training.chunk_size={resolved.training.chunk_size} fits in memory")
+            output.info(f"--set training.chunk_size={resolved.training.chunk_size} fits in memory")
         if rank == 0:
-            output.table("What will happen", describe(opened, resolved, world_size=world_size))
+            output.print_values(
+                "What will happen", describe(opened, resolved, world_size=world_size)
+            )
         with output.progress("steps") as progress:
             result = train(opened, run, resolved, resume=resume, progress=progress)
         if rank == 0:
             write_run_page(run, opened)
-        output.table(
+        output.print_values(
             f"Run {run}",
             {
                 "steps": result.steps,
@@ -80,9 +82,9 @@ def pretrain(
                 "report": run / "report.html",
             },
         )
-        output.result(asdict(result))
+        output.print_json(asdict(result))
         if result.interrupted:
-            output.warn("stopped as asked; go on with the same command and --resume")
+            output.warning("stopped as asked; go on with the same command and --resume")
 
 
 def diagnose(
@@ -114,7 +116,7 @@ def diagnose(
     from toomuchtv.diagnosis import diagnose as examine
     from toomuchtv.reports.diagnosis_page import write_diagnosis_page
 
-    with verb(as_json=as_json) as output, open_catalog(catalog) as opened:
+    with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
         with output.progress("clips") as progress:
             found = examine(
                 run, opened, split=split, clips=clips, seed=seed, truth=truth, progress=progress
@@ -125,8 +127,8 @@ def diagnose(
         values = found.figures()
         figures.write_text(json.dumps(values, indent=1) + "\n")
         _show_diagnosis(output, found)
-        output.result({"page": page, "figures": figures, **values})
-        output.say(f"{page}")
+        output.print_json({"page": page, "figures": figures, **values})
+        output.info(f"{page}")
 
 
 def _show_diagnosis(output: Output, found: Diagnosis) -> None:
@@ -134,7 +136,7 @@ def _show_diagnosis(output: Output, found: Diagnosis) -> None:
 
     policies = [one for one in found.policies if not isinstance(one, Missing)]
     if policies:
-        output.grid(
+        output.print_table(
             "How hard the negatives are",
             ["", *(f"{one.policy}{', trained with' if one.trained_with else ''}"
                    for one in policies)],
@@ -144,7 +146,7 @@ def _show_diagnosis(output: Output, found: Diagnosis) -> None:
         )  # fmt: skip
     for name, probes in (("title", found.title_probes), ("event", found.event_probes)):
         if not isinstance(probes, Missing):
-            output.grid(
+            output.print_table(
                 f"Which {name}, by a linear classifier",
                 ["from", "what is left", "layer", "weights", "accuracy", "chance"],
                 [[one.sense, one.content, one.layer, "trained" if one.trained else "fresh",
@@ -153,6 +155,6 @@ def _show_diagnosis(output: Output, found: Diagnosis) -> None:
     parts = (*found.policies, found.survey, found.title_probes, found.event_probes)
     for part in parts:
         if isinstance(part, Missing):
-            output.warn(f"not given: {part.reason}")
+            output.warning(f"not given: {part.reason}")
     for note in found.notes:
-        output.warn(f"note: {note}")
+        output.warning(f"note: {note}")

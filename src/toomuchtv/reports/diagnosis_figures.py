@@ -19,7 +19,7 @@ from toomuchtv.diagnosis.results import (
     ProbeFigures,
     RelationFigures,
 )
-from toomuchtv.reports.figures import COLORS, Curve
+from toomuchtv.reports.charts import COLORS, Curve
 
 _WIDTH = 5.6
 _DPI = 150

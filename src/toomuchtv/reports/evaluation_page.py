@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 
 from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.evaluation.table import (
@@ -214,15 +212,12 @@ def write_table(folder: Path, results: Sequence[Evaluation]) -> None:
         lead=f"{len(results)} results. A score without the name of its protocol means nothing.",
         sections=sections,
     )
-    text = io.StringIO()
-    console = Console(file=text, width=200, color_system=None)
-    console.print(_text_table("Measured", SUMMARY_HEADER, rows))
-    for warning in warnings:
-        console.print(f"warning: {warning}", markup=False)
+    parts = [_text_table("Measured", SUMMARY_HEADER, rows)]
+    parts += [f"warning: {warning}" for warning in warnings]
     if published:
-        console.print(_text_table("Published by others", PUBLISHED_HEADER, published))
+        parts.append(_text_table("Published by others", PUBLISHED_HEADER, published))
     partial = folder / "table.partial"
-    partial.write_text(text.getvalue(), encoding="utf-8")
+    partial.write_text("\n".join(parts) + "\n", encoding="utf-8")
     os.replace(partial, folder / "table.txt")
 
 
@@ -236,8 +231,10 @@ def _unbroken(row: Sequence[str]) -> list[str]:
     ]
 
 
-def _text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*header, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    return table
+def _text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as plain text, with columns that are aligned by spaces."""
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    aligned = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+               for line in lines]  # fmt: skip
+    return "\n".join([title, *(line.rstrip() for line in aligned), ""])

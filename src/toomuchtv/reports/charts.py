@@ -43,35 +43,9 @@ def draw_curves(charts: Mapping[str, Sequence[Curve]], *, x_label: str) -> bytes
         axes.set_xlabel(x_label)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
-        tidy(axes)
+        style_axes(axes)
     figure.axes[0].legend(frameon=False)
-    return finish(figure)
-
-
-def draw_scores(
-    scores: Mapping[str, Mapping[str, tuple[float, float]]], *, chance: float, y_label: str
-) -> bytes:
-    """Draw bars in groups: `scores[group][name]` is (mean, standard deviation)."""
-    groups = list(scores)
-    names = list(next(iter(scores.values())))
-    figure = Figure(figsize=(3.4 * len(groups) + 1.5, 3.4), layout="constrained")
-    axes = figure.add_subplot()
-    width = 0.8 / len(names)
-    for index, name in enumerate(names):
-        x = np.arange(len(groups)) + (index - (len(names) - 1) / 2) * width
-        mean = [scores[group][name][0] for group in groups]
-        std = [scores[group][name][1] for group in groups]
-        bars = axes.bar(x, mean, width * 0.92, yerr=std, color=COLORS[index], label=name, capsize=3)
-        axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=8)
-    axes.axhline(chance, color="black", linewidth=1, linestyle=":", label=f"chance {chance:.3f}")
-    axes.set_xticks(np.arange(len(groups)), groups)
-    axes.set_ylabel(y_label)
-    axes.set_ylim(
-        0, 1.12 * max(sum(value) for group in scores.values() for value in group.values())
-    )
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    tidy(axes)
-    return finish(figure)
+    return to_png(figure)
 
 
 def draw_clips(clips: Sequence[Clip], captions: Sequence[str], *, sample_rate_hz: int) -> bytes:
@@ -98,38 +72,17 @@ def draw_clips(clips: Sequence[Clip], captions: Sequence[str], *, sample_rate_hz
         mel = log_mel(torch.from_numpy(clip.waveform)[None])[0, 0].numpy()
         axes.imshow(mel, origin="lower", aspect="auto", cmap="magma", vmin=-2.0, vmax=2.0)
         axes.set_axis_off()
-    return finish(figure)
+    return to_png(figure)
 
 
-def draw_neighbors(
-    queries: Sequence[Clip],
-    answers: Sequence[Sequence[Clip]],
-    captions: Sequence[Sequence[str]],
-) -> bytes:
-    """Draw, one query a row, its middle frame and the middle frames of what it found."""
-    columns = 1 + max(len(row) for row in answers)
-    figure = Figure(figsize=(2.2 * columns, 1.75 * len(queries)), layout="constrained")
-    for row, (query, found) in enumerate(zip(queries, answers, strict=True)):
-        for column, clip in enumerate([query, *found]):
-            axes = figure.add_subplot(len(queries), columns, row * columns + column + 1)
-            axes.imshow(clip.video[len(clip.video) // 2])
-            axes.set_title(captions[row][column], fontsize=7, loc="left")
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for spine in axes.spines.values():
-                spine.set_color(COLORS[5] if column == 0 else "#cccccc")
-                spine.set_linewidth(2.0 if column == 0 else 0.8)
-    return finish(figure)
-
-
-def tidy(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """Take away what does not help to read a chart."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e5e8ee", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def finish(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
     """Draw a figure to a PNG."""
     out = io.BytesIO()
     FigureCanvasAgg(figure)  # what savefig draws with, whatever display there is

@@ -22,7 +22,7 @@ _LIBRARIES = ("torch", "av", "numpy", "scikit-learn", "guessit", "safetensors", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class MachineReport:
     """What was found. `missing` is what toomuchtv cannot do without."""
 
     facts: dict[str, str]
@@ -30,7 +30,7 @@ class Diagnosis:
     missing: tuple[str, ...]
 
 
-def examine(folder: Path) -> Diagnosis:
+def inspect_machine(folder: Path) -> MachineReport:
     """Look at the machine, and at the disk that `folder` lies on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = [
@@ -59,7 +59,7 @@ def examine(folder: Path) -> Diagnosis:
         if not _has_codec(name, mode)
     )
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    return Diagnosis(facts=facts, libraries=libraries, missing=missing)
+    return MachineReport(facts=facts, libraries=libraries, missing=missing)
 
 
 def _usable_cores() -> int:

@@ -22,7 +22,7 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes to wor
 
 
 @contextmanager
-def verb(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
+def verb_output(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
     """Say errors as a person reads them, and exit as DESIGN.md has it.
 
     A quiet one says nothing else: one of many processes that do the same.
@@ -31,8 +31,8 @@ def verb(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
     try:
         yield output
     except (ToomuchtvError, ValueError) as error:
-        output.fail(str(error))
+        output.error(str(error))
         raise typer.Exit(WRONG_INPUT) from error
     except KeyboardInterrupt as error:
-        output.fail("interrupted; what was done so far is kept")
+        output.error("interrupted; what was done so far is kept")
         raise typer.Exit(130) from error

@@ -11,13 +11,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from tests.data.snapshots import snapshot_of
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
-from toomuchtv.data.sampler import ClipSampler, ClipSpecs
-from toomuchtv.losses import Moments, negative_figures
+from toomuchtv.data.sampler import ClipSampler
+from toomuchtv.losses import negative_figures
 from toomuchtv.media.clip import ClipFormat
 from toomuchtv.training.alternative import AlternativeNegatives, apart, titles_first, weighted_order
 from toomuchtv.training.step import GatheredBatch
@@ -51,13 +50,7 @@ def batch(made: ClipSampler, step: int, seed: int = 0) -> GatheredBatch:
         video=video,
         audio=audio,
         roles=dataclasses.replace(PairLabels.of_plan(PairLabelConfig(), plan), valid=valid),
-        moments=moments_of(plan, valid),
     )
-
-
-def moments_of(plan: ClipSpecs, valid: Tensor) -> Moments:
-    names = ("title", "item", "start_seconds", "audio_track")
-    return Moments(**{name: torch.from_numpy(getattr(plan, name)) for name in names}, valid=valid)
 
 
 def test_of_one_step_alone_the_figures_are_that_steps() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,8 @@ from toomuchtv.data.batches import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.losses import (
-    Moments,
+    GatheredLoss,
+    MemoryBank,
     NegativeFigures,
     PairLoss,
     negative_figures,
@@ -24,17 +24,11 @@ from toomuchtv.training.gradient_cache import CachedEmbeddings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatheredBatch:
-    """The embeddings and the whereabouts of the whole batch, over all processes; no gradient."""
+    """The embeddings and the pair labels of the whole batch, over all processes; no gradient."""
 
     video: Tensor
     audio: Tensor
     roles: PairLabels
-    moments: Moments
-
-    @property
-    def role(self) -> Tensor:
-        """int8 `[N, N]`: all roles at once."""
-        return self.roles.dense()
 
 
 class TrainingStep:
@@ -65,6 +59,7 @@ class TrainingStep:
     ) -> None:
         self.model = model
         self.objective = objective
+        self._gathered_loss = GatheredLoss(objective)
         self._to_input = to_input
         self._optimizer = optimizer
         self._roles = roles
@@ -91,11 +86,11 @@ class TrainingStep:
             chunk_size=self._chunk_size,
         )
         gathered = self._gather(batch, cached.embeddings)
-        loss = self.objective(*cached.embeddings, gathered.roles, gathered.moments)
+        loss = self._loss(cached.embeddings, gathered.roles)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         cached.backward()
-        # Each process has its share of every gradient.
+        # See GatheredLoss: the sum over the processes is the gradient of the whole batch.
         distributed.sum_gradients(self._parameters)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._clip)
         if torch.isfinite(loss) and torch.isfinite(norm):
@@ -115,6 +110,13 @@ class TrainingStep:
             embeddings: Embeddings = self.model(video, log_mel)
         return embeddings
 
+    def _loss(self, embeddings: Embeddings, labels: PairLabels) -> Tensor:
+        extra = {}
+        if isinstance(self.objective, MemoryBank):
+            keys = self.objective.clip_keys(labels.title, labels.item, labels.start_seconds)
+            extra = {"clip_keys": keys, "valid": labels.valid}
+        return torch.as_tensor(self._gathered_loss(*embeddings, labels, **extra))
+
     def _gather(self, batch: ClipBatch, local: Embeddings) -> GatheredBatch:
         parts = distributed.parts(len(batch), local.video.device)
         columns = {
@@ -125,7 +127,6 @@ class TrainingStep:
             video=distributed.gather(local.video, parts),
             audio=distributed.gather(local.audio, parts),
             roles=PairLabels(config=self._roles, **columns),
-            moments=_moments(columns),
         )
 
     def negatives(self, gathered: GatheredBatch) -> NegativeFigures:
@@ -133,15 +134,8 @@ class TrainingStep:
         return negative_figures(
             gathered.video,
             gathered.audio,
-            gathered.role,
-            title=gathered.moments.title,
-            item=gathered.moments.item,
+            gathered.roles,
+            title=gathered.roles.title,
+            item=gathered.roles.item,
             temperature=self.objective.temperature.item(),
         )
-
-
-_WHEREABOUTS = ("title", "item", "start_seconds", "audio_track", "valid")
-
-
-def _moments(columns: Mapping[str, Tensor]) -> Moments:
-    return Moments(**{name: columns[name] for name in _WHEREABOUTS})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from toomuchtv._internal import distributed
 from toomuchtv.data.batches import ClipBatch
 from toomuchtv.data.pair_labels import PairLabel
 from toomuchtv.inference.pretrained import PretrainedEncoder
-from toomuchtv.losses import DensePairLabels, Moments, PairLoss
+from toomuchtv.losses import PairLoss
 
 _CLIPS_AT_ONCE = 64
 
@@ -39,16 +38,8 @@ def held_out_loss(pretrained: PretrainedEncoder, objective: PairLoss, batch: Cli
     role = torch.diag(valid).to(torch.int8)
     role[~valid] = PairLabel.IGNORE
     role[:, ~valid] = PairLabel.IGNORE
-    moments = Moments(
-        title=batch.title.to(device),
-        item=batch.item.to(device),
-        start_seconds=batch.start_seconds.to(device),
-        audio_track=batch.audio_track.to(device),
-        valid=valid,
-    )
     was_training = objective.training
     objective.eval()
-    with distributed.alone():
-        loss = float(objective(video, audio, DensePairLabels(role), moments))
+    loss = float(objective(video, audio, role))
     objective.train(was_training)
     return loss

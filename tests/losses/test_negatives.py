@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.losses import NegativeFigures, negative_figures
 
@@ -222,17 +223,16 @@ def test_memory_does_not_grow_with_the_square_of_the_batch() -> None:
     video, audio = torch.nn.functional.normalize(
         torch.randn(2, count, dim, generator=generator), dim=2
     )
-    index = torch.arange(count)
-    config = PairLabelConfig()
-    labels = PairLabels(
-        config=config,
+    index = np.arange(count)
+    specs = ClipSpecs(
         title=index // 16,
         item=index // 16,
-        start_seconds=index.double(),
-        audio_track=torch.zeros_like(index),
-        recurrence=torch.full_like(index, -1),
-        valid=index >= 0,
+        start_seconds=index.astype(np.float64),
+        audio_track=np.zeros_like(index),
+        recurrence=np.full_like(index, -1),
+        seed=index.astype(np.uint64),
     )
+    labels = PairLabels.from_specs(PairLabelConfig(), specs)
     with LargestTensor() as largest:  # type: ignore[no-untyped-call]
         figures = negative_figures(
             video, audio, labels, title=labels.title, item=labels.item, temperature=0.07

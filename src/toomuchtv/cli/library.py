@@ -36,7 +36,7 @@ def scan(
     """Find the films and episodes of a library, read their names and probe them.
 
     The catalog is made where there is none, else brought up to date: unchanged files are not
-    opened again. Files that cannot be used are set aside and listed with the reason.
+    opened again. Files that cannot be used are skipped and listed with the reason.
     """
     from toomuchtv.catalog.scan import scan_library
 
@@ -59,12 +59,13 @@ def scan(
         )
         for warning in result.warnings:
             output.warning(f"warning: {warning}")
-        for entry in result.set_aside:
-            output.warning(f"set aside: {entry.path}: {entry.reason}")
-        output.print_json(asdict(result))
+        for entry in result.skipped:
+            output.warning(f"skipped: {entry.path}: {entry.reason}")
+        values = asdict(result)
+        output.print_json({**values, "set_aside": values["skipped"]})
         if result.items == 0:
             output.warning("nothing in this library can be used")
-        if result.set_aside:
+        if result.skipped:
             raise typer.Exit(DONE_IN_PART)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.losses import (
@@ -41,7 +41,7 @@ class TrainingStep:
         optimizer: Over the parameters of model and objective.
         roles: Which pairs are negatives.
         precision: torch.bfloat16 for autocast, torch.float32 for none.
-        clip_gradient_norm: Largest norm of the gradient.
+        max_gradient_norm: Largest norm of the gradient.
         chunk_size: Clips whose activations are in memory at once; 0: all. See `gradient_cache`.
     """
 
@@ -54,7 +54,7 @@ class TrainingStep:
         optimizer: torch.optim.Optimizer,
         roles: PairLabelConfig,
         precision: torch.dtype,
-        clip_gradient_norm: float,
+        max_gradient_norm: float,
         chunk_size: int = 0,
     ) -> None:
         self.model = model
@@ -64,7 +64,7 @@ class TrainingStep:
         self._optimizer = optimizer
         self._roles = roles
         self._precision = precision
-        self._clip = clip_gradient_norm
+        self._max_norm = max_gradient_norm
         self._chunk_size = chunk_size
         self._parameters = [*model.parameters(), *objective.parameters()]
 
@@ -92,7 +92,7 @@ class TrainingStep:
         cached.backward()
         # See GatheredLoss: the sum over the processes is the gradient of the whole batch.
         distributed.sum_gradients(self._parameters)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._clip)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
         if torch.isfinite(loss) and torch.isfinite(norm):
             self._optimizer.step()
         return loss.detach(), norm.detach(), gathered
@@ -103,7 +103,7 @@ class TrainingStep:
         video, log_mel = self._to_input(
             batch.video[clips].to(device, non_blocking=True),
             batch.waveform[clips].to(device, non_blocking=True),
-            batch.seed[clips],
+            batch.specs.seed[clips],
         )
         enabled = self._precision != torch.float32
         with torch.autocast(device.type, dtype=self._precision, enabled=enabled):
@@ -113,20 +113,20 @@ class TrainingStep:
     def _loss(self, embeddings: Embeddings, labels: PairLabels) -> Tensor:
         extra = {}
         if isinstance(self.objective, MemoryBank):
-            keys = self.objective.clip_keys(labels.title, labels.item, labels.start_seconds)
+            keys = self.objective.clip_keys(
+                labels.title, labels.item, labels.column("start_seconds")
+            )
             extra = {"clip_keys": keys, "valid": labels.valid}
         return torch.as_tensor(self._gathered_loss(*embeddings, labels, **extra))
 
     def _gather(self, batch: ClipBatch, local: Embeddings) -> GatheredBatch:
         parts = distributed.parts(len(batch), local.video.device)
-        columns = {
-            name: distributed.gather(getattr(batch, name).to(local.video.device), parts)
-            for name in ("title", "item", "start_seconds", "audio_track", "recurrence", "valid")
-        }
+        specs = distributed.gather(batch.spec_tensor(local.video.device), parts)
+        roles = PairLabels(self._roles, specs)
         return GatheredBatch(
             video=distributed.gather(local.video, parts),
             audio=distributed.gather(local.audio, parts),
-            roles=PairLabels(config=self._roles, **columns),
+            roles=roles,
         )
 
     def negatives(self, gathered: GatheredBatch) -> NegativeFigures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.pair_labels import PairLabel
 from toomuchtv.inference.pretrained import PretrainedEncoder
 from toomuchtv.losses import PairLoss

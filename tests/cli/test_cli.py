@@ -14,7 +14,7 @@ from experiments.rendered_tv import RenderedTVConfig, render_library
 
 SMALL = [
     "--preset", "tiny",
-    "--set", "input.size=32", "--set", "clip.audio_seconds=1.0",
+    "--set", "transform.size=32", "--set", "clip.audio_seconds=1.0",
     "--set", "sampling.batch_size=8", "--set", "sampling.clips_per_item=4",
     "--set", "training.num_workers=0", "--set", "training.num_threads=1",
     "--set", "training.validation_clips=8",
@@ -198,8 +198,6 @@ def test_set_aside_files_give_exit_code_1_and_are_listed(tmp_path: Path) -> None
         (["evaluate", "--encoder", "nn", "--benchmark", "esc50", "--data", "."], "module:function"),
         (["evaluate", "nowhere"], "--list"),
         (["compare", "nowhere"], "no result in"),
-        (["studio", "out", "--set", "signature=1"], "signature"),
-        (["studio", "out", "--movies", "-1"], "movies"),
         (["frobnicate"], "frobnicate"),
     ],
 )

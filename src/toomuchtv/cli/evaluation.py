@@ -107,7 +107,7 @@ def _list_evaluations(output: Output) -> None:
     from toomuchtv.evaluation.protocols import PROTOCOLS
 
     benchmarks = {"retrieval": "a prepared catalog"}
-    benchmarks |= {name: layout.holds for name, layout in DATASETS.items()}
+    benchmarks |= {name: reader.expected_files for name, reader in DATASETS.items()}
     protocols = {name: protocol.source for name, protocol in PROTOCOLS.items()}
     output.print_values("Benchmarks, and what --data must hold", benchmarks)
     output.print_values("Protocols, and where they are from", protocols)

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.figures import Figures, parser
 from toomuchtv.cli.console import Output
 from toomuchtv.evaluation.evaluate import evaluate
-from toomuchtv.evaluation.protocols import PROTOCOLS, FrozenProtocol
+from toomuchtv.evaluation.protocols import PROTOCOLS, ProbeProtocol
 from toomuchtv.evaluation.result import Evaluation, load_evaluation
 from toomuchtv.reports.evaluation_page import write_evaluation_page, write_table
 
@@ -28,7 +28,7 @@ def protocols_of(benchmark: str) -> list[str]:
     return [
         name
         for name, protocol in PROTOCOLS.items()
-        if isinstance(protocol, FrozenProtocol)
+        if isinstance(protocol, ProbeProtocol)
         and (protocol.audio_test if benchmark == "esc10" else protocol.video_test) is not None
     ]
 

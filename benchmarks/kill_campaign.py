@@ -88,7 +88,7 @@ def steps_reached(run_path: Path) -> int:
     """The step to go on from; raises where a checkpoint is not whole."""
     checkpoints = Checkpoints(run_path / "checkpoints", keep=1)
     steps = checkpoints.steps()
-    if checkpoints.newest_whole() != (steps[-1] if steps else 0):
+    if checkpoints.newest_good_step() != (steps[-1] if steps else 0):
         raise SystemExit(f"a kill damaged the newest checkpoint in {run_path}")
     return steps[-1] if steps else 0
 

@@ -263,9 +263,9 @@ def many_items(catalog: Catalog, times: int) -> tuple[CatalogSnapshot, dict[int,
                 proxy,
                 item_id=item_id + 1000 * time_over,
                 video_path=_linked(catalog, proxy.video_path, time_over),
-                sounds=tuple(
+                audio_files=tuple(
                     replace(sound, path=_linked(catalog, sound.path, time_over))
-                    for sound in proxy.sounds
+                    for sound in proxy.audio_files
                 ),
             )
     offset = np.repeat(np.arange(times, dtype=np.int32) * 1000, len(once))

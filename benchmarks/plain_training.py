@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toomuchtv.catalog.store import Catalog
+from toomuchtv.data.clip_specs import ClipSpec
 from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD
 from toomuchtv.data.log_mel import LogMel
-from toomuchtv.data.sampler import ClipSampler, ClipSpec
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.media.proxy_reader import ProxyPool
 from toomuchtv.models.video import FullConv, SpatialConv, TemporalConv
@@ -72,7 +73,7 @@ class PlainReader:
         rng = np.random.default_rng(step)
         clips = [
             self._clip(spec, rng)
-            for spec in self._planner.plan(seed=self._config.training.seed, step=step).clips()
+            for spec in self._planner.draw(seed=self._config.training.seed, step=step)
         ]
         video, waveform = zip(*clips, strict=True)
         return torch.stack(video), torch.from_numpy(np.stack(waveform))

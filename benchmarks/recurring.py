@@ -30,9 +30,9 @@ from toomuchtv.catalog.records import Item, Segment
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.detection.detect import detect_segments
-from toomuchtv.detection.features_on_disk import StoredPrints, traces_path
-from toomuchtv.detection.frame_features import read_frame_features
-from toomuchtv.detection.recurring import Episode, find_recurring
+from toomuchtv.detection.features_on_disk import StoredFingerprints, features_path
+from toomuchtv.detection.frame_features import compute_frame_features
+from toomuchtv.detection.recurrence import Episode, detect_recurring
 
 #: Opening and length of an episode, seconds and minutes.
 SERIES = {20.0: 1.5, 45.0: 2.0, 90.0: 3.0}
@@ -82,9 +82,9 @@ def studio_series(options: Any) -> dict[str, float]:
             studio / "library", studio / "recoded", delay_seconds=DELAY_SECONDS, gain=0.6
         )
         with prepared(studio / "library", studio / "cat", options.workers) as catalog:
-            first.add(catalog, studio / "truth", 0.0)
+            first.add(catalog, studio / "ground_truth", 0.0)
         with prepared(studio / "recoded", studio / "cat_recoded", options.workers) as catalog:
-            second.add(catalog, studio / "truth", DELAY_SECONDS)
+            second.add(catalog, studio / "ground_truth", DELAY_SECONDS)
         print(f"to openings of {seconds:g} s:", *first.figures(""), *second.figures("recoded_"),
               sep="\n  ", flush=True)  # fmt: skip
         with open_catalog(studio / "cat") as catalog:
@@ -205,7 +205,7 @@ def count_studio_shots(
     items = catalog.items()
     theirs = scene_detect(scenedetect, [catalog.source_path(item) for item in items])
     for item in items:
-        known = json.loads((studio / "truth" / item.path.with_suffix(".json")).read_text())
+        known = json.loads((studio / "ground_truth" / item.path.with_suffix(".json")).read_text())
         rate = proxies[item.id].frame_rate
         true = [
             frame_of(shot["start_seconds"], rate)
@@ -228,10 +228,12 @@ def real_library(options: Any) -> dict[str, float]:
     with run as catalog:
         segments, proxies, items = catalog.segments(), catalog.proxies(), catalog.items()
         # Each title is one item here: as episodes of one show they still share nothing.
-        prints = StoredPrints([catalog.folder / traces_path(proxies[item.id]) for item in items])
-        as_one_show = find_recurring(
+        prints = StoredFingerprints(
+            [catalog.folder / features_path(proxies[item.id]) for item in items]
+        )
+        as_one_show = detect_recurring(
             [
-                Episode(item_id=item.id, season=1, episode=number, prints=one)
+                Episode(item_id=item.id, season=1, episode=number, fingerprint=one)
                 for number, (item, one) in enumerate(zip(items, prints, strict=True), 1)
             ]
         )
@@ -257,7 +259,7 @@ def picture_speed(video: Path) -> dict[str, float]:
     for _ in range(3):
         begun = time.perf_counter()
         rates.append(
-            len(read_frame_features(video, frame_rate=8.0)) / (time.perf_counter() - begun)
+            len(compute_frame_features(video, frame_rate=8.0)) / (time.perf_counter() - begun)
         )
     return spread("picture_frames_a_second", rates)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.detection.fingerprints import AudioFingerprint, fingerprint_audio
-from toomuchtv.detection.recurring import Episode, find_recurring
+from toomuchtv.detection.recurrence import Episode, detect_recurring
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.original import read_audio
 from toomuchtv.media.proxy_reader import ProxyReader
@@ -68,11 +68,11 @@ def time_200_episodes(
             item_id=number,
             season=number // EPISODES_A_SEASON,
             episode=number % EPISODES_A_SEASON,
-            prints=prints[number],
+            fingerprint=prints[number],
         )
         for number in numbers
     ]
-    segments = find_recurring(episodes)
+    segments = detect_recurring(episodes)
     done = time.perf_counter()
     true = found = both = hours = 0.0
     for number in numbers:

@@ -45,7 +45,7 @@ SETTINGS = [
     "optimizer.name=sgd", "optimizer.learning_rate=0.0001", "optimizer.warmup_steps=5",
     "training.num_threads=1", "training.num_workers=1", "training.log_every=1",
     "training.validation_clips=4", "training.checkpoint_every=5", "training.held_out_share=0.25",
-    "training.device=cpu", "training.synchronized_norm=true",
+    "training.device=cpu", "training.sync_batch_norm=true",
     f"training.distributed_timeout_seconds={TIMEOUT_SECONDS}",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from experiments.demo.charts import draw_neighbors, draw_scores
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.data.validation_batch import draw_validation_batch
-from toomuchtv.evaluation.catalog_retrieval import embed_moments, run_split
+from toomuchtv.evaluation.catalog_retrieval import embed_clips, run_split
 from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.inference.pretrained import load
 from toomuchtv.media.clip import Clip
@@ -159,16 +159,16 @@ def _pictures(catalog: Catalog, arm: DemoResult) -> list[Section]:
     )
     if batch is None:
         return []
-    video, audio, title = embed_moments(pretrained, batch)
+    video, audio, title = embed_clips(pretrained, batch)
     names = {entry.id: entry.name for entry in catalog.titles()}
 
     def clip(index: int) -> Clip:
-        item_id = int(snapshot.item_id[int(batch.item[index])])
-        return catalog.clip(item_id, float(batch.start_seconds[index]), clip_format)
+        item_id = int(snapshot.item_id[int(batch.specs.item[index])])
+        return catalog.clip(item_id, float(batch.specs.start_seconds[index]), clip_format)
 
     def caption(index: int) -> str:
-        name = names[int(snapshot.title_id[int(batch.item[index])])]
-        return f"{name}, {float(batch.start_seconds[index]):.1f} s"
+        name = names[int(snapshot.title_id[int(batch.specs.item[index])])]
+        return f"{name}, {float(batch.specs.start_seconds[index]):.1f} s"
 
     # One moment a title, so that the rows differ.
     firsts = np.unique(title.numpy(), return_index=True)[1].tolist()

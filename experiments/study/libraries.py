@@ -56,7 +56,7 @@ def make_world(
         recipe = proxy_recipe(scale.detail)
         prepared = prepare_catalog(opened, recipe, num_workers=num_workers, progress=progress)
         found = detect_segments(opened, num_workers=num_workers, progress=progress)
-    bad = [*scanned.set_aside, *prepared.failed, *found.failed]
+    bad = [*scanned.skipped, *prepared.failed, *found.failed]
     if bad:
         raise CatalogError(
             f"{len(bad)} files of the world {world.name} cannot be used, the first "

@@ -22,12 +22,12 @@ from toomuchtv.diagnosis.source import Source
 from toomuchtv.evaluation.benchmark import Benchmark, Modality
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import Encoder
-from toomuchtv.evaluation.figures import fold_figures, outcomes
 from toomuchtv.evaluation.finetune import run_finetune
-from toomuchtv.evaluation.linear_probe import run_frozen
-from toomuchtv.evaluation.metrics import correct
-from toomuchtv.evaluation.protocols import FrozenProtocol, choose_protocol
-from toomuchtv.evaluation.result import FoldAnswers
+from toomuchtv.evaluation.linear_probe import run_probe
+from toomuchtv.evaluation.metrics import top1_correct
+from toomuchtv.evaluation.protocols import ProbeProtocol, choose_protocol
+from toomuchtv.evaluation.result import FoldPredictions
+from toomuchtv.evaluation.summary import correct_by_clip, fold_summary
 from toomuchtv.inference.pretrained import PretrainedEncoder
 from toomuchtv.training.run_config import Config
 
@@ -62,8 +62,8 @@ def linear_score(encoder: Encoder, transfer: Path, name: str, *, cache: Path | N
     """Probe frozen features with a linear classifier, whose strength is chosen in training."""
     benchmark, sense = transfer_set(transfer, name), _SETS[name][1]
     protocol = choose_protocol("linear")
-    assert isinstance(protocol, FrozenProtocol)
-    run = run_frozen(encoder, benchmark, protocol, sense, cache=cache)
+    assert isinstance(protocol, ProbeProtocol)
+    run = run_probe(encoder, benchmark, protocol, sense, cache=cache)
     return _score(name, "linear", sense, benchmark, run.answers)
 
 
@@ -78,8 +78,8 @@ def shuffled_score(
         for clip, other in zip(benchmark.clips, order, strict=True)
     )
     protocol = choose_protocol("linear")
-    assert isinstance(protocol, FrozenProtocol)
-    run = run_frozen(encoder, replace(benchmark, clips=clips), protocol, sense, cache=cache)
+    assert isinstance(protocol, ProbeProtocol)
+    run = run_probe(encoder, replace(benchmark, clips=clips), protocol, sense, cache=cache)
     return _score(name, "shuffled", sense, benchmark, run.answers)
 
 
@@ -95,18 +95,20 @@ def finetuned_score(
 
 
 def _score(
-    name: str, protocol: str, sense: str, benchmark: Benchmark, answers: Sequence[FoldAnswers]
+    name: str, protocol: str, sense: str, benchmark: Benchmark, answers: Sequence[FoldPredictions]
 ) -> Score:
-    folds = [float(outcome.value.mean()) for outcome in outcomes(answers)]
+    folds = [float(outcome.value.mean()) for outcome in correct_by_clip(answers)]
     hits: dict[str, list[float]] = defaultdict(list)
     for fold in answers:
-        for source, hit in zip(fold.sources, correct(fold.scores, fold.targets > 0), strict=True):
+        for source, hit in zip(
+            fold.sources, top1_correct(fold.scores, fold.targets > 0), strict=True
+        ):
             hits[source].append(float(hit))
     return Score(
         benchmark=name,
         protocol=protocol,
         sense=sense,
-        accuracy=fold_figures(folds)["mean"],
+        accuracy=fold_summary(folds)["mean"],
         folds=tuple(folds),
         chance=1.0 / len(benchmark.classes),
         sources={source: (sum(values), len(values)) for source, values in sorted(hits.items())},

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.batches import SMALLEST, a_batch, part
+from tests.batches import SMALLEST, a_batch
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv.data.augmentation import AugmentationConfig
@@ -41,10 +41,10 @@ def take_step(folder: Path) -> None:
             optimizer=torch.optim.SGD(parameters.values(), lr=0.1),
             roles=PairLabelConfig(),
             precision=torch.float32,
-            clip_gradient_norm=1e9,
+            max_gradient_norm=1e9,
         )
         own = slice(rank * CLIPS // world_size, (rank + 1) * CLIPS // world_size)
-        loss, norm, gathered = step(part(a_batch(CLIPS), own), 0.1)
+        loss, norm, gathered = step(a_batch(CLIPS)[own], 0.1)
         figures = step.negatives(gathered)
         gradients = {f"{key}.grad": value.grad for key, value in parameters.items()}
         assert all(value is not None for value in gradients.values())

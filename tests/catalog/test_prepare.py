@@ -21,7 +21,7 @@ from toomuchtv.catalog.prepare import (
     choose_audio_tracks,
     estimate_prepare,
     prepare_catalog,
-    recipe_id,
+    proxy_format_id,
 )
 from toomuchtv.catalog.records import AudioTrack
 from toomuchtv.catalog.scan import scan_library
@@ -127,7 +127,7 @@ def test_every_kind_of_item_is_prepared_once(library: Path, cat: Path) -> None:
     assert (names["silent"].num_samples, names["silent"].audio_track) == (0, None)
     assert [names[name].num_frames for name in ("plain", "late", "short")] == [16, 24, 8]
     assert names["plain"].num_samples == 32_000
-    assert names["plain"].recipe == recipe_id(RECIPE)
+    assert names["plain"].format_id == proxy_format_id(RECIPE)
     assert first_gray(cat, "plain (2001).mp4", 1.0) == gray_shown(29)
     assert np.flatnonzero(np.abs(heard) > 0.1)[0] / 16_000 == pytest.approx(1.5, abs=0.011)
 
@@ -162,7 +162,7 @@ def test_a_changed_source_and_another_recipe_are_done_again(library: Path, cat: 
     assert counts(prepare(cat, other)) == (2, 0, 0)
     assert check_whole(cat) == 2
     assert not set(files(cat)) & between
-    assert recipe_id(other) != recipe_id(RECIPE)
+    assert proxy_format_id(other) != proxy_format_id(RECIPE)
     assert counts(prepare(cat, other)) == (0, 2, 0)
 
 
@@ -353,8 +353,8 @@ def test_every_language_asked_for_is_prepared(tmp_path: Path) -> None:
         result = prepare_catalog(catalog, recipe)
         assert (result.prepared, result.failed) == (1, ())
         proxy = catalog.proxies()[item.id]
-        assert [(s.language, s.audio_track) for s in proxy.sounds] == [("fra", 1), ("eng", 0)]
-        for sound in proxy.sounds:
+        assert [(s.language, s.audio_track) for s in proxy.audio_files] == [("fra", 1), ("eng", 0)]
+        for sound in proxy.audio_files:
             reader = ProxyReader(
                 cat / proxy.video_path, cat / sound.path, frame_rate=8.0, sample_rate_hz=16_000
             )
@@ -369,7 +369,7 @@ def test_every_language_asked_for_is_prepared(tmp_path: Path) -> None:
         before = set(proxy.paths)
         prepare_catalog(catalog, ProxyFormat(short_side=32))
         (after,) = catalog.proxies().values()
-        assert [sound.language for sound in after.sounds] == ["eng"]
+        assert [sound.language for sound in after.audio_files] == ["eng"]
         assert not [path for path in before if (cat / path).exists()]
 
 

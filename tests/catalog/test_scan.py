@@ -18,7 +18,7 @@ import pytest
 from tests.media_files import keep_part, write_film, write_sound, write_still
 from toomuchtv.catalog import scan as scan_module
 from toomuchtv.catalog.probe import probe_file
-from toomuchtv.catalog.records import Proxy, ProxySound, Segment, TitleKind
+from toomuchtv.catalog.records import Proxy, ProxyAudio, Segment, TitleKind
 from toomuchtv.catalog.scan import ScanResult, scan_library
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.errors import CatalogError
@@ -41,7 +41,7 @@ def film(library: Path, name: str, number: int = 0) -> Path:
 
 
 def reasons(result: ScanResult) -> dict[str, str]:
-    return {str(file.path): file.reason for file in result.set_aside}
+    return {str(file.path): file.reason for file in result.skipped}
 
 
 def paths_by_id(cat: Path) -> dict[int, str]:
@@ -59,7 +59,7 @@ def counts(result: ScanResult) -> tuple[int, int, int, int, int]:
 def test_real_library(media_root: Path, cat: Path) -> None:
     result = scan_library(media_root / "library", cat)
     assert (result.titles, result.items, result.extras) == (6, 6, 1)
-    assert result.set_aside == ()
+    assert result.skipped == ()
     assert result.warnings == ()
     with open_catalog(cat) as catalog:
         titles = {title.id: title for title in catalog.titles()}
@@ -169,7 +169,7 @@ def test_bad_files_are_set_aside_with_their_reason(
     }
     assert capfd.readouterr() == ("", "")
     again = scan_library(library, cat)
-    assert again.set_aside == result.set_aside
+    assert again.skipped == result.skipped
     assert counts(again) == (0, 0, 0, 1, 0)
 
 
@@ -188,7 +188,7 @@ def test_unusual_but_usable_films_are_used(library: Path, cat: Path) -> None:
     write_film(library / "Second (2001).mp4", seconds=1.0)
     write_film(library / "Late (2002).mkv", seconds=5.0, audio_start_seconds=3.0)
     result = scan_library(library, cat)
-    assert (result.items, result.set_aside, result.warnings) == (3, (), ())
+    assert (result.items, result.skipped, result.warnings) == (3, (), ())
     with open_catalog(cat) as catalog:
         late, second, silent = catalog.items()
     assert late.probe.audio_tracks[0].start_seconds == pytest.approx(3.0, abs=0.07)
@@ -210,7 +210,7 @@ def test_unusual_names_are_used(library: Path, cat: Path) -> None:
         assert {title.name for title in catalog.titles()} == {"Amélie", "七人の侍", "two lines"}
         for item in catalog.items():
             assert catalog.source_path(item).is_file()
-    (copy,) = result.set_aside
+    (copy,) = result.skipped
     assert copy.reason == "same content as Amélie (2001).mp4"
 
 
@@ -245,7 +245,7 @@ def test_a_folder_without_permission_is_set_aside(
     assert reasons(result) == {"locked": "folder cannot be read: Permission denied"}
     assert counts(result) == (0, 0, 0, 1, 1)
     result = scan_library(library, cat)  # given back, the film is what it was
-    assert (result.items, result.set_aside) == (2, ())
+    assert (result.items, result.skipped) == (2, ())
     assert counts(result) == (0, 0, 0, 2, 0)
 
 
@@ -295,7 +295,7 @@ def test_what_libraries_hold_beside_films_is_counted_only(library: Path, cat: Pa
     for name in ("Up (2009).nfo", "Up (2009).en.srt", "Up (2009).jpg", "poster.jpg", ".hidden.mp4"):
         (library / "Up (2009)" / name).write_text("beside")
     result = scan_library(library, cat)
-    assert (result.items, result.ignored, result.set_aside) == (1, 5, ())
+    assert (result.items, result.ignored, result.skipped) == (1, 5, ())
 
 
 def test_the_same_film_twice_is_one_item(library: Path, cat: Path) -> None:
@@ -307,7 +307,7 @@ def test_the_same_film_twice_is_one_item(library: Path, cat: Path) -> None:
     (library / "a (2001).mp4").unlink()  # then the copy steps in
     before = paths_by_id(cat)
     result = scan_library(library, cat)
-    assert (result.items, result.set_aside, result.renamed) == (1, (), 1)
+    assert (result.items, result.skipped, result.renamed) == (1, (), 1)
     assert paths_by_id(cat).keys() == before.keys()
 
 
@@ -330,7 +330,7 @@ def test_an_unchanged_library_is_not_opened(
     again = scan_library(library, cat)
     assert counts(first) == (1, 0, 0, 0, 0)
     assert counts(again) == (0, 0, 0, 1, 0)
-    assert again.set_aside == first.set_aside
+    assert again.skipped == first.skipped
 
 
 def test_a_touched_file_is_recognized_without_a_probe(
@@ -366,13 +366,13 @@ def proxy_of(fingerprint: str) -> Proxy:
     return Proxy(
         item_id=1,
         fingerprint=fingerprint,
-        recipe="r",
+        format_id="r",
         video_path=Path("proxies/1.mp4"),
         num_frames=1,
         frame_rate=8.0,
         width=8,
         height=8,
-        sounds=(ProxySound(audio_track=0, language=None, path=Path("proxies/1.wav")),),
+        audio_files=(ProxyAudio(audio_track=0, language=None, path=Path("proxies/1.wav")),),
         num_samples=1,
         sample_rate_hz=16_000,
         size_bytes=1,
@@ -417,10 +417,10 @@ def test_a_film_that_goes_bad_is_missing_until_it_is_good_again(library: Path, c
     scan_library(library, cat)
     path.write_bytes(b"")
     result = scan_library(library, cat)
-    assert (result.items, result.vanished, len(result.set_aside)) == (0, 1, 1)
+    assert (result.items, result.vanished, len(result.skipped)) == (0, 1, 1)
     path.write_bytes(data)
     result = scan_library(library, cat)
-    assert (result.items, result.set_aside) == (1, ())
+    assert (result.items, result.skipped) == (1, ())
     assert paths_by_id(cat) == {1: "a (2001).mp4"}
 
 

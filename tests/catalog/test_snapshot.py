@@ -12,7 +12,7 @@ from toomuchtv.catalog.records import (
     Item,
     Probe,
     Proxy,
-    ProxySound,
+    ProxyAudio,
     Segment,
     TitleKind,
     VideoStream,
@@ -75,15 +75,15 @@ def fill(folder: Path, entries: list[Entry]) -> Catalog:
             )  # fmt: skip
         if entry.tracks is not None:
             sounds = tuple(
-                ProxySound(audio_track=track, language=None, path=Path(f"{number}.{track}"))
+                ProxyAudio(audio_track=track, language=None, path=Path(f"{number}.{track}"))
                 for track in range(entry.tracks)
             )
             catalog.record_proxy(
                 Proxy(
                     item_id=ids[entry.name],
                     fingerprint=entry.name if entry.is_current else "what was there before",
-                    recipe="r", video_path=Path("v"), num_frames=400 + len(entry.name),
-                    frame_rate=8.0, width=32, height=32, sounds=sounds, num_samples=80_000,
+                    format_id="r", video_path=Path("v"), num_frames=400 + len(entry.name),
+                    frame_rate=8.0, width=32, height=32, audio_files=sounds, num_samples=80_000,
                     sample_rate_hz=16_000, size_bytes=10,
                 )
             )  # fmt: skip

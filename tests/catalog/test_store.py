@@ -18,7 +18,7 @@ from toomuchtv.catalog.records import (
     Item,
     Probe,
     Proxy,
-    ProxySound,
+    ProxyAudio,
     Segment,
     TitleKind,
     VideoStream,
@@ -66,15 +66,15 @@ ITEM = Item(
 PROXY = Proxy(
     item_id=1,
     fingerprint="0" * 32,
-    recipe="r1",
+    format_id="r1",
     video_path=Path("proxies/1.mp4"),
     num_frames=8,
     frame_rate=8.0,
     width=64,
     height=48,
-    sounds=(
-        ProxySound(audio_track=1, language="eng", path=Path(os.fsdecode(b"a\xff.mp4"))),
-        ProxySound(audio_track=0, language=None, path=Path("b.mp4")),
+    audio_files=(
+        ProxyAudio(audio_track=1, language="eng", path=Path(os.fsdecode(b"a\xff.mp4"))),
+        ProxyAudio(audio_track=0, language=None, path=Path("b.mp4")),
     ),
     num_samples=0,
     sample_rate_hz=16_000,
@@ -194,60 +194,14 @@ def test_duplicates_are_replaced_and_go_with_their_content(tmp_path: Path) -> No
         assert catalog.duplicates() == pairs[:1]
 
 
-@pytest.fixture
-def older_catalog(tmp_path: Path) -> Path:
-    """A catalog as version 2 wrote it: its own schema, and an item with segments."""
+@pytest.mark.parametrize("create", [False, True])
+def test_older_catalog_is_refused_with_the_command_that_helps(tmp_path: Path, create: bool) -> None:
+    open_catalog(tmp_path, create=True).close()
     connection = sqlite3.connect(tmp_path / "catalog.sqlite")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.executescript(Path(__file__).with_name("schema_2.sql").read_text())
-    connection.executescript(
-        "INSERT INTO titles VALUES (1, 'show', 'Show', NULL, CAST('key' AS BLOB));"
-        "INSERT INTO items VALUES (1, 1, CAST('a.mkv' AS BLOB), 1, 2, NULL, 5, 6, 'f', 0, 60.0, "
-        "'[]', 'h264', 64, 48, 0, 'yuv420p', 24.0, 0.0);"
-        "INSERT INTO segments VALUES (1, 2.0, 3.0, 'black');"
-        "PRAGMA user_version = 2;"
-    )
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
     connection.close()
-    return tmp_path
-
-
-def test_an_older_catalog_is_brought_up_to_date(older_catalog: Path) -> None:
-    with open_catalog(older_catalog) as catalog:
-        assert [item.path.name for item in catalog.items()] == ["a.mkv"]
-        black = Segment(item_id=1, start_seconds=2, stop_seconds=3, kind="black")
-        assert catalog.segments() == [black]
-        assert (catalog.duplicates(), catalog.analyses()) == ([], {})
-    upgraded = sqlite3.connect(older_catalog / "catalog.sqlite")
-    open_catalog(older_catalog / "new", create=True).close()
-    new = sqlite3.connect(older_catalog / "new" / "catalog.sqlite")
-    for pragma in ("user_version", "table_info(segments)", "table_info(duplicates)",
-                   "table_info(analyses)", "foreign_key_list(duplicates)"):  # fmt: skip
-        assert (
-            upgraded.execute(f"PRAGMA {pragma}").fetchall()
-            == new.execute(f"PRAGMA {pragma}").fetchall()
-        )
-    upgraded.close()
-    new.close()
-
-
-def test_an_upgrade_cut_short_leaves_the_older_catalog(older_catalog: Path) -> None:
-    connection = sqlite3.connect(older_catalog / "catalog.sqlite")
-    connection.execute("CREATE TABLE analyses (mine TEXT)")  # what the last step will trip over
-    connection.close()
-    with pytest.raises(CatalogError, match="is damaged"):
-        open_catalog(older_catalog)
-    connection = sqlite3.connect(older_catalog / "catalog.sqlite")
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
-    assert len(connection.execute("PRAGMA table_info(segments)").fetchall()) == 4
-    connection.close()
-
-
-def test_an_older_catalog_that_cannot_be_written_says_so(
-    older_catalog: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)  # who runs tests as root may write all
-    with pytest.raises(CatalogError, match="open it once where it can be"):
-        open_catalog(older_catalog)
+    with pytest.raises(CatalogError, match=r"older toomuchtv .* run `toomuchtv scan`"):
+        open_catalog(tmp_path, create=create)
 
 
 def test_unknown_ids_are_refused(tmp_path: Path) -> None:

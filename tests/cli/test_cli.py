@@ -198,8 +198,6 @@ def test_set_aside_files_give_exit_code_1_and_are_listed(tmp_path: Path) -> None
         (["evaluate", "--encoder", "nn", "--benchmark", "esc50", "--data", "."], "module:function"),
         (["evaluate", "nowhere"], "--list"),
         (["compare", "nowhere"], "no result in"),
-        (["studio", "out", "--set", "signature=1"], "signature"),
-        (["studio", "out", "--movies", "-1"], "movies"),
         (["frobnicate"], "frobnicate"),
     ],
 )

@@ -198,12 +198,12 @@ def test_a_damaged_proxy_is_listed_and_the_rest_is_done(
 
 
 def test_a_trace_that_is_no_trace_is_refused(tmp_path: Path) -> None:
-    from toomuchtv.detection.features_on_disk import read_prints, read_stored_traits
+    from toomuchtv.detection.features_on_disk import read_fingerprint, read_frame_features
 
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 and no more")
     np.savez(tmp_path / "other.npz", words=np.zeros(3))
     for name in ("bad.npz", "other.npz", "none.npz"):
-        for read in (read_prints, read_stored_traits):
+        for read in (read_fingerprint, read_frame_features):
             with pytest.raises(MediaError, match=name.split(".")[0]):
                 read(tmp_path / name)
 

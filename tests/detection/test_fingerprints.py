@@ -159,13 +159,13 @@ def test_level_is_in_decibels_of_full_scale() -> None:
 )
 def test_what_says_nothing_is_not_telling(sound: WaveformArray) -> None:
     assert (
-        not prints_of(sound).telling[2 * FINGERPRINT_RATE_HZ :].any()
+        not prints_of(sound).is_distinctive[2 * FINGERPRINT_RATE_HZ :].any()
     )  # its beginning is a change
 
 
 def test_films_are_telling(film: WaveformArray, other_film: WaveformArray) -> None:
-    assert prints_of(film).telling.mean() > 0.7
-    assert prints_of(other_film).telling.mean() > 0.9
+    assert prints_of(film).is_distinctive.mean() > 0.7
+    assert prints_of(other_film).is_distinctive.mean() > 0.9
 
 
 @pytest.mark.parametrize("num_samples", [0, 1, 499, 500, 501, 5_000])
@@ -173,7 +173,7 @@ def test_short_sounds_have_short_prints(num_samples: int) -> None:
     sound = np.random.default_rng(1).normal(0, 0.1, num_samples).astype(np.float32)
     prints = prints_of(sound)
     assert len(prints) == num_samples * FINGERPRINT_RATE_HZ // RATE
-    assert len(prints.level_dbfs) == len(prints.telling) == len(prints)
+    assert len(prints.level_dbfs) == len(prints.is_distinctive) == len(prints)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), max_size=40), st.integers(1, 50))

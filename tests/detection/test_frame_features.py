@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from experiments.rendered_tv.cards import text_mask
+from experiments.rendered_tv.brush import text_mask
 from toomuchtv.detection.detectors import find_black, find_film_credits, find_logos, find_silence
 from toomuchtv.detection.fingerprints import FINGERPRINT_RATE_HZ, AudioFingerprint
-from toomuchtv.detection.frame_features import FRAME_FEATURES, FrameFeatures, read_frame_features
+from toomuchtv.detection.frame_features import FRAME_FEATURES, FrameFeatures, compute_frame_features
 from toomuchtv.detection.shots import find_cuts, find_shots
 from toomuchtv.errors import MediaError
 
@@ -59,7 +59,7 @@ def scene(seed: int, num_frames: int, *, speed: int = 2) -> list[Planes]:
 
 
 def traits_of(tmp_path: Path, pictures: Iterable[Planes]) -> FrameFeatures:
-    return read_frame_features(write(tmp_path / "v.mp4", pictures), frame_rate=RATE)
+    return compute_frame_features(write(tmp_path / "v.mp4", pictures), frame_rate=RATE)
 
 
 def made(num_frames: int, **values: float | NDArray[np.float32]) -> FrameFeatures:
@@ -122,7 +122,7 @@ def test_a_damaged_proxy_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.mp4"
     path.write_bytes(b"nothing")
     with pytest.raises(MediaError, match=r"broken\.mp4"):
-        read_frame_features(path, frame_rate=RATE)
+        compute_frame_features(path, frame_rate=RATE)
 
 
 # ---- Shots
@@ -173,7 +173,7 @@ def test_silence_is_below_its_level_for_half_a_second() -> None:
     level[70:90] = -60
     level[184:] = -120
     prints = AudioFingerprint(
-        words=np.zeros(200, np.uint32), level_dbfs=level, telling=np.ones(200, np.bool_)
+        words=np.zeros(200, np.uint32), level_dbfs=level, is_distinctive=np.ones(200, np.bool_)
     )
     assert find_silence(prints) == [
         (40 / FINGERPRINT_RATE_HZ, 56 / FINGERPRINT_RATE_HZ),

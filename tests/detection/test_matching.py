@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.detection.sounds import heard, quiet, words_of
+from tests.detection.random_fingerprints import encoded, random_words, silence
 from tests.detection.test_fingerprints import RATE, reader_of, recoded
 from toomuchtv.detection import matching, voting
 from toomuchtv.detection.fingerprints import (
@@ -41,9 +41,9 @@ def seconds(match: Match) -> tuple[float, float, float]:
 def test_a_shared_stretch_is_found_from_edge_to_edge(
     before: float, there: float, length: float, seed: int
 ) -> None:
-    common = words_of(3 * seed, length)
-    one = heard(words_of(3 * seed + 1, before), common, words_of(90_001, 9), seed=1)
-    other = heard(words_of(3 * seed + 2, there), common, words_of(90_002, 9), seed=2)
+    common = random_words(3 * seed, length)
+    one = encoded(random_words(3 * seed + 1, before), common, random_words(90_001, 9), seed=1)
+    other = encoded(random_words(3 * seed + 2, there), common, random_words(90_002, 9), seed=2)
     (match,) = find_matches([one, other])
     assert (match.first, match.second) == (0, 1)
     expected = before, before + length, there
@@ -52,47 +52,50 @@ def test_a_shared_stretch_is_found_from_edge_to_edge(
 
 
 def test_unrelated_sounds_share_nothing() -> None:
-    prints = [heard(words_of(seed, 300)) for seed in range(8)]
+    prints = [encoded(random_words(seed, 300)) for seed in range(8)]
     assert list(find_matches(prints)) == []
 
 
 def test_silence_matches_nothing() -> None:
-    talk = heard(words_of(1, 60))
-    assert list(find_matches([quiet(60), quiet(60), talk, quiet(0.1)])) == []
+    talk = encoded(random_words(1, 60))
+    assert list(find_matches([silence(60), silence(60), talk, silence(0.1)])) == []
 
 
 def test_an_item_is_not_compared_with_itself() -> None:
     """Not even where it repeats."""
-    twice = words_of(1, 20)
-    assert list(find_matches([heard(twice, words_of(2, 30), twice)])) == []
+    twice = random_words(1, 20)
+    assert list(find_matches([encoded(twice, random_words(2, 30), twice)])) == []
 
 
 def test_nothing_and_next_to_nothing_share_nothing() -> None:
-    none = heard(words_of(1, 0.0))
+    none = encoded(random_words(1, 0.0))
     assert list(find_matches([])) == []
     assert list(find_matches([none])) == []
-    assert list(find_matches([none, heard(words_of(2, 0.5)), heard(words_of(2, 0.5))])) == []
+    assert (
+        list(find_matches([none, encoded(random_words(2, 0.5)), encoded(random_words(2, 0.5))]))
+        == []
+    )
 
 
 def test_more_than_can_be_numbered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matching, "_MOST_PRINTS", 3600 * FINGERPRINT_RATE_HZ)
     with pytest.raises(ValueError, match="more than 1 hours of sound"):
-        list(find_matches([heard(words_of(n, 1000)) for n in range(4)]))
+        list(find_matches([encoded(random_words(n, 1000)) for n in range(4)]))
 
 
 def test_items_of_one_group_are_not_compared() -> None:
-    common = words_of(0, 30)
-    prints = [heard(common, words_of(n, 20), seed=n) for n in range(1, 5)]
+    common = random_words(0, 30)
+    prints = [encoded(common, random_words(n, 20), seed=n) for n in range(1, 5)]
     found = find_matches(prints, groups=[1, 1, 2, 2])
     assert {(match.first, match.second) for match in found} <= {(0, 2), (0, 3), (1, 2), (1, 3)}
     assert list(find_matches(prints, groups=[1, 1, 1, 1])) == []
 
 
 def test_matches_of_many_items_connect_them_all_and_do_not_grow_with_their_square() -> None:
-    common = words_of(0, 8)
+    common = random_words(0, 8)
     counts = {}
     for num_items in (60, 120):
-        prints = [heard(words_of(n, 5), common, seed=n) for n in range(1, num_items + 1)]
+        prints = [encoded(random_words(n, 5), common, seed=n) for n in range(1, num_items + 1)]
         matches = list(find_matches(prints))
         counts[num_items] = len(matches)
         joined = {0}
@@ -107,9 +110,11 @@ def test_matches_of_many_items_connect_them_all_and_do_not_grow_with_their_squar
 def test_votes_that_do_not_fit_in_memory_are_counted_alike(
     in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    common, other = words_of(0, 25), words_of(50, 15)
-    prints = [heard(words_of(n, 11 * n), common, seed=n) for n in range(1, 5)]
-    prints += [heard(words_of(n, 30), other, words_of(n + 20, 9), seed=n) for n in range(5, 8)]
+    common, other = random_words(0, 25), random_words(50, 15)
+    prints = [encoded(random_words(n, 11 * n), common, seed=n) for n in range(1, 5)]
+    prints += [
+        encoded(random_words(n, 30), other, random_words(n + 20, 9), seed=n) for n in range(5, 8)
+    ]
     expected = list(find_matches(prints))
     assert len(expected) >= 5
     monkeypatch.setattr(voting, "_PLACES_IN_MEMORY", in_memory)

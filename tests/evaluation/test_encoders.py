@@ -18,8 +18,8 @@ from toomuchtv.evaluation.encoders.baselines import (
     MeanLogMel,
     Mfcc,
 )
-from toomuchtv.evaluation.encoders.foreign import wrapped
-from toomuchtv.evaluation.encoders.ours import torchvision_encoder
+from toomuchtv.evaluation.encoders.custom import wrapped
+from toomuchtv.evaluation.encoders.pretrained import torchvision_encoder
 from toomuchtv.evaluation.encoders.transformers_models import Clap
 from toomuchtv.evaluation.errors import EncoderError
 from toomuchtv.models import VideoEncoderConfig

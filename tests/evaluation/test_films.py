@@ -22,10 +22,10 @@ from toomuchtv.evaluation.encoders.interface import VideoInput
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.evaluate import evaluate
 from toomuchtv.evaluation.features import extract
-from toomuchtv.evaluation.protocols import PROTOCOLS, FrozenProtocol
+from toomuchtv.evaluation.protocols import PROTOCOLS, ProbeProtocol
 from toomuchtv.evaluation.protocols.config import KnnConfig, LogisticConfig
 from toomuchtv.evaluation.regression import fit_teller, run_regression
-from toomuchtv.evaluation.result import load_answers, load_evaluation
+from toomuchtv.evaluation.result import load_evaluation, load_predictions
 from toomuchtv.evaluation.scenes import coverage
 
 SIDES = {"train": 6, "val": 3, "test": 4}
@@ -107,7 +107,7 @@ def test_the_error_is_that_of_a_plain_reading(tmp_path: Path) -> None:
     told = write_lvu(tmp_path, "like_ratio")
     benchmark = read_benchmark("lvu-like-ratio", tmp_path)
     protocol = PROTOCOLS["linear"]
-    assert isinstance(protocol, FrozenProtocol)
+    assert isinstance(protocol, ProbeProtocol)
     run = run_regression(encoder(), benchmark, protocol, "video")
     assert protocol.video_test is not None
     features = extract(encoder(), benchmark, protocol.video_test).values[:, 0].astype(np.float64)
@@ -165,7 +165,7 @@ def test_a_result_of_numbers_is_written_read_and_compared(tmp_path: Path) -> Non
     result = results["linear"]
     folder = tmp_path / "linear" / result.label
     assert load_evaluation(folder).primary == "mse"
-    (answer,) = load_answers(folder)
+    (answer,) = load_predictions(folder)
     error = ((answer.scores[:, 0].astype(np.float64) - told["test"]) ** 2).mean()
     assert result.metrics["mse"]["mean"] == pytest.approx(error, rel=1e-5)
     guess = ((np.array(told["test"]) - np.mean(told["train"])) ** 2).mean()
@@ -221,7 +221,7 @@ def test_movienets_scenes_are_scored_by_both(tmp_path: Path) -> None:
         None, "movienet-scenes", root, encoder="tests.evaluation.test_films:make", out=tmp_path
     )
     assert read_benchmark("movienet-scenes", root).ends == {"tt1": 8.0, "tt2": 8.0, "tt3": 8.0}
-    (answer,) = load_answers(tmp_path / result.label)
+    (answer,) = load_predictions(tmp_path / result.label)
     told = [n + 1.0 for n, score in enumerate(answer.scores[:, 0]) if score > 0]
     assert result.metrics["miou"] == pytest.approx(coverage([2.0, 5.0], told, 8.0))
     assert "map" in result.metrics

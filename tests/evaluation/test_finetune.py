@@ -15,9 +15,9 @@ from toomuchtv.evaluation.benchmark import Benchmark
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
-from toomuchtv.evaluation.encoders.ours import OurAudio
-from toomuchtv.evaluation.finetune import Tuning, run_finetune
-from toomuchtv.evaluation.metrics import correct
+from toomuchtv.evaluation.encoders.pretrained import RunAudioEncoder
+from toomuchtv.evaluation.finetune import FineTuner, run_finetune
+from toomuchtv.evaluation.metrics import top1_correct
 from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
 from toomuchtv.evaluation.views import AudioViews, VideoAugment
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model
@@ -96,7 +96,7 @@ def test_a_small_form_learns_the_real_sample(real: Benchmark) -> None:
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
     fold = real.folds[0]
     recipe = short(epochs=7, learning_rate=5e-3, body_learning_rate=5e-3)
-    tuning = Tuning(made.video, real, fold, recipe, seed=0, folder=None)
+    tuning = FineTuner(made.video, real, fold, recipe, seed=0, folder=None)
     fresh = tuning.scores(fold.train)
     assert list(tuning.epochs())[-1] == 8
     tuned = tuning.scores(fold.train)
@@ -112,7 +112,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(real: Benchmark, tmp_path: P
     made, recipe = encoder(), short()
     assert made.video is not None
     whole = run_finetune(made, real, recipe)
-    cut = Tuning(made.video, real, real.folds[0], recipe, seed=0, folder=tmp_path / "split-1")
+    cut = FineTuner(made.video, real, real.folds[0], recipe, seed=0, folder=tmp_path / "split-1")
     assert next(cut.epochs()) == 1  # and then it is interrupted
     again = run_finetune(made, real, recipe, folder=tmp_path)
     np.testing.assert_allclose(again[0].scores, whole[0].scores, atol=1e-6)
@@ -121,7 +121,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(real: Benchmark, tmp_path: P
 def test_the_classifiers_own_epochs_leave_the_network_alone(real: Benchmark) -> None:
     made = encoder()
     assert made.video is not None
-    tuning = Tuning(made.video, real, real.folds[0], short(), seed=0, folder=None)
+    tuning = FineTuner(made.video, real, real.folds[0], short(), seed=0, folder=None)
     before = [value.clone() for value in tuning._trunk.state_dict().values()]
     next(tuning.epochs())
     for value, old in zip(tuning._trunk.state_dict().values(), before, strict=True):
@@ -151,7 +151,7 @@ def test_an_encoder_of_sound_learns_and_resumes(media_root: Path, tmp_path: Path
         preset="tiny", settings=("model.audio.width=0.125", "clip.audio_seconds=1.0")
     )
     values = PretrainedConfig(clip=config.clip, input=config.input, model=config.model)
-    side = OurAudio(PretrainedEncoder(fresh_model(values.model, 0), values))
+    side = RunAudioEncoder(PretrainedEncoder(fresh_model(values.model, 0), values))
     made = Encoder(name="small", fingerprint="x", pretraining="nothing", audio=side)
     recipe = of_sound().model_copy(
         update={"epochs": 6, "batch_size": 16, "body_learning_rate": 1e-3, "learning_rate": 5e-3}
@@ -159,11 +159,11 @@ def test_an_encoder_of_sound_learns_and_resumes(media_root: Path, tmp_path: Path
     fold = real.folds[0]
     before = {name: value.clone() for name, value in side.trunk().state_dict().items()}
     through = run_finetune(made, real, recipe)
-    cut = Tuning(side, real, fold, recipe, seed=0, folder=tmp_path / fold.name.replace(" ", "-"))
+    cut = FineTuner(side, real, fold, recipe, seed=0, folder=tmp_path / fold.name.replace(" ", "-"))
     epochs = cut.epochs()
     assert [next(epochs), next(epochs)] == [1, 2]  # and then it is interrupted
     again = run_finetune(made, real, recipe, folder=tmp_path)
     np.testing.assert_allclose(again[0].scores, through[0].scores, atol=1e-6)
-    assert correct(through[0].scores, through[0].targets > 0).mean() >= 0.75
+    assert top1_correct(through[0].scores, through[0].targets > 0).mean() >= 0.75
     for name, value in side.trunk().state_dict().items():
         torch.testing.assert_close(value, before[name])

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from toomuchtv.evaluation.leakage import SignedItem, find_clip
-from toomuchtv.evaluation.signatures import frame_signatures, sign_file
+from toomuchtv.evaluation.signatures import file_signatures, frame_signatures
 
 
 def scenery(seconds: float, seed: int) -> NDArray[np.uint8]:
@@ -48,7 +48,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> list[SignedItem]:
     made = []
     for seed in (1, 2):
         path = write(folder / f"{seed}.mp4", scenery(20, seed))
-        signed = sign_file(path, start_seconds=0.0, stop_seconds=20.0, frame_rate=4.0)
+        signed = file_signatures(path, start_seconds=0.0, stop_seconds=20.0, frame_rate=4.0)
         made.append(SignedItem(name=f"film {seed}", signatures=signed))
     return made
 
@@ -59,7 +59,7 @@ def test_a_cut_is_found_where_it_lies(
 ) -> None:
     video = scenery(20, 2)[6 * 8 : 10 * 8]
     path = write(tmp_path / "cut.mp4", video, quality=quality, width=width)
-    signed = sign_file(path, start_seconds=0.0, stop_seconds=4.0, frame_rate=2.0)
+    signed = file_signatures(path, start_seconds=0.0, stop_seconds=4.0, frame_rate=2.0)
     found = find_clip(signed, items)
     assert found is not None
     name, seconds, share = found
@@ -71,7 +71,7 @@ def test_a_cut_is_found_where_it_lies(
 def test_what_is_not_in_it_is_not_found(items: list[SignedItem], tmp_path: Path) -> None:
     for seed in range(3, 8):
         path = write(tmp_path / f"{seed}.mp4", scenery(4, seed))
-        signed = sign_file(path, start_seconds=0.0, stop_seconds=4.0, frame_rate=2.0)
+        signed = file_signatures(path, start_seconds=0.0, stop_seconds=4.0, frame_rate=2.0)
         assert find_clip(signed, items) is None
 
 

@@ -20,7 +20,7 @@ from toomuchtv.evaluation.finetune import learning_rates
 from toomuchtv.evaluation.protocols import (
     PROTOCOLS,
     FinetuneProtocol,
-    FrozenProtocol,
+    ProbeProtocol,
     RetrievalProtocol,
 )
 from toomuchtv.evaluation.reading import read_video_views
@@ -30,9 +30,9 @@ from toomuchtv.evaluation.views import (
     VideoViews,
     covering_starts,
     crop_corners,
+    even_starts,
     random_boxes,
     random_starts,
-    spread_starts,
 )
 
 
@@ -105,7 +105,7 @@ def views_of(name: str, sense: str) -> tuple[VideoViews | AudioViews, VideoViews
     protocol = PROTOCOLS[name]
     if isinstance(protocol, FinetuneProtocol):
         return protocol.train, protocol.test
-    assert isinstance(protocol, FrozenProtocol)
+    assert isinstance(protocol, ProbeProtocol)
     pair = (
         (protocol.video_train, protocol.video_test)
         if sense == "video"
@@ -192,7 +192,7 @@ def test_random_views_follow_from_the_seed_alone(film: Path) -> None:
     ],
 )
 def test_views_spread_evenly(total: float, view: float, count: int, expected: list[float]) -> None:
-    assert spread_starts(total, view, count) == expected
+    assert even_starts(total, view, count) == expected
 
 
 def test_covering_views_overlap_by_half() -> None:

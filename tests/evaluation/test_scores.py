@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from toomuchtv.evaluation.bootstrap import (
-    FoldOutcome,
+    ClipScores,
     accuracy_interval,
     compare_accuracy,
     compare_map,
@@ -25,8 +25,8 @@ from toomuchtv.evaluation.bootstrap import (
 )
 from toomuchtv.evaluation.classifiers import Side, choose, fit_and_score
 from toomuchtv.evaluation.linear_solver import fit_linear
-from toomuchtv.evaluation.metrics import average_precisions, confusion_matrix, correct
-from toomuchtv.evaluation.protocols import PROTOCOLS, FrozenProtocol
+from toomuchtv.evaluation.metrics import average_precisions, confusion_matrix, top1_correct
+from toomuchtv.evaluation.protocols import PROTOCOLS, ProbeProtocol
 from toomuchtv.evaluation.protocols.config import LogisticConfig, MlpConfig, SvmConfig
 
 
@@ -43,14 +43,14 @@ def made(num: int, noise: float, seed: int, *, classes: int = 4, views: int = 1)
     )
 
 
-def frozen(name: str) -> FrozenProtocol:
+def frozen(name: str) -> ProbeProtocol:
     protocol = PROTOCOLS[name]
-    assert isinstance(protocol, FrozenProtocol)
+    assert isinstance(protocol, ProbeProtocol)
     return protocol
 
 
 def accuracy(scores: NDArray[np.float32], side: Side) -> float:
-    return float(correct(scores, side.targets).mean())
+    return float(top1_correct(scores, side.targets).mean())
 
 
 @pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0])
@@ -203,13 +203,13 @@ def test_average_precision_is_scikit_learns(seed: int, tied: bool) -> None:
 
 def test_a_constant_classifier_is_right_one_time_in_k() -> None:
     scores, targets = np.zeros((8, 4), np.float32), np.eye(4, dtype=np.bool_)[np.arange(8) % 4]
-    assert correct(scores, targets).tolist() == [0.25] * 8
+    assert top1_correct(scores, targets).tolist() == [0.25] * 8
     assert confusion_matrix(scores, targets).sum() == 8
 
 
-def outcome(values: list[float], per_source: int = 1) -> FoldOutcome:
+def outcome(values: list[float], per_source: int = 1) -> ClipScores:
     sources = [f"s{index // per_source}" for index in range(len(values))]
-    return FoldOutcome(source=sources, value=np.array(values))
+    return ClipScores(source=sources, value=np.array(values))
 
 
 def test_clips_of_one_source_are_no_more_evidence_than_one() -> None:

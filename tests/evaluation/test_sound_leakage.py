@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.detection.sounds import heard, quiet, words_of
+from tests.detection.random_fingerprints import encoded, random_words, silence
 from tests.media_files import picture
 from tests.prepared import RECIPE
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.detection.features_on_disk import make_traces, traces_path, write_traces
+from toomuchtv.detection.features_on_disk import compute_features, features_path, write_features
 from toomuchtv.detection.fingerprints import FINGERPRINT_RATE_HZ
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.leakage import find_leakage
@@ -36,8 +36,8 @@ RATE = 16_000
 @pytest.fixture(scope="module")
 def index() -> SoundIndex:
     """Three items of two minutes; the second ends in silence."""
-    prints = [heard(words_of(seed, 120.0), seed=seed) for seed in range(3)]
-    prints[1] = heard(words_of(1, 100.0), seed=1)
+    prints = [encoded(random_words(seed, 120.0), seed=seed) for seed in range(3)]
+    prints[1] = encoded(random_words(1, 100.0), seed=1)
     return index_sounds(["a", "b", "c"], prints)
 
 
@@ -45,8 +45,8 @@ def index() -> SoundIndex:
 @pytest.mark.parametrize("item", [0, 1, 2])
 def test_a_copy_is_found_where_it_was_cut(index: SoundIndex, seconds: float, item: int) -> None:
     begin = 40 * FINGERPRINT_RATE_HZ + 7
-    words = words_of(item, 120.0 if item != 1 else 100.0)[begin : begin + round(seconds * 32)]
-    found = best_place(heard(words, seed=50), index)
+    words = random_words(item, 120.0 if item != 1 else 100.0)[begin : begin + round(seconds * 32)]
+    found = best_place(encoded(words, seed=50), index)
     assert found is not None
     assert found.item == "abc"[item]
     assert found.seconds == pytest.approx(begin / FINGERPRINT_RATE_HZ, abs=1 / FINGERPRINT_RATE_HZ)
@@ -58,8 +58,10 @@ def test_half_of_a_recording_is_enough_and_a_third_is_not(index: SoundIndex) -> 
     begin = 10 * FINGERPRINT_RATE_HZ
     for share, is_found in ((0.65, True), (0.35, False)):
         own = round(share * 320)
-        mixed = heard(
-            words_of(2, 120.0)[begin : begin + own], words_of(99, 10.0)[: 320 - own], seed=51
+        mixed = encoded(
+            random_words(2, 120.0)[begin : begin + own],
+            random_words(99, 10.0)[: 320 - own],
+            seed=51,
         )
         found = best_place(mixed, index)
         assert found is not None
@@ -68,14 +70,14 @@ def test_half_of_a_recording_is_enough_and_a_third_is_not(index: SoundIndex) -> 
 
 def test_other_sound_lies_nowhere(index: SoundIndex) -> None:
     for seed in range(60, 80):
-        found = best_place(heard(words_of(seed, 5.0), seed=seed), index)
+        found = best_place(encoded(random_words(seed, 5.0), seed=seed), index)
         assert found is None or found.error > MOST_ERROR + 0.1
 
 
 def test_silence_says_nothing() -> None:
-    assert not can_tell(quiet(5.0))
-    assert can_tell(heard(words_of(1, LEAST_TELLING / FINGERPRINT_RATE_HZ)))
-    assert best_place(heard(words_of(1, 2.0)), index_sounds([], [])) is None
+    assert not can_tell(silence(5.0))
+    assert can_tell(encoded(random_words(1, LEAST_TELLING / FINGERPRINT_RATE_HZ)))
+    assert best_place(encoded(random_words(1, 2.0)), index_sounds([], [])) is None
 
 
 def clatter(seconds: float, seed: int) -> NDArray[np.float32]:
@@ -153,7 +155,9 @@ def test_sounds_are_indexed_alike_with_and_without_a_stored_analysis(catalog: Pa
     with open_catalog(catalog) as opened:
         one = index_catalog_sounds(opened)
         for proxy in opened.proxies().values():
-            write_traces(catalog / traces_path(proxy), make_traces(catalog, proxy, lambda _: None))
+            write_features(
+                catalog / features_path(proxy), compute_features(catalog, proxy, lambda _: None)
+            )
         other = index_catalog_sounds(opened)
     assert len(one.words) == pytest.approx(2 * 20 * FINGERPRINT_RATE_HZ, abs=8)
     np.testing.assert_array_equal(one.words, other.words)

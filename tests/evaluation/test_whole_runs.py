@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from tests.media_files import write_film
-from toomuchtv.evaluation.result import load_answers
+from toomuchtv.evaluation.result import load_predictions
 
 RATE = 8_000
 KINDS = {"High": 2_500.0, "Low": 300.0, "Middle": 900.0}
@@ -100,7 +100,7 @@ def test_fsd50ks_map_is_scikit_learns(fsd50k: Path, tmp_path: Path, protocol: st
         "--data", fsd50k, "--protocol", protocol, "--out", tmp_path, cwd=Path.cwd(),
     )  # fmt: skip
     folder = next(tmp_path.rglob("answers.json")).parent
-    (answer,) = load_answers(folder)
+    (answer,) = load_predictions(folder)
     assert answer.scores.shape == (16, 3)
     expected = [
         average_precision_score(answer.targets[:, k], answer.scores[:, k]) for k in range(3)

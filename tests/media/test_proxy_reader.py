@@ -20,7 +20,7 @@ from PIL import Image
 from tests.media.coded_media import CodedFilm, numbers_of
 from tests.media_files import keep_part
 from toomuchtv.catalog.moments import read_proxy_clip
-from toomuchtv.catalog.records import Proxy, ProxySound
+from toomuchtv.catalog.records import Proxy, ProxyAudio
 from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
 from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD, ClipTransform, TransformConfig
 from toomuchtv.errors import MediaError
@@ -364,9 +364,9 @@ def test_the_pool_closes_the_least_recently_used(
 
 def test_a_moment_of_a_catalog_is_the_proxys(made: Made) -> None:
     proxy = Proxy(
-        item_id=1, fingerprint="", recipe="", video_path=Path("v.mp4"), num_frames=40,
+        item_id=1, fingerprint="", format_id="", video_path=Path("v.mp4"), num_frames=40,
         frame_rate=8.0, width=96, height=48,
-        sounds=(ProxySound(audio_track=0, language=None, path=Path("a.mp4")),),
+        audio_files=(ProxyAudio(audio_track=0, language=None, path=Path("a.mp4")),),
         num_samples=80_000, sample_rate_hz=16_000, size_bytes=0,
     )  # fmt: skip
     folder = made.video_path.parent

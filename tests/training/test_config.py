@@ -70,7 +70,7 @@ def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
         ("training.step=5", "unknown setting training.step: did you mean 'steps'"),
         ("trainign.steps=5", "unknown setting trainign: did you mean 'training'"),
         ("model.video.widht=1", "unknown setting model.video.widht: did you mean 'width'"),
-        ("sampling.zzz=1", "unknown setting sampling.zzz: known are batch_size, clips_per_item"),
+        ("sampling.zzz=1", "unknown setting sampling.zzz: known keys are batch_size, clips_"),
         ("training.steps=0", "training.steps: .*greater than or equal to 1, got 0"),
         ("training.steps=many", "training.steps: .*integer.*, got 'many'"),
         ("sampling.level=film", "sampling.level: .*'show', 'season' or 'episode', got 'film'"),
@@ -87,8 +87,8 @@ def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
         ("objective.temperature=0", "^objective.temperature: .*greater than 0, got 0"),
         ("objective.temperature=0.001", "^objective: .*must lie in .min_temperature, max_temp"),
         ("objective.bias=1", "^unknown setting objective.bias: "),
-        ("training.steps", "a setting reads section.key=value, got 'training.steps'"),
-        ("=5", "a setting reads section.key=value, got '=5'"),
+        ("training.steps", "a setting has the form section.key=value, got 'training.steps'"),
+        ("=5", "a setting has the form section.key=value, got '=5'"),
     ],
 )
 def test_what_is_wrong_is_named(setting: str, message: str) -> None:

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.batches import SMALLEST, a_batch, part
+from tests.batches import SMALLEST, a_batch
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv.data.augmentation import AugmentationConfig
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.inference.pretrained import fresh_model
@@ -37,7 +37,7 @@ def gradients(batch: ClipBatch, chunk_size: int) -> dict[str, Tensor]:
         optimizer=torch.optim.SGD(parameters.values(), lr=0.0),
         roles=PairLabelConfig(),
         precision=torch.float32,
-        clip_gradient_norm=1e9,
+        max_gradient_norm=1e9,
         chunk_size=chunk_size,
     )
     loss, _, _ = step(batch, 0.0)
@@ -77,7 +77,7 @@ def chunked_here(folder: Path) -> None:
     """One of two processes with unequal parts, in chunks of unequal number."""
     with distributed.process_group(torch.device("cpu")):
         own = slice(0, 3) if distributed.rank() == 0 else slice(3, CLIPS)
-        found = gradients(part(a_batch(CLIPS), own), 2)
+        found = gradients(a_batch(CLIPS)[own], 2)
         save_file(found, folder / f"{distributed.rank()}.safetensors")
 
 

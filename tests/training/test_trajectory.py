@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.batches import SMALLEST, a_batch, part
+from tests.batches import SMALLEST, a_batch
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv._internal.random_numbers import UInt64Array
@@ -21,8 +21,8 @@ from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import Moments, Roles
-from toomuchtv.training.config import OptimizerConfig
 from toomuchtv.training.optimizer import build_optimizer
+from toomuchtv.training.run_config import OptimizerConfig
 from toomuchtv.training.step import TrainingStep
 from toomuchtv.training.synchronized_norm import synchronize_norms
 
@@ -31,7 +31,6 @@ CLIPS, STEPS = 8, 12
 OPTIMIZERS = {
     "sgd": OptimizerConfig(name="sgd", learning_rate=1e-2),
     "adamw": OptimizerConfig(name="adamw", learning_rate=1e-3),
-    "lars": OptimizerConfig(name="lars", learning_rate=1.0),
 }
 
 
@@ -85,11 +84,11 @@ def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str,
         optimizer=build_optimizer([model], config),
         roles=PairLabelConfig(),
         precision=torch.float32,  # no autocast
-        clip_gradient_norm=1.0,
+        max_gradient_norm=1.0,
     )
     found: dict[str, Tensor] = {}
     for number in range(STEPS):
-        batch = part(a_batch(CLIPS, step=number), slice(cuts[rank], cuts[rank + 1]))
+        batch = a_batch(CLIPS, step=number)[slice(cuts[rank], cuts[rank + 1])]
         loss, norm, _ = step(batch, config.learning_rate)
         found |= {f"loss {number}": loss, f"norm {number}": norm}
     return found | {name: value.contiguous() for name, value in model.state_dict().items()}

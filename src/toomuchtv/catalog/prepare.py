@@ -14,7 +14,7 @@ from pathlib import Path
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
-from toomuchtv.catalog.records import AudioTrack, Item, Proxy, ProxySound, SkippedFile
+from toomuchtv.catalog.records import AudioTrack, Item, Proxy, ProxyAudio, SkippedFile
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.errors import CatalogError, MediaError
 from toomuchtv.media.proxy import ProxyFacts, ProxyFormat, write_proxy, write_sound_proxy
@@ -55,13 +55,13 @@ class _Job:
     item_id: int
     source: Path
     video_path: Path
-    sounds: tuple[ProxySound, ...]
+    audio_files: tuple[ProxyAudio, ...]
     fingerprint: str
     duration_seconds: float
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        return (self.video_path, *(sound.path for sound in self.sounds))
+        return (self.video_path, *(sound.path for sound in self.audio_files))
 
 
 def choose_audio_track(tracks: Sequence[AudioTrack], language: str | None = None) -> int | None:
@@ -115,7 +115,7 @@ def choose_audio_tracks(
     return tuple(chosen.values())
 
 
-def recipe_id(recipe: ProxyFormat) -> str:
+def proxy_format_id(recipe: ProxyFormat) -> str:
     """A short name of a recipe: another recipe has another."""
     return hashlib.blake2b(recipe.model_dump_json().encode(), digest_size=6).hexdigest()
 
@@ -170,7 +170,7 @@ def prepare_catalog(
 def _jobs(catalog: Catalog, recipe: ProxyFormat) -> list[_Job]:
     """What is to do, longest first, so that the last worker does not finish alone."""
     known = catalog.proxies()
-    name = recipe_id(recipe)
+    name = proxy_format_id(recipe)
     items = [item for item in catalog.items() if not _is_done(catalog, item, known, name)]
     jobs = [_job(catalog, item, name, recipe.languages) for item in items]
     return sorted(jobs, key=lambda job: (-job.duration_seconds, job.item_id))
@@ -178,7 +178,7 @@ def _jobs(catalog: Catalog, recipe: ProxyFormat) -> list[_Job]:
 
 def _is_done(catalog: Catalog, item: Item, known: dict[int, Proxy], name: str) -> bool:
     proxy = known.get(item.id)
-    if proxy is None or proxy.recipe != name or proxy.fingerprint != item.fingerprint:
+    if proxy is None or proxy.format_id != name or proxy.fingerprint != item.fingerprint:
         return False
     try:
         size = sum((catalog.folder / path).stat().st_size for path in proxy.paths)
@@ -196,8 +196,8 @@ def _job(catalog: Catalog, item: Item, name: str, languages: Sequence[str]) -> _
         item_id=item.id,
         source=catalog.source_path(item),
         video_path=folder / f"{stem}.video.mp4",
-        sounds=tuple(
-            ProxySound(
+        audio_files=tuple(
+            ProxyAudio(
                 audio_track=track.index,
                 language=track.language,
                 path=folder / f"{stem}.audio{track.index}.mp4",
@@ -307,13 +307,13 @@ class _Preparation:
             Proxy(
                 item_id=job.item_id,
                 fingerprint=job.fingerprint,
-                recipe=recipe_id(self._recipe),
+                format_id=proxy_format_id(self._recipe),
                 video_path=job.video_path,
                 num_frames=facts.num_frames,
                 frame_rate=self._recipe.frame_rate,
                 width=facts.width,
                 height=facts.height,
-                sounds=job.sounds,
+                audio_files=job.audio_files,
                 num_samples=facts.num_samples,
                 sample_rate_hz=self._recipe.sample_rate_hz,
                 size_bytes=size_bytes,
@@ -339,13 +339,13 @@ def _make_proxy(
         facts = write_proxy(
             job.source,
             partial[0],
-            partial[1] if job.sounds else None,
+            partial[1] if job.audio_files else None,
             recipe,
-            audio_track=job.sounds[0].audio_track if job.sounds else 0,
+            audio_track=job.audio_files[0].audio_track if job.audio_files else 0,
             num_threads=num_threads,
             tell=tell,
         )
-        for sound, path in zip(job.sounds[1:], partial[2:], strict=True):
+        for sound, path in zip(job.audio_files[1:], partial[2:], strict=True):
             write_sound_proxy(
                 job.source, path, recipe,
                 audio_track=sound.audio_track, num_samples=facts.num_samples, tell=tell,

@@ -140,7 +140,7 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProxySound:
+class ProxyAudio:
     """One sound track of a proxy: track `audio_track` of the original, in `language` or None."""
 
     audio_track: int
@@ -160,13 +160,13 @@ class Proxy:
 
     item_id: int
     fingerprint: str
-    recipe: str
+    format_id: str
     video_path: Path
     num_frames: int
     frame_rate: float
     width: int
     height: int
-    sounds: tuple[ProxySound, ...]
+    audio_files: tuple[ProxyAudio, ...]
     num_samples: int
     sample_rate_hz: int
     size_bytes: int
@@ -174,14 +174,14 @@ class Proxy:
     @property
     def audio_path(self) -> Path | None:
         """The file of the preferred track; None for a silent item."""
-        return self.sounds[0].path if self.sounds else None
+        return self.audio_files[0].path if self.audio_files else None
 
     @property
     def audio_track(self) -> int | None:
         """Which track of the original that is; None for a silent item."""
-        return self.sounds[0].audio_track if self.sounds else None
+        return self.audio_files[0].audio_track if self.audio_files else None
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All files of the proxy, video first."""
-        return (self.video_path, *(sound.path for sound in self.sounds))
+        return (self.video_path, *(sound.path for sound in self.audio_files))

@@ -15,7 +15,7 @@ from toomuchtv.catalog.records import (
     Item,
     Probe,
     Proxy,
-    ProxySound,
+    ProxyAudio,
     Title,
     TitleKind,
     VideoStream,
@@ -106,8 +106,8 @@ def read_proxy(row: sqlite3.Row, sounds: Iterable[sqlite3.Row]) -> Proxy:
     values = dict(row)
     return Proxy(
         **{**values, "video_path": read_path(values["video_path"])},
-        sounds=tuple(
-            ProxySound(
+        audio_files=tuple(
+            ProxyAudio(
                 audio_track=sound["audio_track"],
                 language=sound["language"],
                 path=read_path(sound["path"]),
@@ -120,13 +120,15 @@ def read_proxy(row: sqlite3.Row, sounds: Iterable[sqlite3.Row]) -> Proxy:
 def write_proxy(proxy: Proxy) -> dict[str, Any]:
     """The row of a proxy."""
     row = {
-        field.name: getattr(proxy, field.name) for field in fields(proxy) if field.name != "sounds"
+        field.name: getattr(proxy, field.name)
+        for field in fields(proxy)
+        if field.name != "audio_files"
     }
     row["video_path"] = os.fsencode(proxy.video_path)
     return row
 
 
-def write_proxy_sounds(proxy: Proxy) -> list[dict[str, Any]]:
+def write_proxy_audio(proxy: Proxy) -> list[dict[str, Any]]:
     """The rows of a proxy's sounds."""
     return [
         {
@@ -136,7 +138,7 @@ def write_proxy_sounds(proxy: Proxy) -> list[dict[str, Any]]:
             "language": sound.language,
             "path": os.fsencode(sound.path),
         }
-        for position, sound in enumerate(proxy.sounds)
+        for position, sound in enumerate(proxy.audio_files)
     ]
 
 

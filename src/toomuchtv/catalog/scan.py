@@ -45,7 +45,7 @@ class ScanResult:
     items: int
     extras: int
     seconds: float
-    set_aside: tuple[SkippedFile, ...]
+    skipped: tuple[SkippedFile, ...]
     added: int
     updated: int
     renamed: int
@@ -299,7 +299,7 @@ class _Scan:
             items=len(features),
             extras=len(items) - len(features),
             seconds=sum(item.probe.duration_seconds for item in features),
-            set_aside=tuple(self.catalog.set_aside()),
+            skipped=tuple(self.catalog.set_aside()),
             added=self.added,
             updated=len(self.updated),
             renamed=self.renamed,

@@ -12,7 +12,7 @@ from pathlib import Path
 from toomuchtv.errors import CatalogError
 
 #: Raised when the tables change; a database with a higher one is left alone.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 DATABASE_NAME = "catalog.sqlite"
 
 _SCHEMA = """
@@ -86,7 +86,7 @@ CREATE INDEX segments_item_id ON segments (item_id);
 CREATE TABLE proxies (
     item_id INTEGER PRIMARY KEY REFERENCES items (id) ON DELETE CASCADE,
     fingerprint TEXT NOT NULL,
-    recipe TEXT NOT NULL,
+    format_id TEXT NOT NULL,
     video_path BLOB NOT NULL,
     num_frames INTEGER NOT NULL,
     frame_rate REAL NOT NULL,
@@ -96,7 +96,7 @@ CREATE TABLE proxies (
     sample_rate_hz INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL
 );
-CREATE TABLE proxy_sounds (
+CREATE TABLE proxy_audio (
     item_id INTEGER NOT NULL REFERENCES proxies (item_id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
     audio_track INTEGER NOT NULL,
@@ -121,9 +121,6 @@ CREATE TABLE analyses (
     source TEXT NOT NULL
 ) WITHOUT ROWID;
 """
-
-#: What brings a database of each older version to the next one.
-_UPGRADES = {2: "ALTER TABLE segments ADD COLUMN recurrence INTEGER;" + _SCHEMA_OF_FINDINGS}
 
 
 def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
@@ -184,13 +181,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         )
     if version == SCHEMA_VERSION:
         return
-    if version in _UPGRADES:
-        _upgrade(connection, path)
-        return
     if version:
         raise CatalogError(
             f"{path} was written by an older toomuchtv (catalog version {version}; this one reads "
-            f"{SCHEMA_VERSION}); scan and prepare into a new folder"
+            f"version {SCHEMA_VERSION}): run `toomuchtv scan` and `toomuchtv prepare` with a new "
+            "catalog folder"
         )
     if not create or connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
         raise CatalogError(f"{path} is a database, but not a catalog")
@@ -207,26 +202,3 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != SCHEMA_VERSION:  # if it is, another process made the tables just now
             raise
-
-
-def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring an older database to the present version, whole or not at all."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        # Another process may have done it, or a part of it, while this one waited.
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        while version in _UPGRADES:
-            for statement in _UPGRADES[version].split(";\n"):
-                connection.execute(statement)
-            version += 1
-            connection.execute(f"PRAGMA user_version = {version}")
-        connection.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY:
-            raise
-        raise CatalogError(
-            f"{path} was written by an older toomuchtv and cannot be written to: open it once "
-            "where it can be, and it is brought up to date"
-        ) from error

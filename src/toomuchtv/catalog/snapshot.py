@@ -161,7 +161,7 @@ _SELECT_ITEMS = f"""
 SELECT items.id, items.title_id,
     (SELECT kind FROM titles WHERE titles.id = items.title_id),
     coalesce(items.season, -1), proxies.num_frames, proxies.frame_rate,
-    (SELECT count(*) FROM proxy_sounds WHERE proxy_sounds.item_id = items.id)
+    (SELECT count(*) FROM proxy_audio WHERE proxy_audio.item_id = items.id)
 {_ITEMS} ORDER BY items.title_id, items.id
 """
 _SELECT_SEGMENTS = """

@@ -33,7 +33,7 @@ from toomuchtv.catalog.rows import (
     read_track,
     write_item,
     write_proxy,
-    write_proxy_sounds,
+    write_proxy_audio,
     write_set_aside,
     write_track,
 )
@@ -146,7 +146,7 @@ class Catalog:
     def proxies(self) -> dict[int, Proxy]:
         """The recorded proxies by item id, those of missing or changed items too."""
         sounds: dict[int, list[sqlite3.Row]] = {}
-        for row in self._all("SELECT * FROM proxy_sounds ORDER BY item_id, position"):
+        for row in self._all("SELECT * FROM proxy_audio ORDER BY item_id, position"):
             sounds.setdefault(row["item_id"], []).append(row)
         return {
             row["item_id"]: read_proxy(row, sounds.get(row["item_id"], ()))
@@ -320,8 +320,8 @@ class Catalog:
         """Record an item's proxy, in place of an earlier one."""
         with self.transaction():
             self._insert("proxies", write_proxy(proxy), replace=True)
-            for row in write_proxy_sounds(proxy):
-                self._insert("proxy_sounds", row)
+            for row in write_proxy_audio(proxy):
+                self._insert("proxy_audio", row)
 
     def remove_proxy(self, item_id: int) -> None:
         """Forget an item's proxy, if it has one; its files are the caller's to delete."""

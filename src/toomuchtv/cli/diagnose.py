@@ -30,7 +30,7 @@ def diagnose(
     ] = "auto",
     truth: Annotated[
         Path | None,
-        Option(help="Folder of labeled events. The default is `truth` beside the library."),
+        Option(help="Folder of labeled events. The default is `ground_truth` beside the library."),
     ] = None,
     as_json: Json = False,
 ) -> None:

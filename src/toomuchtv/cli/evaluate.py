@@ -112,7 +112,7 @@ def _list_benchmarks(output: Output) -> None:
     from toomuchtv.evaluation.protocols import PROTOCOLS
 
     benchmarks = {"retrieval": "a prepared catalog"}
-    benchmarks |= {name: dataset.holds for name, dataset in DATASETS.items()}
+    benchmarks |= {name: dataset.expected_files for name, dataset in DATASETS.items()}
     protocols = {name: protocol.source for name, protocol in PROTOCOLS.items()}
     output.print_values("Benchmarks, and what the folder --data must contain", benchmarks)
     output.print_values("Protocols, and their sources", protocols)

@@ -48,16 +48,16 @@ def scan(
                 "renamed": result.renamed,
                 "unchanged": result.unchanged,
                 "vanished": result.vanished,
-                "skipped": len(result.set_aside),
+                "skipped": len(result.skipped),
             },
         )
         for warning in result.warnings:
             output.warning(f"warning: {warning}")
-        for file in result.set_aside:
+        for file in result.skipped:
             output.warning(f"skipped: {file.path}: {file.reason}")
         if result.items == 0:
             output.warning("warning: this library has no file that can be used")
         values = asdict(result)
-        output.print_json({**values, "skipped": values["set_aside"]})
-        if result.set_aside:
+        output.print_json({**values, "set_aside": values["skipped"]})
+        if result.skipped:
             raise typer.Exit(DONE_IN_PART)

@@ -20,8 +20,8 @@ from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.catalog.records import Item, Proxy, SkippedFile
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.detection import recurring
-from toomuchtv.detection.features_on_disk import FOLDER, traces_path
+from toomuchtv.detection import recurrence
+from toomuchtv.detection.features_on_disk import FOLDER, features_path
 from toomuchtv.detection.jobs import (
     ITEM_KINDS,
     CatalogJob,
@@ -110,7 +110,7 @@ class _Analysis:
         )
 
     def _is_traced(self, proxy: Proxy) -> bool:
-        return (self.catalog.folder / traces_path(proxy)).is_file()
+        return (self.catalog.folder / features_path(proxy)).is_file()
 
     def _items(self, pairs: list[tuple[Item, Proxy]]) -> int:
         known = self.catalog.analyses()
@@ -143,7 +143,7 @@ class _Analysis:
         return num_done
 
     def _remove_older_traces(self, proxy: Proxy) -> None:
-        path = self.catalog.folder / traces_path(proxy)
+        path = self.catalog.folder / features_path(proxy)
         for other in path.parent.glob(f"{proxy.item_id:07d}-*.npz"):
             if other != path:
                 other.unlink(missing_ok=True)
@@ -174,7 +174,7 @@ class _Analysis:
                 f"title {job.title_id}",
                 job.source,
                 [item.id for item in items],
-                recurring.KINDS,
+                recurrence.KINDS,
                 found,
             )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toomuchtv.catalog.records import Duplicate
-from toomuchtv.detection.fingerprints import FINGERPRINT_RATE_HZ, AudioFingerprint, seconds_of
+from toomuchtv.detection.fingerprints import FINGERPRINT_RATE_HZ, AudioFingerprint, words_to_seconds
 from toomuchtv.detection.frame_features import FrameFeatures
 from toomuchtv.detection.matching import Match, find_matches
 
@@ -49,8 +49,8 @@ def find_duplicates(
         if not looks_alike(traits_of(match.first), traits_of(match.second), match):
             continue
         first, second = item_ids[match.first], item_ids[match.second]
-        there = seconds_of(match.start + match.offset)
-        start, stop = seconds_of(match.start), seconds_of(match.stop)
+        there = words_to_seconds(match.start + match.offset)
+        start, stop = words_to_seconds(match.start), words_to_seconds(match.stop)
         if first > second:
             first, second = second, first
             start, stop, there = there, there + stop - start, start

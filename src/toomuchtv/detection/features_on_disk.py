@@ -27,7 +27,7 @@ from toomuchtv.detection.frame_features import (
     FRAME_FEATURES,
     FRAME_FEATURES_VERSION,
     FrameFeatures,
-    read_frame_features,
+    compute_frame_features,
 )
 from toomuchtv.errors import MediaError
 from toomuchtv.media.proxy_reader import ProxyReader
@@ -51,14 +51,14 @@ def digest(*parts: object) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
-def traces_path(proxy: Proxy) -> Path:
+def features_path(proxy: Proxy) -> Path:
     """Where an item's traces lie, relative to the catalog folder: other content, other name."""
-    source = digest(proxy.fingerprint, proxy.recipe, FINGERPRINT_VERSION, FRAME_FEATURES_VERSION)
+    source = digest(proxy.fingerprint, proxy.format_id, FINGERPRINT_VERSION, FRAME_FEATURES_VERSION)
     folder = f"{proxy.item_id // _ITEMS_A_FOLDER:04d}"
     return Path(FOLDER) / folder / f"{proxy.item_id:07d}-{source}.npz"
 
 
-def make_traces(catalog: Path, proxy: Proxy, tell: Callable[[float], None]) -> Traces:
+def compute_features(catalog: Path, proxy: Proxy, tell: Callable[[float], None]) -> Traces:
     """Look at and listen to a proxy.
 
     Args:
@@ -70,7 +70,7 @@ def make_traces(catalog: Path, proxy: Proxy, tell: Callable[[float], None]) -> T
         MediaError: The proxy is missing or damaged.
     """
     video_path = catalog / proxy.video_path
-    traits = read_frame_features(video_path, frame_rate=proxy.frame_rate, tell=tell)
+    traits = compute_frame_features(video_path, frame_rate=proxy.frame_rate, tell=tell)
     audio_path = None if proxy.audio_path is None else catalog / proxy.audio_path
     reader = ProxyReader(
         video_path,
@@ -89,7 +89,7 @@ def make_traces(catalog: Path, proxy: Proxy, tell: Callable[[float], None]) -> T
     return Traces(prints=prints, traits=traits)
 
 
-def write_traces(path: Path, traces: Traces) -> None:
+def write_features(path: Path, traces: Traces) -> None:
     """Write traces, whole or not at all. Half precision is plenty for the traits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -98,14 +98,14 @@ def write_traces(path: Path, traces: Traces) -> None:
             file,
             words=traces.prints.words,
             level_dbfs=traces.prints.level_dbfs,
-            telling=traces.prints.telling,
+            is_distinctive=traces.prints.is_distinctive,
             frame_rate=np.float64(traces.traits.frame_rate),
             **{name: getattr(traces.traits, name).astype(np.float16) for name in FRAME_FEATURES},
         )
     os.replace(partial, path)
 
 
-def read_prints(path: Path) -> AudioFingerprint:
+def read_fingerprint(path: Path) -> AudioFingerprint:
     """Read the prints alone.
 
     Raises:
@@ -114,13 +114,15 @@ def read_prints(path: Path) -> AudioFingerprint:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return AudioFingerprint(
-                words=file["words"], level_dbfs=file["level_dbfs"], telling=file["telling"]
+                words=file["words"],
+                level_dbfs=file["level_dbfs"],
+                is_distinctive=file["is_distinctive"],
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise MediaError(f"the analysis {path.name} is missing or damaged: {error}") from error
 
 
-def read_stored_traits(path: Path) -> FrameFeatures:
+def read_frame_features(path: Path) -> FrameFeatures:
     """Read the traits alone.
 
     Raises:
@@ -136,7 +138,7 @@ def read_stored_traits(path: Path) -> FrameFeatures:
         raise MediaError(f"the analysis {path.name} is missing or damaged: {error}") from error
 
 
-class StoredPrints(Sequence[AudioFingerprint]):
+class StoredFingerprints(Sequence[AudioFingerprint]):
     """The prints of many items, read as they are asked for, a few kept.
 
     Args:
@@ -153,13 +155,13 @@ class StoredPrints(Sequence[AudioFingerprint]):
     @overload
     def __getitem__(self, index: int) -> AudioFingerprint: ...
     @overload
-    def __getitem__(self, index: slice) -> StoredPrints: ...
-    def __getitem__(self, index: int | slice) -> AudioFingerprint | StoredPrints:
+    def __getitem__(self, index: slice) -> StoredFingerprints: ...
+    def __getitem__(self, index: int | slice) -> AudioFingerprint | StoredFingerprints:
         if isinstance(index, slice):
-            return StoredPrints(self._paths[index])
+            return StoredFingerprints(self._paths[index])
         prints = self._kept.pop(index, None)
         if prints is None:
-            prints = read_prints(self._paths[index])
+            prints = read_fingerprint(self._paths[index])
             if len(self._kept) >= _KEPT_OPEN:
                 self._kept.popitem(last=False)
         self._kept[index] = prints

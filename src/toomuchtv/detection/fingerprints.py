@@ -46,13 +46,13 @@ class AudioFingerprint:
     Attributes:
         words: uint32 `[T]`.
         level_dbfs: int8 `[T]`, RMS of the sound in the 1/32 s from there on, -120 to 0.
-        telling: bool `[T]`, whether the word can tell this sound from others: it is neither
+        is_distinctive: bool `[T]`, whether the word can tell this sound from others: it is neither
             quiet nor steady.
     """
 
     words: NDArray[np.uint32]
     level_dbfs: NDArray[np.int8]
-    telling: NDArray[np.bool_]
+    is_distinctive: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.words)
@@ -86,11 +86,11 @@ def fingerprint_audio(
         return AudioFingerprint(
             words=nothing.astype(np.uint32),
             level_dbfs=nothing.astype(np.int8),
-            telling=nothing.astype(np.bool_),
+            is_distinctive=nothing.astype(np.bool_),
         )
     all_words, level = np.concatenate(words), np.concatenate(levels)
-    telling = _telling(np.concatenate(changes), level)
-    return AudioFingerprint(words=all_words, level_dbfs=level, telling=telling)
+    is_distinctive = _telling(np.concatenate(changes), level)
+    return AudioFingerprint(words=all_words, level_dbfs=level, is_distinctive=is_distinctive)
 
 
 class _Bands:
@@ -190,11 +190,11 @@ def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]
     return np.asarray((sums[stop] - sums[begin]) / np.maximum(stop - begin, 1))
 
 
-def seconds_of(prints: float) -> float:
+def words_to_seconds(prints: float) -> float:
     """The time of a print."""
     return prints / FINGERPRINT_RATE_HZ
 
 
-def prints_of(seconds: float) -> int:
+def seconds_to_words(seconds: float) -> int:
     """The number of prints in a time, rounded up."""
     return math.ceil(seconds * FINGERPRINT_RATE_HZ)

@@ -68,7 +68,7 @@ class FrameFeatures:
 FRAME_FEATURES = tuple(field.name for field in fields(FrameFeatures) if field.name != "frame_rate")
 
 
-def read_frame_features(
+def compute_frame_features(
     path: Path, *, frame_rate: float, tell: Callable[[float], None] = lambda seconds: None
 ) -> FrameFeatures:
     """Look at every frame of a proxy's video.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toomuchtv.catalog.records import Duplicate, Item, Proxy, Segment, TitleKind
-from toomuchtv.detection import recurring
+from toomuchtv.detection import recurrence
 from toomuchtv.detection.detectors import (
     DETECTORS_VERSION,
     find_black,
@@ -19,14 +19,14 @@ from toomuchtv.detection.detectors import (
 from toomuchtv.detection.duplicates import DUPLICATES_VERSION, find_duplicates
 from toomuchtv.detection.features_on_disk import (
     FOLDER,
-    StoredPrints,
+    StoredFingerprints,
     Traces,
+    compute_features,
     digest,
-    make_traces,
-    read_prints,
-    read_stored_traits,
-    traces_path,
-    write_traces,
+    features_path,
+    read_fingerprint,
+    read_frame_features,
+    write_features,
 )
 from toomuchtv.detection.frame_features import FrameFeatures
 from toomuchtv.detection.matching import MATCHING_VERSION
@@ -65,16 +65,16 @@ class CatalogJob:
 
 def item_source(proxy: Proxy) -> str:
     """What the segments of an item are found from."""
-    return digest(traces_path(proxy), DETECTORS_VERSION, SHOTS_VERSION)
+    return digest(features_path(proxy), DETECTORS_VERSION, SHOTS_VERSION)
 
 
 def title_source(kind: TitleKind, items: Iterable[tuple[Item, Proxy]]) -> str:
     """What the segments of a title are found from."""
-    versions = MATCHING_VERSION, recurring.NAMING_VERSION, DETECTORS_VERSION
+    versions = MATCHING_VERSION, recurrence.NAMING_VERSION, DETECTORS_VERSION
     return digest(
         kind,
         versions,
-        *((traces_path(proxy), item.season, item.episode) for item, proxy in items),
+        *((features_path(proxy), item.season, item.episode) for item, proxy in items),
     )
 
 
@@ -83,18 +83,18 @@ def catalog_source(pairs: Iterable[tuple[Item, Proxy]]) -> str:
     return digest(
         DUPLICATES_VERSION,
         MATCHING_VERSION,
-        *((item.title_id, traces_path(proxy)) for item, proxy in pairs),
+        *((item.title_id, features_path(proxy)) for item, proxy in pairs),
     )
 
 
 def analyze_item(folder: Path, job: ItemJob, tell: Callable[[float], None]) -> list[Segment]:
     """Make an item's traces, where they are not there yet, and find its segments in them."""
-    path = folder / traces_path(job.proxy)
+    path = folder / features_path(job.proxy)
     try:
-        traces = Traces(prints=read_prints(path), traits=read_stored_traits(path))
+        traces = Traces(prints=read_fingerprint(path), traits=read_frame_features(path))
     except MediaError:
-        write_traces(path, make_traces(folder, job.proxy, tell))
-        traces = Traces(prints=read_prints(path), traits=read_stored_traits(path))
+        write_features(path, compute_features(folder, job.proxy, tell))
+        traces = Traces(prints=read_fingerprint(path), traits=read_frame_features(path))
     black = find_black(traces.traits)
     found = {
         "black": black,
@@ -113,18 +113,18 @@ def analyze_title(folder: Path, job: TitleJob, tell: Callable[[float], None]) ->
     """Find what recurs in a show's episodes, and the credits that can be seen."""
     segments: list[Segment] = []
     if job.kind is TitleKind.SHOW:
-        prints = StoredPrints([folder / traces_path(proxy) for _, proxy in job.items])
-        segments = recurring.find_recurring(
+        prints = StoredFingerprints([folder / features_path(proxy) for _, proxy in job.items])
+        segments = recurrence.detect_recurring(
             [
-                recurring.Episode(
-                    item_id=item.id, season=item.season, episode=item.episode, prints=one
+                recurrence.Episode(
+                    item_id=item.id, season=item.season, episode=item.episode, fingerprint=one
                 )
                 for (item, _), one in zip(job.items, prints, strict=True)
             ]
         )
     tell(0.0)
     for item, proxy in job.items:
-        seen = find_film_credits(read_stored_traits(folder / traces_path(proxy)))
+        seen = find_film_credits(read_frame_features(folder / features_path(proxy)))
         taken = [one for one in segments if one.item_id == item.id]
         if seen is not None and not any(
             one.start_seconds < seen[1] and seen[0] < one.stop_seconds for one in taken
@@ -140,18 +140,18 @@ def analyze_title(folder: Path, job: TitleJob, tell: Callable[[float], None]) ->
 def compare_titles(folder: Path, job: CatalogJob, tell: Callable[[float], None]) -> list[Duplicate]:
     """Find what items of different titles share."""
     tell(0.0)
-    paths = [folder / traces_path(proxy) for _, proxy in job.items]
+    paths = [folder / features_path(proxy) for _, proxy in job.items]
 
     @functools.lru_cache(maxsize=64)
     def traits_of(index: int) -> FrameFeatures:
-        return read_stored_traits(paths[index])
+        return read_frame_features(paths[index])
 
     (folder / FOLDER).mkdir(exist_ok=True)
     return list(
         find_duplicates(
             [item.id for item, _ in job.items],
             [item.title_id for item, _ in job.items],
-            StoredPrints(paths),
+            StoredFingerprints(paths),
             traits_of,
             scratch=folder / FOLDER,
         )

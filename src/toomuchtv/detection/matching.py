@@ -21,8 +21,8 @@ from toomuchtv.detection.fingerprints import (
     FINGERPRINT_RATE_HZ,
     WORD_BITS,
     AudioFingerprint,
-    prints_of,
     running_mean,
+    seconds_to_words,
 )
 from toomuchtv.detection.voting import MIN_VOTES, PlaceShelf, count_votes, scrambled
 
@@ -110,8 +110,8 @@ def _candidates(
             lengths.append(len(one))
             if num_prints >= _MOST_PRINTS:
                 raise ValueError(
-                    f"more than {_MOST_PRINTS / FINGERPRINT_RATE_HZ / 3600:,.0f} hours cannot be "
-                    "compared at once: compare parts of the catalog"
+                    f"more than {_MOST_PRINTS / FINGERPRINT_RATE_HZ / 3600:,.0f} hours of sound "
+                    "cannot be compared at once: compare parts of the catalog"
                 )
         bases = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))])
         width = 2 * max(lengths, default=0) + 1
@@ -128,8 +128,8 @@ def _candidates(
 
 
 def _places(one: AudioFingerprint, base: int, sparsity: int) -> NDArray[np.uint64]:
-    """The telling words of an item with where they are, `word << 32 | place`."""
-    use = one.telling.copy()
+    """The is_distinctive words of an item with where they are, `word << 32 | place`."""
+    use = one.is_distinctive.copy()
     use[1:] &= one.words[1:] != one.words[:-1]
     if sparsity > 1:
         use &= scrambled(one.words) >> np.uint32(16) & np.uint32(0xFFFF) < 65_536 // sparsity
@@ -185,18 +185,18 @@ def _verify(
 ) -> Iterator[Match]:
     """Yield the stretches along one offset where the bits agree."""
     begin, stop = max(0, -offset), min(len(one), len(other) - offset)
-    if stop - begin < prints_of(min_seconds):
+    if stop - begin < seconds_to_words(min_seconds):
         return
     there = slice(begin + offset, stop + offset)
     errors = np.bitwise_count(one.words[begin:stop] ^ other.words[there]).astype(np.float64)
-    telling = one.telling[begin:stop] & other.telling[there]
-    score = np.where(telling, _MAX_ERROR * WORD_BITS - errors, _UNTELLING_SCORE)
+    is_distinctive = one.is_distinctive[begin:stop] & other.is_distinctive[there]
+    score = np.where(is_distinctive, _MAX_ERROR * WORD_BITS - errors, _UNTELLING_SCORE)
     total = np.concatenate([[0.0], np.cumsum(score)])
-    for blurred in _runs(running_mean(score, _SMOOTH) > 0, telling):
+    for blurred in _runs(running_mean(score, _SMOOTH) > 0, is_distinctive):
         # The sharp edges: where the sum of scores turns.
         low, high = _turn(-total, blurred[0]), _turn(total, blurred[1])
-        told = telling[low:high]
-        if high - low < prints_of(min_seconds) or told.sum() * 2 < high - low:
+        told = is_distinctive[low:high]
+        if high - low < seconds_to_words(min_seconds) or told.sum() * 2 < high - low:
             continue
         error = float(errors[low:high][told].mean()) / WORD_BITS
         if error <= _MAX_ERROR * 0.9:
@@ -216,13 +216,13 @@ def _turn(total: NDArray[np.float64], near: int) -> int:
     return begin + int(np.argmax(total[begin : near + _SMOOTH + 1]))
 
 
-def _runs(good: NDArray[np.bool_], telling: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def _runs(good: NDArray[np.bool_], is_distinctive: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """Yield `[start, stop)` of the runs, those that belong together as one."""
     edges = np.flatnonzero(np.diff(good.astype(np.int8), prepend=0, append=0))
     if len(edges) == 0:
         return
     starts, stops = edges[::2], edges[1::2]
-    told = np.concatenate([[0], np.cumsum(telling)])
+    told = np.concatenate([[0], np.cumsum(is_distinctive)])
     apart = (told[starts[1:]] - told[stops[:-1]] >= _BRIDGE) | (
         starts[1:] - stops[:-1] >= _BRIDGE_SILENT
     )

@@ -12,7 +12,7 @@ import torch
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.sampler import ClipSpecs
+from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.diagnosis.embed import Embedder, Tally
 from toomuchtv.diagnosis.policies import PolicyBatches, measure_batches, plan_batches
 from toomuchtv.diagnosis.probe_clips import (
@@ -131,7 +131,7 @@ def _drawn(
     source: Source, config: Config, catalog: Catalog, truth: Path | None, *, clips: int, seed: int
 ) -> _Plan:
     """Draw all moments that will be looked at."""
-    events_of = truth if truth is not None else catalog.library.parent / "truth"
+    events_of = truth if truth is not None else catalog.library.parent / "ground_truth"
     return _Plan(
         policies=list(
             plan_batches(source, config.sampling, largest=clips, num_batches=_BATCHES, seed=seed)

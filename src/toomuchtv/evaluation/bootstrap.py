@@ -25,7 +25,7 @@ _AT_ONCE = 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoldOutcome:
+class ClipScores:
     """What came of one fold's test clips.
 
     Attributes:
@@ -38,7 +38,7 @@ class FoldOutcome:
 
 
 def accuracy_interval(
-    folds: Sequence[FoldOutcome], *, level: float = 0.95, seed: int = 0
+    folds: Sequence[ClipScores], *, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
     """Interval of the mean over folds of the accuracy."""
     hits, counts = _by_source(folds, _sources(folds))
@@ -82,9 +82,7 @@ class Paired:
     num_sources: int
 
 
-def compare_accuracy(
-    a: Sequence[FoldOutcome], b: Sequence[FoldOutcome], *, seed: int = 0
-) -> Paired:
+def compare_accuracy(a: Sequence[ClipScores], b: Sequence[ClipScores], *, seed: int = 0) -> Paired:
     """Compare two runs on the same clips of the same folds.
 
     Raises:
@@ -127,12 +125,12 @@ def _sign_test(shares: NDArray[np.float64], seed: int) -> tuple[float, bool]:
     return (extreme + 1) / (_NUM_SWAPS + 1), False
 
 
-def _sources(folds: Sequence[FoldOutcome]) -> list[str]:
+def _sources(folds: Sequence[ClipScores]) -> list[str]:
     return sorted({source for fold in folds for source in fold.source})
 
 
 def _by_source(
-    folds: Sequence[FoldOutcome], names: list[str]
+    folds: Sequence[ClipScores], names: list[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum of values and number of clips, `[folds, sources]`."""
     column = {name: number for number, name in enumerate(names)}

@@ -12,7 +12,7 @@ import torch
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.records import Title
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.validation_batch import draw_validation_batch
 from toomuchtv.errors import CheckpointError
 from toomuchtv.evaluation.errors import BenchmarkError
@@ -52,7 +52,7 @@ def catalog_retrieval(
             )
             if batch is None:
                 continue
-            video, audio, title = embed_moments(pretrained, batch, progress)
+            video, audio, title = embed_clips(pretrained, batch, progress)
             metrics[side], chance[side] = retrieval_metrics(video, audio, title)
     if not metrics:
         raise BenchmarkError(
@@ -81,7 +81,7 @@ def run_split(run_path: Path, titles: list[Title]) -> dict[str, list[int]]:
     return {side: [ids[key] for key in names if key in ids] for side, names in keys.items()}
 
 
-def embed_moments(
+def embed_clips(
     pretrained: PretrainedEncoder, batch: ClipBatch, progress: ProgressCallback = no_progress
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Embed drawn moments: video and audio `[N, D]` and the title `[N]` of each."""
@@ -93,7 +93,7 @@ def embed_moments(
         video.append(embeddings[0].cpu())
         audio.append(embeddings[1].cpu())
         progress(min(first + _BLOCK, len(batch)), len(batch), "embedding")
-    return torch.cat(video)[kept], torch.cat(audio)[kept], batch.title[kept]
+    return torch.cat(video)[kept], torch.cat(audio)[kept], torch.from_numpy(batch.specs.title)[kept]
 
 
 def retrieval_metrics(

@@ -23,10 +23,10 @@ from toomuchtv.evaluation.linear_solver import LinearScores, Loss, fit_linear
 from toomuchtv.evaluation.metrics import ScoreArray, TargetArray, primary_score
 from toomuchtv.evaluation.protocols.config import (
     ClassifierConfig,
-    FrozenProtocol,
     KnnConfig,
     LogisticConfig,
     MlpConfig,
+    ProbeProtocol,
     SvmConfig,
 )
 
@@ -61,7 +61,7 @@ class Side:
 
 
 def fit_and_score(
-    protocol: FrozenProtocol,
+    protocol: ProbeProtocol,
     train: Side,
     test: Side,
     *,
@@ -102,7 +102,7 @@ def clip_scores(scorer: Scorer, features: FeatureArray) -> ScoreArray:
 
 
 def choose(
-    protocol: FrozenProtocol, train: Side, *, validation: Side | None, multi_label: bool
+    protocol: ProbeProtocol, train: Side, *, validation: Side | None, multi_label: bool
 ) -> float:
     """Choose C or k by the mean score over held-out groups of the training set.
 
@@ -128,7 +128,7 @@ def choose(
 
 
 def _inner_splits(
-    protocol: FrozenProtocol, train: Side, validation: Side | None, *, multi_label: bool
+    protocol: ProbeProtocol, train: Side, validation: Side | None, *, multi_label: bool
 ) -> Iterator[tuple[Side, Side]]:
     if validation is not None and len(validation.features):
         yield train, validation
@@ -159,7 +159,7 @@ def _peek(
 
 def _mlp(
     config: MlpConfig,
-    protocol: FrozenProtocol,
+    protocol: ProbeProtocol,
     train: Side,
     test: Side,
     validation: Side | None,

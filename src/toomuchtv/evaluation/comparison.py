@@ -9,9 +9,9 @@ import numpy as np
 
 from toomuchtv.evaluation.bootstrap import Paired, compare_accuracy, compare_map
 from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.evaluation.figures import outcomes
-from toomuchtv.evaluation.regression import error_outcomes
-from toomuchtv.evaluation.result import Evaluation, FoldAnswers, load_answers
+from toomuchtv.evaluation.regression import squared_errors_by_clip
+from toomuchtv.evaluation.result import Evaluation, FoldPredictions, load_predictions
+from toomuchtv.evaluation.summary import correct_by_clip
 from toomuchtv.evaluation.table import results_of
 
 
@@ -66,7 +66,7 @@ def _key(result: Evaluation) -> tuple[str, str, str | None]:
 
 
 def _compared(path_a: Path, a: Evaluation, path_b: Path, b: Evaluation) -> Comparison:
-    answers = (load_answers(path_a), load_answers(path_b))
+    answers = (load_predictions(path_a), load_predictions(path_b))
     if _clips(answers[0]) != _clips(answers[1]):
         raise BenchmarkError(
             f"{a.benchmark}: the two results are not of the same clips in the same folds: evaluate "
@@ -75,9 +75,11 @@ def _compared(path_a: Path, a: Evaluation, path_b: Path, b: Evaluation) -> Compa
     metric = a.primary
     assert metric is not None
     if metric == "accuracy":
-        paired = compare_accuracy(outcomes(answers[0]), outcomes(answers[1]))
+        paired = compare_accuracy(correct_by_clip(answers[0]), correct_by_clip(answers[1]))
     elif metric == "mse":
-        paired = compare_accuracy(error_outcomes(answers[0]), error_outcomes(answers[1]))
+        paired = compare_accuracy(
+            squared_errors_by_clip(answers[0]), squared_errors_by_clip(answers[1])
+        )
     else:
         targets = np.concatenate([fold.targets for fold in answers[0]]).astype(np.bool_)
         sources = [source for fold in answers[0] for source in fold.sources]
@@ -94,5 +96,5 @@ def _compared(path_a: Path, a: Evaluation, path_b: Path, b: Evaluation) -> Compa
     )
 
 
-def _clips(answers: list[FoldAnswers]) -> list[tuple[str, list[str]]]:
+def _clips(answers: list[FoldPredictions]) -> list[tuple[str, list[str]]]:
     return [(fold.name, list(fold.clips)) for fold in answers]

@@ -16,21 +16,21 @@ from toomuchtv.evaluation.catalog_retrieval import catalog_retrieval
 from toomuchtv.evaluation.checking import check_benchmark
 from toomuchtv.evaluation.datasets import DATASETS, read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, choose_encoder, run_encoder
-from toomuchtv.evaluation.figures import classification_figures
 from toomuchtv.evaluation.finetune import run_finetune
 from toomuchtv.evaluation.leakage import find_leakage
-from toomuchtv.evaluation.linear_probe import run_frozen
+from toomuchtv.evaluation.linear_probe import run_probe
 from toomuchtv.evaluation.pair_retrieval import run_pair_retrieval
 from toomuchtv.evaluation.protocols import (
     FinetuneProtocol,
-    FrozenProtocol,
+    ProbeProtocol,
     Protocol,
     RetrievalProtocol,
     choose_protocol,
 )
 from toomuchtv.evaluation.regression import regression_figures, run_regression
-from toomuchtv.evaluation.result import Evaluation, FoldAnswers, save_evaluation
+from toomuchtv.evaluation.result import Evaluation, FoldPredictions, save_evaluation
 from toomuchtv.evaluation.scenes import scene_miou
+from toomuchtv.evaluation.summary import classification_figures
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.device import choose_device
 
@@ -85,7 +85,7 @@ def evaluate(
         raise ValueError(f"unknown benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}")
     if (run_path is None) == (encoder is None):
         raise ValueError("give either a run or --encoder")
-    answers: list[FoldAnswers] = []
+    answers: list[FoldPredictions] = []
     if benchmark == "retrieval":
         result = _in_catalog(
             run_path, data, untrained=untrained, num_clips=num_clips, seed=seed, progress=progress
@@ -153,7 +153,7 @@ def _on_benchmark(
     cache: Path | None,
     catalog: Path | None,
     progress: ProgressCallback,
-) -> tuple[Evaluation, list[FoldAnswers]]:
+) -> tuple[Evaluation, list[FoldPredictions]]:
     is_pairs = benchmark.task == "pairs"
     if is_pairs != isinstance(protocol, RetrievalProtocol):
         raise ValueError(
@@ -170,7 +170,7 @@ def _on_benchmark(
         progress=progress,
     )  # fmt: skip
     used, failed = outcome.benchmark, outcome.failed
-    if isinstance(protocol, FrozenProtocol) and protocol.selection == "test":
+    if isinstance(protocol, ProbeProtocol) and protocol.selection == "test":
         notes.append("C was chosen on the test folds, as the release does: the score is biased")
     if failed:
         notes.append(f"{len(failed)} clips could not be decoded and were left out: {failed[0]}")
@@ -208,7 +208,7 @@ class _Outcome:
     benchmark: Benchmark
     failed: tuple[str, ...]
     figures: dict[str, Any]
-    answers: list[FoldAnswers] = field(default_factory=list)
+    answers: list[FoldPredictions] = field(default_factory=list)
     selection: dict[str, Any] | None = None
 
 
@@ -244,7 +244,7 @@ def _outcome(
         )
     assert sense is not None
     in_numbers = checked.task == "regression"
-    run = (run_regression if in_numbers else run_frozen)(
+    run = (run_regression if in_numbers else run_probe)(
         encoder, checked, protocol, sense, allow_missing=allow_missing, seed=seed, cache=cache,
         progress=progress,
     )  # fmt: skip
@@ -278,7 +278,7 @@ def _sense(
     """The sense that is judged: what was asked for, or the first that all have."""
     has = {"video": encoder.video is not None, "audio": encoder.audio is not None}
     judges = {"video": True, "audio": True}
-    if isinstance(protocol, FrozenProtocol):
+    if isinstance(protocol, ProbeProtocol):
         judges = {
             "video": protocol.video_test is not None,
             "audio": protocol.audio_test is not None,

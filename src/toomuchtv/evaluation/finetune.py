@@ -23,7 +23,7 @@ from toomuchtv.evaluation.encoders import AudioEncoder, Encoder, VideoEncoder
 from toomuchtv.evaluation.metrics import ScoreArray
 from toomuchtv.evaluation.protocols import FinetuneProtocol
 from toomuchtv.evaluation.reading import read_views, resolved_views
-from toomuchtv.evaluation.result import FoldAnswers
+from toomuchtv.evaluation.result import FoldPredictions
 from toomuchtv.evaluation.views import clip_seed
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_device, choose_precision
@@ -37,7 +37,7 @@ def run_finetune(
     seed: int = 0,
     folder: Path | None = None,
     progress: ProgressCallback = no_progress,
-) -> list[FoldAnswers]:
+) -> list[FoldPredictions]:
     """Fine-tune on each fold from the same pretrained weights, and test the last epoch's.
 
     Args:
@@ -61,13 +61,13 @@ def run_finetune(
     answers = []
     for number, fold in enumerate(benchmark.folds):
         kept = folder / fold.name.replace(" ", "-") if folder is not None else None
-        tuning = Tuning(side, benchmark, fold, recipe, seed=seed, folder=kept)
+        tuning = FineTuner(side, benchmark, fold, recipe, seed=seed, folder=kept)
         total = tuning.num_epochs * len(benchmark.folds)
         for done in tuning.epochs():
             at = number * tuning.num_epochs + done
             progress(at, total, f"{fold.name}, epoch {done} of {tuning.num_epochs}")
         answers.append(
-            FoldAnswers(
+            FoldPredictions(
                 name=fold.name,
                 clips=[benchmark.clips[row].key for row in fold.test],
                 sources=[benchmark.clips[row].source for row in fold.test],
@@ -78,7 +78,7 @@ def run_finetune(
     return answers
 
 
-class Tuning:
+class FineTuner:
     """One fold's training.
 
     Attributes:

@@ -19,7 +19,7 @@ from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, LabeledClip
-from toomuchtv.evaluation.signatures import Signatures, sign_file
+from toomuchtv.evaluation.signatures import Signatures, file_signatures
 from toomuchtv.evaluation.sound_leakage import (
     MOST_ERROR,
     best_place,
@@ -115,7 +115,7 @@ def look_by_sight(
     benchmark: Benchmark, catalog: Catalog, *, progress: ProgressCallback = no_progress
 ) -> Look:
     """Look for the clips' frames among those of every item."""
-    items = sign_catalog(catalog, progress=progress)
+    items = catalog_signatures(catalog, progress=progress)
     look = Look(found={}, unread=set(), untelling=set(), items=len(items))
     for row, clip in enumerate(benchmark.clips):
         try:
@@ -165,7 +165,9 @@ def _name(benchmark: Benchmark, clip: LabeledClip) -> str:
     return clip.key.removeprefix(f"{benchmark.root}/")
 
 
-def sign_catalog(catalog: Catalog, *, progress: ProgressCallback = no_progress) -> list[SignedItem]:
+def catalog_signatures(
+    catalog: Catalog, *, progress: ProgressCallback = no_progress
+) -> list[SignedItem]:
     """Sign every prepared item of a catalog, from its proxy.
 
     Raises:
@@ -177,7 +179,7 @@ def sign_catalog(catalog: Catalog, *, progress: ProgressCallback = no_progress) 
     for done, (item_id, proxy) in enumerate(proxies.items(), start=1):
         if item_id not in names:
             continue
-        signatures = sign_file(
+        signatures = file_signatures(
             catalog.folder / proxy.video_path,
             start_seconds=0.0,
             stop_seconds=proxy.num_frames / proxy.frame_rate,
@@ -190,7 +192,7 @@ def sign_catalog(catalog: Catalog, *, progress: ProgressCallback = no_progress) 
 
 def _sign_clip(clip: LabeledClip) -> Signatures:
     stop = clip.stop_seconds if clip.stop_seconds is not None else video_duration_seconds(clip.path)
-    return sign_file(
+    return file_signatures(
         clip.path, start_seconds=clip.start_seconds, stop_seconds=stop, frame_rate=_CLIP_RATE
     )
 

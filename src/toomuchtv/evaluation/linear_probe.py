@@ -15,13 +15,13 @@ from toomuchtv.evaluation.classifiers import Side, fit_and_score
 from toomuchtv.evaluation.encoders import Encoder
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.features import Features, extract
-from toomuchtv.evaluation.protocols import FrozenProtocol
-from toomuchtv.evaluation.result import FoldAnswers
+from toomuchtv.evaluation.protocols import ProbeProtocol
+from toomuchtv.evaluation.result import FoldPredictions
 from toomuchtv.evaluation.views import AudioViews, VideoViews
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrozenRun:
+class ProbeRun:
     """What a frozen protocol came to.
 
     Attributes:
@@ -32,13 +32,13 @@ class FrozenRun:
     """
 
     benchmark: Benchmark
-    answers: list[FoldAnswers]
+    answers: list[FoldPredictions]
     chosen: list[dict[str, float]]
     failed: tuple[str, ...]
 
 
 def views_of(
-    protocol: FrozenProtocol, modality: Modality
+    protocol: ProbeProtocol, modality: Modality
 ) -> tuple[VideoViews | AudioViews, VideoViews | AudioViews]:
     """Views to train and to test on.
 
@@ -58,24 +58,24 @@ def views_of(
     return train, test
 
 
-def run_frozen(
+def run_probe(
     encoder: Encoder,
     benchmark: Benchmark,
-    protocol: FrozenProtocol,
+    protocol: ProbeProtocol,
     modality: Modality,
     *,
     allow_missing: bool = False,
     seed: int = 0,
     cache: Path | None = None,
     progress: ProgressCallback = no_progress,
-) -> FrozenRun:
+) -> ProbeRun:
     """Take features, then choose, fit and score fold by fold.
 
     Raises:
         BenchmarkError: A clip cannot be decoded and `allow_missing` is not set.
         ValueError: The encoder or the protocol lacks the sense.
     """
-    kept, values, failed = take_features(
+    kept, values, failed = extract_both_views(
         encoder, benchmark, protocol, modality, allow_missing=allow_missing, seed=seed, cache=cache,
         progress=progress,
     )  # fmt: skip
@@ -94,15 +94,15 @@ def run_frozen(
             multi_label=kept.task == "multi_label",
             seed=seed,
         )
-        answers.append(fold_answers(kept, fold.name, fold.test, scores, sides[1].targets))
+        answers.append(fold_predictions(kept, fold.name, fold.test, scores, sides[1].targets))
         chosen.append(found)
-    return FrozenRun(benchmark=kept, answers=answers, chosen=chosen, failed=failed)
+    return ProbeRun(benchmark=kept, answers=answers, chosen=chosen, failed=failed)
 
 
-def take_features(
+def extract_both_views(
     encoder: Encoder,
     benchmark: Benchmark,
-    protocol: FrozenProtocol,
+    protocol: ProbeProtocol,
     modality: Modality,
     *,
     allow_missing: bool,
@@ -157,16 +157,16 @@ def _side(benchmark: Benchmark, values: FeatureArray, rows: tuple[int, ...]) -> 
     )
 
 
-def fold_answers(
+def fold_predictions(
     benchmark: Benchmark,
     name: str,
     rows: tuple[int, ...],
     scores: np.ndarray,
     targets: np.ndarray,
-) -> FoldAnswers:
+) -> FoldPredictions:
     """Answers with the names and sources of their clips."""
     root = f"{benchmark.root}/"
-    return FoldAnswers(
+    return FoldPredictions(
         name=name,
         clips=[benchmark.clips[row].key.removeprefix(root) for row in rows],
         sources=[benchmark.clips[row].source for row in rows],

@@ -19,10 +19,10 @@ def primary_score(scores: ScoreArray, targets: TargetArray, *, multi_label: bool
     """
     if multi_label:
         return float(np.nanmean(average_precisions(scores, targets)))
-    return float(correct(scores, targets).mean())
+    return float(top1_correct(scores, targets).mean())
 
 
-def correct(scores: ScoreArray, targets: TargetArray) -> NDArray[np.float64]:
+def top1_correct(scores: ScoreArray, targets: TargetArray) -> NDArray[np.float64]:
     """Which clips got their class: 1.0 or 0.0, `[n]`.
 
     Classes tied for the first place share it: a constant classifier is right one time in K.

@@ -22,9 +22,9 @@ from toomuchtv.evaluation.views import (
     VideoViews,
     covering_starts,
     crop_corners,
+    even_starts,
     random_boxes,
     random_starts,
-    spread_starts,
 )
 from toomuchtv.media.clip import VideoArray, WaveformArray
 from toomuchtv.media.original import (
@@ -100,7 +100,7 @@ def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tens
     stop = clip.stop_seconds if clip.stop_seconds is not None else video_duration_seconds(clip.path)
     total, length = stop - clip.start_seconds, views.frames / views.frame_rate
     if views.augment is None:
-        starts = spread_starts(total, length, views.times)
+        starts = even_starts(total, length, views.times)
     else:
         starts = random_starts(total, length, views.times, seed=seed)
     films = _read_frames(clip, starts, total, views.frames, views.frame_rate, views.short_side)
@@ -213,7 +213,7 @@ def read_audio_views(
     elif views.times == 0:
         starts = covering_starts(total, views.seconds)
     else:
-        starts = spread_starts(total, views.seconds, views.times)
+        starts = even_starts(total, views.seconds, views.times)
     length = round(views.seconds * sample_rate_hz)
     sounds = _read_stretches(clip, starts, total, length, sample_rate_hz)
     if views.augment is not None:

@@ -18,14 +18,14 @@ from sklearn.model_selection import GroupKFold
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.evaluation.benchmark import Benchmark, FeatureArray, Fold, Modality
-from toomuchtv.evaluation.bootstrap import FoldOutcome, accuracy_interval
+from toomuchtv.evaluation.bootstrap import ClipScores, accuracy_interval
 from toomuchtv.evaluation.classifiers import clip_scores, preparation
 from toomuchtv.evaluation.encoders import Encoder
-from toomuchtv.evaluation.figures import fold_figures
-from toomuchtv.evaluation.linear_probe import FrozenRun, fold_answers, take_features
-from toomuchtv.evaluation.protocols import FrozenProtocol
+from toomuchtv.evaluation.linear_probe import ProbeRun, extract_both_views, fold_predictions
+from toomuchtv.evaluation.protocols import ProbeProtocol
 from toomuchtv.evaluation.protocols.config import KnnConfig, LogisticConfig
-from toomuchtv.evaluation.result import FoldAnswers
+from toomuchtv.evaluation.result import FoldPredictions
+from toomuchtv.evaluation.summary import fold_summary
 
 Values = NDArray[np.float32]
 Teller = Callable[[FeatureArray], Values]
@@ -34,14 +34,14 @@ Teller = Callable[[FeatureArray], Values]
 def run_regression(
     encoder: Encoder,
     benchmark: Benchmark,
-    protocol: FrozenProtocol,
+    protocol: ProbeProtocol,
     modality: Modality,
     *,
     allow_missing: bool = False,
     seed: int = 0,
     cache: Path | None = None,
     progress: ProgressCallback = no_progress,
-) -> FrozenRun:
+) -> ProbeRun:
     """Take features, then choose, fit and tell the numbers of the test clips.
 
     Raises:
@@ -54,7 +54,7 @@ def run_regression(
             f"{benchmark.name} asks for numbers, and the protocol {protocol.name} tells classes: "
             "choose linear or knn"
         )
-    kept, (train, test), failed = take_features(
+    kept, (train, test), failed = extract_both_views(
         encoder, benchmark, protocol, modality, allow_missing=allow_missing, seed=seed, cache=cache,
         progress=progress,
     )  # fmt: skip
@@ -66,9 +66,9 @@ def run_regression(
         tell = fit_teller(config, train[rows], values[rows], candidate)
         told = clip_scores(tell, test[list(fold.test)])
         asked = values[list(fold.test), None]
-        answers.append(fold_answers(kept, fold.name, fold.test, told, asked))
+        answers.append(fold_predictions(kept, fold.name, fold.test, told, asked))
         chosen.append({"chosen": candidate})
-    return FrozenRun(benchmark=kept, answers=answers, chosen=chosen, failed=failed)
+    return ProbeRun(benchmark=kept, answers=answers, chosen=chosen, failed=failed)
 
 
 def _choose(
@@ -143,25 +143,25 @@ def squared_errors(told: Values, asked: Values) -> NDArray[np.float64]:
     return (told[:, 0].astype(np.float64) - asked) ** 2
 
 
-def regression_figures(benchmark: Benchmark, answers: list[FoldAnswers]) -> dict[str, Any]:
+def regression_figures(benchmark: Benchmark, answers: list[FoldPredictions]) -> dict[str, Any]:
     """Figures of told numbers: `metrics` and `chance`, which tells the training set's mean."""
-    outcomes = error_outcomes(answers)
+    outcomes = squared_errors_by_clip(answers)
     guesses = []
     for fold in benchmark.folds:
         known = np.array([benchmark.clips[row].value for row in fold.train], np.float64)
         asked = np.array([benchmark.clips[row].value for row in fold.test], np.float64)
         guesses.append(float(np.square(asked - known.mean()).mean()))
-    figures = fold_figures([float(outcome.value.mean()) for outcome in outcomes])
+    figures = fold_summary([float(outcome.value.mean()) for outcome in outcomes])
     return {
         "metrics": {"mse": {**figures, "interval": accuracy_interval(outcomes)}},
         "chance": {"mse": float(np.mean(guesses))},
     }
 
 
-def error_outcomes(answers: list[FoldAnswers]) -> list[FoldOutcome]:
+def squared_errors_by_clip(answers: list[FoldPredictions]) -> list[ClipScores]:
     """The squared error of each clip, fold by fold."""
     return [
-        FoldOutcome(
+        ClipScores(
             source=fold.sources,
             value=squared_errors(fold.scores, np.asarray(fold.targets[:, 0], np.float32)),
         )

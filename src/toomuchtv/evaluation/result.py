@@ -79,7 +79,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoldAnswers:
+class FoldPredictions:
     """What a classifier answered to one fold's test clips.
 
     Attributes:
@@ -97,7 +97,7 @@ class FoldAnswers:
     targets: TargetArray | NDArray[np.float32]
 
 
-def save_evaluation(folder: Path, result: Evaluation, answers: Sequence[FoldAnswers]) -> Path:
+def save_evaluation(folder: Path, result: Evaluation, answers: Sequence[FoldPredictions]) -> Path:
     """Write `result.json`, and of a classifier `answers.json` and `answers.safetensors`.
 
     Returns:
@@ -145,7 +145,7 @@ def load_evaluation(folder: Path) -> Evaluation:
         raise BenchmarkError(f"no result at {str(path)!r}: {error}") from error
 
 
-def load_answers(folder: Path) -> list[FoldAnswers]:
+def load_predictions(folder: Path) -> list[FoldPredictions]:
     """Read the answers beside a result.
 
     Raises:
@@ -156,7 +156,7 @@ def load_answers(folder: Path) -> list[FoldAnswers]:
         listed = json.loads((folder / "answers.json").read_text("utf-8"))["folds"]
         tensors = load_file(folder / "answers.safetensors")
         return [
-            FoldAnswers(
+            FoldPredictions(
                 name=fold["name"],
                 clips=fold["clips"],
                 sources=fold["sources"],

@@ -30,7 +30,7 @@ _LANES, _MOST_IN_A_LANE = 8, 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BothWays:
+class PairRanks:
     """Rank of each query's own target, from 1, `[N]`: video to audio, and audio to video."""
 
     video_to_audio: NDArray[np.float64]
@@ -44,7 +44,7 @@ def pair_ranks(
     within: Tensor | None = None,
     block_size: int = _BLOCK,
     progress: ProgressCallback = no_progress,
-) -> BothWays:
+) -> PairRanks:
     """Rank both ways, by counting: nothing is sorted.
 
     With g candidates more similar than the own target and e at least as similar, itself among
@@ -73,7 +73,7 @@ def pair_ranks(
                 to_video[columns] += _count_in_columns(by_column)[: _length(columns)]
         progress(done, len(blocks), "ranking")
     found = [((1 + count).double() / 2).cpu().numpy() for count in (to_audio, to_video)]
-    return BothWays(video_to_audio=found[0], audio_to_video=found[1])
+    return PairRanks(video_to_audio=found[0], audio_to_video=found[1])
 
 
 class _Pairs:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toomuchtv.evaluation.benchmark import Benchmark
-from toomuchtv.evaluation.result import FoldAnswers
+from toomuchtv.evaluation.result import FoldPredictions
 
 
 def coverage(true_cuts: Sequence[float], told_cuts: Sequence[float], end: float) -> float:
@@ -44,7 +44,7 @@ def _scenes(cuts: Sequence[float], end: float) -> NDArray[np.float64]:
     return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
-def scene_miou(benchmark: Benchmark, answers: Sequence[FoldAnswers]) -> float:
+def scene_miou(benchmark: Benchmark, answers: Sequence[FoldPredictions]) -> float:
     """The mIoU over the test folds' films; a boundary is told where its score is above 0.
 
     Scores must have their decision at 0: logits or distances, as those of `linear` and the SVMs.

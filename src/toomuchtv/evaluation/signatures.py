@@ -58,7 +58,7 @@ def _lowest_frequencies() -> torch.Tensor:
     return torch.cos(math.pi * k * (2 * n + 1) / (2 * _SIDE))
 
 
-def sign_file(
+def file_signatures(
     path: Path, *, start_seconds: float, stop_seconds: float, frame_rate: float
 ) -> Signatures:
     """Sign a stretch of a file, `frame_rate` times a second.

@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.detection.features_on_disk import read_prints, traces_path
+from toomuchtv.detection.features_on_disk import features_path, read_fingerprint
 from toomuchtv.detection.fingerprints import (
     FINGERPRINT_RATE_HZ,
     WORD_BITS,
     AudioFingerprint,
     fingerprint_audio,
     running_mean,
-    seconds_of,
+    words_to_seconds,
 )
 from toomuchtv.evaluation.benchmark import LabeledClip
 from toomuchtv.media.original import audio_duration_seconds, read_audio
@@ -82,7 +82,7 @@ class SoundIndex:
 def index_sounds(names: Sequence[str], prints: Sequence[AudioFingerprint]) -> SoundIndex:
     """Sort the words of items; some 20 bytes a print, 2 MB an hour."""
     words = np.concatenate([np.zeros(0, np.uint32), *(one.words for one in prints)])
-    telling = np.concatenate([np.zeros(0, np.bool_), *(one.telling for one in prints)])
+    telling = np.concatenate([np.zeros(0, np.bool_), *(one.is_distinctive for one in prints)])
     places = np.flatnonzero(telling)
     order = np.argsort(words[places], kind="stable")
     return SoundIndex(
@@ -109,9 +109,9 @@ def index_catalog_sounds(
         proxy = proxies.get(item.id)
         if proxy is None or proxy.audio_path is None:
             continue
-        stored = catalog.folder / traces_path(proxy)
+        stored = catalog.folder / features_path(proxy)
         if stored.is_file():
-            prints.append(read_prints(stored))
+            prints.append(read_fingerprint(stored))
         else:
             reader = ProxyReader(
                 catalog.folder / proxy.video_path,
@@ -168,7 +168,7 @@ def print_file(path: Path, *, start_seconds: float, stop_seconds: float) -> Audi
 
 def can_tell(recording: AudioFingerprint) -> bool:
     """Whether a recording has enough sound to be known again by."""
-    return int(recording.telling.sum()) >= LEAST_TELLING
+    return int(recording.is_distinctive.sum()) >= LEAST_TELLING
 
 
 def best_place(recording: AudioFingerprint, index: SoundIndex) -> SoundPlace | None:
@@ -176,12 +176,12 @@ def best_place(recording: AudioFingerprint, index: SoundIndex) -> SoundPlace | N
 
     Ask `can_tell` first: of silence and of a steady tone every place is as good as any other.
     """
-    telling = np.flatnonzero(recording.telling)
+    telling = np.flatnonzero(recording.is_distinctive)
     best: SoundPlace | None = None
     for item, offset in _candidates(recording, telling, index):
         error = _error_at(recording, telling, index, item, offset)
         if best is None or error < best.error:
-            best = SoundPlace(index.names[item], seconds_of(offset), error)
+            best = SoundPlace(index.names[item], words_to_seconds(offset), error)
     return best
 
 

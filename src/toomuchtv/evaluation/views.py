@@ -115,7 +115,7 @@ def clip_seed(name: str, seed: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def spread_starts(total_seconds: float, view_seconds: float, times: int) -> list[float]:
+def even_starts(total_seconds: float, view_seconds: float, times: int) -> list[float]:
     """Starts of `times` views spread evenly over `[0, total)`; in the middle if it is one.
 
     Where a view does not fit, it starts at 0.
@@ -129,7 +129,7 @@ def spread_starts(total_seconds: float, view_seconds: float, times: int) -> list
 def covering_starts(total_seconds: float, view_seconds: float) -> list[float]:
     """Starts every half view until the end is covered."""
     room = max(0.0, total_seconds - view_seconds)
-    return spread_starts(total_seconds, view_seconds, max(1, round(2 * room / view_seconds) + 1))
+    return even_starts(total_seconds, view_seconds, max(1, round(2 * room / view_seconds) + 1))
 
 
 def random_starts(

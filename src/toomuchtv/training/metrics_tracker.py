@@ -7,7 +7,7 @@ import dataclasses
 from torch import Tensor
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.training.assembly import Run
 from toomuchtv.training.meters import IntervalClock
@@ -42,7 +42,6 @@ class MetricsTracker:
     def count(self, batch: ClipBatch, loss: Tensor, gathered: GatheredBatch) -> None:
         """Note a step that is done."""
         self.clock.step_is_done(len(gathered.video))
-        self._run.alternative.add(gathered)
         self.replaced_clips += len(batch.failures)
         self._run.losses.add(float(loss))
 
@@ -61,7 +60,6 @@ class MetricsTracker:
                     "gradient_norm": float(norm),
                     "temperature": temperature,
                     **dataclasses.asdict(figures),
-                    **self._run.alternative.figures(done, temperature),
                     "clips_per_second": self.clock.clips_per_second,
                     "data_wait_share": self.clock.wait_share,
                 },

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.losses import (
@@ -47,7 +46,7 @@ class TrainingStep:
         optimizer: Over the parameters of model and objective.
         roles: Which pairs are negatives.
         precision: torch.bfloat16 for autocast, torch.float32 for none.
-        clip_gradient_norm: Largest norm of the gradient.
+        max_gradient_norm: Largest norm of the gradient.
         chunk_size: Clips whose activations are in memory at once; 0: all. See `gradient_cache`.
     """
 
@@ -60,7 +59,7 @@ class TrainingStep:
         optimizer: torch.optim.Optimizer,
         roles: PairLabelConfig,
         precision: torch.dtype,
-        clip_gradient_norm: float,
+        max_gradient_norm: float,
         chunk_size: int = 0,
     ) -> None:
         self.model = model
@@ -69,7 +68,7 @@ class TrainingStep:
         self._optimizer = optimizer
         self._roles = roles
         self._precision = precision
-        self._clip = clip_gradient_norm
+        self._max_norm = max_gradient_norm
         self._chunk_size = chunk_size
         self._parameters = [*model.parameters(), *objective.parameters()]
 
@@ -97,7 +96,7 @@ class TrainingStep:
         cached.backward()
         # Each process has its share of every gradient.
         distributed.sum_gradients(self._parameters)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._clip)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
         if torch.isfinite(loss) and torch.isfinite(norm):
             self._optimizer.step()
         return loss.detach(), norm.detach(), gathered
@@ -108,7 +107,7 @@ class TrainingStep:
         video, log_mel = self._to_input(
             batch.video[clips].to(device, non_blocking=True),
             batch.waveform[clips].to(device, non_blocking=True),
-            batch.seed[clips],
+            batch.specs.seed[clips],
         )
         enabled = self._precision != torch.float32
         with torch.autocast(device.type, dtype=self._precision, enabled=enabled):
@@ -117,15 +116,13 @@ class TrainingStep:
 
     def _gather(self, batch: ClipBatch, local: Embeddings) -> GatheredBatch:
         parts = distributed.parts(len(batch), local.video.device)
-        columns = {
-            name: distributed.gather(getattr(batch, name).to(local.video.device), parts)
-            for name in ("title", "item", "start_seconds", "audio_track", "recurrence", "valid")
-        }
+        specs = distributed.gather(batch.spec_tensor(local.video.device), parts)
+        roles = PairLabels(self._roles, specs)
         return GatheredBatch(
             video=distributed.gather(local.video, parts),
             audio=distributed.gather(local.audio, parts),
-            roles=PairLabels(config=self._roles, **columns),
-            moments=_moments(columns),
+            roles=roles,
+            moments=moments_of(roles),
         )
 
     def negatives(self, gathered: GatheredBatch) -> NegativeFigures:
@@ -140,8 +137,12 @@ class TrainingStep:
         )
 
 
-_WHEREABOUTS = ("title", "item", "start_seconds", "audio_track", "valid")
-
-
-def _moments(columns: Mapping[str, Tensor]) -> Moments:
-    return Moments(**{name: columns[name] for name in _WHEREABOUTS})
+def moments_of(roles: PairLabels) -> Moments:
+    """What the losses are told of the clips."""
+    return Moments(
+        title=roles.title,
+        item=roles.item,
+        start_seconds=roles.column("start_seconds"),
+        audio_track=roles.column("audio_track").long(),
+        valid=roles.valid,
+    )

@@ -13,7 +13,7 @@ from toomuchtv.training.profile import StepProfile, profile_step
 from toomuchtv.training.run_config import Config
 
 #: Numbers of the size of a parameter that an optimizer keeps for each.
-_MOMENTS = {"adamw": 2, "lars": 1, "sgd": 1}
+_MOMENTS = {"adamw": 2, "sgd": 1}
 
 
 def describe(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[str, object]:

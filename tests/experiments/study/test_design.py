@@ -138,7 +138,7 @@ def test_every_alternative_has_another_value() -> None:
 
 
 def test_the_larger_size_fits_together() -> None:
-    scale = read_scale(Path(__file__).parents[2] / "benchmarks" / "study_large.toml")
+    scale = read_scale(Path(__file__).parents[3] / "benchmarks" / "study_large.toml")
     whole = design(scale)
     assert len(whole.arms) == 3 * (1 + 2 * 3)
     assert len(whole.worlds) == 3 * 2

@@ -38,7 +38,7 @@ class DatasetReader:
     """How a benchmark is read, and what its folder must hold, for a person."""
 
     read: Callable[[Path], Benchmark]
-    holds: str
+    expected_files: str
 
 
 DATASETS: dict[str, DatasetReader] = {

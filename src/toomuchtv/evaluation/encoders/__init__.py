@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from toomuchtv.evaluation.encoders.baselines import BASELINES, baseline_encoder
-from toomuchtv.evaluation.encoders.foreign import foreign_encoder
+from toomuchtv.evaluation.encoders.custom import custom_encoder
 from toomuchtv.evaluation.encoders.interface import (
     AudioEncoder,
     AudioInput,
@@ -13,7 +13,7 @@ from toomuchtv.evaluation.encoders.interface import (
     VideoEncoder,
     VideoInput,
 )
-from toomuchtv.evaluation.encoders.ours import run_encoder, torchvision_encoder
+from toomuchtv.evaluation.encoders.pretrained import run_encoder, torchvision_encoder
 
 __all__ = [
     "BASELINES",
@@ -54,4 +54,4 @@ def choose_encoder(spec: str) -> Encoder:
         from toomuchtv.evaluation.encoders.transformers_models import transformers_encoder
 
         return transformers_encoder(Path(rest))
-    return foreign_encoder(spec)
+    return custom_encoder(spec)

@@ -25,7 +25,7 @@ from toomuchtv.evaluation.encoders.interface import (
     VideoEncoder,
     VideoInput,
 )
-from toomuchtv.evaluation.encoders.ours import state_digest
+from toomuchtv.evaluation.encoders.pretrained import state_digest
 from toomuchtv.evaluation.errors import EncoderError
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from toomuchtv.evaluation.protocols.config import (
     FinetuneProtocol,
-    FrozenProtocol,
     KnnConfig,
     LogisticConfig,
     MlpConfig,
+    ProbeProtocol,
     Protocol,
     RetrievalProtocol,
     SvmConfig,
@@ -17,7 +17,7 @@ from toomuchtv.evaluation.views import AudioAugment, AudioViews, VideoAugment, V
 __all__ = [
     "PROTOCOLS",
     "FinetuneProtocol",
-    "FrozenProtocol",
+    "ProbeProtocol",
     "Protocol",
     "RetrievalProtocol",
     "choose_protocol",
@@ -49,7 +49,7 @@ _AVID_8 = FinetuneProtocol(
 )
 
 _CRISSCROSS_COSTS = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1.0)
-_CRISSCROSS_SVM = FrozenProtocol(
+_CRISSCROSS_SVM = ProbeProtocol(
     name="crisscross-svm",
     source="Sarkar and Etemad, AAAI 2023, and its config esc50/config_fold1_2s",
     departures=(
@@ -70,7 +70,7 @@ _CRISSCROSS_SVM = FrozenProtocol(
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        FrozenProtocol(
+        ProbeProtocol(
             name="linear",
             source="this project's own",
             video_train=VideoViews(times=4, mean=True),
@@ -79,7 +79,7 @@ PROTOCOLS: dict[str, Protocol] = {
             audio_test=AudioViews(times=5, mean=True),
             classifier=LogisticConfig(),
         ),
-        FrozenProtocol(
+        ProbeProtocol(
             name="knn",
             source="this project's own, after Wu et al., CVPR 2018",
             video_train=VideoViews(times=4, mean=True),
@@ -88,7 +88,7 @@ PROTOCOLS: dict[str, Protocol] = {
             audio_test=AudioViews(times=5, mean=True),
             classifier=KnnConfig(),
         ),
-        FrozenProtocol(
+        ProbeProtocol(
             name="brave-svm",
             source="Recasens et al., ICCV 2021, and its evaluate_video_embedding.py",
             departures=(
@@ -107,7 +107,7 @@ PROTOCOLS: dict[str, Protocol] = {
             classifier=SvmConfig(standardize=True, candidates=(1e-4,)),
             selection="fixed",
         ),
-        FrozenProtocol(
+        ProbeProtocol(
             name="mmv-svm",
             source="Alayrac et al., NeurIPS 2020, and its eval_ucf101.py",
             departures=(
@@ -134,7 +134,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 "selection_views": None,
             }
         ),
-        FrozenProtocol(
+        ProbeProtocol(
             name="hear",
             source="Turian et al., PMLR 176, 2022, and the HEAR evaluation kit",
             departures=(

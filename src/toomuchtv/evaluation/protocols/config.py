@@ -79,7 +79,7 @@ class _Named(_Frozen):
     departures: tuple[str, ...] = ()
 
 
-class FrozenProtocol(_Named):
+class ProbeProtocol(_Named):
     """Features are taken once, and a classifier is fitted to them.
 
     Attributes:
@@ -167,4 +167,4 @@ class RetrievalProtocol(_Named):
     per_class: int = Field(default=0, ge=0)
 
 
-Protocol = FrozenProtocol | FinetuneProtocol | RetrievalProtocol
+Protocol = ProbeProtocol | FinetuneProtocol | RetrievalProtocol

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.detection.sounds import heard, quiet, words_of
+from tests.detection.random_fingerprints import encoded, random_words, silence
 from toomuchtv.catalog.records import Segment
-from toomuchtv.detection.recurring import Episode, find_recurring
+from toomuchtv.detection.recurrence import Episode, detect_recurring
 
 Words = NDArray[np.uint32]
 
@@ -24,7 +24,7 @@ def show(*episodes: Sequence[Words], season: int = 1) -> list[Episode]:
             item_id=100 * season + number,
             season=season,
             episode=number,
-            prints=heard(*parts, seed=100 * season + number),
+            fingerprint=encoded(*parts, seed=100 * season + number),
         )
         for number, parts in enumerate(episodes, 1)
     ]
@@ -32,7 +32,7 @@ def show(*episodes: Sequence[Words], season: int = 1) -> list[Episode]:
 
 def story(number: int, seconds: float = 300.0) -> Words:
     """A story that no other episode has."""
-    return words_of(1000 + number, seconds)
+    return random_words(1000 + number, seconds)
 
 
 def found(segments: list[Segment], kind: str) -> dict[int, tuple[float, float]]:
@@ -52,10 +52,10 @@ def recurrences(segments: list[Segment], kind: str) -> set[int | None]:
 
 
 def test_openings_and_credits_are_found_wherever_the_cold_open_ends() -> None:
-    opening, closing = words_of(1, 40), words_of(2, 25)
+    opening, closing = random_words(1, 40), random_words(2, 25)
     colds = [0.0, 12.0, 70.0, 33.0]
-    segments = find_recurring(
-        show(*([words_of(10 + n, cold), opening, story(n), closing]
+    segments = detect_recurring(
+        show(*([random_words(10 + n, cold), opening, story(n), closing]
                for n, cold in enumerate(colds)))
     )  # fmt: skip
     openings, closings = found(segments, "opening"), found(segments, "credits")
@@ -68,12 +68,12 @@ def test_openings_and_credits_are_found_wherever_the_cold_open_ends() -> None:
 
 
 def test_each_season_may_have_an_opening_of_its_own() -> None:
-    first, second, closing = words_of(1, 30), words_of(2, 50), words_of(3, 20)
+    first, second, closing = random_words(1, 30), random_words(2, 50), random_words(3, 20)
     episodes = [
         *show(*([first, story(n), closing] for n in range(3)), season=1),
         *show(*([second, story(n), closing] for n in range(3, 6)), season=2),
     ]
-    segments = find_recurring(episodes)
+    segments = detect_recurring(episodes)
     openings = found(segments, "opening")
     assert {item: openings[item] for item in (101, 102, 103)} == dict.fromkeys(
         (101, 102, 103), about(0, 30)
@@ -85,10 +85,10 @@ def test_each_season_may_have_an_opening_of_its_own() -> None:
 
 
 def test_a_shortened_opening_is_the_same_opening() -> None:
-    opening = words_of(1, 60)
+    opening = random_words(1, 60)
     parts = [[opening, story(n)] for n in range(4)]
     parts[2][0] = opening[: len(opening) // 2]
-    segments = find_recurring(show(*parts))
+    segments = detect_recurring(show(*parts))
     openings = found(segments, "opening")
     assert openings[103] == about(0, 30)
     assert all(openings[item] == about(0, 60) for item in (101, 102, 104))
@@ -97,20 +97,20 @@ def test_a_shortened_opening_is_the_same_opening() -> None:
 
 def test_an_opening_with_a_pause_is_one_opening() -> None:
     """Five seconds without a sound, in which nothing tells the episodes apart."""
-    opening = words_of(1, 45)
-    episodes = show(*([words_of(10 + n, 7 * n), opening, story(n)] for n in range(3)))
+    opening = random_words(1, 45)
+    episodes = show(*([random_words(10 + n, 7 * n), opening, story(n)] for n in range(3)))
     for number, episode in enumerate(episodes):
         pause = slice((7 * number + 20) * 32, (7 * number + 25) * 32)
-        episode.prints.telling[pause] = False
-        episode.prints.words[pause] = words_of(70 + number, 5)
-    openings = found(find_recurring(episodes), "opening")
+        episode.fingerprint.is_distinctive[pause] = False
+        episode.fingerprint.words[pause] = random_words(70 + number, 5)
+    openings = found(detect_recurring(episodes), "opening")
     assert openings == {101 + n: about(7 * n, 7 * n + 45) for n in range(3)}
 
 
 def test_a_recap_is_what_the_beginning_has_of_earlier_bodies() -> None:
-    opening, first = words_of(1, 30), story(1)
+    opening, first = random_words(1, 30), story(1)
     clip = first[150 * 32 : 165 * 32]
-    segments = find_recurring(
+    segments = detect_recurring(
         show([opening, first], [clip, opening, story(2)], [opening, story(3)], [opening, story(4)])
     )
     assert found(segments, "recap") == {102: about(0, 15)}
@@ -121,10 +121,10 @@ def test_a_recap_is_what_the_beginning_has_of_earlier_bodies() -> None:
 
 def test_two_episodes_that_begin_alike_do_not_lengthen_the_opening() -> None:
     """A double episode: its second part shows the first one's teaser again, before the opening."""
-    opening, teaser = words_of(1, 40), words_of(2, 20)
-    parts: list[list[Words]] = [[words_of(20 + n, 15), opening, story(n)] for n in range(6)]
+    opening, teaser = random_words(1, 40), random_words(2, 20)
+    parts: list[list[Words]] = [[random_words(20 + n, 15), opening, story(n)] for n in range(6)]
     parts[2][0] = parts[3][0] = teaser
-    segments = find_recurring(show(*parts))
+    segments = detect_recurring(show(*parts))
     openings = found(segments, "opening")
     assert all(
         openings[item] == about(start, start + 40)
@@ -136,47 +136,52 @@ def test_two_episodes_that_begin_alike_do_not_lengthen_the_opening() -> None:
 
 
 def test_a_sting_is_recurring_and_no_more() -> None:
-    sting = words_of(1, 5)
+    sting = random_words(1, 5)
     parts = [[story(n, 100), sting, story(50 + n, 60), sting, story(90 + n, 40)] for n in range(4)]
-    segments = find_recurring(show(*parts))
+    segments = detect_recurring(show(*parts))
     assert {segment.kind for segment in segments} == {"recurring"}
     assert len(recurrences(segments, "recurring")) == 1
     assert sum(segment.item_id == 101 for segment in segments) >= 1
 
 
 def test_what_comes_once_is_not_found() -> None:
-    assert find_recurring(show(*([story(n)] for n in range(5)))) == []
+    assert detect_recurring(show(*([story(n)] for n in range(5)))) == []
     # Not even where one episode repeats itself, or all are silent.
     twice = story(1, 60)
-    assert find_recurring(show([twice, story(2), twice], [story(3)])) == []
-    silent = [Episode(item_id=n, season=None, episode=None, prints=quiet(200)) for n in range(3)]
-    assert find_recurring(silent) == []
+    assert detect_recurring(show([twice, story(2), twice], [story(3)])) == []
+    silent = [
+        Episode(item_id=n, season=None, episode=None, fingerprint=silence(200)) for n in range(3)
+    ]
+    assert detect_recurring(silent) == []
 
 
 @pytest.mark.parametrize("seconds", [8.0, 140.0])
 def test_what_is_too_short_or_too_long_is_no_opening(seconds: float) -> None:
-    common = words_of(1, seconds)
-    segments = find_recurring(show(*([common, story(n, 600)] for n in range(3))))
+    common = random_words(1, seconds)
+    segments = detect_recurring(show(*([common, story(n, 600)] for n in range(3))))
     assert {segment.kind for segment in segments} == {"recurring"}
 
 
 def test_few_episodes_of_a_season_make_no_opening() -> None:
-    common = words_of(1, 30)
+    common = random_words(1, 30)
     parts = [[common, story(n)] if n < 2 else [story(n)] for n in range(6)]
-    assert {one.kind for one in find_recurring(show(*parts))} == {"recurring"}
+    assert {one.kind for one in detect_recurring(show(*parts))} == {"recurring"}
 
 
 def test_a_show_of_nothing_has_nothing() -> None:
-    assert find_recurring([]) == []
-    assert find_recurring(show([story(1)])) == []
-    assert find_recurring(show([words_of(1, 0)], [words_of(1, 1.0)], [words_of(1, 1.0)])) == []
+    assert detect_recurring([]) == []
+    assert detect_recurring(show([story(1)])) == []
+    assert (
+        detect_recurring(show([random_words(1, 0)], [random_words(1, 1.0)], [random_words(1, 1.0)]))
+        == []
+    )
 
 
 def test_segments_do_not_overlap_and_the_order_of_episodes_changes_nothing_found() -> None:
-    opening, closing = words_of(1, 30), words_of(2, 20)
-    episodes = show(*([words_of(30 + n, 5 * n), opening, story(n), closing] for n in range(5)))
-    segments = find_recurring(episodes)
-    other = find_recurring(episodes[::-1])
+    opening, closing = random_words(1, 30), random_words(2, 20)
+    episodes = show(*([random_words(30 + n, 5 * n), opening, story(n), closing] for n in range(5)))
+    segments = detect_recurring(episodes)
+    other = detect_recurring(episodes[::-1])
     for item in range(101, 106):
         spans = [(s.start_seconds, s.stop_seconds) for s in segments if s.item_id == item]
         assert all(a[1] <= b[0] for a, b in pairwise(spans))

@@ -32,7 +32,7 @@ from toomuchtv.evaluation.encoders.interface import (
     VideoEncoder,
     VideoInput,
 )
-from toomuchtv.evaluation.encoders.ours import tensor_bytes
+from toomuchtv.evaluation.encoders.pretrained import tensor_bytes
 from toomuchtv.evaluation.errors import EncoderError
 
 
@@ -64,7 +64,7 @@ class _HasState(Protocol):
     def state_dict(self) -> Mapping[str, Any]: ...
 
 
-class ForeignVideo(VideoEncoder):
+class CustomVideoEncoder(VideoEncoder):
     """Calls `embed_video`, and checks what comes."""
 
     def __init__(self, made: EmbedsVideo) -> None:
@@ -79,7 +79,7 @@ class ForeignVideo(VideoEncoder):
         return _checked(self._made.embed_video(video), len(video), "embed_video")
 
 
-class ForeignAudio(AudioEncoder):
+class CustomAudioEncoder(AudioEncoder):
     """Calls `embed_audio`, and checks what comes."""
 
     def __init__(self, made: EmbedsAudio) -> None:
@@ -101,7 +101,7 @@ def _checked(vectors: object, num: int, method: str) -> Tensor:
     return vectors.float().cpu()
 
 
-def foreign_encoder(reference: str) -> Encoder:
+def custom_encoder(reference: str) -> Encoder:
     """Call `module:function` and take what it returns.
 
     Raises:
@@ -131,7 +131,7 @@ def wrapped(made: object, *, name: str) -> Encoder:
         raise EncoderError(
             f"{name} gives a {type(made).__name__} that cannot be evaluated: it needs embed_video "
             "with frames, frame_rate and size, or embed_audio with audio_seconds and "
-            "sample_rate_hz; see toomuchtv.evaluation.encoders.foreign"
+            "sample_rate_hz; see toomuchtv.evaluation.encoders.custom"
         )
     described: Any = made
     version = str(getattr(described, "version", ""))
@@ -150,7 +150,7 @@ def wrapped(made: object, *, name: str) -> Encoder:
         name=str(getattr(described, "name", name)),
         fingerprint=digest.hexdigest(),
         pretraining=str(getattr(described, "pretraining", "not said")),
-        video=ForeignVideo(made) if isinstance(made, EmbedsVideo) else None,
-        audio=ForeignAudio(made) if isinstance(made, EmbedsAudio) else None,
+        video=CustomVideoEncoder(made) if isinstance(made, EmbedsVideo) else None,
+        audio=CustomAudioEncoder(made) if isinstance(made, EmbedsAudio) else None,
         shares_space=bool(getattr(described, "shares_space", False)),
     )

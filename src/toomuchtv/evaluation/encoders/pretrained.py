@@ -25,7 +25,7 @@ from toomuchtv.models.video import VideoResNet, build_video_encoder
 from toomuchtv.training.device import choose_device
 
 
-class OurVideo(VideoEncoder):
+class RunVideoEncoder(VideoEncoder):
     """The video tower of a run."""
 
     def __init__(self, pretrained: PretrainedEncoder) -> None:
@@ -52,7 +52,7 @@ class OurVideo(VideoEncoder):
         return normalize_rgb(video, self.input.size)
 
 
-class OurAudio(AudioEncoder):
+class RunAudioEncoder(AudioEncoder):
     """The audio tower of a run."""
 
     def __init__(self, pretrained: PretrainedEncoder) -> None:
@@ -92,8 +92,8 @@ def run_encoder(run: Path, *, untrained: bool, seed: int) -> Encoder:
         name=f"{run.name} (untrained)" if untrained else run.name,
         fingerprint=_fingerprint(pretrained),
         pretraining="nothing: fresh weights" if untrained else f"the run {run.name}",
-        video=OurVideo(pretrained),
-        audio=OurAudio(pretrained),
+        video=RunVideoEncoder(pretrained),
+        audio=RunAudioEncoder(pretrained),
         shares_space=True,
         untrained=untrained,
     )

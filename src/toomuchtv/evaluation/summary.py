@@ -8,31 +8,35 @@ from typing import Any
 import numpy as np
 
 from toomuchtv.evaluation.benchmark import Benchmark
-from toomuchtv.evaluation.bootstrap import FoldOutcome, accuracy_interval, map_interval
+from toomuchtv.evaluation.bootstrap import ClipScores, accuracy_interval, map_interval
 from toomuchtv.evaluation.metrics import (
     average_precisions,
     confusion_matrix,
-    correct,
     primary_score,
+    top1_correct,
 )
-from toomuchtv.evaluation.result import FoldAnswers
+from toomuchtv.evaluation.result import FoldPredictions
 
 
-def fold_figures(folds: Sequence[float]) -> dict[str, Any]:
+def fold_summary(folds: Sequence[float]) -> dict[str, Any]:
     """Mean and standard deviation (n - 1) over folds or splits, and each of them."""
     deviation = float(np.std(folds, ddof=1)) if len(folds) > 1 else 0.0
     return {"mean": float(np.mean(folds)), "std": deviation, "folds": list(folds)}
 
 
-def outcomes(answers: Sequence[FoldAnswers]) -> list[FoldOutcome]:
+def correct_by_clip(answers: Sequence[FoldPredictions]) -> list[ClipScores]:
     """Which clips got their class, fold by fold."""
     return [
-        FoldOutcome(source=fold.sources, value=correct(fold.scores, fold.targets.astype(np.bool_)))
+        ClipScores(
+            source=fold.sources, value=top1_correct(fold.scores, fold.targets.astype(np.bool_))
+        )
         for fold in answers
     ]
 
 
-def classification_figures(benchmark: Benchmark, answers: Sequence[FoldAnswers]) -> dict[str, Any]:
+def classification_figures(
+    benchmark: Benchmark, answers: Sequence[FoldPredictions]
+) -> dict[str, Any]:
     """Figures of a classifier: `metrics`, `chance`, `per_class`, `confusion`, `classes`."""
     multi_label = benchmark.task == "multi_label"
     folds = [
@@ -44,7 +48,7 @@ def classification_figures(benchmark: Benchmark, answers: Sequence[FoldAnswers])
     if multi_label:
         sources = [source for fold in answers for source in fold.sources]
         each = average_precisions(scores, targets)
-        figures = {**fold_figures(folds), "interval": map_interval(scores, targets, sources)}
+        figures = {**fold_summary(folds), "interval": map_interval(scores, targets, sources)}
         return {
             "metrics": {"map": figures},
             "chance": {"map": float(targets.mean(axis=0)[targets.any(axis=0)].mean())},
@@ -52,8 +56,8 @@ def classification_figures(benchmark: Benchmark, answers: Sequence[FoldAnswers])
             "confusion": None,
             "classes": benchmark.classes,
         }
-    figures = {**fold_figures(folds), "interval": accuracy_interval(outcomes(answers))}
-    hits = correct(scores, targets)
+    figures = {**fold_summary(folds), "interval": accuracy_interval(correct_by_clip(answers))}
+    hits = top1_correct(scores, targets)
     with np.errstate(invalid="ignore"):
         recall = (targets * hits[:, None]).sum(axis=0) / targets.sum(axis=0)
     return {

@@ -16,14 +16,14 @@ from toomuchtv.detection.fingerprints import FINGERPRINT_RATE_HZ, WORD_BITS, Aud
 ERROR = 0.036
 
 
-def words_of(seed: int, seconds: float) -> NDArray[np.uint32]:
+def random_words(seed: int, seconds: float) -> NDArray[np.uint32]:
     """The words of a sound of its own."""
     return np.random.default_rng([7, seed]).integers(
         0, 1 << WORD_BITS, round(seconds * FINGERPRINT_RATE_HZ), np.uint32
     )
 
 
-def heard(*parts: NDArray[np.uint32], seed: int = 0, error: float = ERROR) -> AudioFingerprint:
+def encoded(*parts: NDArray[np.uint32], seed: int = 0, error: float = ERROR) -> AudioFingerprint:
     """The prints of these sounds one after the other, in an encode of its own."""
     words = np.concatenate(parts)
     turned = np.random.default_rng([8, seed]).random((len(words), WORD_BITS)) < error
@@ -31,15 +31,15 @@ def heard(*parts: NDArray[np.uint32], seed: int = 0, error: float = ERROR) -> Au
     return AudioFingerprint(
         words=words ^ flips,
         level_dbfs=np.full(len(words), -20, np.int8),
-        telling=np.ones(len(words), np.bool_),
+        is_distinctive=np.ones(len(words), np.bool_),
     )
 
 
-def quiet(seconds: float) -> AudioFingerprint:
+def silence(seconds: float) -> AudioFingerprint:
     """The prints of digital silence."""
     count = round(seconds * FINGERPRINT_RATE_HZ)
     return AudioFingerprint(
         words=np.zeros(count, np.uint32),
         level_dbfs=np.full(count, -120, np.int8),
-        telling=np.zeros(count, np.bool_),
+        is_distinctive=np.zeros(count, np.bool_),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from toomuchtv.catalog.records import Segment
-from toomuchtv.detection.fingerprints import AudioFingerprint, seconds_of
+from toomuchtv.detection.fingerprints import AudioFingerprint, words_to_seconds
 from toomuchtv.detection.matching import find_matches
 from toomuchtv.detection.occurrences import Occurrence, find_things
 
@@ -34,15 +34,15 @@ class Episode:
     item_id: int
     season: int | None
     episode: int | None
-    prints: AudioFingerprint
+    fingerprint: AudioFingerprint
 
     @property
     def seconds(self) -> float:
         """How long it is."""
-        return seconds_of(len(self.prints))
+        return words_to_seconds(len(self.fingerprint))
 
 
-def find_recurring(episodes: Sequence[Episode]) -> list[Segment]:
+def detect_recurring(episodes: Sequence[Episode]) -> list[Segment]:
     """Find what recurs in the episodes of one show, from their sound.
 
     An `opening` is a thing of 10 to 120 s that most episodes of a season (two at least) have in
@@ -54,7 +54,7 @@ def find_recurring(episodes: Sequence[Episode]) -> list[Segment]:
         Segments by item and start, none over another; the same thing has the same `recurrence`,
         counted from 0.
     """
-    matches = find_matches([episode.prints for episode in episodes])
+    matches = find_matches([episode.fingerprint for episode in episodes])
     things = [thing for thing in find_things(matches) if _is_believed(thing)]
     openings = _season_picks(things, episodes, _may_open, _OPENING_SECONDS, best_only=True)
     closings = _season_picks(things, episodes, _may_close, _CREDITS_SECONDS, best_only=False)
@@ -73,8 +73,8 @@ def find_recurring(episodes: Sequence[Episode]) -> list[Segment]:
             segments.append(
                 Segment(
                     item_id=episode.item_id,
-                    start_seconds=seconds_of(one.start),
-                    stop_seconds=seconds_of(one.stop),
+                    start_seconds=words_to_seconds(one.start),
+                    stop_seconds=words_to_seconds(one.stop),
                     kind=kind,
                     recurrence=number,
                 )
@@ -89,16 +89,16 @@ def _is_believed(thing: tuple[Occurrence, ...]) -> bool:
 
 def _length(thing: tuple[Occurrence, ...]) -> float:
     """The length of a thing in seconds, shortened copies aside."""
-    return seconds_of(max(one.stop - one.start for one in thing))
+    return words_to_seconds(max(one.stop - one.start for one in thing))
 
 
 def _may_open(one: Occurrence, episode: Episode) -> bool:
-    return seconds_of(one.start) <= _START_SHARE * episode.seconds
+    return words_to_seconds(one.start) <= _START_SHARE * episode.seconds
 
 
 def _may_close(one: Occurrence, episode: Episode) -> bool:
     last = max(_END_SHARE * episode.seconds, min(_END_SECONDS, 0.25 * episode.seconds))
-    return seconds_of(one.stop) >= episode.seconds - last and not _may_open(one, episode)
+    return words_to_seconds(one.stop) >= episode.seconds - last and not _may_open(one, episode)
 
 
 def _season_picks(
@@ -133,7 +133,7 @@ def _is_recap(one: Occurrence, thing: tuple[Occurrence, ...], episodes: Sequence
     latest = min(_RECAP_SECONDS, _RECAP_SHARE * episode.seconds)
     others = [other for other in thing if other.item != one.item]
     return (
-        seconds_of(one.start) <= latest
+        words_to_seconds(one.start) <= latest
         and all(_is_before(episodes[other.item], episode) for other in others)
         and all(not _may_open(other, episodes[other.item]) for other in others)
     )

@@ -103,7 +103,11 @@ def diagnose(
     config = _run_config(run)
     snapshot, side, notes = _chosen_side(run, catalog, split)
     source = Source(
-        catalog, snapshot, config.sampling, pretrained.config.clip, pretrained.config.input.log_mel
+        catalog,
+        snapshot,
+        config.sampling,
+        pretrained.config.clip,
+        pretrained.config.transform.log_mel,
     )
     plan = _drawn(source, config, catalog, truth, clips=clips, seed=seed)
     tally = Tally(progress, plan.cost)
@@ -165,13 +169,13 @@ def _measured(
     policies = tuple(
         one
         if isinstance(one, Missing)
-        else measure_batches(one, trained, config.roles, temperature)
+        else measure_batches(one, trained, config.pair_labels, temperature)
         for one in plan.policies
     )
     survey = (
         plan.pool
         if isinstance(plan.pool, Missing)
-        else survey_pool(plan.pool, source, trained, config.roles, temperature)
+        else survey_pool(plan.pool, source, trained, config.pair_labels, temperature)
     )
     title_probes, event_probes = (
         moments

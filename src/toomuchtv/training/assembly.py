@@ -151,9 +151,9 @@ def assemble(
         step=TrainingStep(
             model=model,
             objective=objective,
-            to_input=ClipTransform(config.input, config.augment).to(device),
+            to_input=ClipTransform(config.transform, config.augmentation).to(device),
             optimizer=optimizer,
-            roles=config.roles,
+            roles=config.pair_labels,
             precision=choose_precision(training.precision, device),
             max_gradient_norm=config.optimizer.max_gradient_norm or float("inf"),
             chunk_size=training.chunk_size,

@@ -86,5 +86,7 @@ class MetricsTracker:
 
 def as_pretrained(run: Run) -> PretrainedEncoder:
     """The encoders of a run as others will use them; puts them in evaluation mode."""
-    config = PretrainedConfig(clip=run.config.clip, input=run.config.input, model=run.config.model)
+    config = PretrainedConfig(
+        clip=run.config.clip, transform=run.config.transform, model=run.config.model
+    )
     return PretrainedEncoder(run.best_model, config).to(run.device)

@@ -14,7 +14,8 @@ from experiments.study.scores import ConditionScores, Milestone, Score, scores_p
 from experiments.study.settings import arm_config, milestone_steps
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.evaluation.encoders import run_encoder
-from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model, load
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, load
+from toomuchtv.models import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_device
 from toomuchtv.training.pretrain import pretrain
@@ -44,8 +45,9 @@ def run_condition(out: Path, scale: Scale, arm: Condition) -> ConditionScores | 
     with open_catalog(catalog_path(out, arm.world)) as catalog:
         hours = float(catalog.snapshot().duration_seconds.sum()) / 3600
         if arm.policy == "untrained":
-            _with_weights(config, PretrainedEncoder(fresh_model(config.model, config.training.seed),
-                                             _pretrained_config(config)), run)  # fmt: skip
+            model = TwoTower.from_config(config.model, seed=config.training.seed)
+            encoder = PretrainedEncoder(model, _pretrained_config(config))
+            _with_weights(config, encoder, run)
         elif pretrain(catalog, run, config, resume=True).interrupted:
             return None
     device = choose_device(config.training.device)
@@ -94,7 +96,7 @@ def _milestones(out: Path, scale: Scale, arm: Condition, config: Config) -> tupl
     checkpoints = Checkpoints(folder / "run" / "checkpoints", keep=config.training.keep_checkpoints)
     found = []
     for step in milestone_steps(scale):
-        model = fresh_model(config.model, config.training.seed)
+        model = TwoTower.from_config(config.model, seed=config.training.seed)
         checkpoints.load_module(step, "model", model)
         at = folder / "milestones" / f"step{step}"
         _with_weights(config, PretrainedEncoder(model, _pretrained_config(config)), at)

@@ -20,7 +20,8 @@ from tests.data.snapshots import CLIP_FRAMES, FORMAT, FRAME_RATE, snapshot_of, s
 from toomuchtv.catalog.records import TitleKind
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot
 from toomuchtv.data.clip_specs import ClipSpecs
-from toomuchtv.data.config import SamplingConfig, group_items
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.item_groups import group_items
 from toomuchtv.data.sampler import ClipSampler, draw_clips
 
 KINDS = st.fixed_dictionaries(
@@ -467,7 +468,7 @@ def test_silent_and_short_items_are_left_out() -> None:
 
 def test_a_catalog_without_clips_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"none of the 2 prepared items has sound and at least 2 s"
+        ValueError, match=r"none of the 2 prepared items has audio and at least 2 s"
     ):
         ClipSampler(snapshot_of([12, 900], [0, 1], silent=[1]), SamplingConfig(), FORMAT)
 

@@ -11,7 +11,8 @@ from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.batches import ClipReader
 from toomuchtv.data.clip_specs import ClipSpec
-from toomuchtv.data.config import ItemGroups, SamplingConfig, group_items
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.item_groups import ItemGroups, group_items
 from toomuchtv.data.log_mel import LogMel, LogMelConfig
 from toomuchtv.diagnosis.results import Moment, MomentPicture
 from toomuchtv.errors import MediaError

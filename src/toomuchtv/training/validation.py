@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from toomuchtv._internal import distributed
 from toomuchtv.data.clip_specs import ClipBatch
-from toomuchtv.data.pair_labels import PairLabel, PairLabelConfig, PairLabels
+from toomuchtv.data.pair_labels import PairLabel
 from toomuchtv.inference.pretrained import PretrainedEncoder
-from toomuchtv.losses import DensePairLabels, PairLoss
-from toomuchtv.training.step import moments_of
+from toomuchtv.losses import PairLoss
 
 _CLIPS_AT_ONCE = 64
 
@@ -40,10 +38,8 @@ def held_out_loss(pretrained: PretrainedEncoder, objective: PairLoss, batch: Cli
     role = torch.diag(valid).to(torch.int8)
     role[~valid] = PairLabel.IGNORE
     role[:, ~valid] = PairLabel.IGNORE
-    moments = moments_of(PairLabels(PairLabelConfig(), batch.spec_tensor(device)))
     was_training = objective.training
     objective.eval()
-    with distributed.alone():
-        loss = float(objective(video, audio, DensePairLabels(role), moments))
+    loss = float(objective(video, audio, role))
     objective.train(was_training)
     return loss

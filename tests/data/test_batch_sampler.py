@@ -30,16 +30,14 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[int, int]], dict[str, Any]]:
         st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=2, max_size=60)
     )
     items, clips = draw(st.sampled_from([(1, 1), (1, 2), (1, 4), (2, 2), (2, 4), (3, 3)]))
-    settings = {
+    settings: dict[str, Any] = {
         "batch_size": clips * draw(st.integers(1, 5)),
         "clips_per_title": clips,
         "items_per_title": items,
         "title_depth": draw(st.sampled_from([1, 2])),
         "weights": draw(st.sampled_from(["uniform", "sqrt", "size"])),
         "min_gap": draw(st.sampled_from([0, 1, 5])),
-        "positions": draw(
-            st.lists(st.integers(0, 40), min_size=len(labels), max_size=len(labels))
-        ),
+        "positions": draw(st.lists(st.integers(0, 40), min_size=len(labels), max_size=len(labels))),
     }
     return labels, settings
 
@@ -164,7 +162,10 @@ def test_titles_are_drawn_by_their_weights() -> None:
         ([1.0, 5.0, 2.0], [1, 5, 2]),
     ):
         sampler = HierarchicalBatchSampler(
-            labels, batch_size=2, clips_per_title=2, weights=weights  # type: ignore[arg-type]
+            labels,
+            batch_size=2,
+            clips_per_title=2,
+            weights=weights,  # type: ignore[arg-type]
         )
         drawn = [labels[sampler.batch(step)[0]] for step in range(3000)]
         share = np.bincount(drawn, minlength=3) / len(drawn)
@@ -190,7 +191,7 @@ def test_a_data_loader_yields_the_batches_of_the_steps(num_workers: int) -> None
 
 
 def test_resume_continues_with_the_same_batches() -> None:
-    settings = {"batch_size": 8, "clips_per_title": 4, "seed": 3, "num_batches": 7}
+    settings: dict[str, Any] = {"batch_size": 8, "clips_per_title": 4, "seed": 3, "num_batches": 7}
     labels = [title for title in range(10) for _ in range(8)]
     sampler = HierarchicalBatchSampler(labels, **settings)
     expected = [batch for _ in range(3) for batch in sampler]
@@ -203,7 +204,12 @@ def test_resume_continues_with_the_same_batches() -> None:
 
 def test_labels_may_be_arrays_tensors_or_tuples() -> None:
     nested = [(title, item) for title in (5, 3) for item in range(4) for _ in range(3)]
-    settings = {"batch_size": 8, "clips_per_title": 4, "items_per_title": 2, "seed": 1}
+    settings: dict[str, Any] = {
+        "batch_size": 8,
+        "clips_per_title": 4,
+        "items_per_title": 2,
+        "seed": 1,
+    }
     expected = HierarchicalBatchSampler(nested, **settings)
     assert expected.titles == [5, 3]
     for labels in (np.array(nested), torch.tensor(nested)):
@@ -247,7 +253,7 @@ def draw_in_process_group(folder: Path) -> None:
 
 
 def test_ranks_are_found_from_torch_distributed(tmp_path: Path) -> None:
-    run_processes(draw_in_process_group, tmp_path, 2)
+    run_processes(2, draw_in_process_group, tmp_path)
     sampler = HierarchicalBatchSampler(["a"] * 9 + ["b"] * 9, batch_size=8, clips_per_title=4)
     whole = sampler.batch(5)
     assert [(tmp_path / str(rank)).read_text() for rank in (0, 1)] == [

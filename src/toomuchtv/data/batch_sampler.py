@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch.distributed
@@ -13,14 +14,65 @@ from torch.utils.data import Sampler
 from toomuchtv._internal.random_numbers import FloatArray
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.item_groups import ItemGroups
-from toomuchtv.data.positions import GridPositions, Positions, SamplePositions
+from toomuchtv.data.positions import SamplePositions
 from toomuchtv.data.sampler import HierarchicalDraw, part_of_rank
 from toomuchtv.data.valid_starts import IntArray, ValidStarts
 
 TitleWeights: TypeAlias = Literal["uniform", "sqrt", "size"] | Sequence[float] | FloatArray
 
 
-class HierarchicalBatchSampler(Sampler[list[int]]):
+T = TypeVar("T")
+
+
+class StepBatchSampler(Sampler[list[T]], ABC):
+    """A batch sampler whose batches are a pure function of the step number.
+
+    Args:
+        num_batches: Number of batches in one epoch of the data loader.
+        start_step: Step of the first batch.
+        rank: Number of this process. By default that of `torch.distributed` if it is initialized,
+            else 0.
+        world_size: Number of processes. The default is found as that of `rank`.
+    """
+
+    def __init__(
+        self, *, num_batches: int, start_step: int, rank: int | None, world_size: int | None
+    ) -> None:
+        super().__init__()
+        if num_batches < 1:
+            raise ValueError(f"num_batches must be at least 1, got {num_batches}")
+        self._num_batches = num_batches
+        self._rank, self._world_size = _processes(rank, world_size)
+        self.set_step(start_step)
+
+    @abstractmethod
+    def batch(self, step: int) -> list[T]:
+        """Return this process's part of the batch of a step."""
+
+    def set_step(self, step: int) -> None:
+        """Continue with the batch of a step, such as the first one after a checkpoint."""
+        if step < 0:
+            raise ValueError(f"step must be at least 0, got {step}")
+        self._step = step
+
+    def __len__(self) -> int:
+        """Return the number of batches that the next iteration yields."""
+        return self._num_batches - self._step % self._num_batches
+
+    def __iter__(self) -> Iterator[list[T]]:
+        """Yield the batches of the rest of the current epoch; the next iteration continues.
+
+        An iteration that is not finished is repeated by the next one, unless `set_step` is called:
+        workers of a data loader fetch ahead, so the sampler cannot know which batches were used.
+        """
+        step, stop = self._step, self._step + len(self)
+        for number in range(step, stop):
+            yield self.batch(number)
+        if self._step == step:  # not if set_step was called meanwhile
+            self._step = stop
+
+
+class HierarchicalBatchSampler(StepBatchSampler[int]):
     """A batch sampler that draws a few titles and then several samples from each of them.
 
     Whatever recurs through a whole film or show makes clips of different titles easy to tell
@@ -89,14 +141,10 @@ class HierarchicalBatchSampler(Sampler[list[int]]):
         num_batches: int | None = None,
         start_step: int = 0,
     ) -> None:
-        super().__init__()
         _check_sizes(batch_size, clips_per_title, items_per_title)
         paths = _paths(labels)
         if not paths:
             raise ValueError("labels must name the title of at least one sample, got none")
-        self._rank, self._world_size = _processes(rank, world_size)
-        self._part = part_of_rank(batch_size, self._rank, self._world_size)
-        self._seed = seed
         place = _positions(positions, min_gap, len(paths))
         title_of: dict[tuple[Hashable, ...], int] = {}
         item_of: dict[tuple[Hashable, ...], int] = {}
@@ -114,11 +162,9 @@ class HierarchicalBatchSampler(Sampler[list[int]]):
             items_per_title=items_per_title,
             clips_per_item=clips_per_title // items_per_title,
         )
-        rule: Positions = GridPositions(groups.starts, np.ones(len(title_of_item), np.int64))
-        if min_gap > 0:
-            rule = SamplePositions(
-                self._offsets, place[self._order], min_gap=min_gap, max_clips=batch_size
-            )
+        rule = SamplePositions(
+            self._offsets, place[self._order], min_gap=min_gap, max_clips=batch_size
+        )
         if (capacity := int(rule.capacity.sum())) < batch_size:
             gap = f" at least {min_gap:g} apart" if min_gap > 0 else ""
             raise ValueError(
@@ -126,15 +172,13 @@ class HierarchicalBatchSampler(Sampler[list[int]]):
                 f"got {batch_size}"
             )
         self._draw = HierarchicalDraw(groups, policy, lambda step: rule)
-        titles_per_batch = batch_size // clips_per_title
-        self._num_batches = num_batches or max(1, -(-len(title_of) // titles_per_batch))
-        self.set_step(start_step)
-
-    def set_step(self, step: int) -> None:
-        """Continue with the batch of a step, such as the first one after a checkpoint."""
-        if step < 0:
-            raise ValueError(f"step must be at least 0, got {step}")
-        self._step = step
+        self._seed = seed
+        if num_batches is None:
+            num_batches = -(-len(title_of) // (batch_size // clips_per_title))
+        super().__init__(
+            num_batches=num_batches, start_step=start_step, rank=rank, world_size=world_size
+        )
+        self._part = part_of_rank(batch_size, self._rank, self._world_size)
 
     def batch(self, step: int) -> list[int]:
         """Return the indices of this process's samples in the batch of a step."""
@@ -142,22 +186,6 @@ class HierarchicalBatchSampler(Sampler[list[int]]):
         samples: IntArray = self._order[self._offsets[items] + index]
         batch: list[int] = samples[self._part].tolist()
         return batch
-
-    def __len__(self) -> int:
-        """Return the number of batches that the next iteration yields."""
-        return self._num_batches - self._step % self._num_batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the batches of the rest of the current epoch; the next iteration continues.
-
-        An iteration that is not finished is repeated by the next one, unless `set_step` is called:
-        workers of a data loader fetch ahead, so the sampler cannot know which batches were used.
-        """
-        step, stop = self._step, self._step + len(self)
-        for number in range(step, stop):
-            yield self.batch(number)
-        if self._step == step:  # not if set_step was called meanwhile
-            self._step = stop
 
 
 def _check_sizes(batch_size: int, clips_per_title: int, items_per_title: int) -> None:

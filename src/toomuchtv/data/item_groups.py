@@ -221,7 +221,5 @@ def _explain_no_items(
     if policy.kind_shares is not None:
         text += ", and is of a kind to which sampling.kind_shares gives a share"
     if len(snapshot.segments) and (policy.skip or policy.shots == "inside"):
-        text += (
-            "; segments left out by sampling.skip and sampling.shots do not count: leave out less"
-        )
+        text += "; what sampling.skip and sampling.shots leave out does not count: leave out less"
     return text

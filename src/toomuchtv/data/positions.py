@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from toomuchtv._internal.random_numbers import FloatArray, uniforms
+from toomuchtv._internal.random_numbers import FloatArray, hashed, permuted, uniforms
 from toomuchtv.data.item_groups import ItemGroups
 from toomuchtv.data.valid_starts import IntArray, ValidStarts
 
@@ -73,10 +73,11 @@ class GridPositions(Positions):
     def draw(self, items: IntArray, seed: int, step: int) -> tuple[IntArray, IntArray]:
         """Draw the first frame of every clip; see `Positions.draw`.
 
-        A choice of k out of n starts, at least `gap` apart, becomes k different or equal numbers
-        below `n - (k - 1) * gap` when the j-th smallest start is moved back by `j * gap`. This
-        maps the choices one to one. So k independent draws among the smaller range, sorted and
-        moved forward again, keep the gap and reach every choice.
+        A choice of k out of n starts, at least `gap` apart, becomes k numbers below
+        `n - (k - 1) * gap` when the j-th smallest start is moved back by `j * gap`. So k
+        independent draws in this smaller range, sorted and moved forward again, keep the gap and
+        reach every choice. Choices with starts exactly `gap` apart are drawn a little less often
+        than others; with thousands of frames to choose from this does not matter.
         """
         draws = uniforms(seed, _POSITION, step, np.arange(len(items)))
         # By item, then by draw: the sum of both is exact enough for any number of items.
@@ -136,7 +137,7 @@ class SamplePositions(Positions):
     Args:
         offsets: int64 `[U + 1]`, index of the first sample of each item.
         positions: float64 `[M]`, position of each sample, ascending inside each item.
-        min_gap: Minimum distance of two samples of one item; above 0.
+        min_gap: Minimum distance of two samples of one item; 0 for any different samples.
         max_clips: No item ever gets more clips than this.
     """
 
@@ -144,9 +145,10 @@ class SamplePositions(Positions):
         self, offsets: IntArray, positions: FloatArray, *, min_gap: float, max_clips: int
     ) -> None:
         self._offsets, self._positions, self._min_gap = offsets, positions, min_gap
-        self.capacity = np.array(
-            [self._count_apart(item, max_clips) for item in range(len(offsets) - 1)], np.int64
-        )
+        self.capacity = np.diff(offsets)
+        if min_gap > 0:
+            counts = [self._count_apart(item, max_clips) for item in range(len(self.capacity))]
+            self.capacity = np.array(counts, np.int64)
 
     def draw(self, items: IntArray, seed: int, step: int) -> tuple[IntArray, IntArray]:
         """Draw the sample of every clip as its index inside the item; see `Positions.draw`."""
@@ -154,8 +156,14 @@ class SamplePositions(Positions):
         draws = uniforms(seed, _POSITION, step, np.arange(len(items)))
         for item in np.unique(items).tolist():
             clips = np.flatnonzero(items == item)
-            index[clips] = self._choose(item, draws[clips])
-            rank[clips] = np.arange(len(clips))
+            if self._min_gap > 0:
+                chosen = self._choose(item, draws[clips])
+            else:
+                # The first entries of a shuffle are a uniform choice, without listing the item.
+                size = int(self.capacity[item])
+                key = hashed(seed, _POSITION, step, item)
+                chosen = np.sort(permuted(np.arange(len(clips)), size, key))
+            index[clips], rank[clips] = chosen, np.arange(len(clips))
         return index, rank
 
     def _next(self, item: int) -> IntArray:

@@ -137,7 +137,7 @@ def _save_model(config: Config, model: TwoTower, run: Path) -> None:
     """Write a folder that can be read like that of a finished run."""
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.toml").write_text(config.to_toml(), encoding="utf-8")
-    contents = PretrainedConfig(clip=config.clip, input=config.input, model=config.model)
+    contents = PretrainedConfig(clip=config.clip, transform=config.transform, model=config.model)
     PretrainedEncoder(model, contents).save(run / "model")
 
 
@@ -216,7 +216,7 @@ def _negatives(
     """
     with open_catalog(catalog) as opened:
         source = Source(
-            opened, opened.snapshot(), config.sampling, config.clip, config.input.log_mel
+            opened, opened.snapshot(), config.sampling, config.clip, config.transform.log_mel
         )
         embedder = Embedder(source, pretrained, Tally(no_progress, 1))
         planned = plan_batches(
@@ -227,7 +227,7 @@ def _negatives(
             seed=config.training.seed + 1,  # other batches than those of the training
         )
         measured = [
-            measure_batches(one, embedder, config.roles, config.objective.temperature)
+            measure_batches(one, embedder, config.pair_labels, config.loss.temperature)
             for one in planned
             if not isinstance(one, Missing)
         ]

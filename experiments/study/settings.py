@@ -18,7 +18,7 @@ from experiments.study.size import CLIP_FRAME_RATE, TRANSFER_SECONDS, Detail, St
 from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.evaluation.protocols import FinetuneProtocol
 from toomuchtv.evaluation.views import AudioAugment, AudioViews, VideoAugment, VideoViews
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.run_config import Config, load_config
 
 #: Whatever recurs through a title is as strong as possible: scenes are always on its own sets, and
@@ -30,12 +30,12 @@ _COMMON = (
     f"clip.frame_rate={CLIP_FRAME_RATE}",
     "model.embedding_dim=128",
     # The augmentation is weaker than the default because the training is so short.
-    "augment.min_crop_area=0.5",
-    "augment.brightness=0.2",
-    "augment.contrast=0.2",
-    "augment.saturation=0.2",
-    "augment.hue=0.0",
-    "augment.grayscale=0.0",
+    "augmentation.min_crop_area=0.5",
+    "augmentation.brightness=0.2",
+    "augmentation.contrast=0.2",
+    "augmentation.saturation=0.2",
+    "augmentation.hue=0.0",
+    "augmentation.grayscale=0.0",
     # Every hour is trained on, because the test titles come from the transfer sets.
     "training.held_out_share=0.0",
     "training.log_every=10",
@@ -122,12 +122,12 @@ def condition_config(size: StudySize, condition: Condition) -> Config:
             f"clip.frames={detail.clip_frames}",
             f"clip.audio_seconds={detail.clip_audio_seconds}",
             f"clip.sample_rate_hz={rate}",
-            f"input.log_mel.sample_rate_hz={rate}",
-            f"input.log_mel.num_fft={1 << (window - 1).bit_length()}",
-            f"input.log_mel.window_samples={window}",
-            f"input.log_mel.hop_samples={rate // 50}",
-            f"input.log_mel.num_bands={detail.num_bands}",
-            f"input.size={detail.crop}",
+            f"transform.log_mel.sample_rate_hz={rate}",
+            f"transform.log_mel.num_fft={1 << (window - 1).bit_length()}",
+            f"transform.log_mel.window_samples={window}",
+            f"transform.log_mel.hop_samples={rate // 50}",
+            f"transform.log_mel.num_bands={detail.num_bands}",
+            f"transform.size={detail.crop}",
             f"model.video.width={size.width}",
             f"model.audio.width={size.width}",
             f"sampling.name={'uniform' if condition.policy == 'uniform' else 'hierarchical'}",
@@ -136,9 +136,9 @@ def condition_config(size: StudySize, condition: Condition) -> Config:
             f"sampling.clips_per_item={clips // condition.items_per_title}",
             f"sampling.items_per_title={condition.items_per_title}",
             f"sampling.level={condition.level}",
-            f"roles.same_recurrence={condition.recurring}",
-            f"objective.name={condition.loss}",
-            f"objective.temperature={changed.get('temperature', size.temperature)}",
+            f"pair_labels.same_recurrence={condition.recurring}",
+            f"loss.name={condition.loss}",
+            f"loss.temperature={changed.get('temperature', size.temperature)}",
             f"optimizer.learning_rate={changed.get('learning_rate', size.learning_rate)}",
             f"optimizer.warmup_steps={max(size.steps // 10, 1)}",
             f"training.steps={max(steps_of(size, condition), 1)}",

@@ -85,13 +85,13 @@ def test_all_other_settings_are_equal_for_all_conditions() -> None:
     first = condition_config(FULL, conditions[0])
     for condition in conditions:
         config = condition_config(FULL, condition)
-        for section in ("clip", "input", "augment", "model"):
+        for section in ("clip", "transform", "augmentation", "model"):
             assert getattr(config, section) == getattr(first, section)
         assert config.sampling.batch_size == FULL.batch_size
         assert config.training.seed == condition.library.seed
         usual = (FULL.steps, FULL.learning_rate, FULL.temperature)
         found = (config.training.steps, config.optimizer.learning_rate,
-                 config.objective.temperature)  # fmt: skip
+                 config.loss.temperature)  # fmt: skip
         if condition.policy == "untrained":
             continue
         changed = [name for name, a, b in zip(("steps", "learning_rate", "temperature"), usual,
@@ -165,10 +165,10 @@ def test_the_large_size_is_consistent() -> None:
         assert library_config(size, library).height == size.detail.height
     for condition in whole.conditions:
         config = condition_config(size, condition)
-        assert config.clip.sample_rate_hz == config.input.log_mel.sample_rate_hz == 16000
-        assert config.input.log_mel.window_samples == 400
-        assert config.input.log_mel.num_fft == 512
-        assert (config.clip.frames, config.input.size) == (8, 64)
+        assert config.clip.sample_rate_hz == config.transform.log_mel.sample_rate_hz == 16000
+        assert config.transform.log_mel.window_samples == 400
+        assert config.transform.log_mel.num_fft == 512
+        assert (config.clip.frames, config.transform.size) == (8, 64)
     recipe = proxy_format(size.detail)
     assert (recipe.short_side, recipe.frame_rate, recipe.sample_rate_hz) == (96, 8.0, 16000)
 

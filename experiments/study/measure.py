@@ -64,7 +64,7 @@ def linear_score(encoder: Encoder, transfer: Path, name: str, *, cache: Path | N
     protocol = choose_protocol("linear")
     assert isinstance(protocol, ProbeProtocol)
     run = run_probe(encoder, benchmark, protocol, sense, cache=cache)
-    return _score(name, "linear", sense, benchmark, run.answers)
+    return _score(name, "linear", sense, benchmark, run.predictions)
 
 
 def shuffled_score(
@@ -80,7 +80,7 @@ def shuffled_score(
     protocol = choose_protocol("linear")
     assert isinstance(protocol, ProbeProtocol)
     run = run_probe(encoder, replace(benchmark, clips=clips), protocol, sense, cache=cache)
-    return _score(name, "shuffled", sense, benchmark, run.answers)
+    return _score(name, "shuffled", sense, benchmark, run.predictions)
 
 
 def finetuned_score(

@@ -145,11 +145,12 @@ def compare(
     figures, and a warning wherever protocols or pretraining differ.
     """
     from toomuchtv.evaluation.comparison import compare_results
-    from toomuchtv.evaluation.table import gather, warnings_of
+    from toomuchtv.evaluation.result import find_results
+    from toomuchtv.evaluation.table import comparability_warnings
     from toomuchtv.reports.evaluation_page import write_table
 
     with verb_output(as_json=as_json) as output:
-        found = gather(results)
+        found = [one for path in results for _, one in find_results(path)]
         compared = compare_results(results[0], results[1]) if len(results) > 1 else []
         output.print_table(
             f"{results[-1] if len(results) < 2 else results[1]} against {results[0]}",
@@ -159,8 +160,11 @@ def compare(
         if out is not None:
             write_table(out, found)
             output.info(f"{out / 'table.html'}")
-        for warning in warnings_of(found):
+        for warning in comparability_warnings(found):
             output.warning(f"warning: {warning}")
         output.print_json(
-            {"compared": [asdict(entry) for entry in compared], "warnings": warnings_of(found)}
+            {
+                "compared": [asdict(entry) for entry in compared],
+                "warnings": comparability_warnings(found),
+            }
         )

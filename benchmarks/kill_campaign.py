@@ -31,7 +31,7 @@ from toomuchtv.training.metrics import read_metrics
 
 STEPS = 40
 SETTINGS = [
-    "clip.frames=4", "clip.audio_seconds=0.25", "input.size=32",
+    "clip.frames=4", "clip.audio_seconds=0.25", "transform.size=32",
     "model.video.width=0.125", "model.audio.width=0.125", "model.embedding_dim=16",
     "sampling.batch_size=8", "sampling.clips_per_item=4", "sampling.min_gap_seconds=0.25",
     "optimizer.warmup_steps=5", f"training.steps={STEPS}", "training.num_threads=1",
@@ -88,7 +88,7 @@ def steps_reached(run_path: Path) -> int:
     """The step to go on from; raises where a checkpoint is not whole."""
     checkpoints = Checkpoints(run_path / "checkpoints", keep=1)
     steps = checkpoints.steps()
-    if checkpoints.newest_whole() != (steps[-1] if steps else 0):
+    if checkpoints.newest_good_step() != (steps[-1] if steps else 0):
         raise SystemExit(f"a kill damaged the newest checkpoint in {run_path}")
     return steps[-1] if steps else 0
 

@@ -10,7 +10,7 @@ from tests.media_files import write_film
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.run_config import Config, config_from
 
 RECIPE = ProxyFormat(short_side=32, sample_rate_hz=16_000)
@@ -41,7 +41,7 @@ def tiny_config(**changes: Mapping[str, Any]) -> Config:
     """Settings of a run that takes seconds; `changes` are laid over them, section by section."""
     values: dict[str, dict[str, Any]] = {
         "clip": {"frames": 2, "frame_rate": 8.0, "audio_seconds": 0.25},
-        "input": {"size": 16},
+        "transform": {"size": 16},
         "model": {
             "video": {"depth": 10, "width": 0.0625},
             "audio": {"depth": 9, "width": 0.0625},

@@ -11,7 +11,7 @@ from experiments.study.scale import CLIP_FRAME_RATE, TRANSFER_SECONDS, Detail, S
 from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.evaluation.protocols import FinetuneProtocol
 from toomuchtv.evaluation.views import AudioAugment, AudioViews, VideoAugment, VideoViews
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.run_config import Config, load_config
 
 #: What recurs through a title is as strong as can be: always its own sets, and its music under
@@ -23,12 +23,12 @@ _COMMON = (
     f"clip.frame_rate={CLIP_FRAME_RATE}",
     "model.embedding_dim=128",
     # Milder than the default, for so short a training.
-    "augment.min_crop_area=0.5",
-    "augment.brightness=0.2",
-    "augment.contrast=0.2",
-    "augment.saturation=0.2",
-    "augment.hue=0.0",
-    "augment.grayscale=0.0",
+    "augmentation.min_crop_area=0.5",
+    "augmentation.brightness=0.2",
+    "augmentation.contrast=0.2",
+    "augmentation.saturation=0.2",
+    "augmentation.hue=0.0",
+    "augmentation.grayscale=0.0",
     # Titles to test on are of the transfer sets; here every hour is trained on.
     "training.held_out_share=0.0",
     "training.log_every=10",
@@ -63,12 +63,12 @@ def _seen(detail: Detail) -> tuple[str, ...]:
         f"clip.frames={detail.clip_frames}",
         f"clip.audio_seconds={detail.clip_audio_seconds}",
         f"clip.sample_rate_hz={rate}",
-        f"input.log_mel.sample_rate_hz={rate}",
-        f"input.log_mel.num_fft={1 << (window - 1).bit_length()}",
-        f"input.log_mel.window_samples={window}",
-        f"input.log_mel.hop_samples={rate // 50}",
-        f"input.log_mel.num_bands={detail.num_bands}",
-        f"input.size={detail.crop}",
+        f"transform.log_mel.sample_rate_hz={rate}",
+        f"transform.log_mel.num_fft={1 << (window - 1).bit_length()}",
+        f"transform.log_mel.window_samples={window}",
+        f"transform.log_mel.hop_samples={rate // 50}",
+        f"transform.log_mel.num_bands={detail.num_bands}",
+        f"transform.size={detail.crop}",
         f"training.num_workers={detail.loader_workers}",
         f"training.precision={detail.precision}",
     )
@@ -141,9 +141,9 @@ def arm_config(scale: Scale, arm: Condition) -> Config:
             f"sampling.clips_per_item={clips // arm.items_per_title}",
             f"sampling.items_per_title={arm.items_per_title}",
             f"sampling.level={arm.level}",
-            f"roles.same_recurrence={arm.recurring}",
-            f"objective.name={arm.objective}",
-            f"objective.temperature={other.get('temperature', scale.temperature)}",
+            f"pair_labels.same_recurrence={arm.recurring}",
+            f"loss.name={arm.loss}",
+            f"loss.temperature={other.get('temperature', scale.temperature)}",
             f"optimizer.learning_rate={other.get('learning_rate', scale.learning_rate)}",
             f"optimizer.warmup_steps={max(scale.steps // 10, 1)}",
             f"training.steps={steps}",

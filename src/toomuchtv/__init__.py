@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from toomuchtv.catalog.prepare import prepare_catalog
     from toomuchtv.catalog.scan import scan_library
     from toomuchtv.catalog.store import Catalog, open_catalog
+    from toomuchtv.data.clip_specs import ClipSpec, ClipSpecs
     from toomuchtv.data.config import SamplingConfig
-    from toomuchtv.data.sampler import ClipSampler, ClipSpec, ClipSpecs, draw_clips
+    from toomuchtv.data.sampler import ClipSampler, draw_clips
     from toomuchtv.diagnosis import Diagnosis, diagnose
     from toomuchtv.evaluation.evaluate import evaluate
     from toomuchtv.evaluation.result import Evaluation
     from toomuchtv.inference.pretrained import PretrainedEncoder, load
     from toomuchtv.media.clip import Clip, ClipFormat
-    from toomuchtv.media.original import read_clip
-    from toomuchtv.media.proxy import ProxyFormat
+    from toomuchtv.media.clip_reader import read_clip
+    from toomuchtv.media.proxy_writer import ProxyFormat
     from toomuchtv.training.pretrain import pretrain
     from toomuchtv.training.run_config import Config, load_config
 
@@ -35,15 +36,15 @@ _HOMES = {
     "Catalog": "catalog.store",
     "Clip": "media.clip",
     "ClipFormat": "media.clip",
-    "ClipSpec": "data.sampler",
+    "ClipSpec": "data.clip_specs",
     "Config": "training.run_config",
     "Diagnosis": "diagnosis",
     "Evaluation": "evaluation.result",
-    "ClipSpecs": "data.sampler",
+    "ClipSpecs": "data.clip_specs",
     "ClipSampler": "data.sampler",
     "SamplingConfig": "data.config",
     "PretrainedEncoder": "inference.pretrained",
-    "ProxyFormat": "media.proxy",
+    "ProxyFormat": "media.proxy_writer",
     "diagnose": "diagnosis",
     "draw_clips": "data.sampler",
     "evaluate": "evaluation.evaluate",
@@ -52,7 +53,7 @@ _HOMES = {
     "open_catalog": "catalog.store",
     "prepare_catalog": "catalog.prepare",
     "pretrain": "training.pretrain",
-    "read_clip": "media.original",
+    "read_clip": "media.clip_reader",
     "scan_library": "catalog.scan",
 }
 

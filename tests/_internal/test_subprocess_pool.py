@@ -174,7 +174,7 @@ def test_print_in_a_worker_stays_off_stdout(capfd: pytest.CaptureFixture[str]) -
 def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
     here = Path(__file__)
     script = (
-        f"import sys; from pathlib import Path; sys.path.insert(0, {str(here.parents[1])!r})\n"
+        f"import sys; from pathlib import Path; sys.path.insert(0, {str(here.parents[2])!r})\n"
         "from tests._internal.test_subprocess_pool import sleep_and_leave_pid\n"
         "from toomuchtv._internal.subprocess_pool import run_isolated\n"
         # At the top level, with no __main__ guard: the workers must not run it again.

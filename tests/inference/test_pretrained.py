@@ -13,12 +13,12 @@ from toomuchtv.data.clip_transform import TransformConfig
 from toomuchtv.errors import CheckpointError, MediaError
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model, load
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.original import read_clip
+from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
 
 CONFIG = PretrainedConfig(
     clip=ClipFormat(frames=4, frame_rate=8.0, audio_seconds=0.5),
-    input=TransformConfig(size=32),
+    transform=TransformConfig(size=32),
     model=ModelConfig(
         video=VideoEncoderConfig(depth=10, width=0.125),
         audio=AudioEncoderConfig(depth=9, width=0.125),

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.batches import SMALLEST, a_batch, part
+from tests.batches import SMALLEST, a_batch
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv.data.augmentation import AugmentationConfig
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.inference.pretrained import fresh_model
@@ -28,16 +28,18 @@ CLIPS = 10
 def gradients(batch: ClipBatch, chunk_size: int) -> dict[str, Tensor]:
     """Loss and gradients of one step of real encoders, batch norm by its running statistics."""
     model = fresh_model(SMALLEST, seed=0).eval()
-    objective = build_loss(InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8)
-    parameters = {**dict(model.named_parameters()), **dict(objective.named_parameters())}
+    loss_module = build_loss(
+        InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8
+    )
+    parameters = {**dict(model.named_parameters()), **dict(loss_module.named_parameters())}
     step = TrainingStep(
         model=model,
-        objective=objective,
+        loss=loss_module,
         to_input=ClipTransform(TransformConfig(size=16), AugmentationConfig()),
         optimizer=torch.optim.SGD(parameters.values(), lr=0.0),
         roles=PairLabelConfig(),
         precision=torch.float32,
-        clip_gradient_norm=1e9,
+        max_gradient_norm=1e9,
         chunk_size=chunk_size,
     )
     loss, _, _ = step(batch, 0.0)
@@ -74,10 +76,11 @@ def test_one_chunk_is_the_whole_to_the_bit(whole: dict[str, Tensor]) -> None:
 
 
 def chunked_here(folder: Path) -> None:
-    """One of two processes with unequal parts, in chunks of unequal number."""
+    """One of two processes, in chunks of unequal size."""
     with distributed.process_group(torch.device("cpu")):
-        own = slice(0, 3) if distributed.rank() == 0 else slice(3, CLIPS)
-        found = gradients(part(a_batch(CLIPS), own), 2)
+        half = CLIPS // 2
+        own = slice(0, half) if distributed.rank() == 0 else slice(half, CLIPS)
+        found = gradients(a_batch(CLIPS)[own], 2)
         save_file(found, folder / f"{distributed.rank()}.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""The learning rate at each step, and which parameters decay."""
+"""The learning rate at each step, which parameters decay, and the EMA of the model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from toomuchtv.training.config import OptimizerConfig
-from toomuchtv.training.optimizer import build_optimizer, learning_rate
+from toomuchtv.inference.pretrained import fresh_model
+from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
+from toomuchtv.training.optimizer import build_ema, build_optimizer, learning_rate
+from toomuchtv.training.run_config import OptimizerConfig
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,8 @@ def test_a_run_shorter_than_its_warm_up_only_rises() -> None:
     assert learning_rate(config, 9, steps=10) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("name", ["adamw", "lars", "sgd"])
-def test_only_matrices_decay(name: Literal["adamw", "lars", "sgd"]) -> None:
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_only_matrices_decay(name: Literal["adamw", "sgd"]) -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     module.register_parameter("scale", nn.Parameter(torch.tensor(1.0)))
     optimizer = build_optimizer(
@@ -71,9 +73,6 @@ def test_only_matrices_decay(name: Literal["adamw", "lars", "sgd"]) -> None:
         for parameter in group["params"]
     }
     assert decay == {(4, 3): 0.3, (2, 2): 0.3, (4,): 0.0, (): 0.0, (2,): 0.0}
-    assert [group.get("adapt") for group in optimizer.param_groups] == (
-        [True, False] if name == "lars" else [None, None]
-    )
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
@@ -99,11 +98,47 @@ def test_sgd_is_momentum_as_torch_writes_it(momentum: float, nesterov: bool) -> 
     [
         ({"name": "adamw", "nesterov": True}, "optimizer.nesterov is a setting of sgd"),
         ({"name": "sgd", "beta2": 0.9}, "optimizer.beta2 is a setting of adamw"),
-        ({"name": "adamw", "momentum": 0.8}, "momentum is a setting of lars and sgd"),
+        ({"name": "adamw", "momentum": 0.8}, "momentum is a setting of sgd"),
         ({"name": "sgd", "momentum": 0.0, "nesterov": True}, "needs a momentum above 0"),
-        ({"name": "adam"}, "'adamw', 'lars' or 'sgd'"),
+        ({"name": "adam"}, "'adamw' or 'sgd'"),
     ],
 )
-def test_what_would_be_set_in_vain_is_refused(settings: dict[str, Any], message: str) -> None:
+def test_settings_of_another_optimizer_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         OptimizerConfig(**settings)
+
+
+MODEL = ModelConfig(
+    video=VideoEncoderConfig(depth=10, width=0.0625),
+    audio=AudioEncoderConfig(depth=9, width=0.0625),
+    embedding_dim=4,
+)
+
+
+def test_ema_is_the_exponential_average_of_all_states() -> None:
+    model, decay = fresh_model(MODEL, seed=0), 0.75
+    ema = build_ema(model, decay)
+    states = [{key: value.double().clone() for key, value in model.state_dict().items()}]
+    for seed in range(1, 4):
+        model.load_state_dict(fresh_model(MODEL, seed).state_dict())
+        for name, buffer in model.named_buffers():
+            buffer.fill_(seed) if name.endswith("num_batches_tracked") else buffer.add_(seed)
+        ema.update_parameters(model)
+        states.append({key: value.double().clone() for key, value in model.state_dict().items()})
+    for name, value in ema.module.state_dict().items():
+        # a_n = d^n w_0 + (1 - d) * sum over k of d^(n - k) w_k
+        expected = decay**3 * states[0][name] + (1 - decay) * sum(
+            decay ** (3 - k) * states[k][name] for k in (1, 2, 3)
+        )
+        if name.endswith("num_batches_tracked"):
+            expected = states[3][name]
+        torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_ema_shares_nothing_with_the_trained_model() -> None:
+    model = fresh_model(MODEL, seed=0)
+    ema = build_ema(model, 0.9)
+    assert not any(value.requires_grad for value in ema.parameters())
+    assert all(value.requires_grad for value in model.parameters())
+    own = {value.data_ptr() for value in ema.module.state_dict().values()}
+    assert own.isdisjoint(value.data_ptr() for value in model.state_dict().values())

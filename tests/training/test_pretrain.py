@@ -23,7 +23,7 @@ from tests.prepared import tiny_config
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.errors import CheckpointError
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.metrics import read_metrics
@@ -128,7 +128,7 @@ def run_until(
                 "precision": "bfloat16", "num_workers": 1, "log_every": 4, "ema_decay": 0.5,
                 "activation_checkpointing": True,
             },
-            {"name": "lars", "learning_rate": 1.0},
+            {"name": "sgd", "learning_rate": 0.1},
         ),
     ],
     ids=["float32", "bfloat16"],
@@ -139,9 +139,7 @@ def test_killed_and_resumed_it_ends_the_same(
     training: Mapping[str, Any],
     optimizer: Mapping[str, Any],
 ) -> None:
-    config = tiny_config(
-        training=training, optimizer=optimizer, objective={"learn_temperature": True}
-    )
+    config = tiny_config(training=training, optimizer=optimizer, loss={"learn_temperature": True})
     whole = run(prepared_catalog, tmp_path / "whole", config)
     assert whole.steps == 8
     assert not whole.interrupted
@@ -156,7 +154,7 @@ def test_killed_and_resumed_it_ends_the_same(
         kept = load_file(tmp_path / "whole" / "checkpoints" / "step_00000008.safetensors")
         model = load_file(tmp_path / "whole" / "model" / "model.safetensors")
         for name, value in model.items():
-            assert torch.equal(value, kept[f"average.model.{name}"]), name
+            assert torch.equal(value, kept[f"ema.module.{name}"]), name
         assert not all(torch.equal(value, kept[f"model.{name}"]) for name, value in model.items())
 
 
@@ -211,8 +209,6 @@ def test_what_a_run_leaves(finished: Path) -> None:
     for line in lines:
         assert line["mass_same_title"] + line["mass_other_titles"] == pytest.approx(1.0, abs=1e-5)
         assert 1 <= line["effective_negatives"] <= 5 + 1e-3
-        assert line["alternative_clips"] == 6  # as uniform sampling would have drawn them
-        assert 1 <= line["alternative_effective_negatives"] <= 5 + 1e-3
     held_out = [line["step"] for line in read_metrics(finished) if "held_out_loss" in line]
     assert held_out == [4, 8]
     model = load(finished)
@@ -308,7 +304,7 @@ def test_held_out_titles_are_never_trained_on(
     seen: list[tuple[int, float]] = []
 
     def note(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
-        seen.extend(zip(batch.item.tolist(), batch.start_seconds.tolist(), strict=True))
+        seen.extend((spec.item, spec.start_seconds) for spec in batch.specs)
         return honest(self, batch, rate)
 
     honest = TrainingStep.__call__
@@ -362,8 +358,8 @@ def test_a_killed_worker_changes_nothing(prepared_catalog: Path, tmp_path: Path)
 
 
 TOGETHER = tiny_config(
-    objective={"learn_temperature": True},
-    training={"synchronized_norm": True, "checkpoint_every": 0},
+    loss={"learn_temperature": True},
+    training={"sync_batch_norm": True, "checkpoint_every": 0},
     # Plain SGD in small steps: AdamW makes whole steps of what is a rounding error in a gradient
     # near zero, and large steps magnify it until two runs of one process would differ as much.
     optimizer={"name": "sgd", "learning_rate": 1e-4},

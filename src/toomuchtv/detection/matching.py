@@ -110,8 +110,8 @@ def _candidates(
             lengths.append(len(one))
             if num_prints >= _MOST_PRINTS:
                 raise ValueError(
-                    f"more than {_MOST_PRINTS / FINGERPRINT_RATE_HZ / 3600:,.0f} hours cannot be "
-                    "compared at once: compare parts of the catalog"
+                    f"more than {_MOST_PRINTS / FINGERPRINT_RATE_HZ / 3600:,.0f} hours of sound "
+                    "cannot be compared at once: compare parts of the catalog"
                 )
         bases = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))])
         width = 2 * max(lengths, default=0) + 1

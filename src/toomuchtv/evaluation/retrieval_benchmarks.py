@@ -16,7 +16,7 @@ from torch import Tensor
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.records import Title
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.validation_batch import draw_validation_batch
 from toomuchtv.errors import CheckpointError
 from toomuchtv.evaluation.benchmark import Benchmark
@@ -178,8 +178,8 @@ def embed_clips(
         video.append(embeddings[0].cpu())
         audio.append(embeddings[1].cpu())
         progress(min(start + _CLIPS_PER_CALL, len(batch)), len(batch), "embedding clips")
-    valid = batch.valid
-    return torch.cat(video)[valid], torch.cat(audio)[valid], batch.title[valid]
+    valid, title = batch.valid, torch.from_numpy(batch.specs.title)
+    return torch.cat(video)[valid], torch.cat(audio)[valid], title[valid]
 
 
 def retrieval_metrics(video: Tensor, audio: Tensor, title: Tensor) -> tuple[Figures, Figures]:

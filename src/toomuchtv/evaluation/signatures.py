@@ -30,12 +30,8 @@ from toomuchtv.detection.fingerprints import (
     fingerprint_audio,
 )
 from toomuchtv.evaluation.benchmark import LabeledClip, Modality
-from toomuchtv.media.original import (
-    audio_duration_seconds,
-    read_audio,
-    read_clip,
-    video_duration_seconds,
-)
+from toomuchtv.media.clip_reader import read_audio, read_clip
+from toomuchtv.media.containers import audio_duration_seconds, video_duration_seconds
 from toomuchtv.media.proxy_reader import ProxyReader
 
 _REDUCED_SIZE, _NUM_FREQUENCIES = 32, 8
@@ -89,8 +85,7 @@ def catalog_words(
     proxies = catalog.proxies()
     for done, item in enumerate(items, start=1):
         proxy = proxies.get(item.id)
-        # The proxy of a file that changed since then shows other content.
-        if proxy is None or proxy.fingerprint != item.fingerprint:
+        if proxy is None:
             continue
         if modality == "video":
             yield str(item.path), video_words(
@@ -193,7 +188,7 @@ def _item_fingerprint(catalog: Catalog, proxy: Proxy) -> AudioFingerprint:
     )
     try:
         return fingerprint_audio(
-            lambda first, count: reader.waveform(first_sample=first, num_samples=count),
+            lambda first, count: reader.read_waveform(first_sample=first, num_samples=count),
             num_samples=proxy.num_samples,
             sample_rate_hz=proxy.sample_rate_hz,
         )

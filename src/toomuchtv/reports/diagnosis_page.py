@@ -133,7 +133,7 @@ def _number(value: float) -> str:
 
 def _training(diagnosis: Diagnosis) -> Section:
     heading = "Over the training"
-    lines = [line for line in read_metrics(diagnosis.run) if "alternative_clips" in line]
+    lines = [line for line in read_metrics(diagnosis.run) if "effective_negatives" in line]
     if len(lines) < 2:
         return _missing(heading, Missing(reason="the run logged fewer than two steps with them"))
     curves: dict[str, list[Curve]] = {}
@@ -142,27 +142,21 @@ def _training(diagnosis: Diagnosis) -> Section:
         ("mass on the same title", "mass_same_title"),
         ("share of easy negatives", "easy_negative_share"),
     ):
-        for name, prefix, color in (
-            ("trained with", "", COLORS[2]),
-            ("the other policy, estimated", "alternative_", COLORS[1]),
-        ):
-            known = [line for line in lines if line.get(prefix + key) is not None]
-            curves.setdefault(label, []).append(
-                Curve(
-                    name=name,
-                    x=[line["step"] for line in known],
-                    y=[line[prefix + key] for line in known],
-                    color=color,
-                )
+        known = [line for line in lines if line.get(key) is not None]
+        curves[label] = [
+            Curve(
+                name="training",
+                x=[line["step"] for line in known],
+                y=[line[key] for line in known],
+                color=COLORS[2],
             )
+        ]
     return Section(
         heading=heading,
-        text="The same figures as the run logged them, of the batches it was trained on and of "
-        "batches that the other policy might have drawn, composed of recent steps' embeddings.",
-        how_to_read="As the encoders learn, both lines of effective negatives fall: fewer moments "
-        "are mistaken for each other. The policy whose line falls first runs out of hard negatives "
-        "first. The other policy's line is an estimate: its clips were embedded by weights some "
-        "steps old, so trust the table above for the finished model.",
+        text="The same figures as the run logged them, of the batches that it was trained on.",
+        how_to_read="As the encoders learn, the number of effective negatives falls: fewer clips "
+        "are mistaken for each other. When it is close to 1, the batches have run out of hard "
+        "negatives.",
         png=draw_training(curves),
         png_alt="Curves of effective negatives, mass on the same title and share of easy negatives "
         "over the steps",
@@ -206,8 +200,8 @@ def _survey(survey: Survey | Missing) -> list[Section]:
             "lesser of both similarities, highest first.",
             how_to_read="Both senses say that these are the same thing: an opening that comes "
             "again, two moments of one shot, the same event twice. If most of them are, widen "
-            "roles.overlap_seconds or sampling.min_gap_seconds, or have such segments ignored; "
-            "if they are plainly different, the encoders still see too little.",
+            "pair_labels.overlap_seconds or sampling.min_gap_seconds, or have such segments "
+            "ignored; if they are plainly different, the encoders still see too little.",
             cards=[_card(pair, "One", "The other") for pair in survey.likely_false],
         ),
         _confusion(survey),

@@ -9,24 +9,24 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from toomuchtv._internal import distributed
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import ClipBatch, ClipReader, PlannedBatches
+from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.data.validation_batch import draw_validation_batch
 from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import build_loss
 from toomuchtv.models import TwoTower
-from toomuchtv.training.alternative import AlternativeNegatives
-from toomuchtv.training.averaged import AveragedModel
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_precision
 from toomuchtv.training.meters import IntervalLosses
-from toomuchtv.training.optimizer import build_optimizer
+from toomuchtv.training.optimizer import build_ema, build_optimizer
 from toomuchtv.training.run_config import Config
 from toomuchtv.training.run_folder import open_run_folder
 from toomuchtv.training.step import TrainingStep
@@ -44,9 +44,8 @@ class Run:
         start_step: Steps that are done already.
         data: What it trains on, and what it holds out.
         step: What is done with a batch.
-        average: The averaged model, if the config asks for one.
+        ema: The exponential moving average of the model, if the config asks for one.
         losses: Of the interval under way.
-        alternative: What the other sampling policy would have offered lately.
         checkpoints: Those of the run.
         optimizer: Over all that is trained.
     """
@@ -57,27 +56,28 @@ class Run:
     start_step: int
     data: RunData
     step: TrainingStep
-    average: AveragedModel | None
+    ema: AveragedModel | None
     losses: IntervalLosses
-    alternative: AlternativeNegatives
     checkpoints: Checkpoints
     optimizer: torch.optim.Optimizer
 
     @property
     def best_model(self) -> TwoTower:
         """The model that is evaluated and saved: the average, where there is one."""
-        return self.step.model if self.average is None else self.average.model
+        if self.ema is None:
+            return self.step.model
+        assert isinstance(self.ema.module, TwoTower)
+        return self.ema.module
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """All that a checkpoint holds besides the optimizer, by name."""
         parts: dict[str, nn.Module] = {
             "model": self.step.model,
-            "objective": self.step.objective,
+            "loss": self.step.loss,
             "losses": self.losses,
-            "alternative": self.alternative,
         }
-        return parts if self.average is None else {**parts, "average": self.average}
+        return parts if self.ema is None else {**parts, "ema": self.ema}
 
     def settle(self) -> None:
         """After a step: make the processes' running statistics alike, and take the average on.
@@ -86,10 +86,10 @@ class Run:
         lost.
         """
         distributed.set_patience(self.config.training.distributed_timeout_seconds)
-        if not self.config.training.synchronized_norm:
+        if not self.config.training.sync_batch_norm:
             distributed.average_buffers(self.step.model)
-        if self.average is not None:
-            self.average.update(self.step.model)
+        if self.ema is not None:
+            self.ema.update_parameters(self.step.model)
 
     def save(self, done: int) -> None:
         """Write the checkpoint of the state after `done` steps."""
@@ -139,10 +139,9 @@ def assemble(
     if distributed.rank() == 0:
         _write_split(path, catalog, data.split)
     model = build_model(config).to(device)
-    objective = build_loss(config.objective, embedding_dim=config.model.embedding_dim)
-    objective = objective.to(device)
-    optimizer = build_optimizer([model, objective], config.optimizer)
-    average = AveragedModel(model, training.ema_decay) if training.ema_decay else None
+    loss = build_loss(config.loss, embedding_dim=config.model.embedding_dim)
+    loss = loss.to(device)
+    optimizer = build_optimizer([model, loss], config.optimizer)
     run = Run(
         path=path,
         config=config,
@@ -151,23 +150,16 @@ def assemble(
         data=data,
         step=TrainingStep(
             model=model,
-            objective=objective,
-            to_input=ClipTransform(config.input, config.augment).to(device),
+            loss=loss,
+            to_input=ClipTransform(config.transform, config.augmentation).to(device),
             optimizer=optimizer,
-            roles=config.roles,
+            roles=config.pair_labels,
             precision=choose_precision(training.precision, device),
-            clip_gradient_norm=config.optimizer.clip_gradient_norm or float("inf"),
+            max_gradient_norm=config.optimizer.max_gradient_norm or float("inf"),
             chunk_size=training.chunk_size,
         ),
-        average=average,
+        ema=build_ema(model, training.ema_decay) if training.ema_decay else None,
         losses=IntervalLosses(),
-        alternative=AlternativeNegatives(
-            data.planner,
-            config.roles,
-            embedding_dim=config.model.embedding_dim,
-            seed=training.seed,
-            device=device,
-        ),
         checkpoints=checkpoints,
         optimizer=optimizer,
     )
@@ -201,7 +193,7 @@ def build_model(config: Config) -> TwoTower:
     model = fresh_model(config.model, config.training.seed)
     model.video_encoder.recompute = config.training.activation_checkpointing
     model.audio_encoder.recompute = config.training.activation_checkpointing
-    if config.training.synchronized_norm:
+    if config.training.sync_batch_norm:
         synchronize_norms(model)
     return model
 

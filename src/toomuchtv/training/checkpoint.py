@@ -78,8 +78,8 @@ class Checkpoints:
                 self.path(old).unlink(missing_ok=True)
         return path
 
-    def newest_whole(self) -> int:
-        """The newest step whose checkpoint is undamaged; 0 where there is no checkpoint.
+    def newest_good_step(self) -> int:
+        """Return the newest step whose checkpoint is undamaged; 0 if there is no checkpoint.
 
         Damaged ones are set aside as `*.damaged`, with a warning.
 

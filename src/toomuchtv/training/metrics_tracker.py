@@ -7,7 +7,7 @@ import dataclasses
 from torch import Tensor
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.training.assembly import Run
 from toomuchtv.training.meters import IntervalClock
@@ -42,7 +42,6 @@ class MetricsTracker:
     def count(self, batch: ClipBatch, loss: Tensor, gathered: GatheredBatch) -> None:
         """Note a step that is done."""
         self.clock.step_is_done(len(gathered.video))
-        self._run.alternative.add(gathered)
         self.replaced_clips += len(batch.failures)
         self._run.losses.add(float(loss))
 
@@ -51,7 +50,7 @@ class MetricsTracker:
         step, losses = self._run.step, self._run.losses
         self.loss = losses.mean
         figures = step.negatives(gathered)
-        temperature = step.objective.temperature.item()
+        temperature = step.loss.temperature.item()
         if self._metrics is not None:
             self._metrics.write(
                 done,
@@ -61,7 +60,6 @@ class MetricsTracker:
                     "gradient_norm": float(norm),
                     "temperature": temperature,
                     **dataclasses.asdict(figures),
-                    **self._run.alternative.figures(done, temperature),
                     "clips_per_second": self.clock.clips_per_second,
                     "data_wait_share": self.clock.wait_share,
                 },
@@ -76,7 +74,7 @@ class MetricsTracker:
             return
         model = self._run.best_model
         was_training = model.training
-        loss = held_out_loss(as_pretrained(self._run), self._run.step.objective, held_out)
+        loss = held_out_loss(as_pretrained(self._run), self._run.step.loss, held_out)
         model.train(was_training)
         self._metrics.write(done, {"held_out_loss": loss})
 
@@ -88,5 +86,7 @@ class MetricsTracker:
 
 def as_pretrained(run: Run) -> PretrainedEncoder:
     """The encoders of a run as others will use them; puts them in evaluation mode."""
-    config = PretrainedConfig(clip=run.config.clip, input=run.config.input, model=run.config.model)
+    config = PretrainedConfig(
+        clip=run.config.clip, transform=run.config.transform, model=run.config.model
+    )
     return PretrainedEncoder(run.best_model, config).to(run.device)

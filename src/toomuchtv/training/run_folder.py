@@ -70,7 +70,7 @@ def _open(path: Path, config: str, checkpoints: Checkpoints, *, resume: bool) ->
         partial = path / _PARTIAL_CONFIG
         partial.write_text(config)
         os.replace(partial, config_path)
-    return checkpoints.newest_whole()
+    return checkpoints.newest_good_step()
 
 
 def last_loss(path: Path) -> float:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 
 
 class _StopWaitingError(BaseException):

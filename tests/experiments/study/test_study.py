@@ -90,7 +90,7 @@ def test_an_arm_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_study_of_finer_detail(tmp_path: Path) -> None:
     """What a larger size changes goes through all parts: rendering, proxies, clips, probes."""
-    large = read_scale(Path(__file__).parents[2] / "benchmarks" / "study_large.toml")
+    large = read_scale(Path(__file__).parents[3] / "benchmarks" / "study_large.toml")
     scale = TOY.model_copy(update={"detail": large.detail.model_copy(update={"loader_workers": 1})})
     names = ("movies-seed1-uniform", "movies-seed1-k8", "shows-seed1-k8over4-in-show")
     result = run_study(tmp_path, only(design(scale), *names), num_workers=2, output=quiet())

@@ -182,7 +182,7 @@ def _probe(
     linear = choose_protocol("linear")
     assert isinstance(linear, ProbeProtocol)
     run = run_probe(encoder, benchmark, linear, _TRANSFER_SETS[name][1], cache=cache)
-    return _score(name, protocol, benchmark, run.answers)
+    return _score(name, protocol, benchmark, run.predictions)
 
 
 def _score(

@@ -46,14 +46,14 @@ def _embeddings(num_clips: int) -> list[Tensor]:
 
 
 def blockwise(name: str, num_clips: int) -> dict[str, float]:
-    """Loss and gradients of one objective as this package computes them."""
+    """Loss and gradients of one loss as this package computes them."""
     config = TypeAdapter[LossConfig](LossConfig).validate_python({"name": name})
-    objective = build_loss(config, embedding_dim=DIM)
+    loss = build_loss(config, embedding_dim=DIM)
     video, audio = _embeddings(num_clips)
     extra, index = {}, torch.arange(num_clips)
-    if isinstance(objective, MemoryBank):
-        extra["clip_keys"] = objective.clip_keys(index, index, index.double())
-    return _timed(lambda: objective(video, audio, **extra))
+    if isinstance(loss, MemoryBank):
+        extra["clip_keys"] = loss.clip_keys(index, index, index.double())
+    return _timed(lambda: loss(video, audio, **extra))
 
 
 def dense(num_clips: int) -> dict[str, float]:
@@ -74,10 +74,10 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     """One optimizer step of the preset tiny on clips at random."""
     config = load_config(preset="tiny")
     model = fresh_model(config.model, 0)
-    objective = build_loss(config.objective, embedding_dim=DIM)
+    loss = build_loss(config.loss, embedding_dim=DIM)
     step = TrainingStep(
         model=model,
-        objective=objective,
+        loss=loss,
         to_input=ClipTransform(config.transform, config.augmentation),
         optimizer=torch.optim.AdamW(model.parameters(), fused=True),
         roles=PairLabelConfig(),

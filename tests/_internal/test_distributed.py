@@ -30,11 +30,11 @@ def take_step(folder: Path) -> None:
         rank, world_size = distributed.rank(), distributed.world_size()
         # Batch norm sees only its own process's clips, so the law holds without it.
         model = fresh_model(SMALLEST, seed=0).eval()
-        objective = InfoNCE(temperature=0.2, learn_temperature=True)
-        parameters = {**dict(model.named_parameters()), **dict(objective.named_parameters())}
+        loss_module = InfoNCE(temperature=0.2, learn_temperature=True)
+        parameters = {**dict(model.named_parameters()), **dict(loss_module.named_parameters())}
         step = TrainingStep(
             model=model,
-            objective=objective,
+            loss=loss_module,
             to_input=ClipTransform(
                 TransformConfig(size=16, log_mel=LogMelConfig()), AugmentationConfig()
             ),

@@ -21,7 +21,7 @@ from toomuchtv.detection.fingerprints import (
 from toomuchtv.detection.matching import Match, find_matches
 from toomuchtv.detection.voting import PlaceShelf, count_votes
 from toomuchtv.media.clip import WaveformArray
-from toomuchtv.media.original import read_audio
+from toomuchtv.media.clip_reader import read_audio
 
 
 def seconds(match: Match) -> tuple[float, float, float]:

@@ -28,11 +28,13 @@ CLIPS = 10
 def gradients(batch: ClipBatch, chunk_size: int) -> dict[str, Tensor]:
     """Loss and gradients of one step of real encoders, batch norm by its running statistics."""
     model = fresh_model(SMALLEST, seed=0).eval()
-    objective = build_loss(InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8)
-    parameters = {**dict(model.named_parameters()), **dict(objective.named_parameters())}
+    loss_module = build_loss(
+        InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8
+    )
+    parameters = {**dict(model.named_parameters()), **dict(loss_module.named_parameters())}
     step = TrainingStep(
         model=model,
-        objective=objective,
+        loss=loss_module,
         to_input=ClipTransform(TransformConfig(size=16), AugmentationConfig()),
         optimizer=torch.optim.SGD(parameters.values(), lr=0.0),
         roles=PairLabelConfig(),

@@ -74,7 +74,7 @@ def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str,
     synchronize_norms(model)
     step = TrainingStep(
         model=model,
-        objective=WideInfoNCE(),  # type: ignore[arg-type]
+        loss=WideInfoNCE(),  # type: ignore[arg-type]
         to_input=WideInput(TransformConfig(size=16), AugmentationConfig()),
         optimizer=build_optimizer([model], config),
         roles=PairLabelConfig(),

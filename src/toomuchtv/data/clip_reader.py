@@ -94,14 +94,14 @@ class ClipReader:
         proxy = self._proxies[clip.item]
         reader = self._proxy_reader(proxy, clip.audio_track)
         clip_format = self.clip_format
-        reader.planes(
+        reader.read_planes(
             first_frame=round(clip.start_seconds * proxy.frame_rate),
             frames=clip_format.frames,
             stride=round(proxy.frame_rate / clip_format.frame_rate),
-            across=crop_position,
+            crop_position=crop_position,
             out=video,
         )
-        reader.waveform(
+        reader.read_waveform(
             first_sample=clip_format.audio_start_sample(clip.start_seconds),
             num_samples=clip_format.num_samples,
             out=waveform,
@@ -113,7 +113,7 @@ class ClipReader:
         A decoder conceals damage with what it decoded before. Without this call, a clip of a
         damaged proxy could depend on the worker that reads it.
         """
-        self._pool.rest()
+        self._pool.clear_cache()
 
     def name(self, item: int) -> str:
         """Return the file name of an item's proxy, for messages."""
@@ -121,13 +121,13 @@ class ClipReader:
 
     def close_item(self, item: int) -> None:
         """Close the proxy of an item, because its file may have changed on disk."""
-        self._pool.forget(self._catalog_path / self._proxies[item].video_path)
+        self._pool.evict(self._catalog_path / self._proxies[item].video_path)
 
     def _proxy_reader(self, proxy: Proxy, audio_track: int) -> ProxyReader:
         audio_path = (
             self._catalog_path / proxy.audio_files[audio_track].path if proxy.audio_files else None
         )
-        return self._pool.reader(
+        return self._pool.get(
             self._catalog_path / proxy.video_path,
             audio_path,
             frame_rate=proxy.frame_rate,

@@ -80,7 +80,7 @@ def compute_features(catalog: Path, proxy: Proxy, tell: Callable[[float], None])
     )
     try:
         prints = fingerprint_audio(
-            lambda first, count: reader.waveform(first_sample=first, num_samples=count),
+            lambda first, count: reader.read_waveform(first_sample=first, num_samples=count),
             num_samples=proxy.num_samples if audio_path is not None else 0,
             sample_rate_hz=proxy.sample_rate_hz,
         )

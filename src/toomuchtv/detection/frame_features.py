@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from toomuchtv.errors import MediaError
-from toomuchtv.media.original import open_media
+from toomuchtv.media.containers import open_media
 
 #: Raised when the same pictures would give other traits.
 FRAME_FEATURES_VERSION = 1

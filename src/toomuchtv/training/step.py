@@ -36,9 +36,9 @@ class TrainingStep:
 
     Args:
         model: The two towers.
-        objective: The loss.
+        loss: The loss.
         to_input: Crop, augmentation and spectrogram, on the device.
-        optimizer: Over the parameters of model and objective.
+        optimizer: Over the parameters of model and loss.
         roles: Which pairs are negatives.
         precision: torch.bfloat16 for autocast, torch.float32 for none.
         max_gradient_norm: Largest norm of the gradient.
@@ -49,7 +49,7 @@ class TrainingStep:
         self,
         *,
         model: TwoTower,
-        objective: PairLoss,
+        loss: PairLoss,
         to_input: ClipTransform,
         optimizer: torch.optim.Optimizer,
         roles: PairLabelConfig,
@@ -58,15 +58,15 @@ class TrainingStep:
         chunk_size: int = 0,
     ) -> None:
         self.model = model
-        self.objective = objective
-        self._gathered_loss = GatheredLoss(objective)
+        self.loss = loss
+        self._gathered_loss = GatheredLoss(loss)
         self._to_input = to_input
         self._optimizer = optimizer
         self._roles = roles
         self._precision = precision
         self._max_norm = max_gradient_norm
         self._chunk_size = chunk_size
-        self._parameters = [*model.parameters(), *objective.parameters()]
+        self._parameters = [*model.parameters(), *loss.parameters()]
 
     def __call__(
         self, batch: ClipBatch, learning_rate: float
@@ -86,7 +86,7 @@ class TrainingStep:
             chunk_size=self._chunk_size,
         )
         gathered = self._gather(batch, cached.embeddings)
-        loss = self._loss(cached.embeddings, gathered.roles)
+        loss = self._compute_loss(cached.embeddings, gathered.roles)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         cached.backward()
@@ -110,12 +110,10 @@ class TrainingStep:
             embeddings: Embeddings = self.model(video, log_mel)
         return embeddings
 
-    def _loss(self, embeddings: Embeddings, labels: PairLabels) -> Tensor:
+    def _compute_loss(self, embeddings: Embeddings, labels: PairLabels) -> Tensor:
         extra = {}
-        if isinstance(self.objective, MemoryBank):
-            keys = self.objective.clip_keys(
-                labels.title, labels.item, labels.column("start_seconds")
-            )
+        if isinstance(self.loss, MemoryBank):
+            keys = self.loss.clip_keys(labels.title, labels.item, labels.column("start_seconds"))
             extra = {"clip_keys": keys, "valid": labels.valid}
         return torch.as_tensor(self._gathered_loss(*embeddings, labels, **extra))
 
@@ -137,5 +135,5 @@ class TrainingStep:
             gathered.roles,
             title=gathered.roles.title,
             item=gathered.roles.item,
-            temperature=self.objective.temperature.item(),
+            temperature=self.loss.temperature.item(),
         )

@@ -140,7 +140,7 @@ def negatives(
             seed=config.training.seed + 1,  # other batches than those trained on
         )
         measured = [
-            measure_batches(one, embedder, config.pair_labels, config.objective.temperature)
+            measure_batches(one, embedder, config.pair_labels, config.loss.temperature)
             for one in planned
             if not isinstance(one, Missing)
         ]

@@ -11,7 +11,7 @@ from experiments.study.scale import CLIP_FRAME_RATE, TRANSFER_SECONDS, Detail, S
 from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.evaluation.protocols import FinetuneProtocol
 from toomuchtv.evaluation.views import AudioAugment, AudioViews, VideoAugment, VideoViews
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.run_config import Config, load_config
 
 #: What recurs through a title is as strong as can be: always its own sets, and its music under
@@ -142,8 +142,8 @@ def arm_config(scale: Scale, arm: Condition) -> Config:
             f"sampling.items_per_title={arm.items_per_title}",
             f"sampling.level={arm.level}",
             f"pair_labels.same_recurrence={arm.recurring}",
-            f"objective.name={arm.objective}",
-            f"objective.temperature={other.get('temperature', scale.temperature)}",
+            f"loss.name={arm.loss}",
+            f"loss.temperature={other.get('temperature', scale.temperature)}",
             f"optimizer.learning_rate={other.get('learning_rate', scale.learning_rate)}",
             f"optimizer.warmup_steps={max(scale.steps // 10, 1)}",
             f"training.steps={steps}",

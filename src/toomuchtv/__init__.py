@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from toomuchtv.evaluation.result import Evaluation
     from toomuchtv.inference.pretrained import PretrainedEncoder, load
     from toomuchtv.media.clip import Clip, ClipFormat
-    from toomuchtv.media.original import read_clip
-    from toomuchtv.media.proxy import ProxyFormat
+    from toomuchtv.media.clip_reader import read_clip
+    from toomuchtv.media.proxy_writer import ProxyFormat
     from toomuchtv.training.pretrain import pretrain
     from toomuchtv.training.run_config import Config, load_config
 
@@ -44,7 +44,7 @@ _HOMES = {
     "ClipSampler": "data.sampler",
     "SamplingConfig": "data.config",
     "PretrainedEncoder": "inference.pretrained",
-    "ProxyFormat": "media.proxy",
+    "ProxyFormat": "media.proxy_writer",
     "diagnose": "diagnosis",
     "draw_clips": "data.sampler",
     "evaluate": "evaluation.evaluate",
@@ -53,7 +53,7 @@ _HOMES = {
     "open_catalog": "catalog.store",
     "prepare_catalog": "catalog.prepare",
     "pretrain": "training.pretrain",
-    "read_clip": "media.original",
+    "read_clip": "media.clip_reader",
     "scan_library": "catalog.scan",
 }
 

@@ -16,7 +16,7 @@ from toomuchtv.data.loader import iterate_batches
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 
 FORMAT = ClipFormat(frames=3, frame_rate=4.0, audio_seconds=0.5)
 POLICY = SamplingConfig(batch_size=8, clips_per_item=4, min_gap_seconds=0.25, languages="pairs")

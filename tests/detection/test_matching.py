@@ -20,7 +20,7 @@ from toomuchtv.detection.fingerprints import (
 )
 from toomuchtv.detection.matching import Match, PostingBuffer, count_votes, find_matches
 from toomuchtv.media.clip import WaveformArray
-from toomuchtv.media.original import read_audio
+from toomuchtv.media.clip_reader import read_audio
 
 
 def seconds(match: Match) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.evaluation.leakage import catalog_signatures
 from toomuchtv.evaluation.sound_leakage import index_catalog_sounds
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 
 
 def test_leakage_searches_leave_out_items_whose_proxy_is_stale(tmp_path: Path) -> None:

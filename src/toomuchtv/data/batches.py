@@ -107,14 +107,14 @@ class ClipReader:
         proxy = self._proxies[clip.item]
         reader = self._reader(proxy, clip.audio_track)
         clip_format = self.clip_format
-        reader.planes(
+        reader.read_planes(
             first_frame=round(clip.start_seconds * proxy.frame_rate),
             frames=clip_format.frames,
             stride=round(proxy.frame_rate / clip_format.frame_rate),
-            across=across,
+            crop_position=across,
             out=video,
         )
-        reader.waveform(
+        reader.read_waveform(
             first_sample=clip_format.audio_start_sample(clip.start_seconds),
             num_samples=clip_format.num_samples,
             out=waveform,
@@ -122,13 +122,13 @@ class ClipReader:
 
     def rest(self) -> None:
         """Let what is read next follow from nothing read before."""
-        self._pool.rest()
+        self._pool.clear_cache()
 
     def _reader(self, proxy: Proxy, audio_track: int) -> ProxyReader:
         audio_path = (
             self._catalog_path / proxy.audio_files[audio_track].path if proxy.audio_files else None
         )
-        return self._pool.reader(
+        return self._pool.get(
             self._catalog_path / proxy.video_path,
             audio_path,
             frame_rate=proxy.frame_rate,
@@ -141,7 +141,7 @@ class ClipReader:
 
     def forget(self, item: int) -> None:
         """Close the proxy of an item, for it may have changed on disk."""
-        self._pool.forget(self._catalog_path / self._proxies[item].video_path)
+        self._pool.evict(self._catalog_path / self._proxies[item].video_path)
 
 
 def _common_side(proxies: list[Proxy], clip_format: ClipFormat) -> int:

@@ -87,7 +87,7 @@ def compute_features(
     reader = open_proxy(folder, proxy)
     try:
         fingerprint = fingerprint_audio(
-            lambda first, count: reader.waveform(first_sample=first, num_samples=count),
+            lambda first, count: reader.read_waveform(first_sample=first, num_samples=count),
             num_samples=proxy.num_samples if proxy.audio_files else 0,
             sample_rate_hz=proxy.sample_rate_hz,
         )

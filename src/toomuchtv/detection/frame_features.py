@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from toomuchtv.errors import MediaError
-from toomuchtv.media.original import open_media
+from toomuchtv.media.containers import open_media
 
 #: Version of the features. It is raised when the same frames would have other features.
 FRAME_FEATURES_VERSION = 1

@@ -245,7 +245,7 @@ def _chosen_side(
 
 
 def _temperature(run: Path, config: Config) -> float:
-    """What the objective divided similarities by: as logged last, for it may be learned."""
+    """What the loss divided similarities by: as logged last, for it may be learned."""
     path = run / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     for line in reversed(lines):
@@ -255,4 +255,4 @@ def _temperature(run: Path, config: Config) -> float:
             continue
         if isinstance(value, float) and value > 0:
             return value
-    return float(config.objective.temperature)
+    return float(config.loss.temperature)

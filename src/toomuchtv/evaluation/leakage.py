@@ -27,7 +27,7 @@ from toomuchtv.evaluation.sound_leakage import (
     index_catalog_sounds,
     print_clip,
 )
-from toomuchtv.media.original import video_duration_seconds
+from toomuchtv.media.containers import video_duration_seconds
 
 _CLIP_RATE, _ITEM_RATE = 2.0, 4.0
 _MOST_BITS_APART = 10

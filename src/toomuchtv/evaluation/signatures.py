@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from toomuchtv.data.clip_transform import resize_matrix
-from toomuchtv.media.original import read_clip
+from toomuchtv.media.clip_reader import read_clip
 
 _SIDE, _KEPT = 32, 8
 _SHORT_SIDE = 64

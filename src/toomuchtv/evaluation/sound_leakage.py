@@ -35,7 +35,8 @@ from toomuchtv.detection.fingerprints import (
     words_to_seconds,
 )
 from toomuchtv.evaluation.benchmark import LabeledClip
-from toomuchtv.media.original import audio_duration_seconds, read_audio
+from toomuchtv.media.clip_reader import read_audio
+from toomuchtv.media.containers import audio_duration_seconds
 from toomuchtv.media.proxy_reader import ProxyReader
 
 #: A recording whose figure is at most this counts as found. Copies reach 0.20, other sounds start
@@ -130,7 +131,7 @@ def index_catalog_sounds(
 
 def _print_proxy(reader: ProxyReader, proxy: Proxy) -> AudioFingerprint:
     return fingerprint_audio(
-        lambda first, count: reader.waveform(first_sample=first, num_samples=count),
+        lambda first, count: reader.read_waveform(first_sample=first, num_samples=count),
         num_samples=proxy.num_samples,
         sample_rate_hz=proxy.sample_rate_hz,
     )

@@ -22,8 +22,7 @@ from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, Fold, LabeledClip, ListedClips
 from toomuchtv.evaluation.datasets.tables import media_index, read_lines
 from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.media.original import open_media
-from toomuchtv.media.pictures import picture_stream
+from toomuchtv.media.containers import find_video_stream, open_media
 
 LVU_TASKS = ("relationship", "way_speaking", "scene", "director", "genre", "writer", "year")
 LVU_NUMBERS = ("like_ratio", "view_count")
@@ -168,7 +167,7 @@ def _boundaries(
 def _frame_rate(path: Path) -> float:
     try:
         with open_media(path) as container:
-            stream = picture_stream(container)
+            stream = find_video_stream(container)
             return float(stream.average_rate or stream.guessed_rate or 24)
     except MediaError as error:
         raise BenchmarkError(str(error)) from error

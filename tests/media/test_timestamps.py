@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from tests.media.coded_media import CodedFilm, late_by, number_of, numbers_of
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import Clip, ClipFormat
-from toomuchtv.media.original import first_frame_seconds, open_media, read_audio, read_clip
-from toomuchtv.media.proxy import ProxyFacts, ProxyFormat, write_proxy
+from toomuchtv.media.clip_reader import read_audio, read_clip
+from toomuchtv.media.containers import open_media
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
+from toomuchtv.media.timestamps import compute_timeline
 
 NTSC_FILM = Fraction(24_000, 1001)
 RATE_HZ = 16_000
@@ -64,7 +66,7 @@ class Made:
         self.film = film
         self.path = film.write(folder)
         self.video_path, self.audio_path = folder / "v.mp4", folder / "a.mp4"
-        self.facts: ProxyFacts = write_proxy(self.path, self.video_path, self.audio_path, RECIPE)
+        self.facts = write_proxy(self.path, self.video_path, self.audio_path, RECIPE)
 
     def reader(self) -> ProxyReader:
         return ProxyReader(self.video_path, self.audio_path, frame_rate=8.0, sample_rate_hz=RATE_HZ)
@@ -141,7 +143,7 @@ def test_a_proxy_shows_and_sounds_the_same_moment(make: Make, film: CodedFilm) -
     assert made.facts.damaged_packets == 0
     assert abs(made.facts.num_frames / 8 - film.seconds) <= 1 / 8
     reader = made.reader()
-    frames = reader.rgb(first_frame=0, frames=made.facts.num_frames)
+    frames = reader.read_rgb(first_frame=0, frames=made.facts.num_frames)
     for index, shown in enumerate(numbers_of(frames)):
         at = Fraction(index, 8)
         # Where the picture changes within the rounding of timestamps, either is right.
@@ -153,7 +155,7 @@ def test_a_proxy_shows_and_sounds_the_same_moment(make: Make, film: CodedFilm) -
         if film.rate.denominator == 1:
             assert shown == film.frame_at(at), f"frame {index}"
     begin = 3 if film.audio_start else 1
-    heard = reader.waveform(first_sample=begin * RATE_HZ, num_samples=RATE_HZ)
+    heard = reader.read_waveform(first_sample=begin * RATE_HZ, num_samples=RATE_HZ)
     check_sound(film, heard, begin * RATE_HZ)
     reader.close()
 
@@ -163,9 +165,9 @@ def test_a_proxy_sounds_like_its_original_to_the_sample(make: Make, film: CodedF
     made = make(film)
     reader = made.reader()
     with open_media(made.path) as container:
-        origin = first_frame_seconds(container)
+        origin = compute_timeline(container).origin_seconds
     begin = round((3.2 if film.audio_start else 1.3) * RATE_HZ)
-    from_proxy = reader.waveform(first_sample=begin, num_samples=RATE_HZ)
+    from_proxy = reader.read_waveform(first_sample=begin, num_samples=RATE_HZ)
     reader.close()
     # Read from the beginning, both count the same samples.
     whole = read_audio(
@@ -179,7 +181,7 @@ def test_a_proxy_sounds_like_its_original_to_the_sample(make: Make, film: CodedF
         origin_seconds=origin,
     )  # fmt: skip
     wide = made.reader()
-    around = wide.waveform(first_sample=begin - 100, num_samples=RATE_HZ + 200)
+    around = wide.read_waveform(first_sample=begin - 100, num_samples=RATE_HZ + 200)
     wide.close()
     late, alike = late_by(there, around.astype(np.float64), within=100)
     assert alike > 0.95
@@ -205,17 +207,17 @@ def test_random_access_equals_sequential(make: Make, film: CodedFilm) -> None:
     )
     rng = np.random.default_rng(0)
     reader = made.reader()
-    sequential = reader.rgb(first_frame=0, frames=made.facts.num_frames)
-    everything = reader.waveform(first_sample=0, num_samples=made.facts.num_samples)
+    sequential = reader.read_rgb(first_frame=0, frames=made.facts.num_frames)
+    everything = reader.read_waveform(first_sample=0, num_samples=made.facts.num_samples)
     for first in rng.permutation(28)[:6].tolist():
         part = read_clip(made.path, start_seconds=first / 8, frames=4, audio_seconds=0.1)
         np.testing.assert_array_equal(part.video, whole.video[first : first + 4])
         np.testing.assert_array_equal(
-            reader.rgb(first_frame=first, frames=4), sequential[first : first + 4]
+            reader.read_rgb(first_frame=first, frames=4), sequential[first : first + 4]
         )
         at, count = int(rng.integers(0, 50_000)), int(rng.integers(1, 10_000))
         np.testing.assert_array_equal(
-            reader.waveform(first_sample=at, num_samples=count), everything[at : at + count]
+            reader.read_waveform(first_sample=at, num_samples=count), everything[at : at + count]
         )
     reader.close()
 
@@ -225,7 +227,7 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
     made = make(film)
     reader = made.reader()
     with open_media(made.path) as container:
-        origin = first_frame_seconds(container)
+        origin = compute_timeline(container).origin_seconds
 
     def original(first_sample: int, num_samples: int) -> NDArray[np.float32]:
         return read_audio(
@@ -234,7 +236,7 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
         )  # fmt: skip
 
     def proxy(first_sample: int, num_samples: int) -> NDArray[np.float32]:
-        return reader.waveform(first_sample=first_sample, num_samples=num_samples)
+        return reader.read_waveform(first_sample=first_sample, num_samples=num_samples)
 
     end = round(film.seconds * RATE_HZ)
     for read in (original, proxy):
@@ -259,7 +261,7 @@ def test_a_late_track_is_silent_until_it_starts(make: Make, film: CodedFilm) -> 
     first_sound = np.flatnonzero(np.abs(clip.waveform) > 0.05)[0] / RATE_HZ
     assert first_sound == pytest.approx(1.0, abs=0.011)
     reader = made.reader()
-    heard = reader.waveform(first_sample=2 * RATE_HZ, num_samples=2 * RATE_HZ)
+    heard = reader.read_waveform(first_sample=2 * RATE_HZ, num_samples=2 * RATE_HZ)
     reader.close()
     assert np.flatnonzero(np.abs(heard) > 0.05)[0] / RATE_HZ == pytest.approx(1.0, abs=0.011)
     assert not heard[: round(0.9 * RATE_HZ)].any()
@@ -270,7 +272,7 @@ def test_the_last_picture_stays_and_later_ones_are_refused(make: Make) -> None:
     last = MP4.num_frames - 1
     clip = read_clip(made.path, start_seconds=(last + 0.5) / 24, frames=5, audio_seconds=0.1)
     assert numbers_of(clip.video) == [last] * 5
-    with pytest.raises(MediaError, match=r"no picture at 4\.500 s: it ends before"):
+    with pytest.raises(MediaError, match=r"no frame at 4\.500 s: the video ends before"):
         read_clip(made.path, start_seconds=4.5, frames=1)
     with pytest.raises(ValueError, match="start_seconds must be at least 0, got -1"):
         read_clip(made.path, start_seconds=-1)

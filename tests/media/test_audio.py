@@ -15,8 +15,8 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
 from tests.media.coded_media import late_by, sound
-from toomuchtv.media.proxy_writers import ProxyFormat, SoundWriter
-from toomuchtv.media.sound import SoundTimeline, to_mono
+from toomuchtv.media.audio import AlignedResampler, downmix_to_mono
+from toomuchtv.media.proxy_writer import AudioWriter, ProxyFormat
 
 
 def frame_of(samples: NDArray[np.float32], rate_hz: int) -> AudioFrame:
@@ -36,7 +36,7 @@ def lay(
     rounded_to: float = 0.0,
 ) -> tuple[int, NDArray[np.float32]]:
     """Push a wave in frames of `step`; give the index of the first sample out, and them all."""
-    timeline = SoundTimeline(sample_rate_hz=target_hz, first_sample=first_sample)
+    timeline = AlignedResampler(sample_rate_hz=target_hz, first_sample=first_sample)
     parts = []
     for at in range(0, len(wave), step):
         seconds = start_seconds + at / rate_hz
@@ -94,7 +94,7 @@ def test_sound_from_before_time_zero_is_cut_off_exactly(early_ms: float) -> None
 
 def test_gaps_are_silent_and_overlaps_are_heard_once() -> None:
     rate = 16_000
-    timeline = SoundTimeline(sample_rate_hz=rate)
+    timeline = AlignedResampler(sample_rate_hz=rate)
     ones = np.ones(1600, np.float32)
     spans = [(0.1, 1), (0.2, 2), (0.5, 3), (0.55, 4), (0.65, 5)]  # starts, and each frame's level
     out = np.concatenate(
@@ -113,7 +113,7 @@ def test_rounded_timestamps_make_no_gaps() -> None:
 
 
 def test_a_track_that_changes_its_rate_goes_on_in_time() -> None:
-    timeline = SoundTimeline(sample_rate_hz=16_000)
+    timeline = AlignedResampler(sample_rate_hz=16_000)
     parts = []
     for rate, begin in ((48_000, 0), (44_100, 1), (48_000, 2)):
         for step in range(10):
@@ -151,7 +151,7 @@ def test_every_sample_format_means_the_same(name: str, planar: bool, layout: str
     frame = AudioFrame.from_ndarray(
         np.ascontiguousarray(laid), format=name + ("p" if planar else ""), layout=layout
     )
-    mono = to_mono(frame)
+    mono = downmix_to_mono(frame)
     assert mono.dtype == np.float32
     tolerance = {"u8": 0.012, "s16": 1e-4}.get(name, 1e-6)
     np.testing.assert_allclose(mono, wanted.mean(axis=0), atol=tolerance)
@@ -172,7 +172,7 @@ def channel_frame(values: NDArray[np.float32], layout: str, *, planar: bool) -> 
 def test_the_downmix_cannot_clip_and_hears_every_channel(layout: str, planar: bool) -> None:
     names = [c.name for c in AudioFrame(format="flt", layout=layout, samples=1).layout.channels]
     full = np.ones((len(names), 64), np.float32)
-    heard = to_mono(channel_frame(full, layout, planar=planar))
+    heard = downmix_to_mono(channel_frame(full, layout, planar=planar))
     assert heard.shape == (64,)
     assert heard == pytest.approx(1.0, abs=1e-6)  # all at full scale is full scale
     # ITU-R BS.775: surround channels 3 dB down, the low-frequency effects left out.
@@ -182,7 +182,7 @@ def test_the_downmix_cannot_clip_and_hears_every_channel(layout: str, planar: bo
     for index, name in enumerate(names):
         alone = np.zeros((len(names), 64), np.float32)
         alone[index] = 1.0
-        heard = to_mono(channel_frame(alone, layout, planar=planar))
+        heard = downmix_to_mono(channel_frame(alone, layout, planar=planar))
         assert heard == pytest.approx(weight[name] / sum(weight.values()), abs=1e-6)
 
 
@@ -204,7 +204,7 @@ def test_resampling_keeps_what_fits_and_nothing_folds_back(rate_hz: int, tone_hz
 
 def test_a_long_silence_is_written_some_at_a_time(tmp_path: Path) -> None:
     """A damaged file had seconds of sound and hours of picture: its silence took gigabytes."""
-    writer = SoundWriter(tmp_path / "sound.mp4", ProxyFormat(sample_rate_hz=16_000))
+    writer = AudioWriter(tmp_path / "sound.mp4", ProxyFormat(sample_rate_hz=16_000))
     num_samples = 1200 * 16_000
     tracemalloc.start()
     writer.finish(num_samples)

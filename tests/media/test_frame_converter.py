@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from tests.media_files import write_film, write_sound
 from toomuchtv.errors import MediaError
-from toomuchtv.media.original import open_media, read_clip
-from toomuchtv.media.pictures import ShownFrames, Upright, size_for_short_side
-from toomuchtv.media.proxy import ProxyFormat, write_proxy
+from toomuchtv.media.clip_reader import read_clip
+from toomuchtv.media.containers import open_media
+from toomuchtv.media.frame_converter import FrameConverter, size_for_short_side
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
+from toomuchtv.media.timestamps import FrameSampler
 
 RED, GREEN, BLUE, WHITE = (230, 25, 25), (25, 200, 25), (25, 25, 230), (235, 235, 235)
 
@@ -92,7 +94,7 @@ def write_corners(
     ],
 )
 def test_shown_frames(times: list[float], wanted: list[float], picked: list[int]) -> None:
-    shown = ShownFrames(iter(wanted), tolerance_seconds=0.001)
+    shown = FrameSampler(iter(wanted), tolerance_seconds=0.001)
     frames = [VideoFrame(16, 16, "gray") for _ in times]
     out: list[VideoFrame] = []
     for frame, seconds in zip(frames, times, strict=True):
@@ -109,7 +111,7 @@ def test_shown_frames(times: list[float], wanted: list[float], picked: list[int]
 def test_shown_frames_are_the_latest_begun(gaps: list[int], wanted: list[int]) -> None:
     starts = [int(at) for at in np.cumsum([0, *gaps])]
     wanted.sort()
-    shown = ShownFrames((at / 1000 for at in wanted), tolerance_seconds=1e-6)
+    shown = FrameSampler((at / 1000 for at in wanted), tolerance_seconds=1e-6)
     frames = [VideoFrame(16, 16, "gray") for _ in starts]
     numbers = {id(frame): number for number, frame in enumerate(frames)}
     out: list[int] = []
@@ -120,7 +122,7 @@ def test_shown_frames_are_the_latest_begun(gaps: list[int], wanted: list[int]) -
 
 
 def test_closing_at_a_time_leaves_the_rest_unseen() -> None:
-    shown = ShownFrames(iter([0.0, 0.5, 1.0]), tolerance_seconds=1e-6)
+    shown = FrameSampler(iter([0.0, 0.5, 1.0]), tolerance_seconds=1e-6)
     assert list(shown.push(VideoFrame(16, 16, "gray"), 0.0)) == []
     assert len(list(shown.close(1.0))) == 2
     assert not shown.is_complete
@@ -143,7 +145,7 @@ def test_size_for_short_side(width: int, height: int, short: int) -> None:
     assert size_for_short_side(out, short) == out
 
 
-# ---- Upright
+# ---- FrameConverter
 
 TURNED = {
     0: [RED, GREEN, BLUE, WHITE],
@@ -164,7 +166,7 @@ def test_rotated_films_are_upright(tmp_path: Path, degrees: int, suffix: str) ->
     facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyFormat(short_side=64))
     assert (facts.height, facts.width) == shape
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
-    assert seen_corners(reader.rgb(first_frame=0, frames=1)[0]) == TURNED[degrees]
+    assert seen_corners(reader.read_rgb(first_frame=0, frames=1)[0]) == TURNED[degrees]
     reader.close()
 
 
@@ -216,7 +218,10 @@ def test_untagged_pictures_are_of_their_sizes_matrix(
     facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyFormat(short_side=64, quantizer=1))
     assert facts.num_frames == 4
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
-    for picture in (read_clip(path, frames=1).video[0], reader.rgb(first_frame=0, frames=1)[0]):
+    for picture in (
+        read_clip(path, frames=1).video[0],
+        reader.read_rgb(first_frame=0, frames=1)[0],
+    ):
         height, width = picture.shape[:2]
         places = [
             (y, x) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)
@@ -240,7 +245,7 @@ def test_every_pixel_format_looks_the_same(tmp_path: Path, pixel_format: str) ->
 
 
 def test_planes_are_601_limited_whatever_came(tmp_path: Path) -> None:
-    upright = Upright(width=64, height=64, pixel_format="yuv420p")
+    upright = FrameConverter(width=64, height=64, pixel_format="yuv420p")
     rgb = VideoFrame.from_ndarray(np.full((64, 64, 3), RED, np.uint8), format="rgb24")
     for matrix, color_range in (
         (Colorspace.ITU709, ColorRange.MPEG), (Colorspace.ITU601, ColorRange.JPEG),
@@ -271,5 +276,5 @@ def test_what_is_no_film_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no video stream"):
         write_proxy(tmp_path / "song.m4a", tmp_path / "v.mp4", None, ProxyFormat())
     film = write_film(tmp_path / "film.mp4", seconds=0.5)
-    with pytest.raises(MediaError, match=r"no picture at 7\.000 s"):
+    with pytest.raises(MediaError, match=r"no frame at 7\.000 s"):
         read_clip(film, start_seconds=7.0)

@@ -31,7 +31,7 @@ from toomuchtv.diagnosis.results import (
 from toomuchtv.diagnosis.source import Source
 from toomuchtv.diagnosis.survey import plan_pool, survey_pool
 from toomuchtv.errors import CatalogError, CheckpointError
-from toomuchtv.evaluation.catalog_retrieval import run_split
+from toomuchtv.evaluation.retrieval_benchmarks import run_split
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.run_config import Config, load_config
 

@@ -21,7 +21,6 @@ from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.data.validation_batch import draw_validation_batch
-from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import build_loss
 from toomuchtv.models import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
@@ -191,9 +190,9 @@ def check_world_size(config: Config, world_size: int) -> None:
 
 def build_model(config: Config) -> TwoTower:
     """The model as it is trained: fresh weights, with what the training settings change in it."""
-    model = fresh_model(config.model, config.training.seed)
-    model.video_encoder.recompute = config.training.activation_checkpointing
-    model.audio_encoder.recompute = config.training.activation_checkpointing
+    model = TwoTower.from_config(config.model, seed=config.training.seed)
+    model.video_encoder.activation_checkpointing = config.training.activation_checkpointing
+    model.audio_encoder.activation_checkpointing = config.training.activation_checkpointing
     if config.training.sync_batch_norm:
         synchronize_norms(model)
     return model

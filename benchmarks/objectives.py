@@ -74,10 +74,10 @@ def _moments(num_clips: int) -> Moments:
 def blockwise(name: str, num_clips: int) -> dict[str, float]:
     """Loss and gradients of one objective as this package computes them."""
     config = TypeAdapter[LossConfig](LossConfig).validate_python({"name": name})
-    objective = build_loss(config, embedding_dim=DIM)
+    loss = build_loss(config, embedding_dim=DIM)
     video, audio = _embeddings(num_clips)
     roles, moments = OwnMoments(num_clips), _moments(num_clips)
-    return _timed(lambda: objective(video, audio, roles, moments))
+    return _timed(lambda: loss(video, audio, roles, moments))
 
 
 def dense(num_clips: int) -> dict[str, float]:
@@ -98,13 +98,13 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     """One optimizer step of the preset tiny on clips at random."""
     config = load_config(preset="tiny")
     model = fresh_model(config.model, 0)
-    objective = build_loss(config.objective, embedding_dim=DIM)
+    loss = build_loss(config.objective, embedding_dim=DIM)
     step = TrainingStep(
         model=model,
-        objective=objective,
-        to_input=ClipTransform(config.input, config.augment),
+        loss=loss,
+        transform=ClipTransform(config.input, config.augment),
         optimizer=torch.optim.AdamW(model.parameters(), fused=True),
-        roles=PairLabelConfig(),
+        pair_labels=PairLabelConfig(),
         precision=torch.bfloat16,
         max_gradient_norm=1.0,
         chunk_size=chunk_size,

@@ -1,4 +1,4 @@
-"""The root config: what goes over what, what is refused and how, and that it survives TOML."""
+"""The config: precedence of preset, file and settings, error messages, and TOML round trips."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toomuchtv.training.run_config import PRESETS, Config, config_from, load_con
 
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
-def test_toml_gives_the_same_config_back(preset: str | None, tmp_path: Path) -> None:
+def test_toml_round_trip(preset: str | None, tmp_path: Path) -> None:
     config = load_config(
         preset=preset,
         settings=["sampling.window_seconds=12.5", "roles.same_item=ignore", "optimizer.beta2=0.95"],
@@ -24,13 +24,13 @@ def test_toml_gives_the_same_config_back(preset: str | None, tmp_path: Path) -> 
     assert load_config(file=path).to_toml() == config.to_toml()
 
 
-def test_the_resolved_file_says_everything() -> None:
+def test_toml_holds_every_section() -> None:
     values = tomllib.loads(Config().to_toml())
     assert set(values) == set(Config.model_fields)
     assert values["input"]["log_mel"]["sample_rate_hz"] == 16_000
 
 
-def test_a_setting_beats_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
+def test_settings_override_the_file_and_the_file_overrides_the_preset(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[training]\nsteps = 77\nseed = 5\n[model.video]\nwidth = 0.5\n")
     tiny = load_config(preset="tiny")
@@ -57,7 +57,7 @@ def test_a_setting_beats_the_file_and_the_file_the_preset(tmp_path: Path) -> Non
         ("objective.learn_temperature=true", True),
     ],
 )
-def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
+def test_values_are_parsed_as_toml(setting: str, value: object) -> None:
     found: object = load_config(settings=[setting])
     for key in setting.partition("=")[0].strip().split("."):
         found = getattr(found, key)
@@ -91,12 +91,12 @@ def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
         ("=5", "a setting has the form section.key=value, got '=5'"),
     ],
 )
-def test_what_is_wrong_is_named(setting: str, message: str) -> None:
+def test_errors_name_the_wrong_setting(setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(settings=[setting])
 
 
-def test_a_section_of_several_kinds_is_checked_by_its_name() -> None:
+def test_the_loss_section_is_checked_by_its_name() -> None:
     config = load_config(settings=["objective.name=sigmoid", "objective.bias=-5"])
     assert isinstance(config.objective, SigmoidConfig)
     assert config.objective.bias == -5.0
@@ -108,12 +108,12 @@ def test_a_section_of_several_kinds_is_checked_by_its_name() -> None:
     assert Config().objective.name == "info_nce"
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(ValueError, match=r"unknown setting model.vidoe.*; training.steps"):
         config_from({"training": {"steps": 0}, "model": {"vidoe": {}}})
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot read the config .*none.toml.*No such file"):
         load_config(file=tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("[training\nsteps = 5")
@@ -123,6 +123,6 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         load_config(preset="huge")
 
 
-def test_a_config_cannot_be_changed() -> None:
+def test_a_config_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Config().training = Config().training

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -97,8 +97,8 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
             dist.destroy_process_group()
 
 
-def set_patience(timeout_seconds: float) -> None:
-    """Wait so long for another process in an exchange, from now on."""
+def set_timeout(timeout_seconds: float) -> None:
+    """Set the timeout of all later collective calls."""
     if world_size() > 1:
         # PyTorch has no public name for this; a group made anew would have to be met for again.
         _set_pg_timeout(timedelta(seconds=timeout_seconds))
@@ -291,15 +291,14 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         grad.copy_(part.view_as(grad))
 
 
-def average_buffers(module: nn.Module) -> None:
-    """Make the running statistics of batch norm alike on every rank: their mean."""
-    if world_size() == 1:
+def average_tensors(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors of one dtype by their means over the ranks, in place."""
+    if world_size() == 1 or not tensors:
         return
-    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-    flat = all_sum(torch.cat([buffer.reshape(-1) for buffer in buffers])) / world_size()
-    parts = torch.split(flat, [buffer.numel() for buffer in buffers])
-    for buffer, part in zip(buffers, parts, strict=True):
-        buffer.copy_(part.view_as(buffer))
+    flat = all_sum(torch.cat([value.reshape(-1) for value in tensors])) / world_size()
+    parts = torch.split(flat, [value.numel() for value in tensors])
+    for value, part in zip(tensors, parts, strict=True):
+        value.copy_(part.view_as(value))
 
 
 def barrier() -> None:
@@ -317,17 +316,10 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     return bool(value.item())
 
 
-def text_of_first_rank(text: str, device: torch.device) -> str:
-    """What rank 0 says; all ranks get it."""
+def broadcast_int(value: int, device: torch.device) -> int:
+    """Return the value of rank 0 on every rank."""
     if world_size() == 1:
-        return text
-    content = text.encode("utf-8", "surrogateescape")
-    length = torch.tensor([len(content)], device=device)
-    dist.broadcast(length, 0)
-    if rank() == 0:
-        letters = torch.tensor(list(content), dtype=torch.uint8, device=device)
-    else:
-        letters = torch.empty(int(length), dtype=torch.uint8, device=device)
-    if len(letters):
-        dist.broadcast(letters, 0)
-    return bytes(letters.tolist()).decode("utf-8", "surrogateescape")
+        return value
+    shared = torch.tensor([value], device=device)
+    dist.broadcast(shared, 0)
+    return int(shared.item())

@@ -43,10 +43,9 @@ def pretrain(
     from toomuchtv._internal.distributed import place_of_process
     from toomuchtv.catalog.store import open_catalog
     from toomuchtv.reports.run_page import write_run_page
-    from toomuchtv.training.chunk_size import with_found_chunk_size
     from toomuchtv.training.pretrain import pretrain as train
+    from toomuchtv.training.profile import describe_run, with_found_chunk_size
     from toomuchtv.training.run_config import load_config
-    from toomuchtv.training.summary import describe
 
     rank, world_size = place_of_process()
     if find_chunk_size and world_size > 1:
@@ -64,7 +63,7 @@ def pretrain(
             output.info(f"--set training.chunk_size={resolved.training.chunk_size} fits in memory")
         if rank == 0:
             output.print_values(
-                "What will happen", describe(opened, resolved, world_size=world_size)
+                "What will happen", describe_run(opened, resolved, world_size=world_size)
             )
         with output.progress("steps") as progress:
             result = train(opened, run, resolved, resume=resume, progress=progress)

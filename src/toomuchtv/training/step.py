@@ -1,88 +1,108 @@
-"""One training step: a batch in, gradients applied, figures out."""
+"""One training step: a batch goes in, the weights are updated, and the results come out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel
 
 from toomuchtv._internal import distributed
 from toomuchtv.data.batches import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
-from toomuchtv.losses import (
-    Moments,
-    NegativeFigures,
-    PairLoss,
-    negative_figures,
-)
+from toomuchtv.losses import Moments, PairLoss, negative_figures
 from toomuchtv.models import Embeddings, TwoTower
 from toomuchtv.training.gradient_cache import CachedEmbeddings
+from toomuchtv.training.sync_batch_norm import CpuSyncBatchNorm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatheredBatch:
-    """The embeddings and the whereabouts of the whole batch, over all processes; no gradient."""
+class StepResult:
+    """The result of one step over the whole batch, that of all processes.
 
+    Attributes:
+        loss: Loss of the whole batch.
+        gradient_norm: Norm of the gradient of all parameters, before clipping.
+        learning_rate: Learning rate of the step.
+        video: Video embeddings `[N, D]`, without gradient.
+        audio: Audio embeddings `[N, D]`, without gradient.
+        pair_labels: Labels of the `N` x `N` pairs.
+    """
+
+    loss: float
+    gradient_norm: float
+    learning_rate: float
     video: Tensor
     audio: Tensor
-    roles: PairLabels
-    moments: Moments
+    pair_labels: PairLabels
 
     @property
-    def role(self) -> Tensor:
-        """int8 `[N, N]`: all roles at once."""
-        return self.roles.dense()
+    def is_finite(self) -> bool:
+        """True if the loss and the gradient norm are finite. Otherwise no update was made."""
+        return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
 
 
 class TrainingStep:
-    """What is done with a batch.
+    """A callable that takes one optimizer step on a batch.
 
     Args:
         model: The two towers.
-        objective: The loss.
-        to_input: Crop, augmentation and spectrogram, on the device.
-        optimizer: Over the parameters of model and objective.
-        roles: Which pairs are negatives.
+        loss: The loss.
+        transform: Crop, augmentation and log-mel spectrogram, on the device.
+        optimizer: Optimizer of the parameters of `model` and `loss`.
+        pair_labels: Rules by which pairs are positive, negative or ignored.
         precision: torch.bfloat16 for autocast, torch.float32 for none.
-        max_gradient_norm: Largest norm of the gradient.
-        chunk_size: Clips whose activations are in memory at once; 0: all. See `gradient_cache`.
+        max_gradient_norm: Largest norm of the gradient; larger gradients are scaled down.
+        chunk_size: Number of clips whose activations are in memory at once; 0 for all clips of
+            this process. See `gradient_cache`.
+        ema: Moving average of the model, updated after each step.
     """
 
     def __init__(
         self,
         *,
         model: TwoTower,
-        objective: PairLoss,
-        to_input: ClipTransform,
+        loss: PairLoss,
+        transform: ClipTransform,
         optimizer: torch.optim.Optimizer,
-        roles: PairLabelConfig,
+        pair_labels: PairLabelConfig,
         precision: torch.dtype,
         max_gradient_norm: float,
         chunk_size: int = 0,
+        ema: AveragedModel | None = None,
     ) -> None:
         self.model = model
-        self.objective = objective
-        self._to_input = to_input
-        self._optimizer = optimizer
-        self._roles = roles
+        self.loss = loss
+        self.optimizer = optimizer
+        self.ema = ema
+        self._transform = transform
+        self._pair_labels = pair_labels
         self._precision = precision
-        self._max_norm = max_gradient_norm
+        self._max_gradient_norm = max_gradient_norm
         self._chunk_size = chunk_size
-        self._parameters = [*model.parameters(), *objective.parameters()]
+        self._parameters = [*model.parameters(), *loss.parameters()]
+        # Plain batch norm sees the clips of its own process, so the statistics drift apart.
+        self._running_statistics = [
+            buffer
+            for module in model.modules()
+            if isinstance(module, _BatchNorm)
+            and not isinstance(module, nn.SyncBatchNorm | CpuSyncBatchNorm)
+            for buffer in module.buffers()
+            if buffer.is_floating_point()
+        ]
 
-    def __call__(
-        self, batch: ClipBatch, learning_rate: float
-    ) -> tuple[Tensor, Tensor, GatheredBatch]:
-        """Take one step.
+    def __call__(self, batch: ClipBatch, learning_rate: float) -> StepResult:
+        """Take one step on this process's part of a batch.
 
-        Returns:
-            Loss and gradient norm as scalars, and the embeddings of the whole batch. If one of
-            the two is not finite, no step is taken, and the gradients stay for who looks why.
+        If the loss or the gradient norm is not finite, the weights stay as they are and the
+        gradients stay in place, so that `write_nan_dump` can report them.
         """
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         cached = CachedEmbeddings(
             self.model,
@@ -90,22 +110,35 @@ class TrainingStep:
             num_clips=len(batch),
             chunk_size=self._chunk_size,
         )
-        gathered = self._gather(batch, cached.embeddings)
-        loss = self.objective(*cached.embeddings, gathered.roles, gathered.moments)
-        self._optimizer.zero_grad(set_to_none=True)
+        video, audio, labels, moments = self._gather(batch, cached.embeddings)
+        loss = self.loss(*cached.embeddings, labels, moments)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         cached.backward()
-        # Each process has its share of every gradient.
+        # Each process has the gradient of its own share of the loss; their sum is the whole one.
         distributed.sum_gradients(self._parameters)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
-        if torch.isfinite(loss) and torch.isfinite(norm):
-            self._optimizer.step()
-        return loss.detach(), norm.detach(), gathered
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._max_gradient_norm)
+        # The only host synchronization of a step: both values in one transfer.
+        loss_value, norm_value = torch.stack([loss.detach().to(norm.dtype), norm]).tolist()
+        result = StepResult(
+            loss=loss_value,
+            gradient_norm=norm_value,
+            learning_rate=learning_rate,
+            video=video,
+            audio=audio,
+            pair_labels=labels,
+        )
+        if result.is_finite:
+            self.optimizer.step()
+            distributed.average_tensors(self._running_statistics)
+            if self.ema is not None:
+                self.ema.update_parameters(self.model)
+        return result
 
     def embed(self, batch: ClipBatch, clips: slice = slice(None)) -> Embeddings:
-        """Embed the batch of this process, or some of its clips."""
+        """Embed the clips of this process, or some of them."""
         device = next(self.model.parameters()).device
-        video, log_mel = self._to_input(
+        video, log_mel = self._transform(
             batch.video[clips].to(device, non_blocking=True),
             batch.waveform[clips].to(device, non_blocking=True),
             batch.seed[clips],
@@ -115,33 +148,49 @@ class TrainingStep:
             embeddings: Embeddings = self.model(video, log_mel)
         return embeddings
 
-    def _gather(self, batch: ClipBatch, local: Embeddings) -> GatheredBatch:
+    def metrics(self, result: StepResult) -> dict[str, float]:
+        """Return the metrics of one step, among them how hard its negatives were."""
+        temperature = self.loss.temperature.item()
+        figures = negative_figures(
+            result.video,
+            result.audio,
+            result.pair_labels,
+            title=result.pair_labels.title,
+            item=result.pair_labels.item,
+            temperature=temperature,
+        )
+        return {
+            "learning_rate": result.learning_rate,
+            "gradient_norm": result.gradient_norm,
+            "temperature": temperature,
+            **asdict(figures),
+        }
+
+    @property
+    def evaluated_model(self) -> TwoTower:
+        """The model that is validated and saved: the EMA if there is one."""
+        if self.ema is None:
+            return self.model
+        assert isinstance(self.ema.module, TwoTower)
+        return self.ema.module
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The modules whose state a checkpoint holds, by name."""
+        modules: dict[str, nn.Module] = {"model": self.model, "loss": self.loss}
+        return modules if self.ema is None else {**modules, "ema": self.ema}
+
+    def _gather(
+        self, batch: ClipBatch, local: Embeddings
+    ) -> tuple[Tensor, Tensor, PairLabels, Moments]:
         parts = distributed.parts(len(batch), local.video.device)
-        columns = {
+        columns: Mapping[str, Tensor] = {
             name: distributed.gather(getattr(batch, name).to(local.video.device), parts)
             for name in ("title", "item", "start_seconds", "audio_track", "recurrence", "valid")
         }
-        return GatheredBatch(
-            video=distributed.gather(local.video, parts),
-            audio=distributed.gather(local.audio, parts),
-            roles=PairLabels(config=self._roles, **columns),
-            moments=_moments(columns),
+        return (
+            distributed.gather(local.video, parts),
+            distributed.gather(local.audio, parts),
+            PairLabels(config=self._pair_labels, **columns),
+            Moments(**{name: value for name, value in columns.items() if name != "recurrence"}),
         )
-
-    def negatives(self, gathered: GatheredBatch) -> NegativeFigures:
-        """How hard the negatives of a batch were."""
-        return negative_figures(
-            gathered.video,
-            gathered.audio,
-            gathered.role,
-            title=gathered.moments.title,
-            item=gathered.moments.item,
-            temperature=self.objective.temperature.item(),
-        )
-
-
-_WHEREABOUTS = ("title", "item", "start_seconds", "audio_track", "valid")
-
-
-def _moments(columns: Mapping[str, Tensor]) -> Moments:
-    return Moments(**{name: columns[name] for name in _WHEREABOUTS})

@@ -22,8 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.figures import Figures, Notebook, parser, spread
-from toomuchtv._internal.random_numbers import hashed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch, ClipSpec, ClipSpecs
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.inference.pretrained import fresh_model
@@ -102,7 +101,7 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     step = TrainingStep(
         model=model,
         loss=loss,
-        transform=ClipTransform(config.input, config.augment),
+        transform=ClipTransform(config.transform, config.augmentation),
         optimizer=torch.optim.AdamW(model.parameters(), fused=True),
         pair_labels=PairLabelConfig(),
         precision=torch.bfloat16,
@@ -110,20 +109,17 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
         chunk_size=chunk_size,
     )
     draws = np.random.default_rng(0)
-    side, index = 64, torch.arange(num_clips)
+    side = 64
     shape = (num_clips, config.clip.frames, side * 3 // 2, side)
     batch = ClipBatch(
         video=torch.from_numpy(draws.integers(16, 235, size=shape, dtype=np.uint8)),
         waveform=torch.rand(num_clips, config.clip.num_samples) - 0.5,
-        title=index,
-        item=index,
-        start_seconds=index.double(),
-        audio_track=torch.zeros_like(index),
-        recurrence=torch.full_like(index, -1),
-        valid=index >= 0,
-        seed=hashed(0, np.arange(num_clips)),
+        specs=ClipSpecs.from_clips(
+            ClipSpec(item=clip, title=clip, start_seconds=float(clip), seed=clip)
+            for clip in range(num_clips)
+        ),
+        valid=torch.ones(num_clips, dtype=torch.bool),
         step=0,
-        failures=(),
     )
 
     def take() -> None:

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toomuchtv.catalog.store import Catalog
+from toomuchtv.data.clip_specs import ClipSpec
 from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD
 from toomuchtv.data.log_mel import LogMel
-from toomuchtv.data.sampler import ClipSampler, ClipSpec
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.media.proxy_reader import ProxyPool
 from toomuchtv.models.video import FullConv, SpatialConv, TemporalConv
@@ -72,7 +73,7 @@ class PlainReader:
         rng = np.random.default_rng(step)
         clips = [
             self._clip(spec, rng)
-            for spec in self._planner.plan(seed=self._config.training.seed, step=step).clips()
+            for spec in self._planner.draw(seed=self._config.training.seed, step=step)
         ]
         video, waveform = zip(*clips, strict=True)
         return torch.stack(video), torch.from_numpy(np.stack(waveform))
@@ -121,7 +122,7 @@ class PlainReader:
         side = min(height, width) * math.sqrt(rng.uniform(0.3, 1.0))
         top, left = rng.uniform(0, height - side), rng.uniform(0, width - side)
         box = video[:, :, int(top) : int(top + side), int(left) : int(left + side)]
-        size = self._config.input.size
+        size = self._config.transform.size
         video = F.interpolate(box, (size, size), mode="bilinear", antialias=True)
         if rng.random() < 0.5:
             video = video.flip(-1)
@@ -144,7 +145,7 @@ def train_plainly(
         enough: Asked with the number of steps done whether to stop.
     """
     reader, model = PlainReader(catalog, config), plain_model(config)
-    log_mel = LogMel(config.input.log_mel)
+    log_mel = LogMel(config.transform.log_mel)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     seconds = []
     for step in range(steps):

@@ -82,9 +82,9 @@ def studio_series(options: Any) -> dict[str, float]:
             studio / "library", studio / "recoded", delay_seconds=DELAY_SECONDS, gain=0.6
         )
         with prepared(studio / "library", studio / "cat", options.workers) as catalog:
-            first.add(catalog, studio / "truth", 0.0)
+            first.add(catalog, studio / "ground_truth", 0.0)
         with prepared(studio / "recoded", studio / "cat_recoded", options.workers) as catalog:
-            second.add(catalog, studio / "truth", DELAY_SECONDS)
+            second.add(catalog, studio / "ground_truth", DELAY_SECONDS)
         print(f"to openings of {seconds:g} s:", *first.figures(""), *second.figures("recoded_"),
               sep="\n  ", flush=True)  # fmt: skip
         with open_catalog(studio / "cat") as catalog:
@@ -205,7 +205,7 @@ def count_studio_shots(
     items = catalog.items()
     theirs = scene_detect(scenedetect, [catalog.source_path(item) for item in items])
     for item in items:
-        known = json.loads((studio / "truth" / item.path.with_suffix(".json")).read_text())
+        known = json.loads((studio / "ground_truth" / item.path.with_suffix(".json")).read_text())
         rate = proxies[item.id].frame_rate
         true = [
             frame_of(shot["start_seconds"], rate)

@@ -67,7 +67,7 @@ def plan_ms(planner: ClipSampler, first_step: int, stride: int) -> list[float]:
     taken = []
     for repeat in range(REPEATS):
         begun = time.perf_counter()
-        planner.plan(seed=1, step=first_step + repeat * stride)
+        planner.draw(seed=1, step=first_step + repeat * stride)
         taken.append(1000 * (time.perf_counter() - begun))
     return taken
 
@@ -75,7 +75,7 @@ def plan_ms(planner: ClipSampler, first_step: int, stride: int) -> list[float]:
 def plan_peak_bytes(planner: ClipSampler) -> int:
     """The most memory that one plan takes while it is drawn."""
     tracemalloc.start()
-    planner.plan(seed=1, step=5)
+    planner.draw(seed=1, step=5)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return peak

@@ -163,12 +163,12 @@ def _pictures(catalog: Catalog, arm: DemoResult) -> list[Section]:
     names = {entry.id: entry.name for entry in catalog.titles()}
 
     def clip(index: int) -> Clip:
-        item_id = int(snapshot.item_id[int(batch.item[index])])
-        return catalog.clip(item_id, float(batch.start_seconds[index]), clip_format)
+        item_id = int(snapshot.item_id[int(batch.specs.item[index])])
+        return catalog.clip(item_id, float(batch.specs.start_seconds[index]), clip_format)
 
     def caption(index: int) -> str:
-        name = names[int(snapshot.title_id[int(batch.item[index])])]
-        return f"{name}, {float(batch.start_seconds[index]):.1f} s"
+        name = names[int(snapshot.title_id[int(batch.specs.item[index])])]
+        return f"{name}, {float(batch.specs.start_seconds[index]):.1f} s"
 
     # One moment a title, so that the rows differ.
     firsts = np.unique(title.numpy(), return_index=True)[1].tolist()

@@ -1,4 +1,4 @@
-"""What a title owns in sound besides its music: rooms, room tone, timbre and loudness."""
+"""The audio signature of a title without its music: reverberation, room tone and loudness."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from experiments.rendered_tv.events.synth import Wave, noise
+from experiments.rendered_tv.events.sounds import Wave, noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acoustics:
-    """The sound's signature of one title.
+    """The audio signature of one title.
 
     Attributes:
-        pitch: What multiplies the frequencies of its events.
-        reverb_seconds: How long its rooms ring.
-        wet: Share of the sound that comes from the room, 0..1.
-        tilt_db: Gain from 1 kHz to 2 kHz, and so on an octave.
-        bell_hz: Where a resonance sits, `bell_db` high.
-        bell_db: Its height.
-        tone_low_hz: Room tone is noise from here to `tone_high_hz`, with RMS `tone_level`.
-        tone_high_hz: See `tone_low_hz`.
-        tone_level: See `tone_low_hz`.
-        hum_hz: Mains and machines under the room tone.
-        loudness: Gain of the finished sound.
+        pitch: Factor on the frequencies of the events.
+        reverb_seconds: Reverberation time (60 dB) in seconds.
+        wet: Share of reverberation in the mix, 0..1.
+        tilt_db: Spectral tilt in dB per octave, relative to 1 kHz.
+        bell_hz: Frequency of a resonance.
+        bell_db: Gain of that resonance.
+        tone_low_hz: Lower edge of the room tone, which is band-limited noise.
+        tone_high_hz: Upper edge of the room tone.
+        tone_level: RMS of the room tone.
+        hum_hz: Frequency of a hum (mains, machines) under the room tone.
+        loudness: Gain of the final mix.
     """
 
     pitch: float
@@ -44,9 +44,9 @@ class Acoustics:
 
 
 def draw_acoustics(rng: Generator, strength: float, *, unseen: bool) -> Acoustics:
-    """Draw a title's acoustics; strength 0 gives the same neutral ones to all.
+    """Draw a title's acoustics. With strength 0, all titles get the same neutral acoustics.
 
-    With `unseen`, rooms and resonances are taken from ranges that library titles leave out.
+    With `unseen`, reverberation and resonance come from ranges that library titles do not use.
     """
     reverb = rng.uniform(0.45, 0.6) if unseen else rng.choice((rng.uniform(0.1, 0.4), 0.9))
     low = rng.uniform(40, 900)
@@ -66,20 +66,20 @@ def draw_acoustics(rng: Generator, strength: float, *, unseen: bool) -> Acoustic
 
 
 def room_tone(acoustics: Acoustics, rng: Generator, num_samples: int, rate_hz: int) -> Wave:
-    """Return the sound of the place when nothing happens, float32 `[num_samples]`."""
+    """Return the background noise of a place, float32 `[num_samples]`."""
     hiss = noise(rng, num_samples, acoustics.tone_low_hz, acoustics.tone_high_hz, rate_hz)
     t = np.arange(num_samples, dtype=np.float32) / rate_hz
     hum = np.sin(2 * np.pi * acoustics.hum_hz * t) + 0.5 * np.sin(4 * np.pi * acoustics.hum_hz * t)
     return (acoustics.tone_level * (hiss + 0.5 * hum)).astype(np.float32)
 
 
-class Room:
-    """Plays sounds into a title's room: its reverberation and its coloring as one filter."""
+class Reverberator:
+    """A filter that adds a title's reverberation and tone color to a signal."""
 
     def __init__(self, acoustics: Acoustics, rng: Generator, rate_hz: int) -> None:
         seconds = acoustics.reverb_seconds
         tail = rng.standard_normal(int(seconds * rate_hz) + 64, dtype=np.float32)
-        # 60 dB down at the end of the tail
+        # exp(-6.9) is -60 dB at the end of the tail.
         tail *= np.exp(-6.9 * np.arange(len(tail)) / (seconds * rate_hz)).astype(np.float32)
         tail[: int(0.006 * rate_hz)] = 0.0
         tail /= np.sqrt(np.sum(tail**2))
@@ -88,18 +88,18 @@ class Room:
         self._acoustics, self._rate_hz = acoustics, rate_hz
         self._filters: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
 
-    def play(self, wave: Wave) -> Wave:
-        """Return the sound as heard in the room, as long as the sound."""
+    def apply(self, wave: Wave) -> Wave:
+        """Return the filtered signal, cut to the length of the input."""
         size = _fast_size(len(wave) + len(self._response))
         if size not in self._filters:
-            self._filters[size] = self._filter(size)
+            self._filters[size] = self._make_filter(size)
         response, gain = self._filters[size]
         spectrum = np.fft.rfft(wave, size) * response
         spectrum *= gain
         return np.fft.irfft(spectrum, size)[: len(wave)].astype(np.float32)
 
-    def _filter(self, size: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Spectrum of the reverberation, and the gain of the coloring at its frequencies."""
+    def _make_filter(self, size: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the spectrum of the reverberation and the gain of the tone color per frequency."""
         frequency = np.fft.rfftfreq(size, 1 / self._rate_hz)
         octaves = np.log2(np.maximum(frequency, 60.0) / 1000)
         away = np.log2(np.maximum(frequency, 60.0) / self._acoustics.bell_hz)
@@ -110,6 +110,6 @@ class Room:
 
 
 def _fast_size(least: int) -> int:
-    """Return a length of 2, 3 or 5 times a power of two, which transforms fast."""
+    """Return an FFT length of at least `least`: 1, 3/4 or 5/8 of a power of two."""
     power = 1 << max(least - 1, 1).bit_length()
     return min(n for n in (power, power * 3 // 4, power * 5 // 8) if n >= least)

@@ -1,4 +1,4 @@
-"""Antialiased shapes on a float canvas, each drawn only inside its bounding box."""
+"""Drawing antialiased shapes and bitmap text on a float canvas."""
 
 from __future__ import annotations
 
@@ -15,10 +15,25 @@ Canvas = NDArray[Any]
 #: float32 `[3]` RGB, 0..255.
 Color = NDArray[Any]
 
+# Each letter is five rows of three pixels. Each row is an octal digit, from top to bottom.
+_LETTERS = {
+    "A": "25755", "B": "65656", "C": "34443", "D": "65556", "E": "74647", "F": "74644",
+    "G": "34553", "H": "55755", "I": "72227", "J": "11152", "K": "55655", "L": "44447",
+    "M": "57755", "N": "65555", "O": "25552", "P": "65644", "Q": "25563", "R": "65655",
+    "S": "34216", "T": "72222", "U": "55557", "V": "55552", "W": "55775", "X": "55255",
+    "Y": "55222", "Z": "71247", " ": "00000",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """Stripes that a title weaves into its objects: waves a radius, radians, and depth 0..1."""
+    """Stripes on objects.
+
+    Attributes:
+        frequency: Waves per radius of the object.
+        angle: Direction in radians.
+        depth: Strength, 0..1.
+    """
 
     frequency: float = 0.0
     angle: float = 0.0
@@ -27,13 +42,13 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Brush:
-    """Draws in its own units: x to the right, y up, one unit is `unit` pixels.
+    """A brush with its own coordinate system: x points right, y up, one unit is `unit` pixels.
 
     Attributes:
-        canvas: What it draws on, in place.
-        left: Column of its origin, in pixels.
-        top: Row of its origin, in pixels.
-        unit: Pixels of one unit of length.
+        canvas: The canvas, which is changed in place.
+        left: Column of the origin, in pixels.
+        top: Row of the origin, in pixels.
+        unit: Number of pixels per unit of length.
         pattern: Stripes for shapes drawn with `patterned=True`.
     """
 
@@ -44,7 +59,7 @@ class Brush:
     pattern: Pattern = Pattern()
 
     def moved(self, x: float, y: float, scale: float = 1.0) -> Brush:
-        """Return a brush whose origin is at `(x, y)` and whose unit is `scale` of this one's."""
+        """Return a brush with the origin at `(x, y)` and the unit multiplied by `scale`."""
         return replace(
             self,
             left=self.left + x * self.unit,
@@ -64,10 +79,10 @@ class Brush:
         alpha: float = 1.0,
         patterned: bool = False,
     ) -> None:
-        """Fill an upright ellipse, lit from the upper left by `shine`."""
+        """Fill an upright ellipse that is lit from the upper left with strength `shine`."""
         a, b = max(radius_x * self.unit, 0.3), max(radius_y * self.unit, 0.3)
         cx, cy = self.left + x * self.unit, self.top - y * self.unit
-        box = self._box(cx - a, cy - b, cx + a, cy + b)
+        box = self._bounding_box(cx - a, cy - b, cx + a, cy + b)
         if box is None:
             return
         u = (_span(box[2], box[3]) - cx) / a
@@ -80,7 +95,7 @@ class Brush:
         half = max(width * self.unit / 2, 0.4)
         ax, ay = self.left + x0 * self.unit, self.top - y0 * self.unit
         bx, by = self.left + x1 * self.unit, self.top - y1 * self.unit
-        box = self._box(
+        box = self._bounding_box(
             min(ax, bx) - half, min(ay, by) - half, max(ax, bx) + half, max(ay, by) + half
         )
         if box is None:
@@ -102,10 +117,10 @@ class Brush:
         alpha: float = 1.0,
         patterned: bool = False,
     ) -> None:
-        """Fill a convex polygon, its corners given in either turn."""
+        """Fill a convex polygon with corners in either direction of rotation."""
         xs = [self.left + x * self.unit for x, _ in points]
         ys = [self.top - y * self.unit for _, y in points]
-        box = self._box(min(xs), min(ys), max(xs), max(ys))
+        box = self._bounding_box(min(xs), min(ys), max(xs), max(ys))
         if box is None:
             return
         count = len(points)
@@ -139,7 +154,7 @@ class Brush:
         alpha: float = 1.0,
         patterned: bool = False,
     ) -> None:
-        """Fill a rectangle centered on `(x, y)`, turned by `angle` radians to the left."""
+        """Fill a rectangle centered on `(x, y)`, rotated counterclockwise by `angle` radians."""
         c, s = math.cos(angle), math.sin(angle)
         corners = [
             (x + c * p * width / 2 - s * q * height / 2, y + s * p * width / 2 + c * q * height / 2)
@@ -148,10 +163,10 @@ class Brush:
         self.polygon(corners, color, shine=shine, alpha=alpha, patterned=patterned)
 
     def glow(self, x: float, y: float, radius: float, color: Color, strength: float) -> None:
-        """Add light that fades with the distance from `(x, y)`."""
+        """Add light that decreases with the distance from `(x, y)`."""
         r = max(radius * self.unit, 1.0)
         cx, cy = self.left + x * self.unit, self.top - y * self.unit
-        box = self._box(cx - r, cy - r, cx + r, cy + r)
+        box = self._bounding_box(cx - r, cy - r, cx + r, cy + r)
         if box is None or strength <= 0.0:
             return
         u = (_span(box[2], box[3]) - cx) / r
@@ -164,7 +179,9 @@ class Brush:
         black = np.zeros(3, np.float32)
         self.ellipse(x, y, radius, radius * 0.22, black, shine=0.0, alpha=strength)
 
-    def _box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[int, int, int, int] | None:
+    def _bounding_box(
+        self, x0: float, y0: float, x1: float, y1: float
+    ) -> tuple[int, int, int, int] | None:
         height, width = self.canvas.shape[:2]
         top, bottom = max(int(y0) - 1, 0), min(int(y1) + 2, height)
         left, right = max(int(x0) - 1, 0), min(int(x1) + 2, width)
@@ -197,3 +214,37 @@ class Brush:
 
 def _span(start: int, stop: int) -> NDArray[Any]:
     return np.arange(start + 0.5, stop, dtype=np.float32)
+
+
+def text_mask(lines: tuple[str, ...], scale: int) -> NDArray[Any]:
+    """Return centered lines of capital letters as a mask, float32 `[rows, columns]` of 0 and 1.
+
+    Args:
+        lines: Text of A to Z and spaces.
+        scale: Pixels per pixel of the bitmap font.
+    """
+    width = max(len(line) for line in lines) * 4 + 1
+    rows = np.zeros((len(lines) * 7, width), np.float32)
+    for number, line in enumerate(lines):
+        left = (width - 4 * len(line)) // 2
+        for k, letter in enumerate(line):
+            for row, digit in enumerate(_LETTERS[letter]):
+                bits = [int(digit) >> 2 & 1, int(digit) >> 1 & 1, int(digit) & 1]
+                column = left + 4 * k
+                rows[7 * number + row + 1, column : column + 3] = bits
+    return np.kron(rows, np.ones((scale, scale), np.float32))
+
+
+def overlay(
+    canvas: NDArray[Any], mask: NDArray[Any], top: int, color: NDArray[Any], alpha: float
+) -> None:
+    """Blend a color into the canvas where the mask is 1, horizontally centered, from row `top`."""
+    height, width = canvas.shape[:2]
+    left = (width - mask.shape[1]) // 2
+    rows = slice(max(top, 0), min(top + mask.shape[0], height))
+    columns = slice(max(left, 0), min(left + mask.shape[1], width))
+    if rows.start >= rows.stop:
+        return
+    part = mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    region = canvas[rows, columns]
+    region += (alpha * part)[..., None] * (color - region)

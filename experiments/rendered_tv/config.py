@@ -1,4 +1,4 @@
-"""What a studio renders: how much of it, and how strong its signatures are."""
+"""Settings of the renderer: how much it renders and how strong the titles' signatures are."""
 
 from __future__ import annotations
 
@@ -11,47 +11,50 @@ from experiments.rendered_tv.names import MAX_EPISODE_NAMES, MAX_TITLE_NAMES
 
 Knob = Annotated[float, Field(ge=0.0, le=1.0)]
 
-#: ESC-50 has five folds, and a fold needs a source title of its own.
+#: ESC-50 has five folds, and each fold needs at least one source title of its own.
 NUM_FOLDS = 5
 #: UCF101 has three splits.
 NUM_SPLITS = 3
 
 
 class RenderedTVConfig(BaseModel):
-    """A studio's whole order. Two equal configs render equal files.
+    """All settings of a rendered library. Two equal configs render identical files.
 
     Attributes:
         movies: Number of films.
         shows: Number of series.
-        episodes: Episodes of each series.
-        seasons: Seasons that they are dealt to, in order and as evenly as can be.
-        clips: Number of short clips, each a title of its own in which one event happens; the kinds
-            come in turn, so that they are balanced. The opposite of film: what a curated set is.
-        clip_seconds: Length of each.
-        minutes: Length of each film and of each episode.
-        seed: Everything random follows from it.
-        opening_seconds: Length of a series' opening; about a fifteenth of an episode, between 4
-            and 18 seconds, when None.
-        width: Picture width in pixels, even.
-        height: Picture height in pixels, even.
-        frame_rate: Frames a second.
-        sample_rate_hz: Rate of the mono sound.
-        signature_picture: Strength of what a title owns in the picture: 0 gives every title the
-            same neutral look, 1 a palette, grade, lens and letterbox all its own.
-        signature_sound: The same for sound: theme music, room, room tone, loudness, pitch.
-        diversity: Share of the event kinds (and of the sets) that a film has.
-        show_diversity: The same for a series; half of `diversity` when None, since series are
-            poorer in what happens.
-        recurrence: How often a scene is set in one of the title's own sets, with its own
-            characters, rather than in a place and with people seen once.
-        music_overlap: Loudness of the music under an event, relative to the music elsewhere.
-        event_share: Share of the shots in which something happens.
-        pair_share: Share of the happenings that are two events at once.
-        event_kinds: The kinds to use: all (None), the first so many of the registry, or by name.
-        transfer_titles: Titles that only the transfer sets show.
-        transfer_clips_per_kind: Clips a kind in each transfer set; 0 renders none.
-        transfer_clip_seconds: Length of a clip of `transfer/actions`.
-        transfer_sound_seconds: Length of a clip of `transfer/sounds`.
+        episodes: Number of episodes of each series.
+        seasons: Number of seasons that the episodes are divided into, in order and as evenly as
+            possible.
+        clips: Number of short clips. Each is a title of its own and shows one event. The event
+            kinds take turns, so that they are balanced as in a curated dataset.
+        clip_seconds: Length of a short clip, in seconds.
+        minutes: Length of each film and of each episode, in minutes.
+        seed: Seed of everything random.
+        opening_seconds: Length of a series' opening, in seconds. None means about a fifteenth of
+            an episode, between 4 and 18 seconds.
+        width: Frame width in pixels; must be even.
+        height: Frame height in pixels; must be even.
+        frame_rate: Frames per second.
+        sample_rate_hz: Sample rate of the mono audio.
+        signature_picture: Strength of a title's visual signature. 0 gives every title the same
+            neutral look; 1 gives each its own palette, grade, lens and letterbox.
+        signature_sound: Strength of a title's audio signature: theme music, reverberation, room
+            tone, loudness and pitch.
+        diversity: Share of the event kinds and of the sets that a film uses.
+        show_diversity: The same share for a series. None means half of `diversity`, because fewer
+            kinds of things happen in a series.
+        recurrence: Probability that a scene uses one of the title's own sets and characters
+            rather than ones that appear only once.
+        music_overlap: Loudness of the music during an event, relative to the music elsewhere.
+        event_share: Share of the shots in which an event happens.
+        pair_share: Share of those shots in which two events happen at once.
+        event_kinds: The kinds to use: None for all, a number n for the first n of the registry,
+            or their names.
+        transfer_titles: Number of titles that only the transfer sets contain.
+        transfer_clips_per_kind: Number of clips per kind in each transfer set; 0 renders none.
+        transfer_clip_seconds: Length of a clip of `transfer/actions`, in seconds.
+        transfer_sound_seconds: Length of a clip of `transfer/sounds`, in seconds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,21 +87,21 @@ class RenderedTVConfig(BaseModel):
     transfer_sound_seconds: float = Field(default=5.0, ge=1.0, le=30.0)
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.width % 2 or self.height % 2:
             raise ValueError(
-                f"got a picture of {self.width}x{self.height}; H.264 4:2:0 needs even sides: "
+                f"got frames of {self.width}x{self.height}; H.264 4:2:0 needs even sides: "
                 f"use {self.width // 2 * 2}x{self.height // 2 * 2}"
             )
         if not 1.0 <= self.width / self.height <= 3.0:
             raise ValueError(
-                f"got a picture of {self.width}x{self.height}; its sides must be between 1:1 and "
-                "3:1 so that a set fills it: change width or height"
+                f"got frames of {self.width}x{self.height}; the ratio must be between 1:1 and "
+                "3:1, because a set must fill the frame: change width or height"
             )
         num_titles = self.movies + self.shows + self.clips
         if num_titles > MAX_TITLE_NAMES:
             raise ValueError(
-                f"got {num_titles} titles; the studio has {MAX_TITLE_NAMES} names: "
+                f"got {num_titles} titles; there are only {MAX_TITLE_NAMES} names: "
                 "ask for fewer movies, shows or clips"
             )
         if num_titles == 0 and self.transfer_clips_per_kind == 0:
@@ -108,42 +111,41 @@ class RenderedTVConfig(BaseModel):
             )
         if self.seasons > self.episodes:
             raise ValueError(
-                f"got {self.seasons} seasons of {self.episodes} episodes in all; a season needs "
-                "one: raise episodes or lower seasons"
+                f"got {self.seasons} seasons of {self.episodes} episodes in total; each season "
+                "needs one: raise episodes or lower seasons"
             )
         per_title = -(-self.transfer_clips_per_kind // self.transfer_titles)
         if per_title > 26:
             raise ValueError(
-                f"got {self.transfer_clips_per_kind} transfer clips a kind from "
-                f"{self.transfer_titles} titles; a title gives at most 26 (takes A to Z): raise "
+                f"got {self.transfer_clips_per_kind} transfer clips per kind from "
+                f"{self.transfer_titles} titles; each title has at most 26 (takes A to Z): raise "
                 "transfer_titles"
             )
         if 0 < self.transfer_clips_per_kind < NUM_FOLDS:
             raise ValueError(
                 f"got transfer_clips_per_kind={self.transfer_clips_per_kind}; each of the "
-                f"{NUM_FOLDS} folds needs one: use 0 for no transfer sets, or {NUM_FOLDS} or more"
+                f"{NUM_FOLDS} folds needs one: use 0 for no transfer sets, or at least {NUM_FOLDS}"
             )
         if self.opening_seconds is not None and self.opening_seconds > 30 * self.minutes:
             raise ValueError(
                 f"got an opening of {self.opening_seconds:g} s in an episode of {self.minutes:g} "
-                "minutes; it may take half of one: lower opening_seconds or raise minutes"
+                "minutes; it may be at most half as long: lower opening_seconds or raise minutes"
             )
         if isinstance(self.event_kinds, tuple):
-            self._known(self.event_kinds)
+            self._check_kinds(self.event_kinds)
         return self
 
     @staticmethod
-    def _known(names: tuple[str, ...]) -> None:
+    def _check_kinds(names: tuple[str, ...]) -> None:
         unknown = [name for name in names if name not in EVENT_KINDS]
         if unknown:
             raise ValueError(
-                f"got event kinds {unknown} that the studio does not have; choose from "
-                f"{', '.join(EVENT_KINDS)}"
+                f"got unknown event kinds {unknown}; choose from {', '.join(EVENT_KINDS)}"
             )
         if not names or len(set(names)) != len(names):
             raise ValueError(
-                f"got event_kinds={names}; name at least one kind and each kind once, or leave it "
-                "out for all"
+                f"got event_kinds={names}; name at least one kind and each kind once, or omit it "
+                "to use all"
             )
 
     @property
@@ -158,5 +160,5 @@ class RenderedTVConfig(BaseModel):
 
     @property
     def aspect(self) -> float:
-        """Width of the picture in heights."""
+        """Aspect ratio of the frames: width divided by height."""
         return self.width / self.height

@@ -1,8 +1,9 @@
-"""What a title owns in the picture: its palette, grade, lens and letterbox."""
+"""The visual signature of a title (palette, grade, lens, letterbox) and its characters."""
 
 from __future__ import annotations
 
 import colorsys
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from experiments.rendered_tv.brush import Color, Pattern
+from experiments.rendered_tv.brush import Brush, Color, Pattern
 
-#: Roles of a palette's colors, by index.
+#: Indices of a palette's colors by what they are used for.
 WALL, GROUND, CLOTH, THING, ACCENT = range(5)
 
 _GRAIN_FRAMES = 12
@@ -21,17 +22,20 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Look:
-    """The picture's signature of one title.
+    """The visual signature of one title.
 
     Attributes:
-        strength: 0 leaves every color as a neutral studio would have it, 1 makes all the title's.
-        palette: `[5, 3]` RGB by role.
-        tint: `[3]` gains of the grade; `saturation`, `contrast` and `lift` are its other terms.
+        strength: Strength of the signature. 0 leaves every color neutral.
+        palette: `[5, 3]` RGB colors, indexed by `WALL` to `ACCENT`.
+        tint: `[3]` RGB gains of the color grade.
+        saturation: Factor on the saturation.
+        contrast: Factor on the contrast.
+        lift: Offset of the brightness, in gray levels.
         vignette: Darkness of the corners, 0..1.
-        grain: Standard deviation of the grain, in gray levels.
-        letterbox: Height of each black bar, as a share of the picture's.
-        softness: How much of the picture is blurred, 0..1.
-        pattern: Stripes on what the title's people wear and handle.
+        grain: Standard deviation of the film grain, in gray levels.
+        letterbox: Height of each black bar relative to the frame height.
+        softness: Strength of the blur, 0..1.
+        pattern: Stripes on clothes and objects.
     """
 
     strength: float
@@ -47,9 +51,9 @@ class Look:
     pattern: Pattern
 
     def paint(self, own: Color, role: int) -> Color:
-        """Return a thing's own color drawn toward the palette's, and graded.
+        """Blend an object's own color with the palette's, then apply the grade.
 
-        The thing keeps half of its own brightness, so that a title's things differ.
+        The object keeps half of its own brightness, so that objects of one title differ.
         """
         target = self.palette[role]
         bright = float(own @ _LUMA) / 128.0
@@ -57,7 +61,7 @@ class Look:
         return self.grade((1 - pull) * own + pull * target * (0.55 + 0.45 * bright))
 
     def grade(self, rgb: NDArray[Any]) -> NDArray[Any]:
-        """Apply the grade to RGB `[..., 3]`."""
+        """Apply the color grade to RGB `[..., 3]`."""
         luma = (rgb @ _LUMA)[..., None]
         toned = luma + self.saturation * (rgb - luma)
         graded = ((toned - 118) * self.contrast + 118 + self.lift) * self.tint
@@ -68,10 +72,10 @@ def draw_look(rng: Generator, strength: float, *, sector: int, unseen: bool) -> 
     """Draw a title's look.
 
     Args:
-        rng: The title's stream.
-        strength: How far it departs from neutral, 0..1.
-        sector: Eighth of the color circle to start from; neighbors in a catalog differ in it.
-        unseen: Take hues between those that the library's titles use.
+        rng: The title's random stream.
+        strength: Strength of the signature, 0..1.
+        sector: Eighth of the color circle for the first hue. Consecutive titles differ in it.
+        unseen: True to use hues between those of the library's titles.
     """
     hue = (sector + (0.5 if unseen else 0.0) + rng.uniform(-0.2, 0.2)) / 8
     spread = rng.choice((0.04, 0.33, 0.5))
@@ -103,18 +107,18 @@ def draw_look(rng: Generator, strength: float, *, sector: int, unseen: bool) -> 
 
 
 def hsv(hue: float, saturation: float, value: float) -> Color:
-    """Return a color as RGB 0..255; the hue wraps."""
+    """Convert a color from HSV in 0..1 to RGB in 0..255; the hue wraps around."""
     rgb = colorsys.hsv_to_rgb(hue % 1.0, min(saturation, 1.0), min(value, 1.0))
     return np.array(rgb, np.float32) * 255
 
 
 def own_color(rng: Generator, saturation: tuple[float, float], value: tuple[float, float]) -> Color:
-    """Draw a color that no title owns."""
+    """Draw a color that does not depend on the title."""
     return hsv(float(rng.uniform()), float(rng.uniform(*saturation)), float(rng.uniform(*value)))
 
 
 class Lens:
-    """Puts a look's vignette, grain and letterbox on finished frames."""
+    """A filter that adds a look's vignette, grain and letterbox to frames."""
 
     def __init__(self, look: Look, height: int, width: int, rng: Generator) -> None:
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
@@ -125,14 +129,97 @@ class Lens:
         self._grain = np.repeat(grain, 3, axis=3)
         self._bar = round(look.letterbox * height)
 
-    def develop(self, canvas: NDArray[Any], frame: int) -> NDArray[np.uint8]:
-        """Return the canvas as uint8 `[H, W, 3]`; changes the canvas. `frame` picks the grain."""
+    def apply(self, canvas: NDArray[Any], frame: int) -> NDArray[np.uint8]:
+        """Return the filtered canvas as uint8 `[H, W, 3]`, changing the canvas in place.
+
+        Args:
+            canvas: float32 `[H, W, 3]` RGB.
+            frame: Frame number, which selects the grain.
+        """
         canvas *= self._falloff
-        # a stride that is coprime with the pool, so that neighbors never share their grain
+        # 5 is coprime with the number of grain frames, so consecutive frames never share grain.
         canvas += self._grain[(frame * 5) % _GRAIN_FRAMES]
         np.clip(canvas, 0, 255, out=canvas)
-        picture = canvas.astype(np.uint8)
+        image = canvas.astype(np.uint8)
         if self._bar:
-            picture[: self._bar] = 0
-            picture[-self._bar :] = 0
-        return picture
+            image[: self._bar] = 0
+            image[-self._bar :] = 0
+        return image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Figure:
+    """The appearance of a character; lengths are relative to the frame height (see `sets.py`)."""
+
+    height: float
+    girth: float
+    head: float
+    skin: Color
+    hair: Color
+    coat: Color
+    legs: Color
+    hat: bool
+    long_hair: bool
+    skirt: bool
+
+
+def draw_figure(rng: Generator, look: Look) -> Figure:
+    """Draw a character. The same stream and look give the same character."""
+    tone = rng.uniform(0.3, 0.95)
+    return Figure(
+        height=float(rng.uniform(0.52, 0.7)),
+        girth=float(rng.uniform(0.75, 1.45)),
+        head=float(rng.uniform(0.85, 1.2)),
+        skin=look.grade(hsv(float(rng.uniform(0.04, 0.09)), 0.6 - 0.3 * tone, 0.35 + 0.6 * tone)),
+        hair=look.grade(hsv(float(rng.uniform(0.02, 0.13)), 0.5, float(rng.uniform(0.1, 0.8)))),
+        coat=look.paint(own_color(rng, (0.4, 0.9), (0.4, 0.9)), int(rng.choice((CLOTH, ACCENT)))),
+        legs=look.paint(own_color(rng, (0.2, 0.7), (0.2, 0.6)), THING),
+        hat=bool(rng.uniform() < 0.3),
+        long_hair=bool(rng.uniform() < 0.4),
+        skirt=bool(rng.uniform() < 0.35),
+    )
+
+
+def paint_figure(brush: Brush, figure: Figure, x: float, y: float, phase: float) -> None:
+    """Paint a standing character with its feet at `(x, y)`, at a phase of its breath in radians."""
+    body = brush.moved(x, y, figure.height)
+    sway, rise = 0.012 * math.sin(phase), 0.008 * math.cos(phase)
+    wide = 0.105 * figure.girth
+    body.shadow(0.0, 0.0, 0.24)
+    for side in (-1, 1):
+        body.bar(side * wide * 0.5, 0.42, side * wide * 0.6, 0.03, 0.085, figure.legs)
+        body.ellipse(side * wide * 0.6 + 0.02, 0.02, 0.06, 0.03, figure.legs * 0.5)
+    if figure.skirt:
+        body.polygon(
+            [(-wide, 0.52), (wide, 0.52), (wide * 1.7, 0.2), (-wide * 1.7, 0.2)],
+            figure.coat * 0.85,
+        )
+    body.polygon(
+        [
+            (-wide, 0.4),
+            (wide, 0.4),
+            (wide * 1.15 + sway, 0.74 + rise),
+            (-wide * 1.15 + sway, 0.74 + rise),
+        ],
+        figure.coat,
+        patterned=True,
+    )
+    for side in (-1, 1):
+        hand = side * (wide * 1.45 + 0.02 * math.sin(phase + side))
+        body.bar(side * wide + sway, 0.71 + rise, hand, 0.43, 0.065, figure.coat * 0.85)
+        body.ellipse(hand, 0.42, 0.035, 0.035, figure.skin)
+    _paint_head(body.moved(sway, 0.86 + rise, figure.head), figure)
+
+
+def _paint_head(head: Brush, figure: Figure) -> None:
+    if figure.long_hair:
+        head.ellipse(0.0, -0.03, 0.115, 0.15, figure.hair)
+    head.ellipse(0.0, 0.03, 0.1, 0.115, figure.hair)
+    head.ellipse(0.0, 0.0, 0.088, 0.105, figure.skin)
+    dark = figure.skin * 0.25
+    for side in (-1, 1):
+        head.ellipse(side * 0.035, 0.015, 0.014, 0.017, dark)
+    head.box(0.0, -0.045, 0.05, 0.014, dark)
+    if figure.hat:
+        head.box(0.0, 0.075, 0.26, 0.03, figure.coat * 0.5)
+        head.box(0.0, 0.12, 0.15, 0.09, figure.coat * 0.5)

@@ -1,4 +1,4 @@
-"""Theme music: a tune with its own scale, timbre and tempo, rendered as a loop."""
+"""Theme music: a tune with a random scale, timbre and tempo, rendered as a loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.random import Generator
 
-from experiments.rendered_tv.events.synth import Wave
+from experiments.rendered_tv.events.sounds import Wave
 
 _SCALES = (
     (0, 2, 4, 5, 7, 9, 11),
@@ -26,16 +26,16 @@ class Theme:
     """A piece of music.
 
     Attributes:
-        tempo: Beats a minute.
+        tempo: Beats per minute.
         root: MIDI note of the key.
-        scale: Semitones of its steps above the root.
-        slope: How fast its harmonics fall.
-        odd: Only odd harmonics, as in a reed.
-        attack_seconds: How soft a note begins.
-        decay_seconds: How long it rings.
-        melody: Steps of the scale by eighths, None where it rests, `_NUM_BARS` bars of 8.
+        scale: Semitones of the scale's steps above the root.
+        slope: Exponent with which the levels of harmonics decrease.
+        odd: True if there are only odd harmonics, as in a clarinet.
+        attack_seconds: Time constant of a note's onset, in seconds.
+        decay_seconds: Time constant of a note's decay, in seconds.
+        melody: Step of the scale for each eighth note, None for a rest; `_NUM_BARS` bars of 8.
         chords: Step of the chord in each bar.
-        pulse: Level of a drum on the beat.
+        pulse: Level of a drum on the beat, 0 for none.
     """
 
     tempo: float
@@ -72,9 +72,10 @@ def draw_theme(rng: Generator) -> Theme:
 
 @lru_cache(maxsize=16)
 def render_theme(theme: Theme, rate_hz: int) -> Wave:
-    """Return one turn of the loop, float32, of unit RMS, not to be written to.
+    """Return one pass of the loop, float32 with RMS 1; the array is read-only.
 
-    The episodes of a series and the titles that share stock music render it once a process.
+    The cache makes each process render music only once for all episodes of a series and for all
+    titles that share stock music.
     """
     eighth = 30.0 / theme.tempo
     total = int(8 * _NUM_BARS * eighth * rate_hz)
@@ -100,15 +101,16 @@ def render_theme(theme: Theme, rate_hz: int) -> Wave:
             add(start + beat * eighth, _pitch(theme, degree) - 12, 0.4, 2 * eighth)
     if theme.pulse:
         _add_pulse(sound, theme, eighth, rate_hz)
-    sound[: 4 * rate_hz] += sound[total:][: 4 * rate_hz]  # what rings on, rings into the repeat
+    # Notes that ring past the end of the loop continue at its start.
+    sound[: 4 * rate_hz] += sound[total:][: 4 * rate_hz]
     loop = sound[:total]
     loop = loop / max(float(np.sqrt(np.mean(loop**2))), 1e-6)
     loop.setflags(write=False)
     return loop
 
 
-def looped(loop: Wave, start_seconds: float, num_samples: int, rate_hz: int) -> Wave:
-    """Return so many samples of an endless loop from a time on."""
+def loop_from(loop: Wave, start_seconds: float, num_samples: int, rate_hz: int) -> Wave:
+    """Return `num_samples` samples of an endlessly repeated loop, from a start time on."""
     first = round(start_seconds * rate_hz)
     return loop[np.arange(first, first + num_samples) % len(loop)]
 
@@ -119,7 +121,7 @@ def _pitch(theme: Theme, step: int) -> int:
 
 
 def _tone(theme: Theme, note: int, level: float, decay: float, rate_hz: int) -> Wave:
-    """Return one note, however long it rings."""
+    """Return one note with its decay, at most 3 seconds."""
     count = min(int(rate_hz * min(4 * decay, 3.0)), 3 * rate_hz)
     t = np.arange(count, dtype=np.float32) / rate_hz
     frequency = 440 * 2 ** ((note - 69) / 12)

@@ -1,118 +1,30 @@
 """Invented names of films, series and episodes.
 
-The words are chosen so that a parser of file names reads them back whole: no numbers, no
-languages, no release or edition terms.
+The words are chosen so that a parser of file names reads them back unchanged. They contain no
+numbers, no languages, and no release or edition terms.
 """
 
 from __future__ import annotations
 
 from experiments.rendered_tv.seeds import stream
 
-_FIRST = [
-    "Amber",
-    "Ashen",
-    "Autumn",
-    "Barren",
-    "Bitter",
-    "Borrowed",
-    "Brazen",
-    "Broken",
-    "Burning",
-    "Copper",
-    "Crimson",
-    "Crooked",
-    "Distant",
-    "Drowsy",
-    "Dusty",
-    "Eastern",
-    "Empty",
-    "Fading",
-    "Feral",
-    "Forgotten",
-    "Frozen",
-    "Gentle",
-    "Gilded",
-    "Hidden",
-    "Hollow",
-    "Humble",
-    "Idle",
-    "Ivory",
-    "Kindly",
-    "Lantern",
-    "Lonely",
-    "Marble",
-    "Midnight",
-    "Mossy",
-    "Northern",
-    "Paper",
-    "Patient",
-    "Quiet",
-    "Restless",
-    "Rusty",
-    "Scarlet",
-    "Secret",
-    "Silver",
-    "Sleepy",
-    "Stolen",
-    "Sunken",
-    "Thorny",
-    "Velvet",
-    "Wandering",
-    "Winter",
-]
-_SECOND = [
-    "Acre",
-    "Anchor",
-    "Arcade",
-    "Avenue",
-    "Bakery",
-    "Balcony",
-    "Bridge",
-    "Canal",
-    "Carousel",
-    "Castle",
-    "Cellar",
-    "Compass",
-    "Cottage",
-    "Crossing",
-    "Engine",
-    "Feather",
-    "Ferry",
-    "Fortune",
-    "Garden",
-    "Glacier",
-    "Harbor",
-    "Hotel",
-    "Inn",
-    "Island",
-    "Kingdom",
-    "Ladder",
-    "Lagoon",
-    "Market",
-    "Meadow",
-    "Mill",
-    "Orchard",
-    "Palace",
-    "Pasture",
-    "Pier",
-    "Planet",
-    "Promise",
-    "Quarry",
-    "Railway",
-    "Reef",
-    "River",
-    "Shepherd",
-    "Station",
-    "Stranger",
-    "Summit",
-    "Theatre",
-    "Tower",
-    "Valley",
-    "Village",
-    "Voyage",
-    "Window",
-]
 # fmt: off
+_FIRST = (
+    "Amber", "Ashen", "Autumn", "Barren", "Bitter", "Borrowed", "Brazen", "Broken", "Burning",
+    "Copper", "Crimson", "Crooked", "Distant", "Drowsy", "Dusty", "Eastern", "Empty", "Fading",
+    "Feral", "Forgotten", "Frozen", "Gentle", "Gilded", "Hidden", "Hollow", "Humble", "Idle",
+    "Ivory", "Kindly", "Lantern", "Lonely", "Marble", "Midnight", "Mossy", "Northern", "Paper",
+    "Patient", "Quiet", "Restless", "Rusty", "Scarlet", "Secret", "Silver", "Sleepy", "Stolen",
+    "Sunken", "Thorny", "Velvet", "Wandering", "Winter",
+)
+_SECOND = (
+    "Acre", "Anchor", "Arcade", "Avenue", "Bakery", "Balcony", "Bridge", "Canal", "Carousel",
+    "Castle", "Cellar", "Compass", "Cottage", "Crossing", "Engine", "Feather", "Ferry", "Fortune",
+    "Garden", "Glacier", "Harbor", "Hotel", "Inn", "Island", "Kingdom", "Ladder", "Lagoon",
+    "Market", "Meadow", "Mill", "Orchard", "Palace", "Pasture", "Pier", "Planet", "Promise",
+    "Quarry", "Railway", "Reef", "River", "Shepherd", "Station", "Stranger", "Summit", "Theatre",
+    "Tower", "Valley", "Village", "Voyage", "Window",
+)
 _EPISODES = (
     "The Visitor", "A Wrong Turn", "Rain at Noon", "The Borrowed Coat", "Two Letters",
     "The Long Table", "Low Tide", "A Small Fire", "The Understudy", "Lost Property", "Cold Soup",
@@ -124,9 +36,9 @@ _EPISODES = (
 )
 # fmt: on
 
-#: So many distinct names of titles there are.
+#: Number of distinct title names.
 MAX_TITLE_NAMES = len(_FIRST) * len(_SECOND)
-#: So many distinct names of episodes a show can have.
+#: Number of distinct episode names within one series.
 MAX_EPISODE_NAMES = len(_EPISODES)
 
 
@@ -137,10 +49,10 @@ def title_name(seed: int, index: int) -> str:
 
 
 def title_year(seed: int, index: int) -> int:
-    """Return the year a film came out."""
+    """Return the year in which a film was released."""
     return int(stream(seed, "years", index).integers(1951, 2025))
 
 
 def episode_name(seed: int, title: int, episode: int) -> str:
-    """Return the name of an episode (counted from 0), distinct within its show."""
+    """Return the name of an episode (counted from 0), distinct within its series."""
     return _EPISODES[int(stream(seed, "episodes", title).permutation(MAX_EPISODE_NAMES)[episode])]

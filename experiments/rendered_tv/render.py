@@ -1,9 +1,17 @@
-"""Render a studio: every file of the library and of the transfer sets, by several processes."""
+"""Rendering a whole library: every film, episode and clip, and the transfer sets.
+
+The transfer sets are labeled clips from titles that the library does not contain: `actions/` has
+UCF101's layout with video and audio, `sounds/` has ESC-50's layout. One group (`gNN`, `src_file`)
+is one title, and no split or fold has the same title on both sides.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import multiprocessing
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -11,26 +19,43 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from experiments.rendered_tv.config import RenderedTVConfig
-from experiments.rendered_tv.episode import write_episode, write_movie, write_short
-from experiments.rendered_tv.film_file import write_film, write_text
+from experiments.rendered_tv.audio import AudioMixer
+from experiments.rendered_tv.config import NUM_FOLDS, NUM_SPLITS, RenderedTVConfig
+from experiments.rendered_tv.events.registry import EVENT_KINDS
+from experiments.rendered_tv.files import write_film, write_text, write_wav
+from experiments.rendered_tv.ground_truth import ground_truth_json
 from experiments.rendered_tv.names import episode_name
-from experiments.rendered_tv.picture import Cinematographer
-from experiments.rendered_tv.script import Script
-from experiments.rendered_tv.soundtrack import SoundMixer
+from experiments.rendered_tv.script import (
+    Script,
+    write_clip,
+    write_episode,
+    write_movie,
+    write_short,
+)
 from experiments.rendered_tv.titles import Title, draw_title
-from experiments.rendered_tv.transfer import render_transfer_title, write_transfer_lists
-from experiments.rendered_tv.truth import truth_text
+from experiments.rendered_tv.video import VideoRenderer
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 
-#: Saved last: where it is, the studio is complete.
-FINISHED = "studio.json"
-#: Saved first: whose files these are while the studio is not complete.
-UNFINISHED = "studio.partial.json"
+#: Written last. Its existence marks a complete library.
+FINISHED = "rendered_tv.json"
+#: Written first. It identifies the config while the library is incomplete.
+UNFINISHED = "rendered_tv.partial.json"
 
 
 class RenderSummary(BaseModel):
-    """What a finished studio holds."""
+    """Contents of a finished folder.
+
+    Attributes:
+        movies: Number of films.
+        shows: Number of series.
+        short_clips: Number of short clips in the library.
+        items: Number of media files in the library.
+        library_seconds: Total duration of the library, in seconds.
+        action_clips: Number of clips in `transfer/actions`.
+        sound_clips: Number of clips in `transfer/sounds`.
+        transfer_seconds: Total duration of the transfer sets, in seconds.
+        event_kinds: Names of the event kinds in use.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,39 +77,41 @@ class _Job(BaseModel):
 
     group: str
     index: int
-    episode: int
+    episode: int = 0
     seconds: float
 
 
 def render_library(
-    out: Path,
+    out: str | os.PathLike[str],
     config: RenderedTVConfig,
     *,
     num_workers: int = 1,
     progress: ProgressCallback = no_progress,
 ) -> RenderSummary:
-    """Render films, series, their truth and the transfer sets into a folder.
+    """Render films, series, their ground truth and the transfer sets into a folder.
 
-    Each file is a pure function of the config and its title, so the number of workers changes
-    nothing but the time. A run that was cut short goes on where it stopped; a finished folder
-    is left as it is.
+    Each file is a pure function of the config and its title, so the number of workers affects
+    only the time. An interrupted call can be repeated and continues. A finished folder is not
+    changed.
 
     Args:
-        out: The studio's folder: `library/`, `truth/`, `transfer/` and `studio.json`.
+        out: Output folder. It gets `library/`, `ground_truth/`, `transfer/` and
+            `rendered_tv.json`.
         config: What to render.
-        num_workers: Processes to use.
-        progress: Told of the seconds of media that are done.
+        num_workers: Number of processes.
+        progress: Receives the seconds of media that are done and their total.
 
     Returns:
-        What the folder now holds.
+        A summary of the folder's contents.
 
     Raises:
-        ValueError: The folder holds another studio or other things, or `num_workers` is not
-            positive.
+        ValueError: If the folder holds a library of another config or other files, or if
+            `num_workers` is not positive.
     """
+    out = Path(out)
     if num_workers < 1:
         raise ValueError(f"got num_workers={num_workers}; use 1 or more")
-    finished = _claim(out, config)
+    finished = _claim_folder(out, config)
     if finished is not None:
         return finished
     jobs = list(_jobs(config))
@@ -96,7 +123,8 @@ def render_library(
             done += job.seconds
             progress(done, total, f"{job.group} {job.index + 1}")
     if config.transfer_clips_per_kind:
-        write_transfer_lists(out, config)
+        _write_action_lists(out / "transfer/actions/ucfTrainTestlist", config)
+        _write_sound_table(out / "transfer/sounds/meta/esc50.csv", config)
     summary = _summary(config)
     record = {"config": config.model_dump(mode="json"), "summary": summary.model_dump(mode="json")}
     write_text(out / FINISHED, json.dumps(record, indent=1) + "\n")
@@ -105,7 +133,7 @@ def render_library(
 
 
 def item_path(config: RenderedTVConfig, title: Title, episode: int) -> Path:
-    """Return an item's path relative to the studio's folder."""
+    """Return an item's path relative to the output folder."""
     if title.path[0] == "clip":
         return Path("library/Clips", f"{title.name}.mp4")
     if not title.is_show:
@@ -118,55 +146,58 @@ def item_path(config: RenderedTVConfig, title: Title, episode: int) -> Path:
     return Path("library/TV", title.name, f"Season {season + 1:02d}", file)
 
 
-def _claim(out: Path, config: RenderedTVConfig) -> RenderSummary | None:
-    """Return the summary if this studio is done; else mark the folder as this studio's."""
-    order = config.model_dump(mode="json")
+def _claim_folder(out: Path, config: RenderedTVConfig) -> RenderSummary | None:
+    """Return the summary if the folder is complete, else mark it as belonging to this config."""
+    values = config.model_dump(mode="json")
     for name in (FINISHED, UNFINISHED):
         if (out / name).exists():
             record = json.loads((out / name).read_text(encoding="utf-8"))
-            # What an older version did not know of, it rendered as the defaults have it.
-            there = {**RenderedTVConfig().model_dump(mode="json"), **record["config"]}
-            if there != order:
-                other = {key: value for key, value in there.items() if order.get(key) != value}
+            # Settings that an older version did not have were rendered with their defaults.
+            found = {**RenderedTVConfig().model_dump(mode="json"), **record["config"]}
+            if found != values:
+                other = {key: value for key, value in found.items() if values.get(key) != value}
                 raise ValueError(
-                    f"{out} holds a studio of another config (there: {other}); give another "
-                    "folder, or delete this one to render it anew"
+                    f"{out} holds a library of another config (there: {other}); choose another "
+                    "folder, or delete this one to render it again"
                 )
             if name == FINISHED:
                 return RenderSummary.model_validate(record["summary"])
             return None
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} is not an empty folder and no studio; give a new folder")
-    write_text(out / UNFINISHED, json.dumps({"config": order}, indent=1) + "\n")
+        raise ValueError(
+            f"{out} is not an empty folder and no rendered library; choose a new folder"
+        )
+    write_text(out / UNFINISHED, json.dumps({"config": values}, indent=1) + "\n")
     return None
 
 
 def _jobs(config: RenderedTVConfig) -> Iterator[_Job]:
     seconds = config.minutes * 60
     for index in range(config.movies):
-        yield _Job(group="movie", index=index, episode=0, seconds=seconds)
+        yield _Job(group="movie", index=index, seconds=seconds)
     for index in range(config.shows):
         for episode in range(config.episodes):
             yield _Job(group="show", index=index, episode=episode, seconds=seconds)
     for index in range(config.clips):
-        yield _Job(group="clip", index=index, episode=0, seconds=config.clip_seconds)
-    each = len(config.kinds) * config.transfer_clips_per_kind / config.transfer_titles
-    if each:
-        # a second of sound alone costs little
+        yield _Job(group="clip", index=index, seconds=config.clip_seconds)
+    per_title = len(config.kinds) * config.transfer_clips_per_kind / config.transfer_titles
+    if per_title:
+        # Audio without video takes about a tenth of the time.
         clip = config.transfer_clip_seconds + 0.1 * config.transfer_sound_seconds
         for index in range(config.transfer_titles):
-            yield _Job(group="transfer", index=index, episode=0, seconds=each * clip)
+            yield _Job(group="transfer", index=index, seconds=per_title * clip)
 
 
 @contextmanager
 def _finished_jobs(
     out: Path, config: RenderedTVConfig, jobs: list[_Job], num_workers: int
 ) -> Iterator[Iterator[_Job]]:
-    """Give the jobs as they finish."""
+    """Run the jobs and yield them as they finish."""
     if num_workers == 1:
         yield (_run(out, config, job) for job in jobs)
         return
-    # spawn: forking a process that has threads (any encoder's) is not safe
+    # Processes are spawned because forking is not safe in a process with threads, and encoders
+    # start threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(num_workers, max(len(jobs), 1)), mp_context=context) as pool:
         futures = [pool.submit(_run, out, config, job) for job in jobs]
@@ -177,35 +208,124 @@ def _finished_jobs(
 
 
 def _run(out: Path, config: RenderedTVConfig, job: _Job) -> _Job:
+    title = draw_title(config, job.group, job.index)
+    video, audio = VideoRenderer(config, title), AudioMixer(config, title)
     if job.group == "transfer":
-        render_transfer_title(out, config, job.index)
-    else:
-        _render_item(out, config, draw_title(config, job.group, job.index), job.episode)
+        _render_transfer_clips(out, config, video, audio)
+        return job
+    path = item_path(config, title, job.episode)
+    ground_truth = out / "ground_truth" / path.relative_to("library").with_suffix(".json")
+    if not ground_truth.exists():
+        script = _script(config, title, job.episode)
+        _render_film(out / path, ground_truth, title.name, script, video, audio)
     return job
-
-
-def _render_item(out: Path, config: RenderedTVConfig, title: Title, episode: int) -> None:
-    path = item_path(config, title, episode)
-    sidecar = out / "truth" / path.relative_to("library").with_suffix(".json")
-    if sidecar.exists():
-        return
-    script = _script(config, title, episode)
-    write_film(
-        out / path,
-        Cinematographer(config, title).shoot(script),
-        SoundMixer(config, title).mix(script),
-        frame_rate=config.frame_rate,
-        sample_rate_hz=config.sample_rate_hz,
-        name=title.name,
-    )
-    # the sidecar comes after its film: where it is, the film is whole
-    write_text(sidecar, truth_text(config, title, script))
 
 
 def _script(config: RenderedTVConfig, title: Title, episode: int) -> Script:
     if title.is_show:
         return write_episode(config, title, episode)
     return write_short(config, title) if title.path[0] == "clip" else write_movie(config, title)
+
+
+def _render_film(
+    path: Path,
+    ground_truth: Path,
+    name: str,
+    script: Script,
+    video: VideoRenderer,
+    audio: AudioMixer,
+) -> None:
+    config, title = video.config, video.title
+    write_film(
+        path,
+        video.render(script),
+        audio.mix(script),
+        frame_rate=config.frame_rate,
+        sample_rate_hz=config.sample_rate_hz,
+        name=name,
+    )
+    # The ground truth is written after its film, so its existence means that the film is complete.
+    write_text(ground_truth, ground_truth_json(config, title, script))
+
+
+def _render_transfer_clips(
+    out: Path, config: RenderedTVConfig, video: VideoRenderer, audio: AudioMixer
+) -> None:
+    """Render one title's clips of both transfer sets, except those that exist."""
+    title, index = video.title, video.title.path[1]
+    for kind in config.kinds:
+        for clip in _clips(config, index):
+            path = Path("transfer/actions/videos") / _action_name(kind, index, clip)
+            ground_truth = out / "ground_truth" / path.with_suffix(".json")
+            if not ground_truth.exists():
+                script = write_clip(config, title, kind, clip, config.transfer_clip_seconds)
+                _render_film(out / path, ground_truth, path.stem, script, video, audio)
+            wav = out / "transfer/sounds/audio" / _sound_name(config, kind, index, clip)
+            if not wav.exists():
+                # Clip numbers start at 1000 here, so that no audio is shared with the actions.
+                script = write_clip(config, title, kind, 1000 + clip, config.transfer_sound_seconds)
+                write_wav(wav, audio.mix(script), config.sample_rate_hz)
+
+
+def _action_name(kind: str, index: int, clip: int) -> str:
+    """Return a clip's path as in UCF101's lists: `Bell/v_Bell_g01_c01.mp4`."""
+    label = EVENT_KINDS[kind].label
+    return f"{label}/v_{label}_g{index + 1:02d}_c{clip + 1:02d}.mp4"
+
+
+def _sound_name(config: RenderedTVConfig, kind: str, index: int, clip: int) -> str:
+    """Return a clip's file name as in ESC-50: `{fold}-{source}-{take}-{target}.wav`."""
+    target = sorted(config.kinds).index(kind)
+    return f"{_fold(index)}-{_source(index)}-{_take(clip)}-{target}.wav"
+
+
+def _write_action_lists(lists: Path, config: RenderedTVConfig) -> None:
+    classes = sorted(config.kinds)
+    labels = [f"{k} {EVENT_KINDS[kind].label}\n" for k, kind in enumerate(classes, start=1)]
+    write_text(lists / "classInd.txt", "".join(labels))
+    for split in range(1, NUM_SPLITS + 1):
+        train, test = [], []
+        for number, kind in enumerate(classes, start=1):
+            for index in range(config.transfer_titles):
+                for clip in _clips(config, index):
+                    name = _action_name(kind, index, clip)
+                    if index % NUM_SPLITS == split - 1:
+                        test.append(f"{name}\n")
+                    else:
+                        train.append(f"{name} {number}\n")
+        write_text(lists / f"trainlist{split:02d}.txt", "".join(train))
+        write_text(lists / f"testlist{split:02d}.txt", "".join(test))
+
+
+def _write_sound_table(path: Path, config: RenderedTVConfig) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("filename", "fold", "target", "category", "esc10", "src_file", "take"))
+    for index in range(config.transfer_titles):
+        for target, kind in enumerate(sorted(config.kinds)):
+            for clip in _clips(config, index):
+                name = _sound_name(config, kind, index, clip)
+                values = (name, _fold(index), target, kind, False, _source(index), _take(clip))
+                table.writerow(values)
+    write_text(path, text.getvalue())
+
+
+def _clips(config: RenderedTVConfig, index: int) -> range:
+    """Return the clip numbers per kind of one transfer title; titles get equal numbers, +-1."""
+    each, rest = divmod(config.transfer_clips_per_kind, config.transfer_titles)
+    return range(each + (index < rest))
+
+
+def _fold(index: int) -> int:
+    return index % NUM_FOLDS + 1
+
+
+def _source(index: int) -> int:
+    return 100001 + index
+
+
+def _take(clip: int) -> str:
+    return chr(ord("A") + clip)
 
 
 def _summary(config: RenderedTVConfig) -> RenderSummary:

@@ -1,7 +1,7 @@
-"""Where scenes are set: painted backdrops wider than the picture, for a camera to move over.
+"""Film sets: painted backdrops that are wider than the frame, so that a camera can move.
 
-World units: one is the height of a picture taken from the standard distance; `y` is up, the
-actors stand at about `y = 0.16`.
+One set unit is the height of a frame that is taken from the standard distance. `y` points up, and
+the characters stand at about `y = 0.16`.
 """
 
 from __future__ import annotations
@@ -17,38 +17,36 @@ from numpy.typing import NDArray
 from experiments.rendered_tv.brush import Brush
 from experiments.rendered_tv.look import ACCENT, CLOTH, GROUND, THING, WALL, Look, hsv, own_color
 
-#: The backdrop reaches from here to `WORLD_TOP`, and `WORLD_ASPECTS` picture widths across.
-WORLD_BOTTOM, WORLD_TOP, WORLD_ASPECTS = -0.2, 1.2, 1.7
-#: Backdrops are painted a little finer than the picture, since cameras come close.
+#: Vertical extent of a backdrop in set units, and its width in frame widths.
+SET_BOTTOM, SET_TOP, SET_WIDTH = -0.2, 1.2, 1.7
+#: Resolution of the backdrop relative to the frame, because cameras come close.
 OVERSAMPLING = 1.2
 
 Painter = Callable[[Brush, Generator, Look, float], None]
 
 
 def paint_backdrop(rng: Generator, look: Look, aspect: float, height: int) -> NDArray[Any]:
-    """Paint one set.
+    """Paint the backdrop of one set.
 
     Args:
-        rng: The set's stream: the same stream gives the same set.
+        rng: The set's random stream. The same stream gives the same set.
         look: The title's look.
-        aspect: Width of the picture in heights.
-        height: Height of the picture in pixels.
+        aspect: Aspect ratio of the frame.
+        height: Height of the frame in pixels.
 
     Returns:
-        float32 `[rows, columns, 3]` RGB, `height * OVERSAMPLING` pixels to the unit.
+        float32 `[rows, columns, 3]` RGB with `height * OVERSAMPLING` pixels per set unit.
     """
     unit = height * OVERSAMPLING
-    width = aspect * WORLD_ASPECTS
-    rows, columns = round((WORLD_TOP - WORLD_BOTTOM) * unit), round(width * unit)
-    brush = Brush(
-        np.zeros((rows, columns, 3), np.float32), 0.0, WORLD_TOP * unit, unit, look.pattern
-    )
+    width = aspect * SET_WIDTH
+    rows, columns = round((SET_TOP - SET_BOTTOM) * unit), round(width * unit)
+    brush = Brush(np.zeros((rows, columns, 3), np.float32), 0.0, SET_TOP * unit, unit, look.pattern)
     painter = _PAINTERS[int(rng.integers(0, len(_PAINTERS)))]
     painter(brush, rng, look, width)
     canvas = brush.canvas
     mottle = _smooth_noise(rng, rows, columns, 9) + 0.6 * _smooth_noise(rng, rows, columns, 40)
     canvas *= (0.97 + 0.09 * mottle)[..., None]
-    # light falls in from one side, and the day differs from set to set
+    # Light comes from one side, and its strength differs from set to set.
     side = np.linspace(-1, 1, columns, dtype=np.float32) * rng.choice((-0.16, 0.16))
     canvas *= (rng.uniform(0.85, 1.2) * (1 + side))[:, None].astype(np.float32)
     np.clip(canvas, 0, 255, out=canvas)
@@ -59,7 +57,7 @@ def paint_backdrop(rng: Generator, look: Look, aspect: float, height: int) -> ND
     return canvas.astype(np.float32)
 
 
-def _room(brush: Brush, rng: Generator, look: Look, width: float) -> None:
+def _paint_room(brush: Brush, rng: Generator, look: Look, width: float) -> None:
     wall = look.paint(own_color(rng, (0.1, 0.5), (0.45, 0.85)), WALL)
     floor = look.paint(own_color(rng, (0.2, 0.6), (0.3, 0.55)), GROUND)
     x, y = _grid(brush)
@@ -79,7 +77,7 @@ def _room(brush: Brush, rng: Generator, look: Look, width: float) -> None:
     for place in np.arange(rng.uniform(0.3, 0.7), width, rng.uniform(0.8, 1.3)):
         kind = rng.integers(0, 3)
         if kind == 0:
-            _window(brush, float(place), 0.78, trim, sky)
+            _paint_window(brush, float(place), 0.78, trim, sky)
         elif kind == 1:
             hang = rng.uniform(0.7, 0.85)
             size = rng.uniform(0.16, 0.28)
@@ -88,30 +86,30 @@ def _room(brush: Brush, rng: Generator, look: Look, width: float) -> None:
             brush.box(place, hang, size, size * 0.76, picture)
             brush.ellipse(place, hang - 0.03, size * 0.3, size * 0.2, picture * 0.6)
         else:
-            _lamp(brush, float(place), line, trim, look)
-    _furniture(brush, rng, look, width, line)
+            _paint_lamp(brush, float(place), line, trim, look)
+    _paint_furniture(brush, rng, look, width, line)
 
 
-def _window(brush: Brush, x: float, y: float, trim: NDArray[Any], sky: NDArray[Any]) -> None:
+def _paint_window(brush: Brush, x: float, y: float, trim: NDArray[Any], sky: NDArray[Any]) -> None:
     brush.box(x, y, 0.46, 0.5, trim)
     brush.box(x, y, 0.4, 0.44, sky)
     brush.ellipse(x - 0.1, y - 0.17, 0.13, 0.1, sky * 0.55)
     brush.box(x, y, 0.03, 0.46, trim)
     brush.box(x, y, 0.42, 0.03, trim)
-    # its light on the floor
+    # The light of the window on the floor.
     brush.polygon(
         [(x - 0.3, 0.22), (x + 0.12, 0.22), (x + 0.3, 0.02), (x - 0.22, 0.02)], sky, alpha=0.22
     )
 
 
-def _lamp(brush: Brush, x: float, line: float, trim: NDArray[Any], look: Look) -> None:
+def _paint_lamp(brush: Brush, x: float, line: float, trim: NDArray[Any], look: Look) -> None:
     glow = look.grade(hsv(0.12, 0.4, 1.0))
     brush.bar(x, line - 0.05, x, 0.72, 0.025, trim * 0.6)
     brush.polygon([(x - 0.13, 0.68), (x + 0.13, 0.68), (x + 0.07, 0.84), (x - 0.07, 0.84)], glow)
     brush.glow(x, 0.74, 0.45, glow, 0.35)
 
 
-def _furniture(brush: Brush, rng: Generator, look: Look, width: float, line: float) -> None:
+def _paint_furniture(brush: Brush, rng: Generator, look: Look, width: float, line: float) -> None:
     for place in np.arange(rng.uniform(0.1, 0.6), width, rng.uniform(0.9, 1.5)):
         color = look.paint(own_color(rng, (0.3, 0.8), (0.3, 0.7)), CLOTH)
         base = line - 0.06
@@ -135,7 +133,7 @@ def _furniture(brush: Brush, rng: Generator, look: Look, width: float, line: flo
             brush.ellipse(place, base + 0.27, 0.06, 0.08, color * 1.3)
 
 
-def _street(brush: Brush, rng: Generator, look: Look, width: float) -> None:
+def _paint_street(brush: Brush, rng: Generator, look: Look, width: float) -> None:
     dusk = rng.uniform(0.25, 0.95)
     sky = look.paint(hsv(float(rng.uniform(0.52, 0.68)), 0.45, float(dusk)), WALL)
     road = look.paint(own_color(rng, (0.0, 0.2), (0.25, 0.45)), GROUND)
@@ -148,7 +146,7 @@ def _street(brush: Brush, rng: Generator, look: Look, width: float) -> None:
             front = look.paint(own_color(rng, (0.1, 0.5), (0.3, 0.7)), THING if layer else WALL)
             front = front * (0.45 + 0.35 * layer)
             brush.box(place + wide / 2, high / 2 + 0.15, wide * 0.98, high, front)
-            _lights(brush, rng, place, wide, high, front, dusk)
+            _paint_lights(brush, rng, place, wide, high, front, dusk)
             place += wide
     ground = y < 0.3
     lanes = 0.75 + 0.8 * (0.3 - y)
@@ -165,7 +163,7 @@ def _street(brush: Brush, rng: Generator, look: Look, width: float) -> None:
         brush.glow(place, 0.92, 0.3, hsv(0.13, 0.5, 1.0), 0.5 * (1 - dusk))
 
 
-def _lights(
+def _paint_lights(
     brush: Brush,
     rng: Generator,
     left: float,
@@ -181,7 +179,7 @@ def _lights(
             brush.box(left + u, v, 0.06, 0.08, color, shine=0.0)
 
 
-def _hills(brush: Brush, rng: Generator, look: Look, width: float) -> None:
+def _paint_hills(brush: Brush, rng: Generator, look: Look, width: float) -> None:
     sky = look.paint(hsv(float(rng.uniform(0.5, 0.62)), 0.4, float(rng.uniform(0.6, 1.0))), WALL)
     earth = look.paint(hsv(float(rng.uniform(0.08, 0.4)), 0.5, 0.5), GROUND)
     x, y = _grid(brush)
@@ -202,18 +200,20 @@ def _hills(brush: Brush, rng: Generator, look: Look, width: float) -> None:
         brush.canvas[:] = np.where((y < ridge)[..., None], shade[..., None] * color, brush.canvas)
         if layer in (1, 2):
             for place in rng.uniform(0, width, 7):
-                _tree(brush, float(place), level - 0.03, 0.1 + 0.1 * layer, color * 0.7, look)
+                _paint_tree(brush, float(place), level - 0.03, 0.1 + 0.1 * layer, color * 0.7, look)
 
 
-def _tree(brush: Brush, x: float, y: float, size: float, color: NDArray[Any], look: Look) -> None:
+def _paint_tree(
+    brush: Brush, x: float, y: float, size: float, color: NDArray[Any], look: Look
+) -> None:
     brush.bar(x, y - size * 0.4, x, y + size * 0.4, size * 0.12, color * 0.5)
-    if look.pattern.frequency > 2.5:  # a title has firs or round trees, not both
+    if look.pattern.frequency > 2.5:  # a title has either firs or round trees
         brush.polygon([(x - size * 0.4, y), (x + size * 0.4, y), (x, y + size * 1.4)], color)
     else:
         brush.ellipse(x, y + size * 0.7, size * 0.45, size * 0.55, color)
 
 
-def _hall(brush: Brush, rng: Generator, look: Look, width: float) -> None:
+def _paint_hall(brush: Brush, rng: Generator, look: Look, width: float) -> None:
     wall = look.paint(own_color(rng, (0.1, 0.5), (0.4, 0.8)), WALL)
     floor = look.paint(own_color(rng, (0.1, 0.5), (0.3, 0.6)), GROUND)
     x, y = _grid(brush)
@@ -247,7 +247,7 @@ def _hall(brush: Brush, rng: Generator, look: Look, width: float) -> None:
             )
 
 
-def _sea(brush: Brush, rng: Generator, look: Look, width: float) -> None:
+def _paint_sea(brush: Brush, rng: Generator, look: Look, width: float) -> None:
     sky = look.paint(hsv(float(rng.choice((0.55, 0.07))), 0.35, float(rng.uniform(0.6, 1))), WALL)
     water = look.paint(hsv(0.55, 0.5, float(rng.uniform(0.4, 0.7))), THING)
     sand = look.paint(hsv(0.1, 0.35, 0.75), GROUND)
@@ -274,7 +274,7 @@ def _sea(brush: Brush, rng: Generator, look: Look, width: float) -> None:
     brush.ellipse(rng.uniform(0, width), 0.2, 0.25, 0.11, sand * 0.55)
 
 
-def _theater(brush: Brush, rng: Generator, look: Look, width: float) -> None:
+def _paint_theater(brush: Brush, rng: Generator, look: Look, width: float) -> None:
     cloth = look.paint(own_color(rng, (0.4, 0.9), (0.35, 0.75)), CLOTH)
     floor = look.paint(own_color(rng, (0.2, 0.6), (0.3, 0.6)), GROUND)
     x, y = _grid(brush)
@@ -298,7 +298,14 @@ def _theater(brush: Brush, rng: Generator, look: Look, width: float) -> None:
         brush.ellipse(place, 0.02, 0.04, 0.03, light)
 
 
-_PAINTERS: tuple[Painter, ...] = (_room, _street, _hills, _hall, _sea, _theater)
+_PAINTERS: tuple[Painter, ...] = (
+    _paint_room,
+    _paint_street,
+    _paint_hills,
+    _paint_hall,
+    _paint_sea,
+    _paint_theater,
+)
 
 
 def _grid(brush: Brush) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -309,7 +316,7 @@ def _grid(brush: Brush) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _smooth_noise(rng: Generator, rows: int, columns: int, cells: int) -> NDArray[Any]:
-    """Noise in -1..1 that changes over a `1 / cells` of the height, interpolated linearly."""
+    """Return bilinearly interpolated noise in -1..1 with `cells` cells per backdrop height."""
     step = rows / cells
     knots = rng.uniform(-1, 1, (cells + 2, math.ceil(columns / step) + 2)).astype(np.float32)
     v, u = np.arange(rows) / step, np.arange(columns) / step

@@ -1,4 +1,4 @@
-"""One title: a film, a series, a short clip or a source of transfer clips, and all it owns."""
+"""One title: a film, a series, a short clip or a source of transfer clips, with its signature."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from experiments.rendered_tv.music import Theme, draw_theme
 from experiments.rendered_tv.names import title_name, title_year
 from experiments.rendered_tv.seeds import stream
 
-#: So many pieces of music are known to every title, for the scenes without its theme.
-NUM_STOCK_CUES = 10
+#: Number of pieces of stock music, which all titles share for scenes without their own theme.
+NUM_STOCK_THEMES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Title:
-    """What a title owns.
+    """A title and everything that recurs through it.
 
     Attributes:
-        path: Where it stands among the random streams: `("movie", 3)`.
-        name: Its name.
-        year: Year of a film, None for a series.
-        is_show: Whether it is a series.
-        look: Its picture's signature.
-        acoustics: Its sound's signature.
-        theme: Its music.
-        kinds: Event kinds that happen in it.
-        num_sets: So many sets recur in it.
-        num_figures: So many characters recur in it.
+        path: Identifies the title's random streams, for example `("movie", 3)`.
+        name: Display name.
+        year: Year of release of a film, None for a series.
+        is_show: True for a series.
+        look: Visual signature.
+        acoustics: Audio signature without the music.
+        theme: The title's own music.
+        kinds: Names of the event kinds that happen in it.
+        num_sets: Number of recurring sets.
+        num_figures: Number of recurring characters.
     """
 
     path: tuple[str, int]
@@ -45,12 +45,12 @@ class Title:
 
 
 def draw_title(config: RenderedTVConfig, group: str, index: int) -> Title:
-    """Draw a title: a pure function of its arguments.
+    """Draw a title as a pure function of the arguments.
 
     Args:
-        config: The studio's order.
+        config: Settings of the rendered library.
         group: `movie`, `show`, `clip` or `transfer`.
-        index: Its number within the group, from 0.
+        index: The title's number within its group, from 0.
     """
     rng = stream(config.seed, group, index, "title")
     unseen, is_show = group == "transfer", group == "show"
@@ -67,7 +67,7 @@ def draw_title(config: RenderedTVConfig, group: str, index: int) -> Title:
         look=draw_look(
             stream(config.seed, group, index, "look"),
             config.signature_picture,
-            # 5 is coprime with 8: eight titles in a row go all around the color circle
+            # 5 is coprime with 8, so eight consecutive titles cover the whole color circle.
             sector=(5 * index + int(stream(config.seed, group, "hues").integers(0, 8))) % 8,
             unseen=unseen,
         ),
@@ -76,14 +76,14 @@ def draw_title(config: RenderedTVConfig, group: str, index: int) -> Title:
         ),
         theme=draw_theme(stream(config.seed, group, index, "theme")),
         kinds=tuple(name for k, name in enumerate(config.kinds) if k in chosen),
-        # a film travels; a series comes home to a few rooms
+        # A film visits many places. A series returns to a few sets.
         num_sets=2 + round(diversity * (3 if is_show else 8)),
         num_figures=3 + round(diversity * (2 if is_show else 5)),
     )
 
 
 def stock_theme(config: RenderedTVConfig, number: int) -> Theme:
-    """Return a piece of music that no title owns."""
+    """Return a piece of stock music, which belongs to no title."""
     return draw_theme(stream(config.seed, "stock", number))
 
 

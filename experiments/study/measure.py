@@ -129,7 +129,7 @@ def negatives(
     """
     with open_catalog(catalog) as opened:
         source = Source(
-            opened, opened.snapshot(), config.sampling, config.clip, config.input.log_mel
+            opened, opened.snapshot(), config.sampling, config.clip, config.transform.log_mel
         )
         embedder = Embedder(source, pretrained, Tally(no_progress, 1))
         planned = plan_batches(
@@ -140,7 +140,7 @@ def negatives(
             seed=config.training.seed + 1,  # other batches than those trained on
         )
         measured = [
-            measure_batches(one, embedder, config.roles, config.objective.temperature)
+            measure_batches(one, embedder, config.pair_labels, config.objective.temperature)
             for one in planned
             if not isinstance(one, Missing)
         ]

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from toomuchtv.catalog.prepare import prepare_catalog
     from toomuchtv.catalog.scan import scan_library
     from toomuchtv.catalog.store import Catalog, open_catalog
+    from toomuchtv.data.clip_specs import ClipSpec, ClipSpecs
     from toomuchtv.data.config import SamplingConfig
-    from toomuchtv.data.sampler import ClipSampler, ClipSpec, ClipSpecs, draw_clips
+    from toomuchtv.data.sampler import ClipSampler, draw_clips
     from toomuchtv.diagnosis import Diagnosis, diagnose
     from toomuchtv.evaluation.evaluate import evaluate
     from toomuchtv.evaluation.result import Evaluation
@@ -35,11 +36,11 @@ _HOMES = {
     "Catalog": "catalog.store",
     "Clip": "media.clip",
     "ClipFormat": "media.clip",
-    "ClipSpec": "data.sampler",
+    "ClipSpec": "data.clip_specs",
     "Config": "training.run_config",
     "Diagnosis": "diagnosis",
     "Evaluation": "evaluation.result",
-    "ClipSpecs": "data.sampler",
+    "ClipSpecs": "data.clip_specs",
     "ClipSampler": "data.sampler",
     "SamplingConfig": "data.config",
     "PretrainedEncoder": "inference.pretrained",

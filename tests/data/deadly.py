@@ -6,7 +6,7 @@ import os
 import signal
 
 from toomuchtv.data.batches import ClipReader
-from toomuchtv.data.sampler import ClipSpec
+from toomuchtv.data.clip_specs import ClipSpec
 from toomuchtv.media.clip import VideoArray, WaveformArray
 
 

@@ -9,7 +9,8 @@ from tests.media_files import write_film
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.data.batches import ClipBatch, ClipReader, PlannedBatches
+from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.loader import iterate_batches
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
@@ -38,7 +39,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> PlannedBatches:
 
 def pairs_of(batch: ClipBatch) -> list[tuple[int, int]]:
     """Clips of one moment in two languages."""
-    moments = list(zip(batch.item.tolist(), batch.start_seconds.tolist(), strict=True))
+    moments = list(zip(batch.specs.item.tolist(), batch.specs.start_seconds.tolist(), strict=True))
     return [
         (one, two)
         for one in range(len(batch))
@@ -56,14 +57,14 @@ def test_pairs_share_pictures_and_differ_in_sound(
     pairs = pairs_of(batch)
     assert len(pairs) == 2  # of the dubbed film's four clips; the other film's are four moments
     for one, two in pairs:
-        assert batch.audio_track[one] != batch.audio_track[two]
+        assert batch.specs.audio_track[one] != batch.specs.audio_track[two]
         assert not torch.equal(batch.waveform[one], batch.waveform[two])
 
 
 def test_each_language_is_the_one_that_its_track_says(batches: PlannedBatches) -> None:
     batch = batches[2]
     for one, two in pairs_of(batch):
-        english, french = (one, two) if batch.audio_track[one] == 0 else (two, one)
+        english, french = (one, two) if batch.specs.audio_track[one] == 0 else (two, one)
         # The second track of the file is half as loud.
         loud, quiet = batch.waveform[english], batch.waveform[french]
         assert (loud - 2 * quiet).abs().max() < 0.1 * loud.abs().max()
@@ -71,14 +72,6 @@ def test_each_language_is_the_one_that_its_track_says(batches: PlannedBatches) -
 
 def test_pairs_are_positives_by_default(batches: PlannedBatches) -> None:
     batch = batches[2]
-    roles = PairLabels(
-        config=PairLabelConfig(),
-        title=batch.title,
-        item=batch.item,
-        start_seconds=batch.start_seconds,
-        audio_track=batch.audio_track,
-        recurrence=batch.recurrence,
-        valid=batch.valid,
-    ).dense()
+    roles = PairLabels(PairLabelConfig(), batch.spec_tensor()).dense()
     positives = {(i, j) for i, j in (roles == 1).nonzero().tolist() if i > j}
     assert positives == set(pairs_of(batch))

@@ -8,13 +8,15 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
 
 from tests.data.deadly import AlwaysDeadly, Deadly
-from tests.data.test_loader import assert_equal, batches_of, proxies_of
-from toomuchtv.data.batches import ClipBatch, ClipReader
+from tests.data.test_loader import assert_equal, batches_of, proxies_of, was_replaced
+from toomuchtv.data.batches import ClipReader
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.loader import BatchStream, iterate_batches
 from toomuchtv.errors import MediaError
 
@@ -126,10 +128,11 @@ def test_a_proxy_that_ends_its_readers_is_left_out(prepared_catalog: Path) -> No
     stream = stream_of(prepared_catalog, reader=Deadly)
     avoided = 0
     for good, batch in zip(expected, stream, strict=True):
-        assert torch.equal(batch.title, good.title)
-        untouched = (batch.item == good.item) & (batch.item != 0)
+        assert np.array_equal(batch.specs.title, good.specs.title)
+        item = batch.specs.item
+        untouched = torch.from_numpy((item == good.specs.item) & (item != 0))
         assert torch.equal(batch.video[untouched], good.video[untouched])
-        assert not batch.valid[batch.item == 0].any()
+        assert not batch.valid[item == 0].any()
         assert all("crashed or stalled before" in failure for failure in batch.failures)
         avoided += len(batch.failures)
     assert avoided
@@ -145,7 +148,7 @@ def test_without_any_progress_restarting_ends(prepared_catalog: Path) -> None:
 def test_a_proxy_that_stalls_is_replaced_inside_its_title(own_catalog: Path) -> None:
     expected = expected_of(own_catalog, 4)
     names = batches_of(own_catalog).reader.name
-    drawn = {names(item) for batch in expected for item in batch.item.tolist()}
+    drawn = {names(item) for batch in expected for item in batch.specs.item.tolist()}
     stalls = next(one for one in proxies_of(own_catalog, "Delta") if one.video_path.name in drawn)
     path = own_catalog / stalls.video_path
     path.unlink()
@@ -156,8 +159,8 @@ def test_a_proxy_that_stalls_is_replaced_inside_its_title(own_catalog: Path) -> 
     assert failures
     assert all(path.name in failure for failure in failures)
     for good, batch in zip(expected, found, strict=True):
-        assert torch.equal(batch.title, good.title)
-        moved = (batch.item != good.item) | (batch.start_seconds != good.start_seconds)
+        assert np.array_equal(batch.specs.title, good.specs.title)
+        moved = was_replaced(batch, good)
         assert torch.equal(batch.video[~moved & batch.valid], good.video[~moved & batch.valid])
     assert stream.worker_restarts >= 2
 
@@ -184,7 +187,7 @@ def test_a_proxy_cut_while_it_is_read_is_replaced(own_catalog: Path) -> None:
     assert failures
     assert all(path.name in failure for failure in failures)
     for good, batch in zip(expected, found, strict=True):
-        assert torch.equal(batch.title, good.title)
+        assert np.array_equal(batch.specs.title, good.specs.title)
         assert batch.video.shape == good.video.shape
     assert stream.worker_restarts == 0
 

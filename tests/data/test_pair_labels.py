@@ -14,18 +14,7 @@ ClipFacts = tuple[int, int, float, int, int, bool]
 
 
 def roles_of(config: PairLabelConfig, clips: list[ClipFacts]) -> PairLabels:
-    title, item, start, track, recurrence, valid = (
-        list(column) for column in zip(*clips, strict=True)
-    )
-    return PairLabels(
-        config=config,
-        title=torch.tensor(title),
-        item=torch.tensor(item),
-        start_seconds=torch.tensor(start, dtype=torch.float64),
-        audio_track=torch.tensor(track),
-        recurrence=torch.tensor(recurrence),
-        valid=torch.tensor(valid),
-    )
+    return PairLabels(config, torch.tensor(clips, dtype=torch.float64))
 
 
 # Clips a and b of one episode 3 s apart, c of another episode, d of another title; e is a in

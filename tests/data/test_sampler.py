@@ -19,8 +19,9 @@ from scipy.stats import chi2
 from tests.data.snapshots import CLIP_FRAMES, FORMAT, FRAME_RATE, snapshot_of, snapshots
 from toomuchtv.catalog.records import TitleKind
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot
+from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.data.config import SamplingConfig, group_items
-from toomuchtv.data.sampler import ClipSampler, ClipSpecs, draw_clips
+from toomuchtv.data.sampler import ClipSampler, draw_clips
 
 KINDS = st.fixed_dictionaries(
     {kind: st.sampled_from([0.0, 0.5, 2.0]) for kind in ("movie", "show", "clip")}
@@ -66,7 +67,7 @@ def planner_or_skip(snapshot: CatalogSnapshot, policy: SamplingConfig) -> ClipSa
 
 
 def same(one: ClipSpecs, two: ClipSpecs) -> bool:
-    return one.clips() == two.clips() and one.num_refilled == two.num_refilled
+    return list(one) == list(two)
 
 
 @settings(max_examples=120, deadline=None)
@@ -74,7 +75,7 @@ def same(one: ClipSpecs, two: ClipSpecs) -> bool:
 def test_every_plan_keeps_the_laws(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
-    plan = planner_or_skip(snapshot, policy).plan(seed=seed, step=step)
+    plan = planner_or_skip(snapshot, policy).draw(seed=seed, step=step)
     assert len(plan) == policy.batch_size
     frames = plan.start_seconds * FRAME_RATE
     np.testing.assert_allclose(frames, np.round(frames), atol=1e-9)  # on the frame grid
@@ -83,7 +84,7 @@ def test_every_plan_keeps_the_laws(
     assert (plan.audio_track >= 0).all()
     assert (plan.audio_track < snapshot.num_tracks[plan.item]).all()
     assert len(set(plan.seed.tolist())) == len(plan)
-    assert len({(c.item, c.start_seconds, c.audio_track) for c in plan.clips()}) == len(plan)
+    assert len({(c.item, c.start_seconds, c.audio_track) for c in plan}) == len(plan)
     window = policy.window_seconds_at(step)
     for item in set(plan.item.tolist()):
         starts = np.unique(plan.start_seconds[plan.item == item])
@@ -100,9 +101,9 @@ def frames_of(seconds: float) -> int:
 def test_no_clip_touches_what_is_left_out(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
-    plan = planner_or_skip(snapshot, policy).plan(seed=seed, step=step)
+    plan = planner_or_skip(snapshot, policy).draw(seed=seed, step=step)
     segments = snapshot.segments
-    for clip in plan.clips():
+    for clip in plan:
         shown = (frames_of(clip.start_seconds) + np.arange(CLIP_FRAMES)) / FRAME_RATE
         inside = set()
         for index in np.flatnonzero(segments.row == clip.item):
@@ -125,7 +126,7 @@ def test_pairs_are_of_one_moment_in_two_languages(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
     policy = policy.model_copy(update={"languages": "pairs"})
-    plan = planner_or_skip(snapshot, policy).plan(seed=seed, step=step)
+    plan = planner_or_skip(snapshot, policy).draw(seed=seed, step=step)
     for item in set(plan.item.tolist()):
         starts, tracks = plan.start_seconds[plan.item == item], plan.audio_track[plan.item == item]
         moments = [sorted(tracks[starts == start].tolist()) for start in np.unique(starts)]
@@ -144,7 +145,7 @@ def kind_counts(shares: dict[str, float], num_steps: int, batch_size: int) -> ND
     )
     snapshot = snapshot_of([4000] * 12, range(12), kind=[0, 1, 2] * 4)
     planner = ClipSampler(snapshot, policy, FORMAT)
-    items = [planner.plan(seed=1, step=step).item for step in range(num_steps)]
+    items = [planner.draw(seed=1, step=step).item for step in range(num_steps)]
     return np.bincount(snapshot.kind[np.concatenate(items)], minlength=3)
 
 
@@ -165,7 +166,7 @@ def test_each_kind_has_epochs_of_its_own() -> None:
     )
     snapshot = snapshot_of([900] * 60, range(60), kind=[0] * 40 + [2] * 20)
     planner = ClipSampler(snapshot, policy, FORMAT)
-    items = np.concatenate([planner.plan(seed=1, step=step).item[::2] for step in range(200)])
+    items = np.concatenate([planner.draw(seed=1, step=step).item[::2] for step in range(200)])
     for low, high in ((0, 40), (40, 60)):
         drawn = items[(items >= low) & (items < high)]
         for epoch in range(len(drawn) // (high - low)):
@@ -179,7 +180,7 @@ def test_uniform_keeps_kinds_shares_too() -> None:
     )
     snapshot = snapshot_of([9000, 100, 100], [0, 1, 2], kind=[0, 1, 1])
     planner = ClipSampler(snapshot, policy, FORMAT)
-    items = np.concatenate([planner.plan(seed=1, step=step).item for step in range(4)])
+    items = np.concatenate([planner.draw(seed=1, step=step).item for step in range(4)])
     assert np.bincount(snapshot.kind[items]).tolist() == [8, 32]
 
 
@@ -199,7 +200,7 @@ def test_a_curriculum_changes_the_batch_at_its_step() -> None:
     planner = ClipSampler(snapshot_of([9000] * 64, range(64)), policy, FORMAT)
     seen: list[int] = []
     for step in range(24):
-        plan = planner.plan(seed=5, step=step)
+        plan = planner.draw(seed=5, step=step)
         counts = Counter(plan.title.tolist())
         assert set(counts.values()) == {2 if step < 10 else 8}
         seen += list(dict.fromkeys(plan.title.tolist()))
@@ -237,7 +238,7 @@ def title_keys(snapshot: CatalogSnapshot, level: str) -> list[tuple[int, ...]]:
 def test_titles_are_those_of_the_level(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
-    plan = planner_or_skip(snapshot, policy).plan(seed=seed, step=step)
+    plan = planner_or_skip(snapshot, policy).draw(seed=seed, step=step)
     keys = [title_keys(snapshot, policy.level)[item] for item in plan.item.tolist()]
     pairs = set(zip(plan.title.tolist(), keys, strict=True))
     assert len(pairs) == len({title for title, _ in pairs}) == len({key for _, key in pairs})
@@ -249,12 +250,12 @@ def test_the_ranks_share_one_plan(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
     planner = planner_or_skip(snapshot, policy)
-    whole = planner.plan(seed=seed, step=step).clips()
+    whole = list(planner.draw(seed=seed, step=step))
     for world_size in range(1, policy.batch_size + 1):
         if policy.batch_size % world_size:
             continue
         parts = [
-            planner.plan(seed=seed, step=step, rank=rank, world_size=world_size).clips()
+            list(planner.draw(seed=seed, step=step, rank=rank, world_size=world_size))
             for rank in range(world_size)
         ]
         assert {len(part) for part in parts} == {policy.batch_size // world_size}
@@ -268,18 +269,18 @@ def test_a_plan_follows_from_its_arguments_alone(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
     planner = planner_or_skip(snapshot, policy)
-    plan = planner.plan(seed=seed, step=step)
+    plan = planner.draw(seed=seed, step=step)
     for other in (step + 1, 0, 3):
-        planner.plan(seed=seed, step=other)
-    assert same(planner.plan(seed=seed, step=step), plan)
-    assert same(ClipSampler(snapshot, policy, FORMAT).plan(seed=seed, step=step), plan)
-    assert draw_clips(snapshot, policy, seed=seed, step=step, clip_format=FORMAT) == plan.clips()
+        planner.draw(seed=seed, step=other)
+    assert same(planner.draw(seed=seed, step=step), plan)
+    assert same(ClipSampler(snapshot, policy, FORMAT).draw(seed=seed, step=step), plan)
+    assert draw_clips(snapshot, policy, seed=seed, step=step, clip_format=FORMAT) == list(plan)
 
 
 def test_seeds_and_steps_differ() -> None:
     planner = ClipSampler(snapshot_of([4000] * 8, range(8)), SamplingConfig(batch_size=64), FORMAT)
     starts = {
-        tuple(planner.plan(seed=seed, step=step).start_seconds.tolist())
+        tuple(planner.draw(seed=seed, step=step).start_seconds.tolist())
         for seed in range(5)
         for step in [0, 1, 2, 10**7, 10**7 + 1]
     }
@@ -323,7 +324,7 @@ def test_an_epoch_visits_every_title_as_often(num_titles: int, a_batch: int) -> 
         drawn = [
             title
             for step in range(epoch * steps, (epoch + 1) * steps)
-            for title in planner.plan(seed=1, step=step).title[::2].tolist()
+            for title in planner.draw(seed=1, step=step).title[::2].tolist()
         ]
         assert set(Counter(drawn).values()) == {steps * a_batch // num_titles}
         assert len(Counter(drawn)) == num_titles
@@ -336,7 +337,7 @@ def test_across_an_epochs_edge_no_title_comes_twice() -> None:
     planner = ClipSampler(snapshot_of([900] * 7, range(7)), policy, FORMAT)
     counts: Counter[int] = Counter()
     for step in range(350):
-        titles = planner.plan(seed=1, step=step).title[::2].tolist()
+        titles = planner.draw(seed=1, step=step).title[::2].tolist()
         assert len(set(titles)) == 4
         counts.update(titles)
     assert max(counts.values()) - min(counts.values()) < 45  # of 200 each
@@ -348,7 +349,7 @@ def test_epochs_are_exact_across_batches_that_span_two(num_titles: int, a_batch:
     planner = ClipSampler(snapshot_of([900] * num_titles, range(num_titles)), policy, FORMAT)
     drawn: list[int] = []
     for step in range(5 * num_titles // a_batch):
-        titles = planner.plan(seed=3, step=step).title[::2].tolist()
+        titles = planner.draw(seed=3, step=step).title[::2].tolist()
         assert len(set(titles)) == a_batch
         drawn += titles
     for epoch in range(len(drawn) // num_titles):
@@ -383,7 +384,7 @@ def test_titles_come_as_their_weights_say(
         {"batch_size": 2, "clips_per_item": 2, "title_weight": weight, "level": level}
     )
     planner = ClipSampler(snapshot_of(LENGTHS.tolist(), range(5)), policy, FORMAT)
-    titles = [int(planner.plan(seed=4, step=step).title[0]) for step in range(1500)]
+    titles = [int(planner.draw(seed=4, step=step).title[0]) for step in range(1500)]
     assert_shares(np.bincount(titles, minlength=5), shares)
 
 
@@ -391,7 +392,7 @@ def test_uniform_goes_by_usable_seconds() -> None:
     lengths = LENGTHS * 10
     policy = SamplingConfig(name="uniform", batch_size=4, min_gap_seconds=0.0)
     planner = ClipSampler(snapshot_of(lengths.tolist(), [0, 0, 1, 2, 2]), policy, FORMAT)
-    items = np.concatenate([planner.plan(seed=4, step=step).item for step in range(1200)])
+    items = np.concatenate([planner.draw(seed=4, step=step).item for step in range(1200)])
     assert_shares(np.bincount(items, minlength=5), (lengths - 12).astype(np.float64))
 
 
@@ -399,7 +400,7 @@ def test_items_inside_a_title_go_by_usable_seconds() -> None:
     policy = SamplingConfig(batch_size=4, items_per_title=2, clips_per_item=1)
     snapshot = snapshot_of([*(LENGTHS * 10).tolist(), 5000], [0] * 5 + [1])
     planner = ClipSampler(snapshot, policy, FORMAT)
-    items = np.concatenate([planner.plan(seed=4, step=step).item for step in range(1200)])
+    items = np.concatenate([planner.draw(seed=4, step=step).item for step in range(1200)])
     counts = np.bincount(items, minlength=6)
     assert counts[5] == 2400
     assert_shares(counts[:5], (LENGTHS * 10 - 12).astype(np.float64))
@@ -414,7 +415,7 @@ def test_every_place_of_an_item_is_reached(clips: int, window_seconds: float | N
     )  # fmt: skip
     planner = ClipSampler(snapshot_of([412, 412], [0, 1]), policy, FORMAT)
     frames = np.concatenate(
-        [planner.plan(seed=2, step=step).start_seconds * FRAME_RATE for step in range(1500)]
+        [planner.draw(seed=2, step=step).start_seconds * FRAME_RATE for step in range(1500)]
     )
     assert frames.min() <= 10
     assert frames.max() >= 389
@@ -431,19 +432,18 @@ def test_short_titles_give_what_they_have_and_the_plan_says_so(
     # Nine clips 2 s apart need 141 frames at least: no short title has room for them.
     lengths = [*short, 5000]
     policy = SamplingConfig(batch_size=9 * len(lengths), clips_per_item=9)
-    plan = ClipSampler(snapshot_of(lengths, range(len(lengths))), policy, FORMAT).plan(
-        seed=seed, step=step
-    )
+    planner = ClipSampler(snapshot_of(lengths, range(len(lengths))), policy, FORMAT)
+    plan = planner.draw(seed=seed, step=step)
     room = [1 + (length - CLIP_FRAMES) // 16 for length in lengths]
     counts = np.bincount(plan.item, minlength=len(lengths))
     assert (counts <= room).all()
-    assert plan.num_refilled >= sum(9 - places for places in room[:-1])
-    assert len({(clip.item, clip.start_seconds) for clip in plan.clips()}) == len(plan)
+    assert planner.num_refilled(seed=seed, step=step) >= sum(9 - places for places in room[:-1])
+    assert len({(clip.item, clip.start_seconds) for clip in plan}) == len(plan)
 
 
 def test_a_catalog_with_room_refills_nothing() -> None:
     planner = ClipSampler(snapshot_of([2000] * 4, range(4)), SamplingConfig(batch_size=64), FORMAT)
-    assert planner.plan(seed=0, step=0).num_refilled == 0
+    assert planner.num_refilled(seed=0, step=0) == 0
 
 
 def test_levels_group_items() -> None:
@@ -481,7 +481,7 @@ def test_a_catalog_smaller_than_a_batch_is_refused() -> None:
 def test_ranks_that_do_not_fit_are_refused(rank: int, world_size: int) -> None:
     planner = ClipSampler(snapshot_of([4000], [0]), SamplingConfig(batch_size=16), FORMAT)
     with pytest.raises(ValueError, match="must divide by the number of processes"):
-        planner.plan(seed=0, step=0, rank=rank, world_size=world_size)
+        planner.draw(seed=0, step=0, rank=rank, world_size=world_size)
 
 
 def test_a_batch_is_whole_titles() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from experiments.rendered_tv.cards import text_mask
+from experiments.rendered_tv.brush import text_mask
 from toomuchtv.detection.detectors import find_black, find_film_credits, find_logos, find_silence
 from toomuchtv.detection.fingerprints import FINGERPRINT_RATE_HZ, AudioFingerprint
 from toomuchtv.detection.frame_features import FRAME_FEATURES, FrameFeatures, compute_frame_features

@@ -205,7 +205,7 @@ def test_the_verb(run: Path, prepared_catalog: Path, tmp_path: Path) -> None:
 def test_probe_moments_are_far_apart(catalog: Catalog, truth: Path) -> None:
     config = tiny_config()
     snapshot = catalog.snapshot()
-    source = Source(catalog, snapshot, config.sampling, config.clip, config.input.log_mel)
+    source = Source(catalog, snapshot, config.sampling, config.clip, config.transform.log_mel)
     moments = title_moments(source, num_clips=64, seed=1)
     assert not isinstance(moments, Missing)
     seconds = snapshot.duration_seconds

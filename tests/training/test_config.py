@@ -16,7 +16,11 @@ from toomuchtv.training.run_config import PRESETS, Config, config_from, load_con
 def test_toml_round_trip(preset: str | None, tmp_path: Path) -> None:
     config = load_config(
         preset=preset,
-        settings=["sampling.window_seconds=12.5", "roles.same_item=ignore", "optimizer.beta2=0.95"],
+        settings=[
+            "sampling.window_seconds=12.5",
+            "pair_labels.same_item=ignore",
+            "optimizer.beta2=0.95",
+        ],
     )
     path = tmp_path / "config.toml"
     path.write_text(config.to_toml())
@@ -27,7 +31,7 @@ def test_toml_round_trip(preset: str | None, tmp_path: Path) -> None:
 def test_toml_holds_every_section() -> None:
     values = tomllib.loads(Config().to_toml())
     assert set(values) == set(Config.model_fields)
-    assert values["input"]["log_mel"]["sample_rate_hz"] == 16_000
+    assert values["transform"]["log_mel"]["sample_rate_hz"] == 16_000
 
 
 def test_settings_override_the_file_and_the_file_overrides_the_preset(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.batches import SMALLEST, a_batch, part
+from tests.batches import SMALLEST, a_batch
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv.data.augmentation import AugmentationConfig
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.inference.pretrained import fresh_model
@@ -76,7 +76,7 @@ def chunked_here(folder: Path) -> None:
     """Take the step of one of two processes, in chunks of unequal size."""
     with distributed.process_group(torch.device("cpu")):
         own = slice(0, 5) if distributed.rank() == 0 else slice(5, CLIPS)
-        found = gradients(part(a_batch(CLIPS), own), 2)
+        found = gradients(a_batch(CLIPS)[own], 2)
         save_file(found, folder / f"{distributed.rank()}.safetensors")
 
 

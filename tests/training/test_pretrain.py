@@ -24,7 +24,7 @@ from tests.prepared import tiny_config
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.errors import CheckpointError
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.metrics import read_metrics
@@ -357,7 +357,7 @@ def test_held_out_titles_are_never_trained_on(
     seen: list[tuple[int, float]] = []
 
     def record(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
-        seen.extend(zip(batch.item.tolist(), batch.start_seconds.tolist(), strict=True))
+        seen.extend((spec.item, spec.start_seconds) for spec in batch.specs)
         return original(self, batch, rate)
 
     original = TrainingStep.__call__

@@ -59,7 +59,7 @@ def test_activation_checkpointing_keeps_less() -> None:
 
 
 def test_chunks_are_as_large_as_memory_allows() -> None:
-    config = tiny_config(clip={"frames": 4}, input={"size": 64})
+    config = tiny_config(clip={"frames": 4}, transform={"size": 64})
     kept = profile_step(config, CPU, most_clips=2).kept_bytes_per_clip
     # The peak of a chunk is what the forward pass keeps and some more, but not several times that.
     found = find_chunk_size(config, CPU, local_clips=24, memory_bytes=16 * kept)

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.training.stop import stop_on_signals
 
 

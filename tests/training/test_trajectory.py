@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.batches import SMALLEST, a_batch, part
+from tests.batches import SMALLEST, a_batch
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv._internal.random_numbers import UInt64Array
@@ -88,7 +88,7 @@ def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str,
     )
     found: dict[str, Tensor] = {}
     for number in range(STEPS):
-        batch = part(a_batch(CLIPS, step=number), slice(rank * size, (rank + 1) * size))
+        batch = a_batch(CLIPS, step=number)[rank * size : (rank + 1) * size]
         result = step(batch, config.learning_rate)
         found |= {
             f"loss {number}": torch.tensor(result.loss, dtype=torch.float64),

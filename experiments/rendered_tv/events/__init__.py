@@ -1,1 +1,1 @@
-"""What happens in the studio's films: motions, how they look, and how they sound."""
+"""Events that happen in rendered films: their motion, their appearance and their sound."""

@@ -1,8 +1,8 @@
-"""How things move: each function draws one event's track from a random stream.
+"""How events move: each function draws one event's track from a random stream.
 
-Rates stay between about 0.4 and 4 Hz, slow enough to be seen at 8 frames a second, and every
-event starts at a phase and in a tempo of its own, so that hearing *when* tells more than hearing
-*that*.
+Rates stay between about 0.4 and 4 Hz, slow enough to be seen at 8 frames per second. Every event
+starts at a random phase and with a random tempo, so that the timing of a sound carries more
+information than its presence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 def bouncing(rng: Generator, seconds: float) -> Track:
-    """Fall, hit the floor, fly up again, each time to another height."""
+    """Draw a bounce: a ball falls, hits the floor and rises, each time to another height."""
     gravity = rng.uniform(4.0, 7.0)
     heights = rng.uniform(0.28, 0.62, 64)
     flights = 2 * np.sqrt(2 * heights / gravity)
@@ -33,21 +33,21 @@ def bouncing(rng: Generator, seconds: float) -> Track:
 
 
 def striking(rng: Generator, seconds: float) -> Track:
-    """Lift slowly, strike fast; `angle` is 0 at the hit and 1 when raised."""
+    """Draw slow lifts and fast strikes; `angle` is 0 at the hit and 1 when raised."""
     impacts = _beats(rng, seconds, rng.uniform(0.55, 1.2), 0.2)
     lift = _lift(control_times(seconds), impacts)
     return make_track(seconds, angle=lift, impacts=impacts, weights=_weights(rng, impacts))
 
 
 def knocking(rng: Generator, seconds: float) -> Track:
-    """Strike two to four times in a row, then wait; `opening` is the gap before the hit."""
+    """Draw bursts of two to four knocks with pauses; `opening` is the gap before the hit."""
     impacts = _bursts(rng, seconds)
     gap = _lift(control_times(seconds), impacts, longest=0.42)
     return make_track(seconds, opening=gap, impacts=impacts, weights=_weights(rng, impacts))
 
 
 def dripping(rng: Generator, seconds: float) -> Track:
-    """Gather at the top, let go, fall ever faster, hit the water at `y = 0`."""
+    """Draw drops that gather at the top, fall and hit the water at `y = 0`."""
     impacts = _beats(rng, seconds, rng.uniform(0.6, 1.3), 0.1)
     t = control_times(seconds)
     k = np.minimum(np.searchsorted(impacts, t, side="right"), len(impacts) - 1)
@@ -56,7 +56,7 @@ def dripping(rng: Generator, seconds: float) -> Track:
 
 
 def drumming(rng: Generator, seconds: float) -> Track:
-    """Two sticks in turn: `angle` lifts the left one, `opening` the right one."""
+    """Draw two alternating sticks: `angle` lifts the left one, `opening` the right one."""
     impacts = _beats(rng, seconds, rng.uniform(0.32, 0.6), 0.12)
     t = control_times(seconds)
     left, right = _lift(t, impacts[::2]), _lift(t, impacts[1::2])
@@ -66,7 +66,7 @@ def drumming(rng: Generator, seconds: float) -> Track:
 
 
 def walking(rng: Generator, seconds: float) -> Track:
-    """Swing the legs and cross the stage to and fro; a step lands at each end of the swing."""
+    """Draw a walk back and forth across the stage; a step lands at each end of the leg swing."""
     rate = rng.uniform(0.6, 1.05)
     phase = rng.uniform(0, 1)
     t = control_times(seconds)
@@ -78,20 +78,20 @@ def walking(rng: Generator, seconds: float) -> Track:
 
 
 def swinging(rng: Generator, seconds: float) -> Track:
-    """Swing like a pendulum; `drive` is its speed."""
+    """Draw a pendulum; `drive` is its speed."""
     wave, drive = _pulse(rng, seconds)
     return make_track(seconds, angle=0.75 * wave, drive=drive)
 
 
 def windmilling(rng: Generator, seconds: float) -> Track:
-    """Turn in gusts that come at the pendulum's rates; `drive` is the speed."""
+    """Draw a rotation in gusts at the pendulum's rates; `drive` is the speed."""
     _, drive = _pulse(rng, seconds)
     angle = np.cumsum(drive) * (2 * np.pi * 0.55 / CONTROL_RATE_HZ) * rng.choice((-1, 1))
     return make_track(seconds, angle=angle + rng.uniform(0, 6.28), drive=drive)
 
 
 def ringing(rng: Generator, seconds: float) -> Track:
-    """Swing as a bell, struck at both ends of the swing."""
+    """Draw a swinging bell that is struck at both ends of the swing."""
     rate, phase = rng.uniform(0.4, 0.75), rng.uniform(0, 1)
     t = control_times(seconds)
     hits = (np.arange(0, 2 * rate * seconds + 3) / 2 + 0.25 - phase) / rate
@@ -104,14 +104,14 @@ def ringing(rng: Generator, seconds: float) -> Track:
 
 
 def spinning(rng: Generator, seconds: float) -> Track:
-    """Turn at a speed that wanders between slow and fast; `drive` is the speed."""
+    """Draw a rotation whose speed varies smoothly; `drive` is the speed."""
     drive = _wander(rng, seconds, 0.4)
     angle = np.cumsum(0.15 + 0.75 * drive) * (2 * np.pi / CONTROL_RATE_HZ)
     return make_track(seconds, angle=angle + rng.uniform(0, 6.28), drive=drive)
 
 
 def rolling(rng: Generator, seconds: float) -> Track:
-    """Roll to and fro across the floor; `drive` is the speed."""
+    """Draw a wheel that rolls back and forth; `drive` is the speed."""
     t = control_times(seconds)
     phase = 2 * np.pi * (rng.uniform(0.22, 0.42) * t + rng.uniform(0, 1))
     x = 0.42 * np.sin(phase)
@@ -119,33 +119,33 @@ def rolling(rng: Generator, seconds: float) -> Track:
 
 
 def approaching(rng: Generator, seconds: float) -> Track:
-    """Come from afar until close, pass, come again; `drive` is nearness."""
+    """Draw repeated approaches from far away; `drive` is the nearness."""
     near = _ramp(rng, seconds)
     return make_track(seconds, size=0.16 + 0.84 * near**2, drive=near)
 
 
 def receding(rng: Generator, seconds: float) -> Track:
-    """Leave from close by into the distance, again and again; `drive` is nearness."""
+    """Draw repeated departures into the distance; `drive` is the nearness."""
     near = 1.0 - _ramp(rng, seconds)
     return make_track(seconds, size=0.16 + 0.84 * near**2, drive=near)
 
 
 def revolving(rng: Generator, seconds: float) -> Track:
-    """Sweep a light around at an even rate."""
+    """Draw a light that turns at a constant rate."""
     t = control_times(seconds)
     angle = 2 * np.pi * (rng.uniform(0.4, 0.85) * t + rng.uniform(0, 1))
     return make_track(seconds, angle=angle, drive=0.5 + 0.5 * np.sin(angle))
 
 
 def rattling(rng: Generator, seconds: float) -> Track:
-    """Shake in bursts; `drive` is 1 while it shakes."""
+    """Draw bursts of shaking; `drive` is 1 during a burst."""
     gate = _gate(rng, seconds, 0.5, 1.1)
     shake = np.repeat(rng.uniform(-1, 1, (2, len(gate) // 16 + 1)), 16, axis=1)[:, : len(gate)]
     return make_track(seconds, x=0.09 * gate * shake[0], y=0.05 * gate * (1 + shake[1]), drive=gate)
 
 
 def talking(rng: Generator, seconds: float) -> Track:
-    """Open and close a mouth, syllable by syllable, with pauses; `opening` is the mouth."""
+    """Draw a mouth that speaks in syllables with pauses; `opening` is the mouth's opening."""
     gate = _gate(rng, seconds, 0.9, 1.8, off_share=0.5)
     t = control_times(seconds)
     rate = rng.uniform(2.0, 3.2)
@@ -155,7 +155,7 @@ def talking(rng: Generator, seconds: float) -> Track:
 
 
 def gliding(rng: Generator, seconds: float) -> Track:
-    """Go up and down a rail, now faster, now slower."""
+    """Draw a ride up and down a rail at a varying speed."""
     t = control_times(seconds)
     rate = rng.uniform(0.25, 0.5)
     wave = np.sin(2 * np.pi * (rate * t + rng.uniform(0, 1)) + np.sin(2 * t + rng.uniform(0, 6)))
@@ -163,7 +163,7 @@ def gliding(rng: Generator, seconds: float) -> Track:
 
 
 def surging(rng: Generator, seconds: float) -> Track:
-    """Swell up and draw back; `drive` is the height of the water."""
+    """Draw waves; `drive` is the height of the water."""
     t = control_times(seconds)
     phase = 2 * np.pi * (rng.uniform(0.28, 0.5) * t + rng.uniform(0, 1))
     swell = 0.5 + 0.5 * np.sin(phase + 0.5 * np.sin(phase))
@@ -171,7 +171,7 @@ def surging(rng: Generator, seconds: float) -> Track:
 
 
 def burning(rng: Generator, seconds: float) -> Track:
-    """Flicker, and flare at each pop."""
+    """Draw a flickering flame that flares at each impact."""
     pops = np.sort(rng.uniform(0, seconds, max(int(seconds * 2.2), 1)))
     t = control_times(seconds)
     flare = np.exp(-np.clip(t[:, None] - pops, 0, None) / 0.12) * (t[:, None] >= pops)
@@ -183,14 +183,14 @@ def burning(rng: Generator, seconds: float) -> Track:
 
 
 def bubbling(rng: Generator, seconds: float) -> Track:
-    """Let bubbles rise; each bursts at the surface at its impact."""
+    """Draw rising bubbles; each bursts at the surface at its impact."""
     pops = np.cumsum(rng.uniform(0.18, 0.7, int(seconds / 0.18) + 4))
-    clock = control_times(seconds)  # lets the painter know one bubble from the next
+    clock = control_times(seconds)  # the painter distinguishes bubbles by this time
     return make_track(seconds, angle=clock, impacts=pops, weights=_weights(rng, pops))
 
 
 def springing(rng: Generator, seconds: float) -> Track:
-    """Get plucked now and then and bob with a dying swing; `y` is -1..1."""
+    """Draw a weight on a spring that is plucked and swings with decay; `y` is in -1..1."""
     plucks = _beats(rng, seconds, rng.uniform(0.9, 1.6), 0.2)
     t = control_times(seconds)
     k = np.searchsorted(plucks, t, side="right") - 1
@@ -202,7 +202,7 @@ def springing(rng: Generator, seconds: float) -> Track:
 
 
 def flying(rng: Generator, seconds: float) -> Track:
-    """Circle through the air, near and far; `drive` is nearness, `opening` the speed."""
+    """Draw a flight in circles; `drive` is the nearness, `opening` the speed."""
     t = control_times(seconds)
     rates = rng.uniform(0.3, 0.7, 3)
     phases = 2 * np.pi * (rates[:, None] * t + rng.uniform(0, 1, 3)[:, None])
@@ -219,14 +219,14 @@ def flying(rng: Generator, seconds: float) -> Track:
 
 
 def stroking(rng: Generator, seconds: float) -> Track:
-    """Go to and fro along a line (`x` in -1..1); `drive` is the speed."""
+    """Draw strokes back and forth (`x` in -1..1); `drive` is the speed."""
     t = control_times(seconds)
     phase = 2 * np.pi * (rng.uniform(0.55, 1.1) * t + rng.uniform(0, 1))
     return make_track(seconds, x=np.sin(phase), drive=np.abs(np.cos(phase)), angle=np.sin(phase))
 
 
 def breathing(rng: Generator, seconds: float) -> Track:
-    """Swell and shrink; `drive` is the flow of air, `opening` is 1 while it swells."""
+    """Draw a balloon that grows and shrinks; `drive` is the air flow, `opening` the growth."""
     t = control_times(seconds)
     phase = 2 * np.pi * (rng.uniform(0.35, 0.6) * t + rng.uniform(0, 1))
     return make_track(
@@ -238,7 +238,7 @@ def breathing(rng: Generator, seconds: float) -> Track:
 
 
 def hinging(rng: Generator, seconds: float) -> Track:
-    """Swing a door open or shut, wait, swing it back; `drive` is its speed."""
+    """Draw a door that opens and closes with pauses; `drive` is its speed."""
     t = control_times(seconds)
     opening = np.zeros(len(t))
     start, state = -rng.uniform(0, 0.5), 0.0
@@ -254,7 +254,7 @@ def hinging(rng: Generator, seconds: float) -> Track:
 
 
 def _beats(rng: Generator, seconds: float, period: float, jitter: float) -> Array:
-    """Times of beats in a tempo that wavers, from before the start to past the stop."""
+    """Return times of beats with a varying tempo, from before the start to after the stop."""
     steps = period * (1 + jitter * rng.uniform(-1, 1, int(seconds / period * 1.4) + 4))
     beats: Array = np.cumsum(steps) - rng.uniform(0, 1) * steps[0]
     return beats
@@ -271,7 +271,7 @@ def _bursts(rng: Generator, seconds: float) -> Array:
 
 
 def _lift(t: Array, impacts: Array, longest: float = 9.0) -> Array:
-    """Height of a tool that rests on the hit, is lifted slowly and dropped fast."""
+    """Return the height of a tool that is lifted slowly and dropped fast at each impact."""
     k = np.clip(np.searchsorted(impacts, t, side="right"), 0, len(impacts) - 1)
     before = np.where(k > 0, impacts[np.maximum(k - 1, 0)], impacts[k] - 0.8)
     length = np.clip(impacts[k] - before, 0.05, longest)
@@ -283,13 +283,13 @@ def _lift(t: Array, impacts: Array, longest: float = 9.0) -> Array:
 
 
 def _pulse(rng: Generator, seconds: float) -> tuple[Array, Array]:
-    """A swing in -1..1 and its speed in 0..1, at a rate that several kinds share."""
+    """Return a swing in -1..1 and its speed in 0..1, at a rate that several kinds share."""
     phase = 2 * np.pi * (rng.uniform(0.4, 0.8) * control_times(seconds) + rng.uniform(0, 1))
     return np.sin(phase), np.abs(np.cos(phase))
 
 
 def _wander(rng: Generator, seconds: float, rate_hz: float) -> Array:
-    """A smooth random curve in 0..1 that changes about `rate_hz` times a second."""
+    """Return a smooth random curve in 0..1 that changes about `rate_hz` times per second."""
     t = control_times(seconds)
     knots = rng.uniform(0, 1, int(seconds * rate_hz * 2) + 4)
     place = t * rate_hz * 2
@@ -302,7 +302,7 @@ def _wander(rng: Generator, seconds: float, rate_hz: float) -> Array:
 def _gate(
     rng: Generator, seconds: float, shortest: float, longest: float, off_share: float = 0.8
 ) -> Array:
-    """0 and 1 in turn, each for a random while, with edges of 40 ms."""
+    """Return a curve that alternates between 0 and 1 at random times, with edges of 40 ms."""
     t = control_times(seconds)
     gate = np.zeros(len(t))
     now = -rng.uniform(0, shortest)
@@ -314,7 +314,7 @@ def _gate(
 
 
 def _ramp(rng: Generator, seconds: float) -> Array:
-    """A saw tooth from 0 to 1, again and again, its fall taking a tenth of the time."""
+    """Return a sawtooth from 0 to 1 that rises slowly and falls in 7% of its period."""
     period, phase = rng.uniform(1.6, 2.8), rng.uniform(0, 1)
     part = (control_times(seconds) / period + phase) % 1.0
     ramp: Array = np.where(part < 0.93, part / 0.93, (1 - part) / 0.07)

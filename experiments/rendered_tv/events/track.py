@@ -1,4 +1,4 @@
-"""The motion of one event over time, from which both its picture and its sound are made."""
+"""The motion of one event over time, from which both its frames and its audio are made."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Motions are computed on this grid, then read at the frames and at the sound's samples.
+#: Motions are computed at this rate, and then read at the times of frames and of audio samples.
 CONTROL_RATE_HZ = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pose:
-    """An event at one instant: what a painter needs.
+    """An event at one time, as a painter needs it.
 
-    Positions are in stage units: the floor is `y = 0`, the stage is 1 high and 1.2 wide.
+    Attributes:
+        x: Horizontal position in stage units; the stage is 1.2 wide.
+        y: Height above the floor in stage units; the stage is 1 high.
+        angle: Rotation in radians, or whatever the motion uses it for.
+        size: Relative size.
+        opening: How far something is open, 0..1.
+        drive: Intensity of the motion, 0..1.
+        since_seconds: Time since the last impact, 9 before the first one.
+        ahead_seconds: Times until the next impacts, at most four.
     """
 
     x: float
@@ -31,15 +39,14 @@ class Pose:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Track:
-    """An event from its start to its stop.
+    """The motion of an event from its start to its stop.
 
     Attributes:
-        seconds: How long it lasts.
-        channels: `x`, `y`, `angle`, `size`, `opening` and `drive`, each `[n]` at
-            `CONTROL_RATE_HZ`. `drive` in 0..1 is how hard the thing moves: what a continuous
-            sound follows.
+        seconds: Duration of the event.
+        channels: `x`, `y`, `angle`, `size`, `opening` and `drive` (see `Pose`), each `[n]` at
+            `CONTROL_RATE_HZ`. Continuous sounds follow `drive`.
         impacts: `[k]` seconds from the start at which something hits.
-        weights: `[k]` strength of each hit, 0..1.
+        weights: `[k]` strength of each hit.
     """
 
     seconds: float
@@ -48,7 +55,7 @@ class Track:
     weights: NDArray[Any]
 
     def pose(self, seconds: float) -> Pose:
-        """Return the pose at a time since the start."""
+        """Return the pose at a time in seconds since the start."""
         k = min(max(int(seconds * CONTROL_RATE_HZ), 0), len(self.channels["x"]) - 1)
         past = int(np.searchsorted(self.impacts, seconds, side="right"))
         since = seconds - float(self.impacts[past - 1]) if past else 9.0
@@ -57,7 +64,7 @@ class Track:
         return Pose(**value, since_seconds=since, ahead_seconds=ahead)
 
     def curve(self, name: str, num_samples: int, rate_hz: int) -> NDArray[Any]:
-        """Return a channel at the sound's rate, float32 `[num_samples]`."""
+        """Return a channel at an audio sample rate, float32 `[num_samples]`."""
         times = np.arange(num_samples, dtype=np.float32) / rate_hz
         values = self.channels[name]
         grid = np.arange(len(values), dtype=np.float32) / CONTROL_RATE_HZ
@@ -71,7 +78,7 @@ def make_track(
     weights: NDArray[Any] | None = None,
     **channels: NDArray[Any] | float,
 ) -> Track:
-    """Build a track; channels not given are constant (size 1, the others 0)."""
+    """Build a track. Omitted channels are constant: `size` is 1 and the others are 0."""
     count = len(control_times(seconds))
     names = {"x": 0.0, "y": 0.0, "angle": 0.0, "size": 1.0, "opening": 0.0, "drive": 0.0}
     full = {
@@ -85,5 +92,5 @@ def make_track(
 
 
 def control_times(seconds: float) -> NDArray[Any]:
-    """Return the instants of the control grid, `[n]` seconds."""
+    """Return the times of the control grid, `[n]` seconds."""
     return np.arange(int(np.ceil(seconds * CONTROL_RATE_HZ)) + 1) / CONTROL_RATE_HZ

@@ -14,8 +14,16 @@ from collections.abc import Collection
 from multiprocessing.connection import Connection
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from toomuchtv.data.batches import BatchArrays, ClipBatch, ClipReader, PlannedBatches
+from toomuchtv.data.batches import (
+    BatchArrays,
+    ClipReader,
+    PlannedBatches,
+    batch_layout,
+    batch_of_arrays,
+)
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.errors import MediaError
 
 #: In place of an item: none is being read.
@@ -42,10 +50,10 @@ def write_avoided(file: int, items: Collection[int]) -> None:
 
 def _places(
     num_clips: int, reader: ClipReader
-) -> tuple[dict[str, tuple[type[np.generic], tuple[int, ...], int]], int]:
+) -> tuple[dict[str, tuple[DTypeLike, tuple[int, ...], int]], int]:
     """Dtype, shape and offset of each array in a slot, and where the arrays end."""
     at, places = _NOTE_BYTES, {}
-    layout = BatchArrays.layout(num_clips, reader.clip_format, reader.side)
+    layout = batch_layout(num_clips, reader.clip_format, reader.side)
     for name, (dtype, shape) in layout.items():
         at = -(-at // 64) * 64
         places[name] = (dtype, shape, at)
@@ -65,7 +73,7 @@ def copy_batch(
         while done < len(flat):  # a call copies 2 GiB at most
             done += os.preadv(slot, [flat[done:]], at + done)
     text = os.pread(slot, num_bytes, end).decode("utf-8", "surrogateescape")
-    return BatchArrays(**arrays).batch(step, tuple(text.split("\0")) if text else ())
+    return batch_of_arrays(arrays, step, tuple(text.split("\0")) if text else ())
 
 
 def decode_batches(connection: Connection, batches: PlannedBatches, avoided_file: int) -> None:
@@ -114,7 +122,7 @@ class Slot:
         write_note(self._file, step, NOBODY)
         arrays, failures = self._batches.decode(step, self._allocate, may_read=may_read)
         write_note(self._file, step, NOBODY)
-        num_clips = len(arrays.valid)
+        num_clips = len(arrays["valid"])
         text = "\0".join(failures).encode("utf-8", "surrogateescape")
         os.pwrite(self._file, text, _places(num_clips, self._batches.reader)[1])
         return num_clips, len(text)
@@ -125,14 +133,12 @@ class Slot:
         return items
 
     def _allocate(self, num_clips: int) -> BatchArrays:
-        if self._arrays is None or len(self._arrays.valid) != num_clips:
+        if self._arrays is None or len(self._arrays["valid"]) != num_clips:
             places, end = _places(num_clips, self._batches.reader)
             os.ftruncate(self._file, end)
             memory = mmap.mmap(self._file, end)
-            self._arrays = BatchArrays(
-                **{
-                    name: np.ndarray(shape, dtype, memory, offset=at)
-                    for name, (dtype, shape, at) in places.items()
-                }
-            )
+            self._arrays = {
+                name: np.ndarray(shape, dtype, memory, offset=at)
+                for name, (dtype, shape, at) in places.items()
+            }
         return self._arrays

@@ -3,113 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from toomuchtv._internal.random_numbers import UInt64Array, uniforms
+from toomuchtv._internal.random_numbers import uniforms
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.snapshot import CatalogSnapshot
-from toomuchtv.data.sampler import ClipSampler, ClipSpec
+from toomuchtv.data.clip_specs import SPEC_DTYPES, ClipBatch, ClipSpec, ClipSpecs
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.proxy_reader import ProxyPool, ProxyReader
-
-if TYPE_CHECKING:
-    # At run time only those who make tensors import PyTorch: a process that decodes starts in a
-    # tenth of the time without it, in a fifth of the memory.
-    from torch import Tensor
 
 _REPLACEMENT_TRIES = 4
 _CROP = 100  # a stream of random numbers, apart from those of plans
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipBatch:
-    """One decoded batch of one process.
+BatchArrays = dict[str, NDArray[Any]]
 
-    Pair roles are not in it: they reach across processes, so they are worked out after the gather
-    from what is said here of each clip.
 
-    Attributes:
-        video: uint8 `[N, T, S * 3 / 2, S]`, YUV 4:2:0 planes; see `media.proxy_reader`.
-        waveform: float32 `[N, num_samples]`, -1..1.
-        title: int64 `[N]`.
-        item: int64 `[N]`, rows of the snapshot.
-        start_seconds: float64 `[N]`.
-        audio_track: int64 `[N]`, which of the item's prepared sounds; 0 is the preferred one.
-        recurrence: int64 `[N]`, which recurring thing each lies in; -1 for none.
-        valid: bool `[N]`; false where no clip of the title could be decoded.
-        seed: uint64 `[N]`, what augmentation draws from.
-        step: The step it was planned for.
-        failures: What could not be decoded, in words.
+def batch_layout(
+    num_clips: int, clip_format: ClipFormat, side: int
+) -> dict[str, tuple[DTypeLike, tuple[int, ...]]]:
+    """Return dtype and shape of each array of a batch that is being decoded, by name.
+
+    The names are those of `ClipBatch` and of the columns of its `specs`.
     """
-
-    video: Tensor
-    waveform: Tensor
-    title: Tensor
-    item: Tensor
-    start_seconds: Tensor
-    audio_track: Tensor
-    recurrence: Tensor
-    valid: Tensor
-    seed: UInt64Array
-    step: int
-    failures: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.waveform)
+    return {
+        "video": (np.uint8, (num_clips, clip_format.frames, side * 3 // 2, side)),
+        "waveform": (np.float32, (num_clips, clip_format.num_samples)),
+        "valid": (np.bool_, (num_clips,)),
+        **{name: (dtype, (num_clips,)) for name, dtype in SPEC_DTYPES.items()},
+    }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchArrays:
-    """The arrays of a batch while it is being made; shapes and dtypes as in `Batch`."""
+def batch_of_arrays(arrays: BatchArrays, step: int, failures: tuple[str, ...]) -> ClipBatch:
+    """Return the batch that shares the memory of some arrays of `batch_layout`."""
+    import torch
 
-    video: VideoArray
-    waveform: WaveformArray
-    title: NDArray[np.int64]
-    item: NDArray[np.int64]
-    start_seconds: NDArray[np.float64]
-    audio_track: NDArray[np.int64]
-    recurrence: NDArray[np.int64]
-    valid: NDArray[np.bool_]
-    seed: UInt64Array
-
-    @staticmethod
-    def layout(
-        num_clips: int, clip_format: ClipFormat, side: int
-    ) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
-        """Dtype and shape of each array of a batch, by name."""
-        one = (num_clips,)
-        return {
-            "video": (np.uint8, (num_clips, clip_format.frames, side * 3 // 2, side)),
-            "waveform": (np.float32, (num_clips, clip_format.num_samples)),
-            "title": (np.int64, one),
-            "item": (np.int64, one),
-            "start_seconds": (np.float64, one),
-            "audio_track": (np.int64, one),
-            "recurrence": (np.int64, one),
-            "valid": (np.bool_, one),
-            "seed": (np.uint64, one),
-        }
-
-    def all(self) -> list[NDArray[Any]]:
-        """Every array, in the order of `layout`."""
-        return [getattr(self, field.name) for field in fields(self)]
-
-    def batch(self, step: int, failures: tuple[str, ...]) -> ClipBatch:
-        """The batch of a step that shares the memory of these arrays."""
-        import torch
-
-        tensors = {
-            field.name: torch.from_numpy(getattr(self, field.name))
-            for field in fields(self)
-            if field.name != "seed"
-        }
-        return ClipBatch(**tensors, seed=self.seed, step=step, failures=failures)
+    return ClipBatch(
+        specs=ClipSpecs(**{name: arrays[name] for name in SPEC_DTYPES}),
+        valid=torch.from_numpy(arrays["valid"]),
+        video=torch.from_numpy(arrays["video"]),
+        waveform=torch.from_numpy(arrays["waveform"]),
+        step=step,
+        failures=failures,
+    )
 
 
 class ClipReader:
@@ -275,11 +217,11 @@ class PlannedBatches:
             MediaError: A clip cannot be decoded and `on_bad_clip` is "stop".
         """
         arrays, failures = self.decode(step, self._new_arrays)
-        return arrays.batch(step, failures)
+        return batch_of_arrays(arrays, step, failures)
 
     def _new_arrays(self, num_clips: int) -> BatchArrays:
-        layout = BatchArrays.layout(num_clips, self.reader.clip_format, self.reader.side)
-        return BatchArrays(**{name: np.empty(shape, of) for name, (of, shape) in layout.items()})
+        layout = batch_layout(num_clips, self.reader.clip_format, self.reader.side)
+        return {name: np.empty(shape, dtype) for name, (dtype, shape) in layout.items()}
 
     def decode(
         self,
@@ -299,30 +241,27 @@ class PlannedBatches:
         Returns:
             The arrays, filled, and what could not be decoded.
         """
-        plan = self._planner.plan(
+        specs = self._planner.draw(
             seed=self._seed, step=step, rank=self._rank, world_size=self._world_size
         )
-        clips = plan.clips()
+        clips = list(specs)
         arrays = allocate(len(clips))
         failures: list[str] = []
-        across = uniforms(plan.seed, _CROP)
+        across = uniforms(specs.seed, _CROP)
         # Neighbors in time share an opened file and often a decoded group of frames. Nothing is
         # shared across steps: another worker may have done the one before.
         self.reader.rest()
-        for index in np.lexsort((plan.start_seconds, plan.audio_track, plan.item)).tolist():
-            into = _Into(float(across[index]), arrays.video[index], arrays.waveform[index])
+        for index in np.lexsort((specs.start_seconds, specs.audio_track, specs.item)).tolist():
+            into = _Into(float(across[index]), arrays["video"][index], arrays["waveform"][index])
             found = self._read(clips[index], into, failures, may_read)
-            arrays.valid[index] = found is not None
+            arrays["valid"][index] = found is not None
             if found is None:
                 into.video[:], into.waveform[:] = 0, 0.0
             else:
                 clips[index] = found
-        arrays.title[:] = [clip.title for clip in clips]
-        arrays.item[:] = [clip.item for clip in clips]
-        arrays.start_seconds[:] = [clip.start_seconds for clip in clips]
-        arrays.audio_track[:] = [clip.audio_track for clip in clips]
-        arrays.recurrence[:] = [clip.recurrence for clip in clips]
-        arrays.seed[:] = plan.seed
+        read = ClipSpecs.from_clips(clips)
+        for name in SPEC_DTYPES:
+            arrays[name][:] = getattr(read, name)
         return arrays, tuple(failures)
 
     def _read(

@@ -24,7 +24,8 @@ from toomuchtv.data.batch_buffer import (
     write_avoided,
     write_note,
 )
-from toomuchtv.data.batches import ClipBatch, PlannedBatches
+from toomuchtv.data.batches import PlannedBatches
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.errors import MediaError
 
 _log = logging.getLogger(__name__)

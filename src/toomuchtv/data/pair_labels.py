@@ -1,4 +1,4 @@
-"""What clip i is to clip j: the pair roles of a batch."""
+"""Pair labels: whether clips i and j of a batch are positives, negatives or ignored."""
 
 from __future__ import annotations
 
@@ -10,38 +10,42 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from toomuchtv.data.sampler import ClipSpecs
+from toomuchtv.data.clip_specs import TENSOR_COLUMNS, ClipSpecs
 
 PairLabelName = Literal["negative", "ignore", "positive"]
 
 
 class PairLabel(IntEnum):
-    """Role of the pair (video of clip i, audio of clip j) in the objective."""
+    """Label of the pair (video of clip i, audio of clip j)."""
 
     IGNORE = -1
     NEGATIVE = 0
     POSITIVE = 1
 
 
-_ROLES = {
+_LABELS = {
     "ignore": PairLabel.IGNORE,
     "negative": PairLabel.NEGATIVE,
     "positive": PairLabel.POSITIVE,
 }
+_AUDIO_TRACKS = 256  # the catalog counts audio tracks in a uint8
 
 
 class PairLabelConfig(BaseModel):
-    """Roles of pairs that are not of one clip. Where several of these apply, the last one counts.
+    """The labels of pairs of two different clips. If several rules apply, the last one counts.
+
+    A clip is always a positive of itself. A pair that no rule mentions is a negative.
 
     Attributes:
-        same_title: Pairs of one title, be they of one item or of two.
-        same_item: Pairs of one item; where set, it goes before `same_title`.
-        near_seconds: Pairs of one item whose starts are less than this apart are `near`.
-        near: Their role.
-        same_recurrence: Pairs of two items of which both lie in the same recurring thing: in the
-            opening of two episodes, say. As negatives they would be false ones.
-        overlap_seconds: Pairs of one item nearer than this share content and are ignored.
-        other_language: Pairs of one moment in two languages.
+        same_title: Label of two clips of one title, of the same item or of different items.
+        same_item: Label of two clips of one item. If set, it overrides `same_title`.
+        near_seconds: Two clips of one item that start less than this apart get the label `near`.
+        near: Label of such pairs.
+        same_recurrence: Label of two clips of different items that touch the same recurring
+            segment, such as the opening of two episodes. As negatives they would be false ones.
+        overlap_seconds: Two clips of one item that start less than this apart are ignored, because
+            they share content.
+        other_language: Label of two clips that share item and start time and differ in language.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,66 +59,99 @@ class PairLabelConfig(BaseModel):
     other_language: PairLabelName = "positive"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class PairLabels:
-    """The roles of a batch's pairs, worked out some rows at a time from what each clip is.
+    """The pair labels of a batch, computed from its clip specs some rows at a time.
+
+    The dense matrix of a large batch would not fit into memory; `rows` is all that a loss needs.
 
     Attributes:
         config: The rules.
-        title: int64 `[N]`.
-        item: int64 `[N]`.
-        start_seconds: float64 `[N]`.
-        audio_track: int64 `[N]`, which of the item's sounds.
-        recurrence: int64 `[N]`, which recurring thing a clip lies in; -1 for none.
-        valid: bool `[N]`; pairs with an invalid clip are ignored.
+        clips: float64 `[N, 6]`, the specs of all clips as `ClipSpecs.to_tensor` returns them,
+            concatenated over processes. Pairs with an invalid clip are ignored.
     """
 
     config: PairLabelConfig
-    title: Tensor
-    item: Tensor
-    start_seconds: Tensor
-    audio_track: Tensor
-    recurrence: Tensor
-    valid: Tensor
+    clips: Tensor
 
     @classmethod
-    def of_plan(cls, config: PairLabelConfig, plan: ClipSpecs) -> PairLabels:
-        """The roles of a planned batch of which every clip can be read."""
-        names = ("title", "item", "start_seconds", "audio_track", "recurrence")
-        columns = {name: torch.from_numpy(getattr(plan, name)) for name in names}
-        return cls(config=config, **columns, valid=torch.ones(len(plan), dtype=torch.bool))
+    def from_specs(
+        cls, config: PairLabelConfig, specs: ClipSpecs, valid: Tensor | None = None
+    ) -> PairLabels:
+        """Label the pairs of a batch of one process, on the CPU.
+
+        Args:
+            config: The rules.
+            specs: The clips.
+            valid: bool `[N]`; all clips are valid if omitted.
+        """
+        return cls(config, specs.to_tensor(valid))
 
     def __len__(self) -> int:
-        return len(self.title)
+        return len(self.clips)
+
+    def column(self, name: str) -> Tensor:
+        """Return one of `TENSOR_COLUMNS` of all clips, float64 `[N]`."""
+        return self.clips[:, TENSOR_COLUMNS.index(name)]
+
+    @property
+    def title(self) -> Tensor:
+        """int64 `[N]`."""
+        return self.column("title").long()
+
+    @property
+    def item(self) -> Tensor:
+        """int64 `[N]`."""
+        return self.column("item").long()
+
+    @property
+    def valid(self) -> Tensor:
+        """Bool `[N]`."""
+        return self.column("valid").bool()
+
+    def clip_keys(self, bucket_seconds: float) -> Tensor:
+        """Return a key by which a memory bank recognizes a clip that it has seen before.
+
+        Args:
+            bucket_seconds: Clips of one item and audio track that start in the same interval
+                `[k * bucket_seconds, (k + 1) * bucket_seconds)` share a key.
+
+        Returns:
+            int64 `[N, 3]`: title, item, and a number for the bucket and the audio track.
+        """
+        bucket = (self.column("start_seconds") / bucket_seconds).floor().long()
+        bucket = bucket * _AUDIO_TRACKS + self.column("audio_track").long()
+        return torch.stack([self.title, self.item, bucket], dim=1)
 
     def dense(self) -> Tensor:
-        """All roles, int8 `[N, N]`: symmetric; each valid clip is `POSITIVE` to itself."""
+        """Return all labels, int8 `[N, N]`: symmetric, and `POSITIVE` on a valid diagonal."""
         return self.rows(0, len(self))
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """The roles of clips `start` to `stop` with all others, int8 `[stop - start, N]`."""
+        """Return the labels of clips `start` to `stop` with all clips, int8 `[stop - start, N]`."""
         config = self.config
-        cut = slice(start, stop)
+        part = slice(start, stop)
 
-        def alike(values: Tensor) -> Tensor:
-            return values[cut, None] == values[None, :]
+        def equal(name: str) -> Tensor:
+            values = self.column(name)
+            return values[part, None] == values[None, :]
 
-        same_item = alike(self.item)
-        gap = (self.start_seconds[cut, None] - self.start_seconds[None, :]).abs()
-        role = torch.full(
-            same_item.shape, PairLabel.NEGATIVE, dtype=torch.int8, device=self.title.device
-        )
-        role[alike(self.title)] = _ROLES[config.same_title]
+        same_item = equal("item")
+        start_seconds = self.column("start_seconds")
+        gap = (start_seconds[part, None] - start_seconds[None, :]).abs()
+        label = torch.full_like(same_item, PairLabel.NEGATIVE, dtype=torch.int8)
+        label[equal("title")] = _LABELS[config.same_title]
         if config.same_item is not None:
-            role[same_item] = _ROLES[config.same_item]
-        role[same_item & (gap < config.near_seconds)] = _ROLES[config.near]
-        recurs = alike(self.recurrence) & (self.recurrence >= 0)
-        role[recurs & ~same_item] = _ROLES[config.same_recurrence]
-        role[same_item & (gap < config.overlap_seconds)] = PairLabel.IGNORE
-        # Starts lie on the frame grid of the item: moments are equal or a frame apart.
-        role[same_item & (gap == 0) & ~alike(self.audio_track)] = _ROLES[config.other_language]
-        own = torch.arange(start, stop, device=role.device)
-        role[own - start, own] = PairLabel.POSITIVE
-        role[~self.valid[cut]] = PairLabel.IGNORE
-        role[:, ~self.valid] = PairLabel.IGNORE
-        return role
+            label[same_item] = _LABELS[config.same_item]
+        label[same_item & (gap < config.near_seconds)] = _LABELS[config.near]
+        same_recurrence = equal("recurrence") & (self.column("recurrence") >= 0)
+        label[same_recurrence & ~same_item] = _LABELS[config.same_recurrence]
+        label[same_item & (gap < config.overlap_seconds)] = PairLabel.IGNORE
+        # Start times lie on the item's frame grid, so two of them are equal or a frame apart.
+        other_language = same_item & (gap == 0) & ~equal("audio_track")
+        label[other_language] = _LABELS[config.other_language]
+        diagonal = torch.arange(start, stop, device=label.device)
+        label[diagonal - start, diagonal] = PairLabel.POSITIVE
+        label[~self.valid[part]] = PairLabel.IGNORE
+        label[:, ~self.valid] = PairLabel.IGNORE
+        return label

@@ -10,13 +10,12 @@ Streams of random numbers, kept apart by a tag: 0 titles and 1 their jitter (dec
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-from toomuchtv._internal.random_numbers import FloatArray, UInt64Array, hashed, uniforms
+from toomuchtv._internal.random_numbers import hashed, uniforms
 from toomuchtv.catalog.snapshot import CatalogSnapshot
+from toomuchtv.data.clip_specs import ClipSpec, ClipSpecs
 from toomuchtv.data.config import ItemGroups, SamplingConfig, group_items
 from toomuchtv.data.epoch_shuffle import EpochShuffle
 from toomuchtv.data.positions import Room
@@ -27,70 +26,6 @@ from toomuchtv.media.clip import ClipFormat
 
 _ITEM, _REFILL, _CLIP, _LANGUAGE, _REPLACE = 2, 5, 6, 7, 8
 _TITLE_TRIES = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipSpec:
-    """Which moment: drawn, never decoded.
-
-    Attributes:
-        item: Row of the catalog snapshot.
-        title: The level that counts as "the same title" for this policy.
-        start_seconds: When frame 0 is shown; a whole number of the proxy's frames.
-        audio_track: Which of the item's prepared sound tracks; 0 is the preferred one.
-        recurrence: Which recurring thing (an opening, a recap) it lies in; -1 for none.
-        seed: What augmentation of this clip draws from.
-    """
-
-    item: int
-    title: int
-    start_seconds: float
-    audio_track: int
-    recurrence: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipSpecs:
-    """The clips of one batch as arrays `[N]`; `clips` gives them one by one.
-
-    `num_refilled` counts clips that had to come from another item or title than drawn, because
-    what was drawn is too short for so many.
-    """
-
-    item: IntArray
-    title: IntArray
-    start_seconds: FloatArray
-    audio_track: IntArray
-    recurrence: IntArray
-    seed: UInt64Array
-    num_refilled: int
-
-    def __len__(self) -> int:
-        return len(self.item)
-
-    def clips(self) -> list[ClipSpec]:
-        """The same, one value a clip."""
-        columns = [getattr(self, name).tolist() for name in _COLUMNS]
-        return [
-            ClipSpec(**dict(zip(_COLUMNS, values, strict=True)))
-            for values in zip(*columns, strict=True)
-        ]
-
-    def part(self, rank: int, world_size: int) -> ClipSpecs:
-        """What one of `world_size` processes gets: a contiguous, equal share."""
-        size = len(self) // world_size
-        return self.where(slice(rank * size, (rank + 1) * size))
-
-    def where(self, keep: slice | NDArray[np.bool_]) -> ClipSpecs:
-        """Some of the clips."""
-        return ClipSpecs(
-            **{name: getattr(self, name)[keep] for name in _COLUMNS},
-            num_refilled=self.num_refilled,
-        )
-
-
-_COLUMNS = tuple(field.name for field in fields(ClipSpec))
 
 
 class ClipSampler:
@@ -137,7 +72,7 @@ class ClipSampler:
             room = self._rooms[window_seconds] = Room(self.groups, self.policy, window_seconds)
         return room
 
-    def plan(self, *, seed: int, step: int, rank: int = 0, world_size: int = 1) -> ClipSpecs:
+    def draw(self, *, seed: int, step: int, rank: int = 0, world_size: int = 1) -> ClipSpecs:
         """Draw the clips of one step for one process.
 
         The processes' plans are disjoint, and together are the plan of a single process.
@@ -152,7 +87,7 @@ class ClipSampler:
                 "processes, and rank must be below it"
             )
         room = self._room(step)
-        places, num_refilled = room.refill(self._draw_items(seed, step), seed, step)
+        places, _ = room.refill(self._draw_items(seed, step), seed, step)
         frame, number = room.frames(places, seed, step)
         row = self.groups.rows[places].astype(np.int64)
         frame, track = self._draw_tracks(row, frame, number, seed, step)
@@ -164,9 +99,16 @@ class ClipSampler:
             audio_track=track,
             recurrence=self._recurring.of(row, start_seconds, start_seconds + self._span_seconds),
             seed=hashed(seed, _CLIP, step, np.arange(size)),
-            num_refilled=num_refilled,
         )
-        return whole if world_size == 1 else whole.part(rank, world_size)
+        share = size // world_size
+        return whole[rank * share : (rank + 1) * share]
+
+    def num_refilled(self, *, seed: int, step: int) -> int:
+        """Return how many clips of a step had to come from another item or title than drawn.
+
+        An item that is too short for `clips_per_item` clips gives fewer.
+        """
+        return self._room(step).refill(self._draw_items(seed, step), seed, step)[1]
 
     def replacement(self, clip: ClipSpec, attempt: int) -> ClipSpec:
         """Another clip of the same title: any of its items, anywhere in it."""
@@ -283,4 +225,4 @@ def draw_clips(
         ValueError: The catalog cannot fill the batch, or the ranks do not divide it.
     """
     planner = ClipSampler(snapshot, policy, clip_format or ClipFormat())
-    return planner.plan(seed=seed, step=step, rank=rank, world_size=world_size).clips()
+    return list(planner.draw(seed=seed, step=step, rank=rank, world_size=world_size))

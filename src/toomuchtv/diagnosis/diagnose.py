@@ -12,7 +12,7 @@ import torch
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.sampler import ClipSpecs
+from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.diagnosis.embed import Embedder, Tally
 from toomuchtv.diagnosis.policies import PolicyBatches, measure_batches, plan_batches
 from toomuchtv.diagnosis.probe_clips import (
@@ -103,7 +103,11 @@ def diagnose(
     config = _run_config(run)
     snapshot, side, notes = _chosen_side(run, catalog, split)
     source = Source(
-        catalog, snapshot, config.sampling, pretrained.config.clip, pretrained.config.input.log_mel
+        catalog,
+        snapshot,
+        config.sampling,
+        pretrained.config.clip,
+        pretrained.config.transform.log_mel,
     )
     plan = _drawn(source, config, catalog, truth, clips=clips, seed=seed)
     tally = Tally(progress, plan.cost)
@@ -131,7 +135,7 @@ def _drawn(
     source: Source, config: Config, catalog: Catalog, truth: Path | None, *, clips: int, seed: int
 ) -> _Plan:
     """Draw all moments that will be looked at."""
-    events_of = truth if truth is not None else catalog.library.parent / "truth"
+    events_of = truth if truth is not None else catalog.library.parent / "ground_truth"
     return _Plan(
         policies=list(
             plan_batches(source, config.sampling, largest=clips, num_batches=_BATCHES, seed=seed)
@@ -165,13 +169,13 @@ def _measured(
     policies = tuple(
         one
         if isinstance(one, Missing)
-        else measure_batches(one, trained, config.roles, temperature)
+        else measure_batches(one, trained, config.pair_labels, temperature)
         for one in plan.policies
     )
     survey = (
         plan.pool
         if isinstance(plan.pool, Missing)
-        else survey_pool(plan.pool, source, trained, config.roles, temperature)
+        else survey_pool(plan.pool, source, trained, config.pair_labels, temperature)
     )
     title_probes, event_probes = (
         moments

@@ -57,7 +57,7 @@ class Embedder:
 
     def __init__(self, source: Source, pretrained: PretrainedEncoder, tally: Tally) -> None:
         self._source, self._pretrained, self._tally = source, pretrained, tally
-        self._to_input = ClipTransform(pretrained.config.input).to(pretrained.device)
+        self._to_input = ClipTransform(pretrained.config.transform).to(pretrained.device)
         self.failures: list[str] = []
 
     def embed(

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.data.policy_variants import opposite_policy, resized
-from toomuchtv.data.sampler import ClipSampler, ClipSpecs
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.diagnosis.embed import Embedder
 from toomuchtv.diagnosis.results import Missing, PolicyFigures, Spread
 from toomuchtv.diagnosis.source import Source
@@ -42,7 +43,7 @@ def plan_batches(
         except ValueError as error:
             planned.append(Missing(reason=f"no batch of {one.name} sampling: {error}"))
             continue
-        plans = tuple(planner.plan(seed=seed, step=step) for step in range(num_batches))
+        plans = tuple(planner.draw(seed=seed, step=step) for step in range(num_batches))
         planned.append(PolicyBatches(policy=one, trained_with=trained_with, plans=plans))
     return planned
 
@@ -62,7 +63,7 @@ def measure_batches(
         )
         if vectors.kept.sum() < 2:
             continue
-        pairs = PairLabels.of_plan(roles, plan.where(vectors.kept))
+        pairs = PairLabels.from_specs(roles, plan[vectors.kept])
         video, audio = (vectors.embedding[sense, "everything"] for sense in ("video", "audio"))
         equal = torch.ones(len(video), 1)
         for found, pair in ((figures, (video, audio)), (even, (equal, equal))):

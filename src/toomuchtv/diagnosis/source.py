@@ -10,9 +10,9 @@ from toomuchtv.catalog.moments import read_proxy_clip
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.batches import ClipReader
+from toomuchtv.data.clip_specs import ClipSpec
 from toomuchtv.data.config import ItemGroups, SamplingConfig, group_items
 from toomuchtv.data.log_mel import LogMel, LogMelConfig
-from toomuchtv.data.sampler import ClipSpec
 from toomuchtv.diagnosis.results import Moment, MomentPicture
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
-from toomuchtv.data.sampler import ClipSampler, ClipSpecs
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.diagnosis.embed import Embedder
 from toomuchtv.diagnosis.pairs import (
     RELATIONS,
@@ -62,7 +63,7 @@ def plan_pool(source: Source, level: str, *, num_clips: int, seed: int) -> ClipS
         except ValueError:
             wanted = wanted * 3 // 4
             continue
-        return planner.plan(seed=seed, step=0)
+        return planner.draw(seed=seed, step=0)
     return Missing(
         reason=f"the titles looked at have no room for {_FEWEST_CLIPS} moments that do not overlap"
     )
@@ -73,7 +74,7 @@ def survey_pool(
 ) -> Survey | Missing:
     """Embed a pool and say what its pairs show."""
     vectors = embedder.embed(plan.item, plan.start_seconds, what="all pairs of a pool")
-    plan = plan.where(vectors.kept)
+    plan = plan[vectors.kept]
     row, start, group = plan.item, plan.start_seconds, plan.title
     if len(row) < _FEWEST_CLIPS:
         return Missing(reason=f"only {len(row)} of the pool's moments could be read")
@@ -83,7 +84,7 @@ def survey_pool(
         audio=vectors.embedding["audio", "everything"],
         title=torch.from_numpy(title.astype(np.int64)),
         item=torch.from_numpy(row),
-        role=PairLabels.of_plan(roles, plan).dense(),
+        role=PairLabels.from_specs(roles, plan).dense(),
     )
 
     def described(pairs: list[tuple[int, int]]) -> tuple[Pair, ...]:

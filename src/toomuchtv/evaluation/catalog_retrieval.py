@@ -12,7 +12,7 @@ import torch
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.records import Title
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.validation_batch import draw_validation_batch
 from toomuchtv.errors import CheckpointError
 from toomuchtv.evaluation.errors import BenchmarkError
@@ -93,7 +93,7 @@ def embed_clips(
         video.append(embeddings[0].cpu())
         audio.append(embeddings[1].cpu())
         progress(min(first + _BLOCK, len(batch)), len(batch), "embedding")
-    return torch.cat(video)[kept], torch.cat(audio)[kept], batch.title[kept]
+    return torch.cat(video)[kept], torch.cat(audio)[kept], torch.from_numpy(batch.specs.title)[kept]
 
 
 def retrieval_metrics(

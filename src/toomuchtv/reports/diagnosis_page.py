@@ -200,8 +200,8 @@ def _survey(survey: Survey | Missing) -> list[Section]:
             "lesser of both similarities, highest first.",
             how_to_read="Both senses say that these are the same thing: an opening that comes "
             "again, two moments of one shot, the same event twice. If most of them are, widen "
-            "roles.overlap_seconds or sampling.min_gap_seconds, or have such segments ignored; "
-            "if they are plainly different, the encoders still see too little.",
+            "pair_labels.overlap_seconds or sampling.min_gap_seconds, or have such segments "
+            "ignored; if they are plainly different, the encoders still see too little.",
             cards=[_card(pair, "One", "The other") for pair in survey.likely_false],
         ),
         _confusion(survey),

@@ -155,10 +155,10 @@ def _examples(catalog: Catalog, config: Config, done: int) -> list[Section]:
     """Some clips of the last batch, one an item as far as there are so many."""
     train = catalog.snapshot().of_titles(split_catalog(catalog, config).train)
     names = item_names(catalog, train)
-    plan = ClipSampler(train, config.sampling, config.clip).plan(
+    plan = ClipSampler(train, config.sampling, config.clip).draw(
         seed=config.training.seed, step=done - 1
     )
-    specs = plan.clips()
+    specs = list(plan)
     first_of_item = {spec.item: spec for spec in reversed(specs)}
     clips: list[Clip] = []
     captions: list[str] = []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.errors import ToomuchtvError
 from toomuchtv.training.step import StepResult
 
@@ -86,11 +86,11 @@ def _clips(batch: ClipBatch, item_names: Sequence[str]) -> list[dict[str, Any]]:
             "loudest_sample": _json_number(peak),
         }
         for title, item, start, valid, seed, peak in zip(
-            batch.title.tolist(),
-            batch.item.tolist(),
-            batch.start_seconds.tolist(),
+            batch.specs.title.tolist(),
+            batch.specs.item.tolist(),
+            batch.specs.start_seconds.tolist(),
             batch.valid.tolist(),
-            batch.seed.tolist(),
+            batch.specs.seed.tolist(),
             waveform.abs().amax(dim=1).tolist(),
             strict=True,
         )

@@ -95,8 +95,8 @@ def describe_run(catalog: Catalog, config: Config, *, world_size: int = 1) -> di
         f"{train_hours:.2f} hours",
         "held out": _count(len(split.held_out), "title"),
         "batch": f"{batch}, {local_clips} per process" if world_size > 1 else batch,
-        "clip": f"{clip.frames} frames of {config.input.size} pixels at {clip.frame_rate:g} frames "
-        f"per second, {clip.audio_seconds:g} s of audio",
+        "clip": f"{clip.frames} frames of {config.transform.size} pixels at {clip.frame_rate:g} "
+        f"frames per second, {clip.audio_seconds:g} s of audio",
         "model": f"{config.model.video.name}-{config.model.video.depth} and "
         f"{config.model.audio.name}-{config.model.audio.depth}, "
         f"{num_parameters / 1e6:.1f} M parameters",
@@ -211,7 +211,7 @@ def find_chunk_size(
     if not fitting:
         raise ValueError(
             f"not even {sizes[0]} clips at once fit into memory: set a smaller model.video.width, "
-            "clip.frames or input.size, or training.activation_checkpointing=true"
+            "clip.frames or transform.size, or training.activation_checkpointing=true"
         )
     return fitting[-1]
 
@@ -274,9 +274,9 @@ def _meta_model(config: Config) -> TwoTower:
 
 def _input_shapes(config: Config, num_clips: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the shapes `[N, 3, T, H, W]` and `[N, 1, bands, frames]` of the encoders' inputs."""
-    size = config.input.size
+    size = config.transform.size
     with torch.device("cpu"):
-        spectrogram = LogMel(config.input.log_mel)(torch.zeros(1, config.clip.num_samples))
+        spectrogram = LogMel(config.transform.log_mel)(torch.zeros(1, config.clip.num_samples))
     return (num_clips, 3, config.clip.frames, size, size), (num_clips, *spectrogram.shape[1:])
 
 

@@ -12,7 +12,8 @@ from toomuchtv._internal import distributed
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import ClipBatch, ClipReader, PlannedBatches
+from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.data.validation_batch import draw_validation_batch
@@ -86,7 +87,7 @@ class Run:
     def encoder(self) -> PretrainedEncoder:
         """Return the encoders as users will load them. They are put in evaluation mode."""
         config = PretrainedConfig(
-            clip=self.config.clip, input=self.config.input, model=self.config.model
+            clip=self.config.clip, transform=self.config.transform, model=self.config.model
         )
         return PretrainedEncoder(self.step.evaluated_model, config).to(self.device)
 
@@ -136,9 +137,9 @@ def build_step(config: Config, device: torch.device) -> TrainingStep:
     return TrainingStep(
         model=model,
         loss=loss,
-        transform=ClipTransform(config.input, config.augment).to(device),
+        transform=ClipTransform(config.transform, config.augmentation).to(device),
         optimizer=build_optimizer([model, loss], config.optimizer),
-        pair_labels=config.roles,
+        pair_labels=config.pair_labels,
         precision=choose_precision(config.training.precision, device),
         max_gradient_norm=config.optimizer.max_gradient_norm or float("inf"),
         chunk_size=config.training.chunk_size,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
+from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.losses import Moments, PairLoss, negative_figures
@@ -141,7 +140,7 @@ class TrainingStep:
         video, log_mel = self._transform(
             batch.video[clips].to(device, non_blocking=True),
             batch.waveform[clips].to(device, non_blocking=True),
-            batch.seed[clips],
+            batch.specs.seed[clips],
         )
         enabled = self._precision != torch.float32
         with torch.autocast(device.type, dtype=self._precision, enabled=enabled):
@@ -184,13 +183,22 @@ class TrainingStep:
         self, batch: ClipBatch, local: Embeddings
     ) -> tuple[Tensor, Tensor, PairLabels, Moments]:
         parts = distributed.parts(len(batch), local.video.device)
-        columns: Mapping[str, Tensor] = {
-            name: distributed.gather(getattr(batch, name).to(local.video.device), parts)
-            for name in ("title", "item", "start_seconds", "audio_track", "recurrence", "valid")
-        }
+        specs = distributed.gather(batch.spec_tensor(local.video.device), parts)
+        labels = PairLabels(self._pair_labels, specs)
         return (
             distributed.gather(local.video, parts),
             distributed.gather(local.audio, parts),
-            PairLabels(config=self._pair_labels, **columns),
-            Moments(**{name: value for name, value in columns.items() if name != "recurrence"}),
+            labels,
+            moments_of(labels),
         )
+
+
+def moments_of(labels: PairLabels) -> Moments:
+    """Return what the losses need to know of the clips."""
+    return Moments(
+        title=labels.title,
+        item=labels.item,
+        start_seconds=labels.column("start_seconds"),
+        audio_track=labels.column("audio_track").long(),
+        valid=labels.valid,
+    )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.batches import ClipBatch
-from toomuchtv.data.pair_labels import PairLabel
+from toomuchtv.data.clip_specs import ClipBatch
+from toomuchtv.data.pair_labels import PairLabel, PairLabelConfig, PairLabels
 from toomuchtv.inference.pretrained import PretrainedEncoder
-from toomuchtv.losses import DensePairLabels, Moments, PairLoss
+from toomuchtv.losses import DensePairLabels, PairLoss
+from toomuchtv.training.step import moments_of
 
 _CLIPS_PER_PASS = 64
 
@@ -38,13 +39,7 @@ def held_out_loss(encoder: PretrainedEncoder, loss: PairLoss, batch: ClipBatch) 
     labels = torch.diag(valid).to(torch.int8)
     labels[~valid] = PairLabel.IGNORE
     labels[:, ~valid] = PairLabel.IGNORE
-    moments = Moments(
-        title=batch.title.to(device),
-        item=batch.item.to(device),
-        start_seconds=batch.start_seconds.to(device),
-        audio_track=batch.audio_track.to(device),
-        valid=valid,
-    )
+    moments = moments_of(PairLabels(PairLabelConfig(), batch.spec_tensor(device)))
     was_training = loss.training
     loss.eval()
     with distributed.alone():

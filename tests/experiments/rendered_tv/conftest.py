@@ -1,4 +1,4 @@
-"""One small studio, rendered once for all tests that look at files."""
+"""One small rendered library, shared by all tests that read files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def small_config() -> RenderedTVConfig:
 
 
 @pytest.fixture(scope="session")
-def studio(tmp_path_factory: pytest.TempPathFactory, small_config: RenderedTVConfig) -> Path:
-    out = tmp_path_factory.mktemp("studio") / "out"
+def rendered(tmp_path_factory: pytest.TempPathFactory, small_config: RenderedTVConfig) -> Path:
+    out = tmp_path_factory.mktemp("rendered_tv") / "out"
     render_library(out, small_config)
     return out

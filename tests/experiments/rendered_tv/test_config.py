@@ -29,7 +29,7 @@ from experiments.rendered_tv.events.registry import EVENT_KINDS
         ({"minute": 3}, "minute"),
     ],
 )
-def test_impossible_values_are_refused(change: dict[str, Any], message: str) -> None:
+def test_invalid_values_are_rejected(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         RenderedTVConfig(**change)
 
@@ -40,6 +40,6 @@ def test_kinds_keep_the_order_of_the_registry() -> None:
     assert RenderedTVConfig(event_kinds=("drum", "bounce")).kinds == ("bounce", "drum")
 
 
-def test_a_config_survives_json() -> None:
+def test_config_round_trips_through_json() -> None:
     config = RenderedTVConfig(event_kinds=("drum", "bounce"))
     assert RenderedTVConfig.model_validate_json(config.model_dump_json()) == config

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.rendered_tv.brush import Brush
+from experiments.rendered_tv.events.painters import Ink
 from experiments.rendered_tv.events.registry import EVENT_KINDS, EventKind
-from experiments.rendered_tv.events.sights_struck import Ink
 from experiments.rendered_tv.events.track import Track
 
 KINDS = tuple(EVENT_KINDS.values())
@@ -31,7 +31,7 @@ def test_there_are_at_least_twenty_kinds() -> None:
     assert len({kind.label for kind in KINDS}) == len(KINDS)
 
 
-def test_the_documented_twins_share_what_they_share() -> None:
+def test_documented_pairs_of_kinds_share_motion_painter_or_sound() -> None:
     for one, other in (("bounce", "ping"), ("babble", "sing")):
         a, b = EVENT_KINDS[one], EVENT_KINDS[other]
         assert (a.move, a.paint) == (b.move, b.paint)
@@ -44,7 +44,7 @@ def test_the_documented_twins_share_what_they_share() -> None:
 
 @given(st.sampled_from(KINDS), st.integers(0, 2**32), st.floats(1.0, 9.0))
 @settings(max_examples=60, deadline=None)
-def test_a_track_stays_on_the_stage_and_in_its_time(
+def test_tracks_stay_on_the_stage_and_within_their_duration(
     kind: EventKind, seed: int, seconds: float
 ) -> None:
     track = kind.move(np.random.default_rng(seed), seconds)
@@ -60,7 +60,7 @@ def test_a_track_stays_on_the_stage_and_in_its_time(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_kind_moves_and_sounds(kind: EventKind) -> None:
+def test_every_kind_is_visible_moves_and_is_audible(kind: EventKind) -> None:
     track = kind.move(np.random.default_rng(1), 4.0)
     wave = kind.sound(track, np.random.default_rng(2), 16000, 1.0)
     assert wave.shape == (64000,)
@@ -75,7 +75,7 @@ def test_every_kind_moves_and_sounds(kind: EventKind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_the_same_motion_in_other_colors(kind: EventKind) -> None:
+def test_colors_do_not_change_the_motion(kind: EventKind) -> None:
     one = kind.move(np.random.default_rng(3), 3.0)
     other = kind.move(np.random.default_rng(3), 3.0)
     for name in one.channels:
@@ -87,7 +87,7 @@ def test_the_same_motion_in_other_colors(kind: EventKind) -> None:
 
 
 @pytest.mark.parametrize("name", ["bounce", "drip", "hammer", "knock"])
-def test_impacts_are_where_the_motion_ends(name: str) -> None:
+def test_impacts_coincide_with_the_lowest_position(name: str) -> None:
     track = EVENT_KINDS[name].move(np.random.default_rng(4), 6.0)
     channel = {"bounce": "y", "drip": "y", "hammer": "angle", "knock": "opening"}[name]
     height = track.channels[channel]
@@ -98,7 +98,7 @@ def test_impacts_are_where_the_motion_ends(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bounce", "ping", "hammer", "drum", "knock"])
-def test_struck_sounds_begin_at_their_impacts(name: str) -> None:
+def test_hits_are_louder_after_each_impact_than_before(name: str) -> None:
     kind = EVENT_KINDS[name]
     track = kind.move(np.random.default_rng(6), 6.0)
     wave = kind.sound(track, np.random.default_rng(7), 16000, 1.0)
@@ -110,7 +110,7 @@ def test_struck_sounds_begin_at_their_impacts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["swing", "saw", "siren", "rattle", "surf", "approach"])
-def test_flowing_sounds_follow_the_drive(name: str) -> None:
+def test_continuous_sounds_follow_the_drive(name: str) -> None:
     kind = EVENT_KINDS[name]
     track = kind.move(np.random.default_rng(8), 6.0)
     wave = kind.sound(track, np.random.default_rng(9), 16000, 1.0)[: 96000 // 800 * 800]

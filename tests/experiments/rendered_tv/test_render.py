@@ -25,15 +25,15 @@ def hashes(out: Path) -> dict[str, str]:
     }
 
 
-def test_workers_change_nothing(
-    studio: Path, small_config: RenderedTVConfig, tmp_path: Path
+def test_the_number_of_workers_does_not_change_the_files(
+    rendered: Path, small_config: RenderedTVConfig, tmp_path: Path
 ) -> None:
     render_library(tmp_path / "two", small_config, num_workers=2)
-    assert hashes(tmp_path / "two") == hashes(studio)
+    assert hashes(tmp_path / "two") == hashes(rendered)
 
 
-def test_an_interrupted_run_goes_on(
-    studio: Path, small_config: RenderedTVConfig, tmp_path: Path
+def test_an_interrupted_run_continues(
+    rendered: Path, small_config: RenderedTVConfig, tmp_path: Path
 ) -> None:
     def stop(done: float, total: float, what: str) -> None:
         if done > 0:
@@ -42,41 +42,43 @@ def test_an_interrupted_run_goes_on(
     out = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
         render_library(out, small_config, progress=stop)
-    assert not (out / "studio.json").exists()
+    assert not (out / "rendered_tv.json").exists()
     first = next(out.rglob("*.mp4"))
     stamp = first.stat().st_mtime_ns
     render_library(out, small_config)
     assert first.stat().st_mtime_ns == stamp
-    assert hashes(out) == hashes(studio)
+    assert hashes(out) == hashes(rendered)
 
 
-def test_a_finished_studio_is_left_alone(studio: Path, small_config: RenderedTVConfig) -> None:
-    before = {path: path.stat().st_mtime_ns for path in studio.rglob("*")}
-    summary = render_library(studio, small_config)
-    assert {path: path.stat().st_mtime_ns for path in studio.rglob("*")} == before
+def test_a_finished_library_is_not_changed(rendered: Path, small_config: RenderedTVConfig) -> None:
+    before = {path: path.stat().st_mtime_ns for path in rendered.rglob("*")}
+    summary = render_library(rendered, small_config)
+    assert {path: path.stat().st_mtime_ns for path in rendered.rglob("*")} == before
     assert (summary.items, summary.action_clips) == (4, 28)
     assert summary.library_seconds == pytest.approx(4 * 24)
 
 
-def test_another_config_is_refused(studio: Path, small_config: RenderedTVConfig) -> None:
+def test_a_folder_of_another_config_is_rejected(
+    rendered: Path, small_config: RenderedTVConfig
+) -> None:
     other = small_config.model_copy(update={"seed": 6})
     with pytest.raises(ValueError, match=r"another config \(there: {'seed': 5}\).*another folder"):
-        render_library(studio, other)
+        render_library(rendered, other)
 
 
-def test_a_folder_of_other_things_is_refused(
+def test_a_folder_with_other_files_is_rejected(
     tmp_path: Path, small_config: RenderedTVConfig
 ) -> None:
     (tmp_path / "holiday.jpg").touch()
-    with pytest.raises(ValueError, match="give a new folder"):
+    with pytest.raises(ValueError, match="choose a new folder"):
         render_library(tmp_path, small_config)
     with pytest.raises(ValueError, match="use 1 or more"):
         render_library(tmp_path / "new", small_config, num_workers=0)
 
 
-def test_the_library_is_laid_out_as_media_servers_have_it(studio: Path) -> None:
-    movies = sorted((studio / "library/Movies").rglob("*.mp4"))
-    episodes = sorted((studio / "library/TV").rglob("*.mkv"))
+def test_the_library_has_the_layout_of_a_media_server(rendered: Path) -> None:
+    movies = sorted((rendered / "library/Movies").rglob("*.mp4"))
+    episodes = sorted((rendered / "library/TV").rglob("*.mkv"))
     assert len(movies) == 2
     assert len(episodes) == 2
     for path in movies:
@@ -85,19 +87,21 @@ def test_the_library_is_laid_out_as_media_servers_have_it(studio: Path) -> None:
         assert path.parent.name == "Season 01"
         assert path.name.startswith(f"{path.parent.parent.name} - S01E{number:02d} - ")
     for path in movies + episodes:
-        sidecar = studio / "truth" / path.relative_to(studio / "library").with_suffix(".json")
+        sidecar = (
+            rendered / "ground_truth" / path.relative_to(rendered / "library").with_suffix(".json")
+        )
         facts = json.loads(sidecar.read_text(encoding="utf-8"))
         with av.open(path) as container:
-            picture, sound = container.streams.video[0], container.streams.audio[0]
-            assert (picture.codec_context.name, sound.codec_context.name) == ("h264", "aac")
+            video, audio = container.streams.video[0], container.streams.audio[0]
+            assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
             count = sum(1 for _ in container.decode(video=0))
         assert count == facts["duration_seconds"] * 16 == 384
-    assert not list(studio.rglob("*.partial"))
-    assert not list(studio.rglob("studio.partial.json"))
+    assert not list(rendered.rglob("*.partial"))
+    assert not list(rendered.rglob("rendered_tv.partial.json"))
 
 
-def test_action_lists_are_those_of_ucf101(studio: Path) -> None:
-    actions = studio / "transfer/actions"
+def test_action_lists_have_the_layout_of_ucf101(rendered: Path) -> None:
+    actions = rendered / "transfer/actions"
     lists = actions / "ucfTrainTestlist"
     classes = [line.split() for line in (lists / "classInd.txt").read_text().splitlines()]
     assert classes == [["1", "Babble"], ["2", "Bounce"], ["3", "Knock"], ["4", "Siren"]]
@@ -121,8 +125,8 @@ def test_action_lists_are_those_of_ucf101(studio: Path) -> None:
     assert sorted(tested) == sorted(present)
 
 
-def test_sounds_are_laid_out_as_esc50(studio: Path, small_config: RenderedTVConfig) -> None:
-    sounds = studio / "transfer/sounds"
+def test_sounds_have_the_layout_of_esc50(rendered: Path, small_config: RenderedTVConfig) -> None:
+    sounds = rendered / "transfer/sounds"
     with (sounds / "meta/esc50.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
@@ -150,18 +154,18 @@ def test_sounds_are_laid_out_as_esc50(studio: Path, small_config: RenderedTVConf
     assert np.abs(samples).max() > 300
 
 
-def test_transfer_titles_are_not_in_the_library(studio: Path) -> None:
+def test_transfer_titles_are_not_in_the_library(rendered: Path) -> None:
     names = {
         json.loads(path.read_text(encoding="utf-8"))["title"]
-        for path in (studio / "truth/transfer").rglob("*.json")
+        for path in (rendered / "ground_truth/transfer").rglob("*.json")
     }
-    library = {p.name for p in (studio / "library/TV").iterdir()}
-    library |= {p.name[:-7] for p in (studio / "library/Movies").iterdir()}
+    library = {p.name for p in (rendered / "library/TV").iterdir()}
+    library |= {p.name[:-7] for p in (rendered / "library/Movies").iterdir()}
     assert names
     assert not names & library
 
 
-def test_seasons_share_the_episodes_in_order() -> None:
+def test_episodes_are_divided_into_seasons_in_order() -> None:
     config = RenderedTVConfig(shows=1, episodes=5, seasons=2)
     title = draw_title(config, "show", 0)
     names = [item_path(config, title, episode).name for episode in range(5)]
@@ -171,7 +175,7 @@ def test_seasons_share_the_episodes_in_order() -> None:
     assert folders == [f"Season {number[1:3]}" for number in numbers]
 
 
-def test_short_clips_are_balanced_titles_of_their_own(tmp_path: Path) -> None:
+def test_short_clips_are_titles_with_balanced_kinds(tmp_path: Path) -> None:
     kinds = ("bounce", "siren")
     config = RenderedTVConfig(
         movies=0, shows=0, clips=4, clip_seconds=1.0, width=80, height=48, event_kinds=kinds,
@@ -179,7 +183,9 @@ def test_short_clips_are_balanced_titles_of_their_own(tmp_path: Path) -> None:
     )  # fmt: skip
     summary = render_library(tmp_path / "out", config)
     assert (summary.short_clips, summary.items, summary.library_seconds) == (4, 4, 4.0)
-    facts = [json.loads(path.read_text()) for path in (tmp_path / "out/truth/Clips").iterdir()]
+    facts = [
+        json.loads(path.read_text()) for path in (tmp_path / "out/ground_truth/Clips").iterdir()
+    ]
     assert len({fact["title"] for fact in facts}) == 4
     assert sorted(fact["events"][0]["kind"] for fact in facts) == sorted(2 * kinds)
     assert {fact["kind"] for fact in facts} == {"clip"}
@@ -189,10 +195,10 @@ def test_short_clips_are_balanced_titles_of_their_own(tmp_path: Path) -> None:
         assert {str(title.kind) for title in catalog.titles()} == {"clip"}
 
 
-def test_a_studio_of_an_older_version_is_known_again(studio: Path, tmp_path: Path) -> None:
-    record = json.loads((studio / "studio.json").read_text())
+def test_a_library_of_an_older_version_is_recognized(rendered: Path, tmp_path: Path) -> None:
+    record = json.loads((rendered / "rendered_tv.json").read_text())
     config = RenderedTVConfig.model_validate(record["config"])
     del record["config"]["seasons"], record["config"]["clips"], record["config"]["clip_seconds"]
     del record["summary"]["short_clips"]
-    (tmp_path / "studio.json").write_text(json.dumps(record))
-    assert render_library(tmp_path, config) == render_library(studio, config)
+    (tmp_path / "rendered_tv.json").write_text(json.dumps(record))
+    assert render_library(tmp_path, config) == render_library(rendered, config)

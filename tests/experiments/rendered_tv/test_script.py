@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.rendered_tv import RenderedTVConfig
-from experiments.rendered_tv.episode import write_clip, write_episode, write_movie
+from experiments.rendered_tv.audio import AudioMixer
+from experiments.rendered_tv.ground_truth import ground_truth
 from experiments.rendered_tv.look import draw_look
 from experiments.rendered_tv.names import (
     MAX_EPISODE_NAMES,
@@ -17,13 +18,17 @@ from experiments.rendered_tv.names import (
     episode_name,
     title_name,
 )
-from experiments.rendered_tv.picture import Cinematographer
-from experiments.rendered_tv.script import Script, cue_track
+from experiments.rendered_tv.script import (
+    Script,
+    cue_track,
+    write_clip,
+    write_episode,
+    write_movie,
+)
 from experiments.rendered_tv.seeds import stream
 from experiments.rendered_tv.sets import paint_backdrop
-from experiments.rendered_tv.soundtrack import SoundMixer
 from experiments.rendered_tv.titles import draw_title
-from experiments.rendered_tv.truth import truth
+from experiments.rendered_tv.video import VideoRenderer
 
 
 def written(config: RenderedTVConfig, group: str, index: int = 0) -> Script:
@@ -73,22 +78,22 @@ def test_only_series_have_an_opening_and_credits() -> None:
     assert ending[1] == script.num_frames
 
 
-def test_openings_recur_to_the_pixel_and_to_the_sample() -> None:
+def test_openings_of_all_episodes_have_identical_pixels_and_samples() -> None:
     config = RenderedTVConfig(minutes=1.0, seed=3, width=64, height=48)
     title = draw_title(config, "show", 0)
     scripts = [write_episode(config, title, k) for k in range(6)]
     openings = [
         tuple(scene for scene in script.scenes if scene.role == "opening") for script in scripts
     ]
-    assert len({opening[0].first_frame for opening in openings}) > 1, "no cold open to test with"
-    pictures, sounds = [], []
+    assert len({opening[0].first_frame for opening in openings}) > 1, "no episode has a cold open"
+    videos, audios = [], []
     for opening in openings:
         part = Script(num_frames=0, scenes=opening)
-        pictures.append(np.stack(list(Cinematographer(config, title).shoot(part))))
-        sounds.append(SoundMixer(config, title).mix(part))
-    for picture, sound in zip(pictures[1:], sounds[1:], strict=True):
-        np.testing.assert_array_equal(picture, pictures[0])
-        np.testing.assert_array_equal(sound, sounds[0])
+        videos.append(np.stack(list(VideoRenderer(config, title).render(part))))
+        audios.append(AudioMixer(config, title).mix(part))
+    for video, audio in zip(videos[1:], audios[1:], strict=True):
+        np.testing.assert_array_equal(video, videos[0])
+        np.testing.assert_array_equal(audio, audios[0])
 
 
 def test_names_are_distinct() -> None:
@@ -97,10 +102,10 @@ def test_names_are_distinct() -> None:
     assert len({episode_name(1, 2, k) for k in range(MAX_EPISODE_NAMES)}) == MAX_EPISODE_NAMES
 
 
-def test_truth_is_within_bounds() -> None:
+def test_ground_truth_is_within_bounds() -> None:
     config = RenderedTVConfig(minutes=2.0)
     title = draw_title(config, "show", 0)
-    facts = truth(config, title, write_episode(config, title, 0))
+    facts = ground_truth(config, title, write_episode(config, title, 0))
     assert facts["duration_seconds"] == 120.0
     for event in facts["events"]:
         assert 0 <= event["start_seconds"] < event["stop_seconds"] <= 120.0
@@ -110,7 +115,7 @@ def test_truth_is_within_bounds() -> None:
     assert facts["shots"][-1]["stop_seconds"] == 120.0
 
 
-def test_without_a_signature_all_titles_look_alike() -> None:
+def test_zero_signature_gives_all_titles_the_same_look() -> None:
     def backdrops(strength: float) -> list[Any]:
         looks = [
             draw_look(stream(0, "test", k), strength, sector=3 * k % 8, unseen=bool(k % 2))
@@ -128,7 +133,7 @@ def test_without_a_signature_all_titles_look_alike() -> None:
     assert np.ptp(strong, axis=0).max() > 25
 
 
-def test_without_a_signature_all_titles_sound_alike() -> None:
+def test_zero_signature_gives_all_titles_the_same_acoustics() -> None:
     neutral = RenderedTVConfig(signature_sound=0.0)
     heard = [draw_title(neutral, "movie", k).acoustics for k in range(3)]
     for one in heard[1:]:
@@ -144,7 +149,7 @@ def test_without_a_signature_all_titles_sound_alike() -> None:
     assert {scene.music for scene in strong.scenes} <= {-1, None}
 
 
-def test_diversity_and_recurrence() -> None:
+def test_diversity_limits_kinds_and_recurrence_selects_own_sets() -> None:
     poor, rich = RenderedTVConfig(diversity=0.1), RenderedTVConfig(diversity=1.0)
     assert len(draw_title(poor, "movie", 0).kinds) == 3
     assert len(draw_title(rich, "movie", 0).kinds) == len(rich.kinds)
@@ -157,7 +162,7 @@ def test_diversity_and_recurrence() -> None:
     assert len({scene.set_path for scene in never.scenes}) == len(never.scenes)
 
 
-def test_event_share_and_pairs() -> None:
+def test_event_share_and_pair_share_set_the_number_of_cues() -> None:
     quiet = written(RenderedTVConfig(event_share=0.0), "movie")
     assert not any(scene.cues for scene in quiet.scenes)
     paired = written(RenderedTVConfig(event_share=1.0, pair_share=1.0), "movie")
@@ -165,12 +170,12 @@ def test_event_share_and_pairs() -> None:
     assert all(a.first_frame == b.first_frame for a, b in zip(cues[::2], cues[1::2], strict=True))
 
 
-def test_music_overlap_is_heard_under_events_only() -> None:
+def test_music_overlap_changes_audio_only_during_events() -> None:
     def mixed(overlap: float) -> tuple[Any, Script]:
         config = RenderedTVConfig(music_overlap=overlap, minutes=1.0, seed=2)
         title = draw_title(config, "movie", 0)
         script = write_movie(config, title)
-        return SoundMixer(config, title).mix(script), script
+        return AudioMixer(config, title).mix(script), script
 
     (ducked, script), (full, _) = mixed(0.0), mixed(1.0)
     under = np.zeros(len(ducked), bool)
@@ -185,14 +190,14 @@ def test_music_overlap_is_heard_under_events_only() -> None:
     assert np.abs(full - ducked)[~near].max() < 1e-6
 
 
-def test_one_script_in_two_looks_moves_alike() -> None:
+def test_the_look_changes_colors_but_not_motion() -> None:
     config = RenderedTVConfig(signature_picture=1.0, width=96, height=64)
     one, other = draw_title(config, "movie", 0), draw_title(config, "movie", 3)
     script = write_clip(config, one, "siren", 0, 2.0)
     plain = replace(one.look, letterbox=0.0, grain=0.0)
     dressed = replace(other.look, letterbox=0.0, grain=0.0)
     films = [
-        np.stack(list(Cinematographer(config, replace(one, look=look)).shoot(script))).astype(float)
+        np.stack(list(VideoRenderer(config, replace(one, look=look)).render(script))).astype(float)
         for look in (plain, dressed)
     ]
     motion = [np.abs(np.diff(film, axis=0)).mean(axis=(1, 2, 3)) for film in films]
@@ -200,7 +205,7 @@ def test_one_script_in_two_looks_moves_alike() -> None:
     assert np.abs(films[0].mean(axis=(0, 1, 2)) - films[1].mean(axis=(0, 1, 2))).max() > 10
 
 
-def test_cues_move_the_same_whenever_they_are_asked() -> None:
+def test_repeated_calls_return_equal_tracks() -> None:
     config = RenderedTVConfig()
     cue = written(config, "movie").scenes[0].cues[0]
     one, other = cue_track(config, cue), cue_track(config, cue)

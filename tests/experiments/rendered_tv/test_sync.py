@@ -1,4 +1,4 @@
-"""In a rendered file, the sound of a bounce is where the ball is lowest."""
+"""In a rendered file, the sound of a bounce coincides with the lowest position of the ball."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 import pytest
 
 from experiments.rendered_tv import RenderedTVConfig
-from experiments.rendered_tv.episode import write_clip
-from experiments.rendered_tv.film_file import write_film
-from experiments.rendered_tv.picture import Cinematographer
-from experiments.rendered_tv.script import Script
-from experiments.rendered_tv.soundtrack import SoundMixer
+from experiments.rendered_tv.audio import AudioMixer
+from experiments.rendered_tv.files import write_film
+from experiments.rendered_tv.ground_truth import ground_truth
+from experiments.rendered_tv.script import Script, write_clip
 from experiments.rendered_tv.titles import Title, draw_title
-from experiments.rendered_tv.truth import truth
+from experiments.rendered_tv.video import VideoRenderer
 
 FRAME_SECONDS = 1 / 16
 
 
 def decoded(path: Path) -> tuple[Any, Any]:
-    """Gray frames by presentation time, and samples from time zero."""
+    """Return gray frames in presentation order, and audio samples from time zero."""
     with av.open(path) as container:
         frames = {
             round(float(frame.time or 0.0) * 16): frame.to_ndarray(format="gray").astype(float)
@@ -36,25 +35,25 @@ def decoded(path: Path) -> tuple[Any, Any]:
 
 
 def steady_bounce(config: RenderedTVConfig) -> tuple[Title, Script]:
-    """A clip of a bounce in one shot from a still camera."""
+    """Return a clip of a bounce in one shot from a still camera."""
     title = draw_title(config, "transfer", 0)
     for clip in range(100):
         script = write_clip(config, title, "bounce", clip, 4.5)
         shots = script.scenes[0].shots
         if len(shots) == 1 and shots[0].camera.move == "still":
             return title, script
-    raise AssertionError("no such clip")
+    raise AssertionError("no clip has a single still shot")
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_impacts_are_heard_and_seen_at_once(suffix: str, tmp_path: Path) -> None:
+def test_impacts_are_simultaneous_in_video_and_audio(suffix: str, tmp_path: Path) -> None:
     config = RenderedTVConfig(signature_picture=0.0, signature_sound=0.0, music_overlap=0.0)
     title, script = steady_bounce(config)
     path = tmp_path / f"bounce{suffix}"
     write_film(
         path,
-        Cinematographer(config, title).shoot(script),
-        SoundMixer(config, title).mix(script),
+        VideoRenderer(config, title).render(script),
+        AudioMixer(config, title).mix(script),
         frame_rate=16,
         sample_rate_hz=16000,
         name="bounce",
@@ -63,7 +62,7 @@ def test_impacts_are_heard_and_seen_at_once(suffix: str, tmp_path: Path) -> None
     moving = np.abs(frames - np.median(frames, axis=0)) > 35
     rows = np.arange(frames.shape[1])[:, None]
     lowest = (moving * rows).sum(axis=(1, 2)) / np.maximum(moving.sum(axis=(1, 2)), 1)
-    (event,) = truth(config, title, script)["events"]
+    (event,) = ground_truth(config, title, script)["events"]
     impacts = [hit for hit in event["impacts"] if 0.3 < hit < 4.2]
     assert len(impacts) >= 3
     for hit in impacts:

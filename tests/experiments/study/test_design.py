@@ -79,7 +79,7 @@ def test_no_setting_is_an_arms_own() -> None:
     first = arm_config(FULL, arms[0])
     for arm in arms:
         config = arm_config(FULL, arm)
-        for section in ("clip", "input", "augment", "model"):
+        for section in ("clip", "transform", "augmentation", "model"):
             assert getattr(config, section) == getattr(first, section)
         assert config.sampling.batch_size == FULL.batch_size
         assert config.training.seed == arm.world.seed
@@ -147,10 +147,10 @@ def test_the_larger_size_fits_together() -> None:
         assert world_studio(scale, world).height == scale.detail.height
     for arm in whole.arms:
         config = arm_config(scale, arm)
-        assert config.clip.sample_rate_hz == config.input.log_mel.sample_rate_hz == 16000
-        assert config.input.log_mel.window_samples == 400
-        assert config.input.log_mel.num_fft == 512
-        assert (config.clip.frames, config.input.size) == (8, 64)
+        assert config.clip.sample_rate_hz == config.transform.log_mel.sample_rate_hz == 16000
+        assert config.transform.log_mel.window_samples == 400
+        assert config.transform.log_mel.num_fft == 512
+        assert (config.clip.frames, config.transform.size) == (8, 64)
     recipe = proxy_recipe(scale.detail)
     assert (recipe.short_side, recipe.frame_rate, recipe.sample_rate_hz) == (96, 8.0, 16000)
 

@@ -1,4 +1,4 @@
-"""The truth about a rendered file, for a sidecar."""
+"""Ground truth about a rendered file, written beside the library as JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from experiments.rendered_tv.script import Script, cue_track
 from experiments.rendered_tv.titles import Title
 
 
-def truth(config: RenderedTVConfig, title: Title, script: Script) -> dict[str, Any]:
-    """Return what happens in a file; all times in seconds from the first frame, half-open.
+def ground_truth(config: RenderedTVConfig, title: Title, script: Script) -> dict[str, Any]:
+    """Describe what happens in a file. All times are in seconds from the first frame.
 
-    Keys: `title`, `kind`, `duration_seconds`, `opening` and `credits` (`[start, stop]` or null),
-    `scenes`, `shots`, `events`. An event has `impacts`, the instants at which something hits,
-    for the kinds that hit.
+    The keys are `title`, `kind`, `duration_seconds`, `opening` and `credits` (half-open intervals
+    `[start, stop]`, or null), `scenes`, `shots` and `events`. The `impacts` of an event are the
+    times at which something hits; they are empty for kinds without hits.
     """
 
     def span(frames: tuple[int, int] | None) -> list[float] | None:
@@ -65,6 +65,6 @@ def truth(config: RenderedTVConfig, title: Title, script: Script) -> dict[str, A
     }
 
 
-def truth_text(config: RenderedTVConfig, title: Title, script: Script) -> str:
-    """Return the truth as JSON."""
-    return json.dumps(truth(config, title, script), indent=1) + "\n"
+def ground_truth_json(config: RenderedTVConfig, title: Title, script: Script) -> str:
+    """Return the ground truth as JSON text."""
+    return json.dumps(ground_truth(config, title, script), indent=1) + "\n"

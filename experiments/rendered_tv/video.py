@@ -1,4 +1,4 @@
-"""From a script to frames."""
+"""From a script to its video frames."""
 
 from __future__ import annotations
 
@@ -9,98 +9,110 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.rendered_tv.brush import Brush
-from experiments.rendered_tv.cards import overlay, text_mask
-from experiments.rendered_tv.cast import draw_figure, paint_figure
+from experiments.rendered_tv.brush import Brush, overlay, text_mask
 from experiments.rendered_tv.config import RenderedTVConfig
+from experiments.rendered_tv.events.painters import Ink
 from experiments.rendered_tv.events.registry import EVENT_KINDS
-from experiments.rendered_tv.events.sights_struck import Ink
-from experiments.rendered_tv.look import ACCENT, CLOTH, THING, Lens, hsv, own_color
+from experiments.rendered_tv.look import (
+    ACCENT,
+    CLOTH,
+    THING,
+    Lens,
+    draw_figure,
+    hsv,
+    own_color,
+    paint_figure,
+)
 from experiments.rendered_tv.script import Camera, Cue, Scene, Script, Shot, StreamPath, cue_track
 from experiments.rendered_tv.seeds import stream
-from experiments.rendered_tv.sets import OVERSAMPLING, WORLD_TOP, paint_backdrop
+from experiments.rendered_tv.sets import OVERSAMPLING, SET_TOP, paint_backdrop
 from experiments.rendered_tv.titles import Title
 
-#: The actors' line in the world: events stand here, figures a little behind.
-FLOOR = 0.15
+#: Height at which events stand, in set units. Characters stand a little behind them.
+_FLOOR = 0.15
 _NUM_POSES = 3
 
 
-class Cinematographer:
-    """Shoots the scripts of one title."""
+class VideoRenderer:
+    """A renderer of frames for the scripts of one title.
+
+    Args:
+        config: Settings of the rendered library.
+        title: The title whose look is used.
+    """
 
     def __init__(self, config: RenderedTVConfig, title: Title) -> None:
-        self._config, self._title = config, title
+        self.config, self.title = config, title
         self._lens = Lens(
             title.look, config.height, config.width, stream(config.seed, *title.path, "lens")
         )
         self._backdrops: dict[StreamPath, NDArray[Any]] = {}
 
-    def shoot(self, script: Script) -> Iterator[NDArray[np.uint8]]:
-        """Yield the script's frames, uint8 `[H, W, 3]` RGB."""
+    def render(self, script: Script) -> Iterator[NDArray[np.uint8]]:
+        """Yield the script's frames, each uint8 `[H, W, 3]` RGB."""
         for scene in script.scenes:
-            yield from self._shoot_scene(scene)
+            yield from self._render_scene(scene)
 
-    def _shoot_scene(self, scene: Scene) -> Iterator[NDArray[np.uint8]]:
-        plates = self._plates(scene)
-        actors = [(cue, cue_track(self._config, cue), self._ink(cue.path)) for cue in scene.cues]
-        rate = self._config.frame_rate
-        scale = max(self._config.width // (4 * 24), 1)
+    def _render_scene(self, scene: Scene) -> Iterator[NDArray[np.uint8]]:
+        backgrounds = self._backgrounds(scene)
+        actors = [(cue, cue_track(self.config, cue), self._ink(cue.path)) for cue in scene.cues]
+        rate = self.config.frame_rate
+        scale = max(self.config.width // (4 * 24), 1)
         mask = text_mask(scene.card, scale) if scene.card else None
         for shot in scene.shots:
-            views = _Views(self._config, shot.camera, self._title.look.letterbox)
+            view = _CameraView(self.config, shot.camera, self.title.look.letterbox)
             present = [actor for actor in actors if _overlaps(actor[0], shot)]
             for frame in range(shot.first_frame, shot.stop_frame):
                 local = frame - scene.first_frame
                 part = (frame - shot.first_frame) / max(shot.stop_frame - shot.first_frame - 1, 1)
-                pose = _breath(local / rate)
-                canvas, brush = views.see(plates[pose], pose, part, local / rate)
+                pose = _pose_at(local / rate)
+                canvas, brush = view.crop(backgrounds[pose], pose, part, local / rate)
                 for cue, track, ink in present:
                     kind = EVENT_KINDS[cue.kind]
                     stage = Brush(
-                        brush.canvas, brush.left, brush.top, brush.unit, self._title.look.pattern
-                    ).moved(cue.x, FLOOR, cue.scale)
+                        brush.canvas, brush.left, brush.top, brush.unit, self.title.look.pattern
+                    ).moved(cue.x, _FLOOR, cue.scale)
                     kind.paint(stage, track.pose((frame - cue.first_frame) / rate), ink)
                 if mask is not None:
-                    self._letter(canvas, mask, scene, local)
-                yield self._lens.develop(canvas, local)
+                    self._overlay_text(canvas, mask, scene, local)
+                yield self._lens.apply(canvas, local)
 
-    def _plates(self, scene: Scene) -> list[NDArray[Any]]:
-        """Return the set with its people, once for each phase of their breath."""
+    def _backgrounds(self, scene: Scene) -> list[NDArray[Any]]:
+        """Return the set with its characters, once for each pose of their breathing."""
         if scene.set_path is None:
-            unit = self._config.height * OVERSAMPLING
-            dark = self._title.look.grade(np.array([14, 14, 18], np.float32)) * 0.6
+            unit = self.config.height * OVERSAMPLING
+            dark = self.title.look.grade(np.array([14, 14, 18], np.float32)) * 0.6
             black = np.broadcast_to(dark, (round(1.4 * unit), round(4 * unit), 3)).astype(
                 np.float32
             )
             return [black] * _NUM_POSES
         backdrop = self._backdrop(scene.set_path)
-        unit = self._config.height * OVERSAMPLING
+        unit = self.config.height * OVERSAMPLING
         figures = [
-            (draw_figure(stream(self._config.seed, *path), self._title.look), x)
+            (draw_figure(stream(self.config.seed, *path), self.title.look), x)
             for path, x in scene.figures
         ]
-        plates = []
+        backgrounds = []
         for pose in range(_NUM_POSES if figures else 1):
-            brush = Brush(backdrop.copy(), 0.0, WORLD_TOP * unit, unit, self._title.look.pattern)
+            brush = Brush(backdrop.copy(), 0.0, SET_TOP * unit, unit, self.title.look.pattern)
             for k, (figure, x) in enumerate(figures):
                 phase = 2 * math.pi * pose / _NUM_POSES + 2.0 * k
-                paint_figure(brush, figure, x, FLOOR + 0.07 - 0.01 * k, phase)
-            plates.append(brush.canvas)
-        return plates if figures else plates * _NUM_POSES
+                paint_figure(brush, figure, x, _FLOOR + 0.07 - 0.01 * k, phase)
+            backgrounds.append(brush.canvas)
+        return backgrounds if figures else backgrounds * _NUM_POSES
 
     def _backdrop(self, path: StreamPath) -> NDArray[Any]:
         if path not in self._backdrops:
             self._backdrops[path] = paint_backdrop(
-                stream(self._config.seed, *path),
-                self._title.look,
-                self._config.aspect,
-                self._config.height,
+                stream(self.config.seed, *path),
+                self.title.look,
+                self.config.aspect,
+                self.config.height,
             )
         return self._backdrops[path]
 
     def _ink(self, path: StreamPath) -> Ink:
-        rng, look = stream(self._config.seed, *path, "ink"), self._title.look
+        rng, look = stream(self.config.seed, *path, "ink"), self.title.look
         return Ink(
             body=look.paint(own_color(rng, (0.5, 0.95), (0.6, 1.0)), THING),
             accent=look.paint(own_color(rng, (0.3, 0.8), (0.5, 0.9)), ACCENT),
@@ -109,9 +121,11 @@ class Cinematographer:
             skin=draw_figure(rng, look).skin,
         )
 
-    def _letter(self, canvas: NDArray[Any], mask: NDArray[Any], scene: Scene, local: int) -> None:
+    def _overlay_text(
+        self, canvas: NDArray[Any], mask: NDArray[Any], scene: Scene, local: int
+    ) -> None:
         length = scene.stop_frame - scene.first_frame
-        color = self._title.look.grade(hsv(0.13, 0.1, 1.0))
+        color = self.title.look.grade(hsv(0.13, 0.1, 1.0))
         height = canvas.shape[0]
         if scene.role == "credits":
             travel = height + mask.shape[0]
@@ -123,17 +137,17 @@ class Cinematographer:
         overlay(canvas, big, (height - big.shape[0]) // 2, color, fade)
 
 
-class _Views:
-    """What one camera sees of the plates; a still one looks once and remembers."""
+class _CameraView:
+    """A camera's view of the backgrounds. The crops of a still camera are computed only once."""
 
     def __init__(self, config: RenderedTVConfig, camera: Camera, letterbox: float) -> None:
         self._config, self._camera, self._letterbox = config, camera, letterbox
-        self._seen: dict[int, NDArray[Any]] = {}
+        self._crops: dict[int, NDArray[Any]] = {}
 
-    def see(
-        self, plate: NDArray[Any], pose: int, part: float, seconds: float
+    def crop(
+        self, background: NDArray[Any], pose: int, part: float, seconds: float
     ) -> tuple[NDArray[Any], Brush]:
-        """Return a fresh canvas with the plate, and a world brush for what goes on it."""
+        """Return a new canvas with the background, and a brush in set units that draws on it."""
         height, width = self._config.height, self._config.width
         x, y, view = (
             a + (b - a) * part for a, b in zip(self._camera.start, self._camera.stop, strict=True)
@@ -144,22 +158,22 @@ class _Views:
         unit = height / view * (1 - 1.5 * self._letterbox)
         left, top = width / 2 - x * unit, height / 2 + y * unit
         still = self._camera.move == "still"
-        if not still or pose not in self._seen:
+        if not still or pose not in self._crops:
             fine = height * OVERSAMPLING
-            rows = ((np.arange(height) + 0.5 - top) / unit + WORLD_TOP) * fine
+            rows = ((np.arange(height) + 0.5 - top) / unit + SET_TOP) * fine
             columns = (np.arange(width) + 0.5 - left) / unit * fine
-            rows = np.clip(rows, 0, plate.shape[0] - 1).astype(np.intp)
-            columns = np.clip(columns, 0, plate.shape[1] - 1).astype(np.intp)
-            canvas = plate.take(rows, axis=0).take(columns, axis=1)
+            rows = np.clip(rows, 0, background.shape[0] - 1).astype(np.intp)
+            columns = np.clip(columns, 0, background.shape[1] - 1).astype(np.intp)
+            canvas = background.take(rows, axis=0).take(columns, axis=1)
             if still:
-                self._seen[pose] = canvas
+                self._crops[pose] = canvas
         if still:
-            canvas = self._seen[pose].copy()
+            canvas = self._crops[pose].copy()
         return canvas, Brush(canvas, left, top, unit)
 
 
-def _breath(seconds: float) -> int:
-    """Return which pose people hold: they breathe in and out every few seconds."""
+def _pose_at(seconds: float) -> int:
+    """Return the index of the characters' pose; they breathe in and out every few seconds."""
     return int((math.sin(1.9 * seconds) + 1) / 2 * _NUM_POSES * 0.999)
 
 

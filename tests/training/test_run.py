@@ -18,7 +18,9 @@ def test_equal_parts_are_accepted(world_size: int) -> None:
 
 @pytest.mark.parametrize(("world_size", "hint"), [(4, "3 or 6"), (5, "3 or 6"), (7, "6")])
 def test_unequal_parts_are_refused_with_the_closest_divisors(world_size: int, hint: str) -> None:
-    with pytest.raises(ValueError, match=rf"by {world_size} processes: start {hint} processes, or"):
+    with pytest.raises(
+        ValueError, match=rf"over {world_size} processes: start {hint} processes, or"
+    ):
         check_world_size(tiny_config(), world_size)
 
 

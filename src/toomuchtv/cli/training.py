@@ -38,7 +38,7 @@ def pretrain(
     With --resume and no other setting, the run's own config is used; where there is no run yet,
     it begins, so that one command does for every start. At the end RUN/report.html tells what came.
     Several processes: `torchrun --nproc-per-node N -m -- toomuchtv pretrain ...`; see
-    docs/scaling.md.
+    docs/guide/many_gpus.md.
     """
     from toomuchtv._internal.distributed import place_of_process
     from toomuchtv.catalog.store import open_catalog

@@ -17,7 +17,7 @@ from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.log_mel import LogMelConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.inference.pretrained import fresh_model
-from toomuchtv.losses import InfoNCE, InfoNCEConfig
+from toomuchtv.losses import InfoNCE
 from toomuchtv.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def take_step(folder: Path) -> None:
         rank, world_size = distributed.rank(), distributed.world_size()
         # Batch norm would see only the clips of its own process, so it is in evaluation mode.
         model = fresh_model(SMALLEST, seed=0).eval()
-        loss = InfoNCE(InfoNCEConfig(temperature=0.2, learn_temperature=True))
+        loss = InfoNCE(temperature=0.2, learn_temperature=True)
         parameters = {**dict(model.named_parameters()), **dict(loss.named_parameters())}
         step = TrainingStep(
             model=model,
@@ -52,7 +52,7 @@ def take_step(folder: Path) -> None:
             "loss": torch.tensor(result.loss),
             "norm": torch.tensor(result.gradient_norm),
             "hardness": torch.tensor(metrics["effective_negatives"]),
-            "video": result.video,
+            "video": distributed.gather(result.embeddings.video),
             "role": result.pair_labels.dense(),
             **{key: value for key, value in gradients.items() if value is not None},
             **{key: value.detach() for key, value in parameters.items()},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from toomuchtv.losses import SigmoidConfig
+from toomuchtv.losses import MemoryBankConfig
 from toomuchtv.training.run_config import PRESETS, Config, config_from, load_config
 
 
@@ -83,7 +83,7 @@ def test_values_are_parsed_as_toml(setting: str, value: object) -> None:
         ("sampling=5", "sampling: .*got 5"),
         (
             "objective.name=siglip",
-            "objective.name: must be one of info_nce, joint_nce, memory_bank, sigmoid, sup_con, "
+            "objective.name: must be one of info_nce, joint_nce, memory_bank, "
             "within_modal, got 'siglip'",
         ),
         ("objective=5", "objective: must be a table of settings, got 5"),
@@ -101,14 +101,14 @@ def test_errors_name_the_wrong_setting(setting: str, message: str) -> None:
 
 
 def test_the_loss_section_is_checked_by_its_name() -> None:
-    config = load_config(settings=["objective.name=sigmoid", "objective.bias=-5"])
-    assert isinstance(config.objective, SigmoidConfig)
-    assert config.objective.bias == -5.0
+    config = load_config(settings=["objective.name=memory_bank", "objective.momentum=0.25"])
+    assert isinstance(config.objective, MemoryBankConfig)
+    assert config.objective.momentum == 0.25
     assert config_from(tomllib.loads(config.to_toml())) == config
-    with pytest.raises(ValueError, match=r"objective\.bais: did you mean .bias.\?$"):
-        load_config(settings=["objective.name=sigmoid", "objective.bais=1"])
-    with pytest.raises(ValueError, match=r"^objective\.bias: .* got 1000"):
-        load_config(settings=["objective.name=sigmoid", "objective.bias=1000"])
+    with pytest.raises(ValueError, match=r"objective\.momentun: did you mean .momentum.\?$"):
+        load_config(settings=["objective.name=memory_bank", "objective.momentun=1"])
+    with pytest.raises(ValueError, match=r"^objective\.momentum: .* got 1000"):
+        load_config(settings=["objective.name=memory_bank", "objective.momentum=1000"])
     assert Config().objective.name == "info_nce"
 
 

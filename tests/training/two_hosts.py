@@ -36,7 +36,7 @@ from toomuchtv.training.metrics import read_metrics
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 PORT = 29_477
 TIMEOUT_SECONDS = 20
-#: Of a segment that nobody acknowledges, as docs/guide/many_gpus.md has it: 0.2 s, doubled each time.
+#: Retransmissions of an unacknowledged segment (docs/guide/many_gpus.md): 0.2 s, doubled each time.
 RETRIES = 5
 SETTINGS = [
     "clip.frames=4", "clip.audio_seconds=0.25", "transform.size=32",

@@ -40,14 +40,14 @@ def pretrain(
     Several processes: `torchrun --nproc-per-node N -m -- toomuchtv pretrain ...`; see
     docs/guide/many_gpus.md.
     """
-    from toomuchtv._internal.distributed import place_of_process
+    from toomuchtv._internal.distributed import launched_rank_and_world_size
     from toomuchtv.catalog.store import open_catalog
     from toomuchtv.reports.run_page import write_run_page
     from toomuchtv.training.pretrain import pretrain as train
     from toomuchtv.training.profile import describe_run, with_found_chunk_size
     from toomuchtv.training.run_config import load_config
 
-    rank, world_size = place_of_process()
+    rank, world_size = launched_rank_and_world_size()
     if find_chunk_size and world_size > 1:
         raise typer.BadParameter(
             "--find-chunk-size is for one process: call it so once, then give all of them the "

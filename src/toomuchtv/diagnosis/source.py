@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from toomuchtv.catalog.moments import read_proxy_clip
+from toomuchtv.catalog.proxies import read_proxy_clip
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.batches import ClipReader

@@ -136,12 +136,12 @@ def _train(
         distributed.set_timeout(training.distributed_timeout_seconds)
         done += 1
         tracker.update(
-            loss=result.loss, num_clips=len(result.video), replaced_clips=len(batch.failures)
+            loss=result.loss, num_clips=result.num_clips, replaced_clips=len(batch.failures)
         )
         if is_due(training.log_every):
-            interval = tracker.finish_interval()
+            metrics = {**tracker.finish_interval(), **run.step.metrics(result)}
             if log is not None:
-                log.write(done, {**interval, **run.step.metrics(result)})
+                log.write(done, metrics)
         if is_due(training.validate_every) and log is not None and run.data.held_out is not None:
             loss = held_out_loss(run.encoder(), run.step.loss, run.data.held_out)
             run.step.model.train()

@@ -14,7 +14,7 @@ from toomuchtv._internal import distributed
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
-from toomuchtv.losses import Moments, PairLoss, negative_figures
+from toomuchtv.losses import GatheredLoss, MemoryBank, PairLoss, negative_figures
 from toomuchtv.models import Embeddings, TwoTower
 from toomuchtv.training.gradient_cache import CachedEmbeddings
 from toomuchtv.training.sync_batch_norm import CpuSyncBatchNorm
@@ -28,17 +28,20 @@ class StepResult:
         loss: Loss of the whole batch.
         gradient_norm: Norm of the gradient of all parameters, before clipping.
         learning_rate: Learning rate of the step.
-        video: Video embeddings `[N, D]`, without gradient.
-        audio: Audio embeddings `[N, D]`, without gradient.
-        pair_labels: Labels of the `N` x `N` pairs.
+        embeddings: Embeddings `[n, D]` of the clips of this process, without gradient.
+        pair_labels: Labels of the `N` x `N` pairs of the whole batch.
     """
 
     loss: float
     gradient_norm: float
     learning_rate: float
-    video: Tensor
-    audio: Tensor
+    embeddings: Embeddings
     pair_labels: PairLabels
+
+    @property
+    def num_clips(self) -> int:
+        """Number of clips N of the whole batch."""
+        return len(self.pair_labels)
 
     @property
     def is_finite(self) -> bool:
@@ -77,6 +80,7 @@ class TrainingStep:
     ) -> None:
         self.model = model
         self.loss = loss
+        self._gathered_loss = GatheredLoss(loss)
         self.optimizer = optimizer
         self.ema = ema
         self._transform = transform
@@ -109,12 +113,13 @@ class TrainingStep:
             num_clips=len(batch),
             chunk_size=self._chunk_size,
         )
-        video, audio, labels, moments = self._gather(batch, cached.embeddings)
-        loss = self.loss(*cached.embeddings, labels, moments)
+        specs = distributed.gather(batch.spec_tensor(cached.embeddings.video.device))
+        labels = PairLabels(self._pair_labels, specs)
+        loss = self._gathered_loss(*cached.embeddings, labels, **self._bank_arguments(labels))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         cached.backward()
-        # Each process has the gradient of its own share of the loss; their sum is the whole one.
+        # The sum over processes is the gradient of the whole batch; see `GatheredLoss`.
         distributed.sum_gradients(self._parameters)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._max_gradient_norm)
         # The only host synchronization of a step: both values in one transfer.
@@ -123,8 +128,7 @@ class TrainingStep:
             loss=loss_value,
             gradient_norm=norm_value,
             learning_rate=learning_rate,
-            video=video,
-            audio=audio,
+            embeddings=Embeddings(*(side.detach() for side in cached.embeddings)),
             pair_labels=labels,
         )
         if result.is_finite:
@@ -148,11 +152,14 @@ class TrainingStep:
         return embeddings
 
     def metrics(self, result: StepResult) -> dict[str, float]:
-        """Return the metrics of one step, among them how hard its negatives were."""
+        """Return the metrics of one step, among them how hard its negatives were.
+
+        All processes must call this together, because it gathers the embeddings.
+        """
         temperature = self.loss.temperature.item()
         figures = negative_figures(
-            result.video,
-            result.audio,
+            distributed.gather(result.embeddings.video),
+            distributed.gather(result.embeddings.audio),
             result.pair_labels,
             title=result.pair_labels.title,
             item=result.pair_labels.item,
@@ -179,26 +186,9 @@ class TrainingStep:
         modules: dict[str, nn.Module] = {"model": self.model, "loss": self.loss}
         return modules if self.ema is None else {**modules, "ema": self.ema}
 
-    def _gather(
-        self, batch: ClipBatch, local: Embeddings
-    ) -> tuple[Tensor, Tensor, PairLabels, Moments]:
-        parts = distributed.parts(len(batch), local.video.device)
-        specs = distributed.gather(batch.spec_tensor(local.video.device), parts)
-        labels = PairLabels(self._pair_labels, specs)
-        return (
-            distributed.gather(local.video, parts),
-            distributed.gather(local.audio, parts),
-            labels,
-            moments_of(labels),
-        )
-
-
-def moments_of(labels: PairLabels) -> Moments:
-    """Return what the losses need to know of the clips."""
-    return Moments(
-        title=labels.title,
-        item=labels.item,
-        start_seconds=labels.column("start_seconds"),
-        audio_track=labels.column("audio_track").long(),
-        valid=labels.valid,
-    )
+    def _bank_arguments(self, labels: PairLabels) -> dict[str, Tensor]:
+        """Return what only a memory bank needs: keys by which it recognizes clips again."""
+        if not isinstance(self.loss, MemoryBank):
+            return {}
+        keys = self.loss.clip_keys(labels.title, labels.item, labels.column("start_seconds"))
+        return {"clip_keys": keys, "valid": labels.valid}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from toomuchtv._internal import distributed
@@ -53,7 +54,9 @@ class CpuSyncBatchNorm(_BatchNorm):
 
 
 def _mean_over_ranks(value: Tensor) -> Tensor:
-    return distributed.sum_over_ranks(value) / distributed.world_size()
+    # The gradient of the sum is the sum of the processes' gradients: every loss depends on it.
+    total: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
+    return total / distributed.world_size()
 
 
 def convert_sync_batch_norm(model: nn.Module, device: torch.device) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from toomuchtv._internal import distributed
 from toomuchtv.data.clip_specs import ClipBatch
-from toomuchtv.data.pair_labels import PairLabel, PairLabelConfig, PairLabels
+from toomuchtv.data.pair_labels import PairLabel
 from toomuchtv.inference.pretrained import PretrainedEncoder
-from toomuchtv.losses import DensePairLabels, PairLoss
-from toomuchtv.training.step import moments_of
+from toomuchtv.losses import PairLoss
 
 _CLIPS_PER_PASS = 64
 
@@ -39,10 +37,8 @@ def held_out_loss(encoder: PretrainedEncoder, loss: PairLoss, batch: ClipBatch) 
     labels = torch.diag(valid).to(torch.int8)
     labels[~valid] = PairLabel.IGNORE
     labels[:, ~valid] = PairLabel.IGNORE
-    moments = moments_of(PairLabels(PairLabelConfig(), batch.spec_tensor(device)))
     was_training = loss.training
     loss.eval()
-    with distributed.alone():
-        value = float(loss(video, audio, DensePairLabels(labels), moments))
+    value = float(loss(video, audio, labels))
     loss.train(was_training)
     return value

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from toomuchtv.losses import MemoryBankConfig
-from toomuchtv.training.run_config import PRESETS, Config, config_from, load_config
+from toomuchtv.training.run_config import PRESETS, Config, _models, config_from, load_config
 
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
@@ -130,3 +131,25 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 def test_a_config_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Config().training = Config().training
+
+
+def test_the_config_page_lists_every_key_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "config.md").read_text("utf-8")
+    keys = list(_leaf_keys(Config))
+    assert len(keys) > 80
+    for key, default in keys:
+        shown = "not set" if default is None else str(default)
+        shown = shown.lower() if isinstance(default, bool) else shown
+        if shown and not isinstance(default, tuple) and key != "objective.name":
+            assert f"| `{key}` | `{shown}` |" in page, key
+        else:
+            assert f"`{key}`" in page, key
+
+
+def _leaf_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, field in model.model_fields.items():
+        models = _models(field.annotation)
+        for nested in models:
+            yield from _leaf_keys(nested, f"{prefix}{name}.")
+        if not models:
+            yield prefix + name, field.get_default(call_default_factory=True)

@@ -25,6 +25,7 @@ from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.data.clip_specs import ClipBatch
+from toomuchtv.data.pair_labels import PairLabels
 from toomuchtv.errors import CheckpointError
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.metrics import read_metrics
@@ -278,6 +279,18 @@ def test_resume_refuses_a_run_of_another_format(
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(CheckpointError, match=message):
         run(prepared_catalog, tmp_path, tiny_config(), resume=True)
+
+
+def test_no_logged_step_builds_dense_pair_labels(
+    prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: PairLabels) -> torch.Tensor:
+        raise AssertionError("dense labels of a large batch do not fit into memory")
+
+    monkeypatch.setattr(PairLabels, "dense", refuse)
+    run(prepared_catalog, tmp_path, tiny_config(training={"steps": 2, "log_every": 1}))
+    lines = [line for line in read_metrics(tmp_path) if "loss" in line]
+    assert all(line["effective_negatives"] >= 1 for line in lines)
 
 
 def test_data_wait_share_counts_only_waits_for_data(prepared_catalog: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def train(catalog_path: Path, run_path: Path, config: Config, **options: Any) ->
     [(MEMORY, 0), (MEMORY, 4), ({"name": "within_modal", "learn_temperature": True}, 0)],
     ids=["memory bank", "memory bank in chunks", "learned temperature"],
 )
-def test_it_ends_the_same(
+def test_resume_gives_identical_weights_and_memory_bank(
     prepared_catalog: Path, tmp_path: Path, objective: dict[str, Any], chunk_size: int
 ) -> None:
     config = tiny_config(
@@ -52,7 +52,7 @@ def test_it_ends_the_same(
     for name, value in one.items():
         assert torch.equal(value, two[name]), name
     if objective is MEMORY:
-        assert (one["objective.bank.keys"][:, 1] >= 0).sum() > 6
+        assert (one["loss.bank.keys"][:, 1] >= 0).sum() > 6
     losses = [line["loss"] for line in read_metrics(tmp_path / "whole") if "loss" in line]
     assert len(losses) == 5
     assert len(set(losses)) == 5

@@ -74,7 +74,7 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     """One optimizer step of the preset tiny on clips at random."""
     config = load_config(preset="tiny")
     model = fresh_model(config.model, 0)
-    loss = build_loss(config.objective, embedding_dim=DIM)
+    loss = build_loss(config.loss, embedding_dim=DIM)
     step = TrainingStep(
         model=model,
         loss=loss,

@@ -1,10 +1,11 @@
-"""Every verb as a person or a program calls it: on real files, in processes of its own."""
+"""Every verb on real media files, each call in its own process."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ def toomuchtv(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Com
     )
 
 
-def asked(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
-    """Call a verb with --json: stdout must be one JSON object and nothing else."""
+def run_json(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    """Run a verb with --json. Its stdout must be one JSON object and nothing else."""
     done = toomuchtv(*arguments, "--json")
     assert done.returncode == code, done.stderr
     result = json.loads(done.stdout)
@@ -44,8 +45,8 @@ def asked(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("studio") / "small"
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("rendered") / "small"
     config = RenderedTVConfig(
         movies=3, shows=1, episodes=2, minutes=0.25, event_kinds=3,
         transfer_titles=5, transfer_clips_per_kind=5, transfer_clip_seconds=2.0,
@@ -56,22 +57,30 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def catalog(studio: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def catalog(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cat = tmp_path_factory.mktemp("catalog") / "cat"
-    found = asked("scan", studio / "library", "--catalog", cat)
+    found = run_json("scan", rendered / "library", "--catalog", cat)
     assert (found["titles"], found["items"], found["extras"]) == (4, 5, 0)
     assert found["seconds"] == pytest.approx(75, abs=1)
-    assert found["set_aside"] == []
-    made = asked("prepare", "--catalog", cat, "--short-side", "32")
+    assert found["set_aside"] == found["skipped"] == []
+    assert found.keys() == {
+        "titles", "items", "extras", "seconds", "skipped", "set_aside", "added", "updated",
+        "renamed", "unchanged", "vanished", "ignored", "warnings",
+    }  # fmt: skip
+    made = run_json("prepare", "--catalog", cat, "--short-side", "32")
     assert (made["prepared"], made["skipped"], made["failed"]) == (5, 0, [])
     assert made["bytes"] > 10_000
+    assert made.keys() == {"prepared", "skipped", "failed", "bytes", "film_seconds", "found"}
+    assert made["found"].keys() == {
+        "analyzed", "skipped", "failed", "segments", "recurring", "duplicates"
+    }  # fmt: skip
     return cat
 
 
 @pytest.fixture(scope="module")
 def run(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "first"
-    result = asked(
+    result = run_json(
         "pretrain",
         "--catalog",
         catalog,
@@ -80,8 +89,12 @@ def run(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         *SMALL,
         "--set",
         "training.steps=3",
-        "--resume",  # where there is nothing to resume, it begins
+        "--resume",  # A new run begins although there is nothing to resume.
     )
+    assert result.keys() == {
+        "run", "steps", "loss", "clips_per_second", "model", "interrupted", "replaced_clips",
+        "worker_restarts",
+    }  # fmt: skip
     assert result["run"] == str(path)
     assert result["steps"] == 3
     assert result["loss"] > 0
@@ -90,12 +103,12 @@ def run(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_second_prepare_has_nothing_to_do(catalog: Path) -> None:
-    again = asked("prepare", "--catalog", catalog, "--short-side", "32")
+def test_second_prepare_skips_everything(catalog: Path) -> None:
+    again = run_json("prepare", "--catalog", catalog, "--short-side", "32")
     assert (again["prepared"], again["skipped"]) == (0, 5)
 
 
-def test_a_run_leaves_what_design_says(run: Path) -> None:
+def test_run_folder_has_all_files(run: Path) -> None:
     for name in ("config.toml", "metrics.jsonl", "split.json", "model/config.json", "report.html"):
         assert (run / name).is_file(), name
     assert (run / "model" / "model.safetensors").stat().st_size > 1000
@@ -107,9 +120,11 @@ def test_a_run_leaves_what_design_says(run: Path) -> None:
     assert not names["train"] & names["held_out"]
 
 
-def test_retrieval_gives_every_score_its_chance(run: Path, catalog: Path) -> None:
+def test_retrieval_reports_chance_beside_every_score(run: Path, catalog: Path) -> None:
     for untrained in ([], ["--untrained"]):
-        result = asked("evaluate", run, "--benchmark", "retrieval", "--data", catalog, *untrained)
+        result = run_json(
+            "evaluate", run, "--benchmark", "retrieval", "--data", catalog, *untrained
+        )
         assert result["benchmark"] == result["protocol"] == "retrieval"
         assert result["untrained"] is bool(untrained)
         assert set(result["metrics"]) == {"held_out", "train"}
@@ -121,33 +136,31 @@ def test_retrieval_gives_every_score_its_chance(run: Path, catalog: Path) -> Non
                     assert 0 <= figures["recall_at_1"] <= figures["recall_at_10"] <= 1
 
 
-def test_probes_run_on_the_transfer_sets(run: Path, studio: Path) -> None:
-    sounds = studio / "transfer" / "sounds"
-    result = asked("evaluate", run, "--benchmark", "esc50", "--data", sounds)
+def test_linear_probes_run_on_the_transfer_sets(run: Path, rendered: Path) -> None:
+    sounds = rendered / "transfer" / "sounds"
+    result = run_json("evaluate", run, "--benchmark", "esc50", "--data", sounds)
     assert result["protocol"] == "linear"
     assert set(result["metrics"]["accuracy"]) == {"mean", "std", "folds", "interval"}
     assert Path(result["page"]).is_file()
     assert len(result["metrics"]["accuracy"]["folds"]) == 5
     assert result["chance"]["accuracy"] == pytest.approx(1 / 3)
-    actions = studio / "transfer" / "actions"
+    actions = rendered / "transfer" / "actions"
     for modality in ("video", "audio"):
-        result = asked(
+        result = run_json(
             "evaluate", run, "--benchmark", "ucf101", "--data", actions, "--modality", modality
         )
         assert (result["protocol"], result["modality"]) == ("linear", modality)
         assert len(result["metrics"]["accuracy"]["folds"]) == 3
 
 
-def test_a_run_is_compared_with_its_own_fresh_weights(
-    run: Path, studio: Path, tmp_path: Path
-) -> None:
-    sounds = studio / "transfer" / "sounds"
+def test_compare_trained_with_untrained_weights(run: Path, rendered: Path, tmp_path: Path) -> None:
+    sounds = rendered / "transfer" / "sounds"
     places = []
     for name, flags in (("a", ["--untrained"]), ("b", [])):
         out = tmp_path / name
-        asked("evaluate", run, "--benchmark", "esc50", "--data", sounds, "--out", out, *flags)
+        run_json("evaluate", run, "--benchmark", "esc50", "--data", sounds, "--out", out, *flags)
         places.append(out)
-    found = asked("compare", *places, "--out", tmp_path / "table")
+    found = run_json("compare", *places, "--out", tmp_path / "table")
     (entry,) = found["compared"]
     assert (entry["benchmark"], entry["protocol"]) == ("esc50", "linear")
     assert entry["paired"]["difference"] == pytest.approx(entry["b"] - entry["a"])
@@ -159,29 +172,30 @@ def test_a_run_is_compared_with_its_own_fresh_weights(
     assert "Published by others" in (tmp_path / "table" / "table.html").read_text()
 
 
-def test_a_baseline_needs_no_run(studio: Path, tmp_path: Path) -> None:
-    result = asked(
+def test_baseline_encoder_needs_no_run(rendered: Path, tmp_path: Path) -> None:
+    result = run_json(
         "evaluate", "--encoder", "color-histogram", "--benchmark", "ucf101",
-        "--data", studio / "transfer" / "actions", "--protocol", "knn", "--out", tmp_path,
+        "--data", rendered / "transfer" / "actions", "--protocol", "knn", "--out", tmp_path,
     )  # fmt: skip
     assert result["encoder"]["name"] == "color-histogram"
     assert result["selection"]["how"] == "inner"
-    assert "mmv-svm" in asked("evaluate", "--list")["protocols"]
+    assert "mmv-svm" in run_json("evaluate", "--list")["protocols"]
 
 
-def test_a_person_sees_a_table_and_no_json(run: Path, catalog: Path) -> None:
+def test_without_json_a_table_is_printed(run: Path, catalog: Path) -> None:
     done = toomuchtv("evaluate", run, "--benchmark", "retrieval", "--data", catalog)
     assert done.returncode == 0
     assert "R@10" in done.stdout
     assert "{" not in done.stdout
 
 
-def test_set_aside_files_give_exit_code_1_and_are_listed(tmp_path: Path) -> None:
+def test_skipped_files_are_listed_and_exit_code_is_1(tmp_path: Path) -> None:
     library = tmp_path / "library"
     library.mkdir()
     (library / "empty.mp4").touch()
-    result = asked("scan", library, "--catalog", tmp_path / "cat", code=1)
-    (entry,) = result["set_aside"]
+    result = run_json("scan", library, "--catalog", tmp_path / "cat", code=1)
+    assert result["set_aside"] == result["skipped"]
+    (entry,) = result["skipped"]
     assert entry["path"] == "empty.mp4"
     assert "empty" in entry["reason"]
 
@@ -201,7 +215,7 @@ def test_set_aside_files_give_exit_code_1_and_are_listed(tmp_path: Path) -> None
         (["frobnicate"], "frobnicate"),
     ],
 )
-def test_wrong_input_is_explained_and_exits_with_2(
+def test_wrong_input_gives_a_message_and_exit_code_2(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     done = toomuchtv(*arguments, cwd=tmp_path)
@@ -211,7 +225,7 @@ def test_wrong_input_is_explained_and_exits_with_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_settings_are_checked_before_anything_is_made(catalog: Path, tmp_path: Path) -> None:
+def test_unknown_setting_creates_nothing(catalog: Path, tmp_path: Path) -> None:
     done = toomuchtv(
         "pretrain", "--catalog", catalog, "--run", tmp_path / "run", "--set", "training.step=3"
     )
@@ -220,19 +234,37 @@ def test_settings_are_checked_before_anything_is_made(catalog: Path, tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_is_not_overwritten(run: Path, catalog: Path) -> None:
+def test_run_is_not_overwritten(run: Path, catalog: Path) -> None:
     done = toomuchtv("pretrain", "--catalog", catalog, "--run", run, *SMALL)
     assert done.returncode == 2
     assert "--resume" in done.stderr
 
 
-def test_a_library_is_never_written_to(studio: Path, catalog: Path) -> None:
-    suffixes = {path.suffix for path in (studio / "library").rglob("*") if path.is_file()}
+def test_library_is_never_written_to(rendered: Path, catalog: Path) -> None:
+    suffixes = {path.suffix for path in (rendered / "library").rglob("*") if path.is_file()}
     assert suffixes == {".mp4", ".mkv"}
 
 
-def test_doctor_knows_this_machine() -> None:
-    result = asked("doctor")
+def test_doctor_reports_this_machine() -> None:
+    result = run_json("doctor")
+    assert result.keys() == {"facts", "libraries", "missing"}
     assert result["missing"] == []
     assert "libavcodec" in result["facts"]["ffmpeg"]
     assert result["libraries"]["torch"]
+
+
+def test_version_is_that_of_the_package() -> None:
+    done = toomuchtv("--version")
+    assert (done.returncode, done.stdout.strip()) == (0, version("toomuchtv"))
+
+
+def test_catalog_show_describes_every_title(catalog: Path) -> None:
+    result = run_json("catalog", "show", catalog)
+    assert result.keys() == {"catalog", "titles", "duplicates"}
+    assert len(result["titles"]) == 4
+    assert sum(len(title["items"]) for title in result["titles"]) == 5
+    (item, *_) = result["titles"][0]["items"]
+    assert item.keys() == {"path", "season", "episode", "seconds", "prepared", "segments"}
+    name = result["titles"][0]["name"]
+    alone = run_json("catalog", "show", catalog, "--title", name)
+    assert [title["name"] for title in alone["titles"]] == [name]

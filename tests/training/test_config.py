@@ -59,7 +59,7 @@ def test_settings_override_the_file_and_the_file_overrides_the_preset(tmp_path: 
         ("model.audio.width=0.5", 0.5),
         ("sampling.name=uniform", "uniform"),
         ('sampling.name="uniform"', "uniform"),
-        ("objective.learn_temperature=true", True),
+        ("loss.learn_temperature=true", True),
     ],
 )
 def test_values_are_parsed_as_toml(setting: str, value: object) -> None:
@@ -83,15 +83,15 @@ def test_values_are_parsed_as_toml(setting: str, value: object) -> None:
         ("clip.sample_rate_hz=8000", r"clip.sample_rate_hz \(8000\) and .* must be equal"),
         ("sampling=5", "sampling: .*got 5"),
         (
-            "objective.name=siglip",
-            "objective.name: must be one of info_nce, joint_nce, memory_bank, "
+            "loss.name=siglip",
+            "loss.name: must be one of info_nce, joint_nce, memory_bank, "
             "within_modal, got 'siglip'",
         ),
-        ("objective=5", "objective: must be a table of settings, got 5"),
-        ("objective.temprature=1", "unknown setting objective.temprature: did you mean 'temper"),
-        ("objective.temperature=0", "^objective.temperature: .*greater than 0, got 0"),
-        ("objective.temperature=0.001", "^objective: .*must lie in .min_temperature, max_temp"),
-        ("objective.bias=1", "^unknown setting objective.bias: "),
+        ("loss=5", "loss: must be a table of settings, got 5"),
+        ("loss.temprature=1", "unknown setting loss.temprature: did you mean 'temper"),
+        ("loss.temperature=0", "^loss.temperature: .*greater than 0, got 0"),
+        ("loss.temperature=0.001", "^loss: .*must lie in .min_temperature, max_temp"),
+        ("loss.bias=1", "^unknown setting loss.bias: "),
         ("training.steps", "a setting has the form section.key=value, got 'training.steps'"),
         ("=5", "a setting has the form section.key=value, got '=5'"),
     ],
@@ -102,15 +102,15 @@ def test_errors_name_the_wrong_setting(setting: str, message: str) -> None:
 
 
 def test_the_loss_section_is_checked_by_its_name() -> None:
-    config = load_config(settings=["objective.name=memory_bank", "objective.momentum=0.25"])
-    assert isinstance(config.objective, MemoryBankConfig)
-    assert config.objective.momentum == 0.25
+    config = load_config(settings=["loss.name=memory_bank", "loss.momentum=0.25"])
+    assert isinstance(config.loss, MemoryBankConfig)
+    assert config.loss.momentum == 0.25
     assert config_from(tomllib.loads(config.to_toml())) == config
-    with pytest.raises(ValueError, match=r"objective\.momentun: did you mean .momentum.\?$"):
-        load_config(settings=["objective.name=memory_bank", "objective.momentun=1"])
-    with pytest.raises(ValueError, match=r"^objective\.momentum: .* got 1000"):
-        load_config(settings=["objective.name=memory_bank", "objective.momentum=1000"])
-    assert Config().objective.name == "info_nce"
+    with pytest.raises(ValueError, match=r"loss\.momentun: did you mean .momentum.\?$"):
+        load_config(settings=["loss.name=memory_bank", "loss.momentun=1"])
+    with pytest.raises(ValueError, match=r"^loss\.momentum: .* got 1000"):
+        load_config(settings=["loss.name=memory_bank", "loss.momentum=1000"])
+    assert Config().loss.name == "info_nce"
 
 
 def test_all_errors_are_reported_at_once() -> None:
@@ -140,7 +140,7 @@ def test_the_config_page_lists_every_key_with_its_default() -> None:
     for key, default in keys:
         shown = "not set" if default is None else str(default)
         shown = shown.lower() if isinstance(default, bool) else shown
-        if shown and not isinstance(default, tuple) and key != "objective.name":
+        if shown and not isinstance(default, tuple) and key != "loss.name":
             assert f"| `{key}` | `{shown}` |" in page, key
         else:
             assert f"`{key}`" in page, key

@@ -141,9 +141,7 @@ def test_resume_after_kill_gives_identical_weights(
     training: Mapping[str, Any],
     optimizer: Mapping[str, Any],
 ) -> None:
-    config = tiny_config(
-        training=training, optimizer=optimizer, objective={"learn_temperature": True}
-    )
+    config = tiny_config(training=training, optimizer=optimizer, loss={"learn_temperature": True})
     whole = run(prepared_catalog, tmp_path / "whole", config)
     assert whole.steps == 8
     assert not whole.interrupted
@@ -426,7 +424,7 @@ def test_a_killed_worker_does_not_change_the_weights(
 
 
 TWO_PROCESSES = tiny_config(
-    objective={"learn_temperature": True},
+    loss={"learn_temperature": True},
     training={"sync_batch_norm": True, "checkpoint_every": 0},
     # Plain SGD with small steps: AdamW turns a rounding error in a gradient near zero into a whole
     # step, and large steps magnify it.

@@ -1,15 +1,15 @@
-"""The command line: one verb a task. The only place that knows every part."""
+"""The command line: one verb per task. Only this package prints; it composes the library."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
-from toomuchtv.cli.evaluation import compare, evaluate
-from toomuchtv.cli.library import doctor, prepare, scan, show
-from toomuchtv.cli.training import diagnose, pretrain
+from toomuchtv.cli import catalog, compare, diagnose, doctor, evaluate, prepare, pretrain, scan
 
 __all__ = ["app", "main"]
 
@@ -18,22 +18,54 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Teach a video and an audio encoder from a folder of films and TV series, without labels."
-    "\n\nThe usual order is scan, prepare, pretrain, evaluate.\n\nExit codes: 0 done, "
-    "1 done in part (what failed is listed), 2 wrong usage or input.",
+    rich_markup_mode="markdown",
 )
-catalog_app = typer.Typer(no_args_is_help=True, help="Look into a catalog.")
-app.add_typer(catalog_app, name="catalog")
-
-catalog_app.command()(show)
-# As --help lists them.
-for _verb in (doctor, scan, prepare, pretrain, evaluate, diagnose, compare):
+# The order in which --help lists the verbs.
+for _verb in (
+    doctor.doctor,
+    scan.scan,
+    prepare.prepare,
+    pretrain.pretrain,
+    diagnose.diagnose,
+    evaluate.evaluate,
+    compare.compare,
+):
     app.command()(_verb)
+
+_catalog_app = typer.Typer(no_args_is_help=True, help="Inspect a catalog.")
+_catalog_app.command()(catalog.show)
+app.add_typer(_catalog_app, name="catalog")
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        print(version("toomuchtv"))
+        raise typer.Exit
+
+
+@app.callback()
+def _describe(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Train a video encoder and an audio encoder on films and TV series, without labels.
+
+    Run the verbs in this order: scan, prepare, pretrain, evaluate. Each verb explains itself with
+    --help.
+
+    Exit codes: 0 if everything was done; 1 if a part failed, and the failures are listed; 2 if the
+    usage or the input was wrong.
+    """
 
 
 def main() -> None:
     """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
+        # File names need not be valid UTF-8. Printing one must not end the command.
         reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What the command line shows: progress and tables for a person, one JSON object for a program."""
+"""What the command line prints: progress and tables for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -23,66 +23,65 @@ from rich.table import Column, Table
 
 from toomuchtv._internal.progress import ProgressCallback
 
-_SHOW_AFTER_SECONDS = 0.5
+_SHOW_BAR_AFTER_SECONDS = 0.5
 
 
 class Output:
-    """Where a verb says things.
+    """The output of one verb.
 
     Args:
-        as_json: Whether stdout takes one JSON object and nothing else.
-        is_quiet: Whether errors alone are said.
+        as_json: Whether stdout is reserved for one JSON object. Everything else goes to stderr.
+        is_quiet: Whether only errors are printed.
     """
 
     def __init__(self, *, as_json: bool, is_quiet: bool = False) -> None:
         self._as_json = as_json and not is_quiet
         self._is_quiet = is_quiet
-        self._people = Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=is_quiet)
-        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=is_quiet)
+        self._stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def info(self, text: str) -> None:
-        """Say something to a person."""
-        self._people.print(shown(text), markup=False)
+        """Print a line."""
+        self._console.print(printable(text), markup=False)
 
     def warning(self, text: str) -> None:
-        """Say something to a person that they should not miss."""
-        if self._is_quiet:
-            return
-        self._errors.print(shown(text), markup=False, style="yellow")
+        """Print a warning on stderr."""
+        if not self._is_quiet:
+            self._stderr.print(printable(text), markup=False, style="yellow")
 
     def error(self, text: str) -> None:
-        """Say why it could not be done."""
-        self._errors.print(shown(f"error: {text}"), markup=False, style="bold red")
+        """Print an error on stderr, also if the output is quiet."""
+        self._stderr.print(printable(f"error: {text}"), markup=False, style="bold red")
 
-    def print_values(self, title: str, rows: Mapping[str, object]) -> None:
-        """Show names and values to a person."""
+    def print_values(self, title: str, values: Mapping[str, object]) -> None:
+        """Print names and values as a table of two columns."""
         table = Table(title=title, show_header=False, title_justify="left", box=None)
-        for name, value in rows.items():
-            table.add_row(shown(name), shown(_for_people(value)))
-        self._people.print(table)
+        for name, value in values.items():
+            table.add_row(printable(name), printable(_formatted(value)))
+        self._console.print(table)
 
     def print_table(
         self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]
     ) -> None:
-        """Show a table with a header to a person."""
-        # Folded, not cut: names that differ at their end would read alike on a narrow terminal.
+        """Print a table with a header."""
+        # Long names are folded, not cut: names that differ only at the end would look the same.
         columns = (Column(name, overflow="fold") for name in header)
         table = Table(*columns, title=title, title_justify="left")
         for row in rows:
-            table.add_row(*(shown(_for_people(value)) for value in row))
-        self._people.print(table)
+            table.add_row(*(printable(_formatted(value)) for value in row))
+        self._console.print(table)
 
     def print_json(self, values: Mapping[str, Any]) -> None:
-        """Give the figures to a program, if one asked."""
+        """Print one JSON object on stdout if `--json` was given; otherwise do nothing."""
         if self._as_json:
-            print(json.dumps(values, default=_plain))
+            print(json.dumps(values, default=_json_value))
 
     @contextmanager
     def progress(self, unit: str) -> Iterator[ProgressCallback]:
-        """Show a bar with the time left, once the work has taken half a second.
+        """Show a progress bar with a time estimate, once the work has taken half a second.
 
         Args:
-            unit: What `done` and `total` count, as people say it.
+            unit: What `done` and `total` count, for example "clips".
         """
         bar = Progress(
             TextColumn("{task.description}", justify="left"),
@@ -91,37 +90,37 @@ class Output:
             TextColumn("{task.fields[amount]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=self._errors,
+            console=self._stderr,
             transient=True,
-            # A log file gets no bar, nor the empty line that ends one.
-            disable=self._is_quiet or not self._errors.is_terminal,
+            # In a log file, a bar would leave an empty line behind.
+            disable=self._is_quiet or not self._stderr.is_terminal,
         )
-        begun = time.monotonic()
+        start_time = time.monotonic()
         task = bar.add_task("", total=None, amount="")
         started = False
 
-        def show(done: float, total: float, what: str) -> None:
+        def update(done: float, total: float, description: str) -> None:
             nonlocal started
-            if not started and time.monotonic() - begun > _SHOW_AFTER_SECONDS:
+            if not started and time.monotonic() - start_time > _SHOW_BAR_AFTER_SECONDS:
                 bar.start()
                 started = True
             bar.update(
                 task,
                 completed=done,
                 total=total,
-                description=shown(what)[:40],
+                description=printable(description)[:40],
                 amount=f"{done:,.0f}/{total:,.0f} {unit}",
             )
 
         try:
-            yield show
+            yield update
         finally:
             if started:
                 bar.stop()
 
 
-def shown(text: str) -> str:
-    """Make text fit for a terminal: names that are not UTF-8, or hold a newline, are escaped."""
+def printable(text: str) -> str:
+    """Escape characters that a terminal cannot show or would act on, except newlines."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(
         character if character.isprintable() or character == "\n" else repr(character)[1:-1]
@@ -129,7 +128,7 @@ def shown(text: str) -> str:
     )
 
 
-def _for_people(value: object) -> str:
+def _formatted(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
@@ -137,10 +136,10 @@ def _for_people(value: object) -> str:
     return str(value)
 
 
-def _plain(value: object) -> object:
-    """What json cannot write by itself."""
+def _json_value(value: object) -> object:
+    """Convert a value that `json` cannot encode."""
     if isinstance(value, Path):
         return os.fspath(value)
     if isinstance(value, (tuple, set, frozenset)):
         return list(value)
-    raise TypeError(f"{type(value).__name__} is not a figure or a path")
+    raise TypeError(f"a value of type {type(value).__name__} cannot be printed as JSON")

@@ -1,4 +1,4 @@
-"""What this machine has, and whether it is enough."""
+"""The verb `doctor`: what this machine has, and whether it is enough."""
 
 from __future__ import annotations
 
@@ -6,73 +6,105 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import av
-import torch
+import typer
 
-from toomuchtv.training.device import cpu_has_bfloat16
+from toomuchtv.cli.options import DONE_IN_PART, Json, verb_output
 
-_DECODERS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4", "prores")
-_SOUND_DECODERS = ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le")
-# Proxies are MPEG-4 and FLAC; the studio renders in H.264.
-_NEEDED = {"mpeg4": "w", "flac": "w", "libx264": "w", "h264": "r"}
-_LIBRARIES = ("torch", "av", "numpy", "scikit-learn", "guessit", "safetensors", "pydantic")
+_VIDEO_DECODERS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4", "prores")
+_AUDIO_DECODERS = ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le")
+# Proxies are MPEG-4 and FLAC. The demo and the study render H.264. "w" encodes, "r" decodes.
+_REQUIRED_CODECS = {"mpeg4": "w", "flac": "w", "libx264": "w", "h264": "r"}
+_PACKAGES = ("torch", "av", "numpy", "scikit-learn", "guessit", "safetensors", "pydantic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineReport:
-    """What was found. `missing` is what toomuchtv cannot do without."""
+    """What a machine has.
+
+    Attributes:
+        facts: Hardware and codecs, by name, as text.
+        libraries: Versions of the most important Python packages.
+        missing: What toomuchtv cannot work without and this machine does not have.
+    """
 
     facts: dict[str, str]
     libraries: dict[str, str]
     missing: tuple[str, ...]
 
 
+def doctor(*, as_json: Json = False) -> None:
+    """Show what this machine has: codecs, GPUs, memory, free disk space and library versions.
+
+    The exit code is 1 if something that toomuchtv needs is missing.
+
+    For example:
+
+        toomuchtv doctor
+    """
+    with verb_output(as_json=as_json) as output:
+        report = inspect_machine(Path.cwd())
+        output.print_values("This machine", report.facts)
+        output.print_values("Libraries", report.libraries)
+        output.print_json(asdict(report))
+        for name in report.missing:
+            output.error(f"{name} is missing. The wheel of the `av` package contains it.")
+        if report.missing:
+            raise typer.Exit(DONE_IN_PART)
+
+
 def inspect_machine(folder: Path) -> MachineReport:
-    """Look at the machine, and at the disk that `folder` lies on."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return what this machine has, and how much space is free on the disk of `folder`."""
+    import av
+    import torch
+
+    from toomuchtv.training.device import cpu_has_bfloat16
+
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = [
         f"{torch.cuda.get_device_name(index)}, "
         f"{torch.cuda.get_device_properties(index).total_memory / 2**30:.0f} GiB"
         for index in range(torch.cuda.device_count())
     ]
+    bfloat16 = "native bfloat16" if cpu_has_bfloat16() else "no native bfloat16"
     facts = {
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "cpu": f"{_usable_cores()} cores"
-        + (", computes in bfloat16" if cpu_has_bfloat16() else ", no native bfloat16"),
-        "memory": f"{memory / 2**30:.0f} GiB",
-        "gpu": "; ".join(gpus) or "none: training runs on the CPU",
+        "cpu": f"{_num_usable_cores()} cores, {bfloat16}",
+        "memory": f"{memory_bytes / 2**30:.0f} GiB",
+        "gpu": "; ".join(gpus) or "none (training runs on the CPU)",
         "free disk": f"{shutil.disk_usage(folder).free / 1e9:.0f} GB at {folder.resolve()}",
         "ffmpeg": ", ".join(
             f"{name} {'.'.join(map(str, version))}"
             for name, version in sorted(av.library_versions.items())
             if name in {"libavcodec", "libavformat"}
         ),
-        "video decoders": _list(_DECODERS),
-        "sound decoders": _list(_SOUND_DECODERS),
+        "video decoders": _list_decoders(_VIDEO_DECODERS),
+        "sound decoders": _list_decoders(_AUDIO_DECODERS),
     }
     missing = tuple(
         f"FFmpeg's {name} {'encoder' if mode == 'w' else 'decoder'}"
-        for name, mode in _NEEDED.items()
+        for name, mode in _REQUIRED_CODECS.items()
         if not _has_codec(name, mode)
     )
-    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    libraries = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return MachineReport(facts=facts, libraries=libraries, missing=missing)
 
 
-def _usable_cores() -> int:
+def _num_usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _has_codec(name: str, mode: str) -> bool:
+    import av
+
     try:
         av.Codec(name, "w" if mode == "w" else "r")
-    except ValueError:  # PyAV's UnknownCodecError is one
+    except ValueError:  # PyAV's UnknownCodecError is a ValueError.
         return False
     return True
 
 
-def _list(names: tuple[str, ...]) -> str:
+def _list_decoders(names: tuple[str, ...]) -> str:
     return ", ".join(name if _has_codec(name, "r") else f"no {name}" for name in names)

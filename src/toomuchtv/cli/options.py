@@ -1,4 +1,4 @@
-"""What all verbs share: options, exit codes, and how errors are told."""
+"""Options that several verbs share, and the conversion of errors to messages and exit codes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from toomuchtv.cli.console import Output
 from toomuchtv.errors import ToomuchtvError
 
 DONE, DONE_IN_PART, WRONG_INPUT = 0, 1, 2
+_INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
 
 Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the catalog.")]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")
+    bool,
+    typer.Option("--json", help="Print one JSON object on stdout and everything else on stderr."),
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes to work with.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of worker processes.")]
 
 
 @contextmanager
 def verb_output(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
-    """Say errors as a person reads them, and exit as DESIGN.md has it.
+    """Provide the output of a verb, and turn expected errors into a message and an exit code.
 
-    A quiet one says nothing else: one of many processes that do the same.
+    Args:
+        as_json: Whether stdout is reserved for one JSON object.
+        is_quiet: Whether only errors are printed. Processes of rank 1 and above are quiet.
+
+    Raises:
+        typer.Exit: With code 2 for wrong usage or input, and with 130 after an interruption.
     """
     output = Output(as_json=as_json, is_quiet=is_quiet)
     try:
@@ -34,5 +41,5 @@ def verb_output(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
         output.error(str(error))
         raise typer.Exit(WRONG_INPUT) from error
     except KeyboardInterrupt as error:
-        output.error("interrupted; what was done so far is kept")
-        raise typer.Exit(130) from error
+        output.error("Interrupted. What was finished so far is kept.")
+        raise typer.Exit(_INTERRUPTED) from error

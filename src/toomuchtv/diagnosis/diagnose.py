@@ -31,7 +31,7 @@ from toomuchtv.diagnosis.results import (
 from toomuchtv.diagnosis.source import Source
 from toomuchtv.diagnosis.survey import plan_pool, survey_pool
 from toomuchtv.errors import CatalogError, CheckpointError
-from toomuchtv.evaluation.catalog_retrieval import run_split
+from toomuchtv.evaluation.retrieval_benchmarks import run_split
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.run_config import Config, load_config
 
@@ -245,7 +245,7 @@ def _chosen_side(
 
 
 def _temperature(run: Path, config: Config) -> float:
-    """What the objective divided similarities by: as logged last, for it may be learned."""
+    """What the loss divided similarities by: as logged last, for it may be learned."""
     path = run / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     for line in reversed(lines):
@@ -255,4 +255,4 @@ def _temperature(run: Path, config: Config) -> float:
             continue
         if isinstance(value, float) and value > 0:
             return value
-    return float(config.objective.temperature)
+    return float(config.loss.temperature)

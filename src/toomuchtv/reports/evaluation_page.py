@@ -15,12 +15,12 @@ from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.evaluation.table import (
     PUBLISHED_HEADER,
     SUMMARY_HEADER,
+    comparability_warnings,
     describe_views,
     figure_rows,
-    grids,
     published_rows,
+    score_grids,
     summary_row,
-    warnings_of,
 )
 from toomuchtv.reports.page import ResultTable, Section, write_page
 
@@ -174,7 +174,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
 def write_table(folder: Path, results: Sequence[Evaluation]) -> None:
     """Write `table.html` and `table.txt`: results, what keeps them apart, the field's figures."""
     rows = sorted(summary_row(result) for result in results)
-    warnings = warnings_of(results)
+    warnings = comparability_warnings(results)
     published = published_rows(results)
     sections = [
         Section(
@@ -183,7 +183,7 @@ def write_table(folder: Path, results: Sequence[Evaluation]) -> None:
             "against each other: each protocol asks something else.",
             table=ResultTable(header=grid.header, rows=[_unbroken(row) for row in grid.rows]),
         )
-        for grid in grids(results)
+        for grid in score_grids(results)
     ]
     sections += [
         Section(

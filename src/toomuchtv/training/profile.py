@@ -17,7 +17,7 @@ from torch import Tensor
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.loader import batches_ahead
 from toomuchtv.data.log_mel import LogMel
-from toomuchtv.data.schedule import stages
+from toomuchtv.data.schedule import schedule_pairs
 from toomuchtv.models import TwoTower
 from toomuchtv.training.device import choose_device, choose_precision
 from toomuchtv.training.optimizer import build_optimizer
@@ -86,7 +86,7 @@ def describe_run(catalog: Catalog, config: Config, *, world_size: int = 1) -> di
         batch = "; ".join(
             f"{'' if step == 0 else f'from step {step} '}{sampling.titles_at(step)} titles x "
             f"{sampling.items_per_title} items x {clips} clips"
-            for step, clips in stages(sampling.clips_per_item)
+            for step, clips in schedule_pairs(sampling.clips_per_item)
         )
     processes = f", {world_size} processes" if world_size > 1 else ""
     compiled = ", without torch.compile" if training.compile else ""

@@ -12,7 +12,8 @@ from toomuchtv._internal import distributed
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.batches import PlannedBatches
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
@@ -132,7 +133,7 @@ def open_run(
 def build_step(config: Config, device: torch.device) -> TrainingStep:
     """Build the training step of a run with fresh weights."""
     model = build_model(config, device).to(device)
-    loss = build_loss(config.objective, embedding_dim=config.model.embedding_dim).to(device)
+    loss = build_loss(config.loss, embedding_dim=config.model.embedding_dim).to(device)
     decay = config.training.ema_decay
     return TrainingStep(
         model=model,

@@ -163,7 +163,7 @@ class Config(BaseModel):
         sampling: How the clips of a batch are drawn.
         pair_labels: Which pairs of a batch are positive, negative or ignored.
         model: The two encoders and their projection heads.
-        objective: The loss.
+        loss: The loss and its settings.
         optimizer: The optimizer and its learning rate.
         training: Length, precision, memory, fault handling and logging.
     """
@@ -176,7 +176,7 @@ class Config(BaseModel):
     sampling: SamplingConfig = SamplingConfig()
     pair_labels: PairLabelConfig = PairLabelConfig()
     model: ModelConfig = ModelConfig()
-    objective: LossConfig = InfoNCEConfig()
+    loss: LossConfig = InfoNCEConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
 

@@ -1,0 +1,122 @@
+"""The verb `catalog show`: the titles of a catalog and what was detected in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from toomuchtv.cli.console import Output
+from toomuchtv.cli.options import Json, verb_output
+
+if TYPE_CHECKING:
+    from toomuchtv.catalog.description import CatalogDescription, ItemDescription, TitleDescription
+
+_COUNTED_KINDS = ("shot", "opening", "credits", "black", "silence")
+
+
+def show(
+    catalog: Annotated[Path, Argument(help="Folder of the catalog.")],
+    *,
+    title: Annotated[
+        str | None, Option(help="Show only this title, with the times of all its segments.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the titles of a catalog, what recurs in their items, and what two titles share.
+
+    With --title, the table lists every opening, credits, recap, black, silence and logo segment of
+    every item. Shots are only counted.
+
+    For example:
+
+        toomuchtv catalog show cat
+        toomuchtv catalog show cat --title "The Office"
+    """
+    from toomuchtv.catalog.description import describe_catalog
+    from toomuchtv.catalog.store import open_catalog
+
+    with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
+        description = describe_catalog(opened, title)
+        _print_catalog(output, description, list_segments=title is not None)
+        output.print_json(asdict(description))
+
+
+def _print_catalog(output: Output, description: CatalogDescription, *, list_segments: bool) -> None:
+    output.print_table(
+        f"Catalog {description.catalog}",
+        ["title", "kind", "items", "hours", "shots", "opening", "credits", "black", "silence"],
+        [_title_row(title) for title in description.titles],
+    )
+    recurring = [
+        [
+            title.name,
+            ", ".join(passage.kinds),
+            f"{passage.items} of {len(title.items)}",
+            f"{passage.seconds:.1f} s",
+            f"{passage.first_item} at {timecode(passage.first_start_seconds)}",
+        ]
+        for title in description.titles
+        for passage in title.recurring
+    ]
+    if recurring:
+        header = ["title", "kind", "in items", "length", "first occurrence"]
+        output.print_table("Recurring passages", header, recurring)
+    if list_segments:
+        for title in description.titles:
+            for item in title.items:
+                _print_item(output, item)
+    if description.duplicates:
+        output.print_table(
+            "Passages that two titles share",
+            ["title", "start", "stop", "other title", "start"],
+            [
+                [
+                    shared.title,
+                    timecode(shared.start_seconds),
+                    timecode(shared.stop_seconds),
+                    shared.other_title,
+                    timecode(shared.other_start_seconds),
+                ]
+                for shared in description.duplicates
+            ],
+        )
+
+
+def timecode(seconds: float) -> str:
+    """Format a time as hours, minutes, seconds and tenths, for example 1:02:03.4."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest // 10:02d}.{rest % 10}"
+
+
+def _title_row(title: TitleDescription) -> list[object]:
+    counts = Counter(segment.kind for item in title.items for segment in item.segments)
+    year = "" if title.year is None else f" ({title.year})"
+    num_items, num_prepared = len(title.items), sum(item.prepared for item in title.items)
+    return [
+        f"{title.name}{year}",
+        title.kind,
+        num_items if num_prepared == num_items else f"{num_prepared} of {num_items} prepared",
+        f"{title.seconds / 3600:.2f}",
+        *(counts[kind] for kind in _COUNTED_KINDS),
+    ]
+
+
+def _print_item(output: Output, item: ItemDescription) -> None:
+    num_shots = sum(segment.kind == "shot" for segment in item.segments)
+    rows = [
+        [
+            segment.kind,
+            timecode(segment.start_seconds),
+            timecode(segment.stop_seconds),
+            "" if segment.recurrence is None else segment.recurrence,
+        ]
+        for segment in item.segments
+        if segment.kind != "shot"
+    ]
+    title = f"{item.path} ({timecode(item.seconds)}, {num_shots} shots)"
+    output.print_table(title, ["segment", "start", "stop", "recurring passage"], rows)

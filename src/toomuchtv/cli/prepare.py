@@ -1,0 +1,115 @@
+"""The verb `prepare`: proxies and segments for a catalog."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from typer import Option
+
+from toomuchtv.cli.console import Output
+from toomuchtv.cli.options import DONE_IN_PART, Catalog, Json, Workers, verb_output
+
+if TYPE_CHECKING:
+    from toomuchtv.detection.detect import DetectionResult
+
+
+def prepare(
+    catalog: Catalog,
+    *,
+    workers: Workers = 2,
+    short_side: Annotated[
+        int, Option(help="Length of the proxies' shorter side, in pixels.")
+    ] = 128,
+    frame_rate: Annotated[float, Option(help="Frames per second of the proxies.")] = 8.0,
+    sample_rate: Annotated[int, Option(help="Audio sample rate of the proxies, in Hz.")] = 16_000,
+    quantizer: Annotated[
+        int, Option(help="Video quantizer: 1 (best quality, large files) to 31.")
+    ] = 4,
+    language: Annotated[
+        list[str] | None,
+        Option(help="Preferred audio language, as in the files' tags (eng). Repeat for several."),
+    ] = None,
+    letterbox: Annotated[Literal["keep", "crop"], Option(help="Keep or crop black bars.")] = "keep",
+    disk_check: Annotated[bool, Option(help="Refuse to begin if the disk is too small.")] = True,
+    segments: Annotated[bool, Option(help="Detect segments, as described above.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Make proxies, the small copies that training reads, and detect segments.
+
+    Openings, end credits and recaps are detected by audio that recurs in several episodes of a
+    show. Shots, black frames, silence, logos and the credits of films are detected from the video
+    and the audio. Passages that occur in two titles are detected as duplicates. The command
+    `toomuchtv catalog show` shows all of them.
+
+    You can interrupt this command at any time. Run it again, and it continues.
+
+    For example:
+
+        toomuchtv prepare --catalog cat --workers 8
+        toomuchtv prepare --catalog cat --short-side 160 --language eng --language fra
+    """
+    from toomuchtv.catalog.prepare import estimate_prepare, prepare_catalog
+    from toomuchtv.catalog.store import open_catalog
+    from toomuchtv.detection.detect import detect_segments
+    from toomuchtv.media.proxy_writer import ProxyFormat
+
+    with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
+        proxy_format = ProxyFormat(
+            short_side=short_side,
+            frame_rate=frame_rate,
+            sample_rate_hz=sample_rate,
+            quantizer=quantizer,
+            languages=tuple(language or ()),
+            letterbox=letterbox,
+        )
+        estimate = estimate_prepare(opened, proxy_format)
+        output.info(
+            f"{estimate.items} items ({estimate.film_seconds / 3600:.2f} hours) need proxies of "
+            f"about {estimate.bytes / 1e6:,.0f} MB. {estimate.free_bytes / 1e9:,.1f} GB are free."
+        )
+        with output.progress("s of film") as progress:
+            result = prepare_catalog(
+                opened, proxy_format, num_workers=workers, check_disk=disk_check, progress=progress
+            )
+        output.print_values(
+            f"Proxies of {catalog}",
+            {
+                "prepared": result.prepared,
+                "prepared earlier": result.skipped,
+                "failed": len(result.failed),
+                "size in MB": result.bytes / 1e6,
+            },
+        )
+        for file in result.failed:
+            output.warning(f"failed: {file.path}: {file.reason}")
+        detection = None
+        if segments:
+            with output.progress("s of film") as progress:
+                detection = detect_segments(opened, num_workers=workers, progress=progress)
+            _print_detection(output, detection)
+        output.print_json(
+            {**asdict(result), "found": None if detection is None else asdict(detection)}
+        )
+        if result.failed or (detection is not None and detection.failed):
+            raise typer.Exit(DONE_IN_PART)
+
+
+def _print_detection(output: Output, result: DetectionResult) -> None:
+    output.print_values(
+        "Detected segments",
+        {
+            "analyzed items": result.analyzed,
+            **{f"{kind} segments": count for kind, count in result.segments.items()},
+            "recurring passages": result.recurring,
+            "passages shared by two titles": result.duplicates,
+        },
+    )
+    for file in result.failed:
+        output.warning(f"not analyzed: {file.path}: {file.reason}")
+    if result.duplicates:
+        output.warning(
+            "warning: some titles share content, so they stay on one side of the split into "
+            "training and held-out titles. `toomuchtv catalog show` lists them."
+        )

@@ -1,0 +1,91 @@
+"""The verb `pretrain`: train the two encoders."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from toomuchtv.cli.options import Catalog, Json, verb_output
+
+
+def pretrain(
+    catalog: Catalog,
+    run: Annotated[Path, Option("--run", help="Folder of the run, new or existing.")],
+    *,
+    preset: Annotated[str | None, Option(help="Preset to start from: tiny, small or base.")] = None,
+    config: Annotated[Path | None, Option(help="TOML file that overrides the preset.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        Option("--set", help="One setting over both, as training.steps=600. Repeatable."),
+    ] = None,
+    resume: Annotated[
+        bool, Option("--resume", help="Continue the run from its last checkpoint.")
+    ] = False,
+    find_chunk_size: Annotated[
+        bool, Option("--find-chunk-size", help="Set training.chunk_size to what fits in memory.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train the video encoder and the audio encoder on a prepared catalog.
+
+    Some of the titles are held out: the encoders are never trained on them. Follow the training
+    with `tensorboard --logdir RUN`. At the end, RUN/report.html shows the result.
+
+    With --resume and no other setting, the run's own configuration is used. If there is no run yet,
+    it begins. One command line therefore serves every start of a job.
+
+    For example:
+
+        toomuchtv pretrain --catalog cat --run runs/first --preset tiny
+        toomuchtv pretrain --catalog cat --run runs/first --resume
+        torchrun --nproc-per-node 8 -m -- toomuchtv pretrain --catalog cat --run runs/first
+    """
+    from toomuchtv._internal.distributed import launched_rank_and_world_size
+    from toomuchtv.catalog.store import open_catalog
+    from toomuchtv.reports.run_page import write_run_page
+    from toomuchtv.training.pretrain import pretrain as run_pretraining
+    from toomuchtv.training.profile import describe_run, with_found_chunk_size
+    from toomuchtv.training.run_config import load_config
+
+    rank, world_size = launched_rank_and_world_size()
+    if find_chunk_size and world_size > 1:
+        raise typer.BadParameter(
+            "--find-chunk-size needs a single process. Run it once without torchrun, and then pass "
+            "the --set training.chunk_size=N that it prints to all processes."
+        )
+    with verb_output(as_json=as_json, is_quiet=rank > 0) as output, open_catalog(catalog) as opened:
+        if resume and preset is None and config is None and not settings:
+            own_config = run / "config.toml"
+            config = own_config if own_config.exists() else None
+        resolved = load_config(preset=preset, file=config, settings=settings or ())
+        if find_chunk_size:
+            resolved = with_found_chunk_size(resolved, run)
+            output.info(f"--set training.chunk_size={resolved.training.chunk_size} fits in memory.")
+        if rank == 0:
+            output.print_values("Plan", describe_run(opened, resolved, world_size=world_size))
+        with output.progress("steps") as progress:
+            result = run_pretraining(opened, run, resolved, resume=resume, progress=progress)
+        if rank == 0:
+            write_run_page(run, opened)
+        output.print_values(
+            f"Run {run}",
+            {
+                "steps": result.steps,
+                "loss": result.loss,
+                "clips per second": result.clips_per_second,
+                "replaced clips": result.replaced_clips,
+                "restarted loader workers": result.worker_restarts,
+                "model": "not written yet" if result.interrupted else result.model,
+                "report": run / "report.html",
+            },
+        )
+        output.print_json(asdict(result))
+        if result.interrupted:
+            output.warning(
+                "The training was stopped by a signal. Run the same command with --resume to "
+                "continue it."
+            )

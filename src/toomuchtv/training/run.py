@@ -18,7 +18,7 @@ from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.data.validation_batch import draw_validation_batch
-from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.losses import build_loss
 from toomuchtv.models import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
@@ -150,9 +150,9 @@ def build_step(config: Config, device: torch.device) -> TrainingStep:
 
 def build_model(config: Config, device: torch.device) -> TwoTower:
     """Build the model with fresh weights and with what the training settings change in it."""
-    model = fresh_model(config.model, config.training.seed)
-    model.video_encoder.recompute = config.training.activation_checkpointing
-    model.audio_encoder.recompute = config.training.activation_checkpointing
+    model = TwoTower.from_config(config.model, seed=config.training.seed)
+    model.video_encoder.activation_checkpointing = config.training.activation_checkpointing
+    model.audio_encoder.activation_checkpointing = config.training.activation_checkpointing
     if config.training.sync_batch_norm:
         convert_sync_batch_norm(model, device)
     return model

@@ -11,7 +11,7 @@ import statistics
 from typing import Any
 
 from benchmarks.figures import Figures, parser
-from experiments.demo.run import ARMS, run_demo
+from experiments.demo.run import CONDITIONS, run_demo
 from toomuchtv.cli.console import Output
 
 
@@ -35,7 +35,7 @@ def summarize(results: list[dict[str, Any]]) -> dict[str, float]:
     for sense in ("video", "audio"):
         by_arm = {
             arm: [result["scores"][arm][sense]["metrics"]["accuracy"]["mean"] for result in results]
-            for arm in ("untrained", *ARMS)
+            for arm in ("untrained", *CONDITIONS)
         }
         for arm, accuracies in by_arm.items():
             values |= _mean_and_deviation(f"{sense}_{arm}", accuracies)

@@ -24,8 +24,8 @@ from benchmarks.figures import Figures, Notebook, parser, spread
 from toomuchtv.data.clip_specs import ClipBatch, ClipSpec, ClipSpecs
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig
-from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import LOSSES, LossConfig, MemoryBank, build_loss
+from toomuchtv.models import TwoTower
 from toomuchtv.training.run_config import load_config
 from toomuchtv.training.step import TrainingStep
 
@@ -73,7 +73,7 @@ def dense(num_clips: int) -> dict[str, float]:
 def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     """One optimizer step of the preset tiny on clips at random."""
     config = load_config(preset="tiny")
-    model = fresh_model(config.model, 0)
+    model = TwoTower.from_config(config.model, seed=0)
     loss = build_loss(config.loss, embedding_dim=DIM)
     step = TrainingStep(
         model=model,

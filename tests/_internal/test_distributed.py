@@ -16,8 +16,8 @@ from toomuchtv.data.augmentation import AugmentationConfig
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.log_mel import LogMelConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
-from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import InfoNCE
+from toomuchtv.models import TwoTower
 from toomuchtv.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def take_step(folder: Path) -> None:
     with distributed.process_group(CPU):
         rank, world_size = distributed.rank(), distributed.world_size()
         # Batch norm sees only its own process's clips, so the law holds without it.
-        model = fresh_model(SMALLEST, seed=0).eval()
+        model = TwoTower.from_config(SMALLEST, seed=0).eval()
         loss_module = InfoNCE(temperature=0.2, learn_temperature=True)
         parameters = {**dict(model.named_parameters()), **dict(loss_module.named_parameters())}
         step = TrainingStep(

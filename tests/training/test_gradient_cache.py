@@ -16,9 +16,8 @@ from toomuchtv.data.augmentation import AugmentationConfig
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
-from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import InfoNCEConfig, build_loss
-from toomuchtv.models import Embeddings
+from toomuchtv.models import Embeddings, TwoTower
 from toomuchtv.training.gradient_cache import CachedEmbeddings, chunks
 from toomuchtv.training.step import TrainingStep
 
@@ -27,7 +26,7 @@ CLIPS = 10
 
 def gradients(batch: ClipBatch, chunk_size: int) -> dict[str, Tensor]:
     """Loss and gradients of one step of real encoders, batch norm by its running statistics."""
-    model = fresh_model(SMALLEST, seed=0).eval()
+    model = TwoTower.from_config(SMALLEST, seed=0).eval()
     loss_module = build_loss(
         InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8
     )

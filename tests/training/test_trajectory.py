@@ -19,7 +19,7 @@ from toomuchtv._internal.random_numbers import UInt64Array
 from toomuchtv.data.augmentation import AugmentationConfig
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
-from toomuchtv.inference.pretrained import fresh_model
+from toomuchtv.models import TwoTower
 from toomuchtv.training.optimizer import build_optimizer
 from toomuchtv.training.run_config import OptimizerConfig
 from toomuchtv.training.step import TrainingStep
@@ -37,7 +37,7 @@ class WideInput(ClipTransform):
     """The encoders' input in float64."""
 
     def forward(
-        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array
+        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array | None = None
     ) -> tuple[Tensor, Tensor]:
         video, log_mel = super().forward(planes, waveform, seeds)
         return video.double(), log_mel.double()
@@ -70,7 +70,7 @@ def train(folder: Path) -> None:
 def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str, Tensor]:
     """Loss and gradient norm of every step, weights and statistics at the end."""
     cuts = [0, CLIPS // 2, CLIPS] if world_size == 2 else [0, CLIPS]
-    model = fresh_model(SMALLEST, seed=0).double()
+    model = TwoTower.from_config(SMALLEST, seed=0).double()
     synchronize_norms(model)
     step = TrainingStep(
         model=model,

@@ -15,12 +15,12 @@ from toomuchtv._internal import distributed
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.batches import PlannedBatches
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.data.validation_batch import draw_validation_batch
-from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import build_loss
 from toomuchtv.models import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
@@ -190,9 +190,9 @@ def check_world_size(config: Config, world_size: int) -> None:
 
 def build_model(config: Config) -> TwoTower:
     """The model as it is trained: fresh weights, with what the training settings change in it."""
-    model = fresh_model(config.model, config.training.seed)
-    model.video_encoder.recompute = config.training.activation_checkpointing
-    model.audio_encoder.recompute = config.training.activation_checkpointing
+    model = TwoTower.from_config(config.model, seed=config.training.seed)
+    model.video_encoder.activation_checkpointing = config.training.activation_checkpointing
+    model.audio_encoder.activation_checkpointing = config.training.activation_checkpointing
     if config.training.sync_batch_norm:
         synchronize_norms(model)
     return model

@@ -15,10 +15,9 @@ from experiments.study.scores import Score
 from experiments.study.settings import finetune_protocol
 from toomuchtv._internal.progress import no_progress
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.diagnosis.embed import Embedder, Tally
-from toomuchtv.diagnosis.policies import measure_batches, plan_batches
-from toomuchtv.diagnosis.results import Missing
-from toomuchtv.diagnosis.source import Source
+from toomuchtv.diagnosis.embedding import ClipSource, Embedder, ProgressCounter
+from toomuchtv.diagnosis.negatives import draw_policy_batches, measure_policy
+from toomuchtv.diagnosis.results import Unavailable
 from toomuchtv.evaluation.benchmark import Benchmark, Modality
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import Encoder
@@ -128,26 +127,29 @@ def negatives(
         finite left out; and the same of embeddings that are all alike.
     """
     with open_catalog(catalog) as opened:
-        source = Source(
+        source = ClipSource(
             opened, opened.snapshot(), config.sampling, config.clip, config.input.log_mel
         )
-        embedder = Embedder(source, pretrained, Tally(no_progress, 1))
-        planned = plan_batches(
+        embedder = Embedder(source, pretrained, ProgressCounter(no_progress, 1))
+        planned = draw_policy_batches(
             source,
             config.sampling,
-            largest=config.sampling.batch_size,
+            max_clips=config.sampling.batch_size,
             num_batches=_NEGATIVE_BATCHES,
             seed=config.training.seed + 1,  # other batches than those trained on
         )
         measured = [
-            measure_batches(one, embedder, config.roles, config.objective.temperature)
+            measure_policy(one, embedder, config.roles, config.objective.temperature)
             for one in planned
-            if not isinstance(one, Missing)
+            if not isinstance(one, Unavailable)
         ]
-    found = [one for one in measured if not isinstance(one, Missing)]
+    found = [one for one in measured if not isinstance(one, Unavailable)]
     return (
         {one.policy: _finite({n: s.mean for n, s in one.figures.items()}) for one in found},
-        {one.policy: _finite({n: s.mean for n, s in one.even.items()}) for one in found},
+        {
+            one.policy: _finite({n: s.mean for n, s in one.equal_embeddings.items()})
+            for one in found
+        },
     )
 
 

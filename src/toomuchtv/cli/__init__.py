@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-import toomuchtv
 from toomuchtv.cli import catalog, compare, diagnose, doctor, evaluate, prepare, pretrain, scan
 
 __all__ = ["app", "main"]
@@ -39,7 +39,7 @@ app.add_typer(_catalog_app, name="catalog")
 
 def _print_version(requested: bool) -> None:
     if requested:
-        print(toomuchtv.__version__)
+        print(version("toomuchtv"))
         raise typer.Exit
 
 

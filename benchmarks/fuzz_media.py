@@ -22,8 +22,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.figures import Figures, parser
-from benchmarks.fuzzing import FAILURES, fuzz, seed_bytes
-from benchmarks.mutants import SEEDS, mutant, write_seeds
+from tests.media.fuzzing import FAILURES, fuzz, seed_bytes
+from tests.media.mutants import SEEDS, mutant, write_seeds
 
 
 def main() -> None:

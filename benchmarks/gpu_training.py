@@ -35,7 +35,7 @@ from toomuchtv.training.run_config import Config, load_config
 STUDY_SECONDS = 420.0
 _WARM_UP_STEPS = 3
 _TINY_MODEL = [
-    "model.video.width=0.0625", "model.audio.width=0.0625", "input.size=32", "clip.frames=4",
+    "model.video.width=0.0625", "model.audio.width=0.0625", "transform.size=32", "clip.frames=4",
     "clip.audio_seconds=0.5",
 ]  # fmt: skip
 
@@ -154,7 +154,7 @@ def study(out: Path, *, small: bool) -> dict[str, float]:
     seconds = 5.0 if small else STUDY_SECONDS
     settings = [
         *_settings(small), "training.log_every=5", "optimizer.warmup_steps=20",
-        *([] if small else ["input.size=64", "clip.frames=8", "clip.audio_seconds=1.0"]),
+        *([] if small else ["transform.size=64", "clip.frames=8", "clip.audio_seconds=1.0"]),
     ]  # fmt: skip
     base = load_config(preset="small", settings=settings)
     batch = 8 if small else 256

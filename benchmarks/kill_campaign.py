@@ -31,7 +31,7 @@ from toomuchtv.training.metrics import read_metrics
 
 STEPS = 40
 SETTINGS = [
-    "clip.frames=4", "clip.audio_seconds=0.25", "input.size=32",
+    "clip.frames=4", "clip.audio_seconds=0.25", "transform.size=32",
     "model.video.width=0.125", "model.audio.width=0.125", "model.embedding_dim=16",
     "sampling.batch_size=8", "sampling.clips_per_item=4", "sampling.min_gap_seconds=0.25",
     "optimizer.warmup_steps=5", f"training.steps={STEPS}", "training.num_threads=1",

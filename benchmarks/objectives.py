@@ -13,7 +13,6 @@ import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from toomuchtv.data.clip_specs import ClipBatch, ClipSpec, ClipSpecs
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.inference.pretrained import fresh_model
-from toomuchtv.losses import LOSSES, LossConfig, Moments, build_loss
+from toomuchtv.losses import LOSSES, LossConfig, MemoryBank, build_loss
 from toomuchtv.training.run_config import load_config
 from toomuchtv.training.step import TrainingStep
 
@@ -34,19 +33,6 @@ DIM = 256
 LARGEST = 65_536
 #: The large run; blocks beside a dense matrix; every objective at 2,048; whole steps in chunks.
 PARTS = ("largest", "dense", "objectives", "steps")
-
-
-@dataclass(frozen=True, slots=True)
-class OwnMoments:
-    """Roles of a batch in which each clip is positive with itself alone; made when asked for."""
-
-    num_clips: int
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        """See `objectives.Roles.rows`."""
-        role = torch.zeros(stop - start, self.num_clips, dtype=torch.int8)
-        role.diagonal(start).fill_(1)
-        return role
 
 
 def _embeddings(num_clips: int) -> list[Tensor]:
@@ -59,24 +45,15 @@ def _embeddings(num_clips: int) -> list[Tensor]:
     ]
 
 
-def _moments(num_clips: int) -> Moments:
-    index = torch.arange(num_clips)
-    return Moments(
-        title=index,
-        item=index,
-        start_seconds=index.double(),
-        audio_track=torch.zeros_like(index),
-        valid=index >= 0,
-    )
-
-
 def blockwise(name: str, num_clips: int) -> dict[str, float]:
-    """Loss and gradients of one objective as this package computes them."""
+    """Loss and gradients of one loss as this package computes them."""
     config = TypeAdapter[LossConfig](LossConfig).validate_python({"name": name})
-    objective = build_loss(config, embedding_dim=DIM)
+    loss = build_loss(config, embedding_dim=DIM)
     video, audio = _embeddings(num_clips)
-    roles, moments = OwnMoments(num_clips), _moments(num_clips)
-    return _timed(lambda: objective(video, audio, roles, moments))
+    extra, index = {}, torch.arange(num_clips)
+    if isinstance(loss, MemoryBank):
+        extra["clip_keys"] = loss.clip_keys(index, index, index.double())
+    return _timed(lambda: loss(video, audio, **extra))
 
 
 def dense(num_clips: int) -> dict[str, float]:
@@ -97,11 +74,11 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     """One optimizer step of the preset tiny on clips at random."""
     config = load_config(preset="tiny")
     model = fresh_model(config.model, 0)
-    objective = build_loss(config.objective, embedding_dim=DIM)
+    loss = build_loss(config.loss, embedding_dim=DIM)
     step = TrainingStep(
         model=model,
-        objective=objective,
-        to_input=ClipTransform(config.input, config.augment),
+        loss=loss,
+        to_input=ClipTransform(config.transform, config.augmentation),
         optimizer=torch.optim.AdamW(model.parameters(), fused=True),
         roles=PairLabelConfig(),
         precision=torch.bfloat16,

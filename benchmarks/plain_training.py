@@ -122,7 +122,7 @@ class PlainReader:
         side = min(height, width) * math.sqrt(rng.uniform(0.3, 1.0))
         top, left = rng.uniform(0, height - side), rng.uniform(0, width - side)
         box = video[:, :, int(top) : int(top + side), int(left) : int(left + side)]
-        size = self._config.input.size
+        size = self._config.transform.size
         video = F.interpolate(box, (size, size), mode="bilinear", antialias=True)
         if rng.random() < 0.5:
             video = video.flip(-1)
@@ -145,7 +145,7 @@ def train_plainly(
         enough: Asked with the number of steps done whether to stop.
     """
     reader, model = PlainReader(catalog, config), plain_model(config)
-    log_mel = LogMel(config.input.log_mel)
+    log_mel = LogMel(config.transform.log_mel)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     seconds = []
     for step in range(steps):

@@ -41,7 +41,7 @@ def tiny_config(**changes: Mapping[str, Any]) -> Config:
     """Settings of a run that takes seconds; `changes` are laid over them, section by section."""
     values: dict[str, dict[str, Any]] = {
         "clip": {"frames": 2, "frame_rate": 8.0, "audio_seconds": 0.25},
-        "input": {"size": 16},
+        "transform": {"size": 16},
         "model": {
             "video": {"depth": 10, "width": 0.0625},
             "audio": {"depth": 9, "width": 0.0625},

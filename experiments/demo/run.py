@@ -38,16 +38,16 @@ SETTINGS = [
     "training.num_workers=0",
     "training.num_threads=1",
     "training.checkpoint_every=100",
-    "input.size=32",
+    "transform.size=32",
     "clip.frames=8",
     "clip.audio_seconds=1.0",
     # Milder than the default, for so short a training. The same for both arms.
-    "augment.min_crop_area=0.5",
-    "augment.brightness=0.2",
-    "augment.contrast=0.2",
-    "augment.saturation=0.2",
-    "augment.hue=0.0",
-    "augment.grayscale=0.0",
+    "augmentation.min_crop_area=0.5",
+    "augmentation.brightness=0.2",
+    "augmentation.contrast=0.2",
+    "augmentation.saturation=0.2",
+    "augmentation.hue=0.0",
+    "augmentation.grayscale=0.0",
 ]
 
 

@@ -54,7 +54,7 @@ def run(
     that none has seen. OUT/study.html answers seven questions, each with a figure and a sentence:
     are uniform negatives easy; does hierarchical sampling transfer better; is the gain larger on
     shows, and why; how much k and the level matter; what recurring openings do; does film match
-    curated clips, and complex objectives the simple one; how many steps are saved. OUT/study.json
+    curated clips, and complex losses the simple one; how many steps are saved. OUT/study.json
     has every arm's scores.
 
     Each of the --workers runs an arm on one core. Stopped at any moment, the same command goes on.

@@ -1,4 +1,4 @@
-"""Questions 5 and 6: recurring openings, curated clips, complex objectives."""
+"""Questions 5 and 6: recurring openings, curated clips, complex losses."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def curated(evidence: Measurements) -> Answer:
         _PLAIN: lambda seed: uniform(movies(seed)),
     }
     for name in LOSSES:
-        others[f"films, uniform, {name}"] = _objective(name)
+        others[f"films, uniform, {name}"] = _loss_named(name)
     sentences: list[str] = []
     estimates: dict[str, Estimate] = {}
     rows: list[list[str]] = []
@@ -83,14 +83,14 @@ def curated(evidence: Measurements) -> Answer:
                     finding(
                         label.capitalize(),
                         found,
-                        than="films sampled hierarchically, simple objective",
+                        than="films sampled hierarchically, simple loss",
                     )
                 )
             figure = None if name == _PLAIN else f"{name} minus hierarchical, {benchmark}"
             note(found, figure, label, estimates, rows, panels)
     return Answer(
         question="Does uncurated film, sampled this way, match curated clips of as many hours? Do "
-        "more complex objectives, trained uniformly, match the simple one trained hierarchically?",
+        "more complex losses, trained uniformly, match the simple one trained hierarchically?",
         sentences=tuple(sentences),
         estimates=estimates,
         table=ResultTable(header=["arm", *DIFFERENCE_HEADER], rows=rows),
@@ -99,10 +99,10 @@ def curated(evidence: Measurements) -> Answer:
         if estimates
         else None,
         how_to_read="Accuracy of each arm minus that of films sampled hierarchically with the "
-        "simple objective. Left of the dotted line, the arm falls short of it. Curated clips are "
+        "simple loss. Left of the dotted line, the arm falls short of it. Curated clips are "
         "titles of their own, one event each, all kinds alike often.",
     )
 
 
-def _objective(name: str) -> OfSeed:
-    return lambda seed: uniform(Library(content="movies", seed=seed), objective=name)
+def _loss_named(name: str) -> OfSeed:
+    return lambda seed: uniform(Library(content="movies", seed=seed), loss=name)

@@ -60,7 +60,7 @@ class Condition(Frozen):
         items_per_title: Episodes that the k clips are shared by.
         level: Within what those episodes lie.
         recurring: Role of two clips that lie in the same opening or credits of two episodes.
-        objective: By name.
+        loss: Name of the loss.
         alternative: What is set otherwise than in the study: see `Scale.alternatives`.
         measures: What is measured besides the linear probes.
     """
@@ -71,7 +71,7 @@ class Condition(Frozen):
     items_per_title: int = Field(default=1, ge=1)
     level: Level = "show"
     recurring: Literal["ignore", "negative"] = "ignore"
-    objective: str = "info_nce"
+    loss: str = "info_nce"
     alternative: str = ""
     measures: tuple[Measure, ...] = ()
 
@@ -85,6 +85,6 @@ class Condition(Frozen):
             sampling += f"over{self.items_per_title}-in-{self.level}"
         parts = [self.world.name, sampling]
         parts += ["openings-as-negatives"] * (self.recurring == "negative")
-        parts += [self.objective] * (self.objective != "info_nce")
+        parts += [self.loss] * (self.loss != "info_nce")
         parts += [f"other-{self.alternative}"] * bool(self.alternative)
         return "-".join(parts)

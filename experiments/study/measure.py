@@ -128,7 +128,7 @@ def negatives(
     """
     with open_catalog(catalog) as opened:
         source = ClipSource(
-            opened, opened.snapshot(), config.sampling, config.clip, config.input.log_mel
+            opened, opened.snapshot(), config.sampling, config.clip, config.transform.log_mel
         )
         embedder = Embedder(source, pretrained, ProgressCounter(no_progress, 1))
         planned = draw_policy_batches(
@@ -139,7 +139,7 @@ def negatives(
             seed=config.training.seed + 1,  # other batches than those trained on
         )
         measured = [
-            measure_policy(one, embedder, config.roles, config.objective.temperature)
+            measure_policy(one, embedder, config.pair_labels, config.loss.temperature)
             for one in planned
             if not isinstance(one, Unavailable)
         ]

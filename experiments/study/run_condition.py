@@ -105,7 +105,7 @@ def _milestones(out: Path, scale: Scale, arm: Condition, config: Config) -> tupl
 
 
 def _pretrained_config(config: Config) -> PretrainedConfig:
-    return PretrainedConfig(clip=config.clip, input=config.input, model=config.model)
+    return PretrainedConfig(clip=config.clip, transform=config.transform, model=config.model)
 
 
 def _with_weights(config: Config, pretrained: PretrainedEncoder, run: Path) -> None:

@@ -76,7 +76,7 @@ class Scale(Frozen):
         steps: Of each training.
         batch_size: Clips of each step.
         learning_rate: Its peak.
-        temperature: Of the objective.
+        temperature: Temperature of the loss.
         transfer_clips_per_kind: Clips a kind in each transfer set.
         seeds: Repetitions of the main comparison.
         side_seeds: Repetitions of the other comparisons, the first of the seeds.

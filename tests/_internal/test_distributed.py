@@ -17,7 +17,7 @@ from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.log_mel import LogMelConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.inference.pretrained import fresh_model
-from toomuchtv.losses import InfoNCE, InfoNCEConfig
+from toomuchtv.losses import InfoNCE
 from toomuchtv.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -30,11 +30,11 @@ def take_step(folder: Path) -> None:
         rank, world_size = distributed.rank(), distributed.world_size()
         # Batch norm sees only its own process's clips, so the law holds without it.
         model = fresh_model(SMALLEST, seed=0).eval()
-        objective = InfoNCE(InfoNCEConfig(temperature=0.2, learn_temperature=True))
-        parameters = {**dict(model.named_parameters()), **dict(objective.named_parameters())}
+        loss_module = InfoNCE(temperature=0.2, learn_temperature=True)
+        parameters = {**dict(model.named_parameters()), **dict(loss_module.named_parameters())}
         step = TrainingStep(
             model=model,
-            objective=objective,
+            loss=loss_module,
             to_input=ClipTransform(
                 TransformConfig(size=16, log_mel=LogMelConfig()), AugmentationConfig()
             ),
@@ -53,7 +53,7 @@ def take_step(folder: Path) -> None:
             "norm": norm,
             "hardness": torch.tensor(figures.effective_negatives),
             "video": gathered.video.detach(),
-            "role": gathered.role,
+            "role": gathered.roles.dense(),
             **{key: value for key, value in gradients.items() if value is not None},
             **{key: value.detach() for key, value in parameters.items()},
         }

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toomuchtv.catalog.names import parse_name, readable, title_key
+from toomuchtv.catalog.names import parse_name, printable, title_key
 
 # path, (kind, title, year, season, episode, extra)
 CASES: list[tuple[str, tuple[str, str, int | None, int | None, int | None, str | None]]] = [
@@ -92,7 +92,7 @@ def test_every_suffix_of_the_servers_marks_an_extra(suffix: str) -> None:
     assert parse_name(Path(f"Up (2009)/Up (2009)-{suffix}.mkv")).extra == suffix
 
 
-def test_a_name_that_is_not_utf8_is_readable() -> None:
+def test_a_name_that_is_not_utf8_is_printable() -> None:
     name = parse_name(Path(os.fsdecode(b"Am\xe9lie (2001).mkv")))
     assert (name.title, name.year) == ("Amélie", 2001)
 
@@ -107,7 +107,7 @@ def test_any_path_gives_a_title_that_prints(name: bytes) -> None:
 
 @given(st.text(max_size=40))
 def test_readable_text_stays_as_it_is(text: str) -> None:
-    assert readable(readable(text)) == readable(text)
+    assert printable(printable(text)) == printable(text)
 
 
 def test_one_title_under_several_spellings_has_one_key() -> None:

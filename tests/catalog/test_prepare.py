@@ -1,4 +1,4 @@
-"""Laws of preparing: whole or not at all, from where it stopped, and nothing is silent."""
+"""Laws of preparing: a proxy is complete or absent, calls resume, and failures are reported."""
 
 from __future__ import annotations
 
@@ -15,14 +15,8 @@ import numpy as np
 import pytest
 
 from tests.media_files import gray_of_frame, keep_part, write_film
-from toomuchtv.catalog.prepare import (
-    PrepareResult,
-    choose_audio_track,
-    choose_audio_tracks,
-    estimate_prepare,
-    prepare_catalog,
-    proxy_format_id,
-)
+from toomuchtv.catalog.prepare import PrepareResult, estimate_prepare, prepare_catalog
+from toomuchtv.catalog.proxies import choose_audio_track, choose_audio_tracks, proxy_format_id
 from toomuchtv.catalog.records import AudioTrack
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
@@ -32,7 +26,7 @@ from toomuchtv.media.original import read_audio
 from toomuchtv.media.proxy import ProxyFormat
 from toomuchtv.media.proxy_reader import ProxyReader
 
-RECIPE = ProxyFormat(short_side=32)
+FORMAT = ProxyFormat(short_side=32)
 CLIP = ClipFormat(frames=2, audio_seconds=0.25)
 
 
@@ -47,9 +41,10 @@ def cat(tmp_path: Path) -> Path:
     return tmp_path / "cat"
 
 
-def prepare(cat: Path, recipe: ProxyFormat = RECIPE, *, check_disk: bool = True) -> PrepareResult:
-    with open_catalog(cat) as catalog:
-        return prepare_catalog(catalog, recipe, check_disk=check_disk)
+def prepare(
+    cat: Path, proxy_format: ProxyFormat = FORMAT, *, check_disk: bool = True
+) -> PrepareResult:
+    return prepare_catalog(cat, proxy_format, check_disk=check_disk)
 
 
 def counts(result: PrepareResult) -> tuple[int, int, int]:
@@ -66,7 +61,7 @@ def files(cat: Path) -> dict[str, tuple[int, int]]:
 
 
 def check_whole(cat: Path) -> int:
-    """Assert that every record has its files, whole, and that no other file lies about."""
+    """Assert that every proxy has all its files, complete, and that there are no other files."""
     with open_catalog(cat) as catalog:
         proxies = catalog.proxies()
         recorded = {
@@ -103,13 +98,13 @@ def test_every_kind_of_item_is_prepared_once(library: Path, cat: Path) -> None:
     scan_library(library, cat)
     told: list[tuple[float, float]] = []
     with open_catalog(cat) as catalog:
-        estimate = estimate_prepare(catalog, RECIPE)
+        estimate = estimate_prepare(catalog, FORMAT)
         assert estimate.items == 5
         assert estimate.film_seconds == pytest.approx(8.0, abs=0.5)
         assert estimate.bytes > 0
         result = prepare_catalog(
             catalog,
-            RECIPE,
+            FORMAT,
             num_workers=2,
             progress=lambda done, total, _: told.append((done, total)),
         )
@@ -127,7 +122,7 @@ def test_every_kind_of_item_is_prepared_once(library: Path, cat: Path) -> None:
     assert (names["silent"].num_samples, names["silent"].audio_track) == (0, None)
     assert [names[name].num_frames for name in ("plain", "late", "short")] == [16, 24, 8]
     assert names["plain"].num_samples == 32_000
-    assert names["plain"].format_id == proxy_format_id(RECIPE)
+    assert names["plain"].format_id == proxy_format_id(FORMAT)
     assert first_gray(cat, "plain (2001).mp4", 1.0) == gray_shown(29)
     assert np.flatnonzero(np.abs(heard) > 0.1)[0] / 16_000 == pytest.approx(1.5, abs=0.011)
 
@@ -135,7 +130,7 @@ def test_every_kind_of_item_is_prepared_once(library: Path, cat: Path) -> None:
     assert counts(prepare(cat)) == (0, 5, 0)
     assert files(cat) == before
 
-    # Deleted or cut behind our back: that one is made again, and only that.
+    # Only proxies with a deleted or cut file are made again.
     deleted = names["plain"].audio_path
     assert deleted is not None
     (cat / deleted).unlink()
@@ -144,7 +139,7 @@ def test_every_kind_of_item_is_prepared_once(library: Path, cat: Path) -> None:
     assert check_whole(cat) == 5
 
 
-def test_a_changed_source_and_another_recipe_are_done_again(library: Path, cat: Path) -> None:
+def test_changed_sources_and_other_formats_are_prepared_again(library: Path, cat: Path) -> None:
     write_film(library / "a (2001).mp4", seconds=1.0, first_frame=0)
     write_film(library / "b (2002).mp4", seconds=1.0, first_frame=10)
     scan_library(library, cat)
@@ -152,6 +147,9 @@ def test_a_changed_source_and_another_recipe_are_done_again(library: Path, cat: 
     before = set(files(cat))
     write_film(library / "a (2001).mp4", seconds=1.25, first_frame=30)
     scan_library(library, cat)
+    with pytest.raises(CatalogError, match="no proxy of its present content"):
+        first_gray(cat, "a (2001).mp4")
+    assert first_gray(cat, "b (2002).mp4") == gray_shown(10)
     assert counts(prepare(cat)) == (1, 1, 0)
     assert first_gray(cat, "a (2001).mp4") == gray_shown(30)
     assert first_gray(cat, "b (2002).mp4") == gray_shown(10)
@@ -162,8 +160,23 @@ def test_a_changed_source_and_another_recipe_are_done_again(library: Path, cat: 
     assert counts(prepare(cat, other)) == (2, 0, 0)
     assert check_whole(cat) == 2
     assert not set(files(cat)) & between
-    assert proxy_format_id(other) != proxy_format_id(RECIPE)
+    assert proxy_format_id(other) != proxy_format_id(FORMAT)
     assert counts(prepare(cat, other)) == (0, 2, 0)
+
+
+def test_one_clip_reads_the_record_of_one_proxy(
+    library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film(library / "a (2001).mp4", seconds=0.5)
+    scan_library(library, cat)
+    prepare(cat)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the records of all proxies were read")
+
+    monkeypatch.setattr(Catalog, "proxies", refuse)
+    with open_catalog(cat) as catalog:
+        assert catalog.clip(1, 0.0, CLIP).video.shape[0] == CLIP.frames
 
 
 def test_bad_sources_are_listed_and_the_rest_done(library: Path, cat: Path) -> None:
@@ -203,8 +216,8 @@ with open_catalog(sys.argv[1]) as catalog:
 
 
 @pytest.mark.parametrize(("seconds", "done"), [(1.0, 0), (13.0, 1)])
-def test_a_killed_call_is_gone_on_from(library: Path, cat: Path, seconds: float, done: int) -> None:
-    """Killed inside the first film or inside the second: whole ones stay, the rest is done."""
+def test_a_killed_call_is_resumed(library: Path, cat: Path, seconds: float, done: int) -> None:
+    """After a kill in the first or second film, complete proxies stay and the rest is made."""
     for number in range(3):
         write_film(library / f"film {number} (200{number}).mp4", seconds=11.0 - number / 2)
     scan_library(library, cat)
@@ -219,7 +232,7 @@ def test_a_killed_call_is_gone_on_from(library: Path, cat: Path, seconds: float,
     assert len(kept.items() & files(cat).items()) >= 2 * done
 
 
-def test_one_at_a_time(library: Path, cat: Path) -> None:
+def test_there_is_one_writer_at_a_time(library: Path, cat: Path) -> None:
     write_film(library / "a (2001).mp4", seconds=0.5)
     scan_library(library, cat)
     with open_catalog(cat) as other, other.writing():
@@ -229,7 +242,7 @@ def test_one_at_a_time(library: Path, cat: Path) -> None:
     assert counts(prepare(cat)) == (1, 0, 0)
 
 
-def test_too_small_a_disk_is_refused_before_anything(
+def test_too_small_a_disk_is_refused_before_work_starts(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_film(library / "a (2001).mp4", seconds=0.5)
@@ -244,7 +257,7 @@ def test_too_small_a_disk_is_refused_before_anything(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Generator[Path]:
-    """A disk of its own of 1 MB, in memory."""
+    """A file system of 1 MB in memory."""
     place = tmp_path / "disk"
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
@@ -259,20 +272,20 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_a_full_disk_stops_it_and_room_lets_it_go_on(
+def test_a_full_disk_stops_the_call_and_free_space_lets_it_resume(
     library: Path, small_disk: Path, num_workers: int
 ) -> None:
     cat = small_disk / "cat"
     for number in range(4):
         write_film(library / f"film {number} (200{number}).mp4", seconds=10.0 - number)
     scan_library(library, cat)
-    # Room for about two proxies of the four, and for the catalog's own growth.
-    recipe = ProxyFormat(short_side=64)
+    # There is space for about two of the four proxies, and for the growth of the catalog.
+    proxy_format = ProxyFormat(short_side=64)
     with open_catalog(cat) as catalog:
         stuffing = small_disk / "stuffing"
         free = shutil.disk_usage(small_disk).free
         stuffing.write_bytes(bytes(free - 200_000))
-        result = prepare_catalog(catalog, recipe, num_workers=num_workers, check_disk=False)
+        result = prepare_catalog(catalog, proxy_format, num_workers=num_workers, check_disk=False)
     assert result.failed
     assert result.prepared + len(result.failed) == 4
     assert any(
@@ -285,10 +298,10 @@ def test_a_full_disk_stops_it_and_room_lets_it_go_on(
     with open_catalog(cat) as catalog:
         stuffing.write_bytes(bytes(stuffing.stat().st_size + shutil.disk_usage(small_disk).free))
         with pytest.raises(CatalogError, match="the proxies will take"):
-            prepare_catalog(catalog, recipe)
+            prepare_catalog(catalog, proxy_format)
     stuffing.unlink()
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
-    assert counts(prepare(cat, recipe)) == (len(result.failed), result.prepared, 0)
+    assert counts(prepare(cat, proxy_format)) == (len(result.failed), result.prepared, 0)
     assert check_whole(cat) == 4
     assert kept.items() <= files(cat).items()
 
@@ -296,7 +309,7 @@ def test_a_full_disk_stops_it_and_room_lets_it_go_on(
 def test_a_disk_too_full_for_the_record_is_a_full_disk(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The files may still fit where the catalog's own growth does not."""
+    """The files may still fit on a disk on which the catalog cannot grow."""
     write_film(library / "a (2001).mp4", seconds=0.5)
     scan_library(library, cat)
 
@@ -338,19 +351,19 @@ def track(index: int, *flags: str) -> AudioTrack:
         ([track(0, "default"), track(1, "default")], 0),
     ],
 )
-def test_the_track_to_hear_a_film_by(tracks: list[AudioTrack], chosen: int | None) -> None:
+def test_choice_of_the_audio_track(tracks: list[AudioTrack], chosen: int | None) -> None:
     assert choose_audio_track(tracks) == chosen
 
 
-def test_every_language_asked_for_is_prepared(tmp_path: Path) -> None:
+def test_every_requested_language_is_prepared(tmp_path: Path) -> None:
     library, cat = tmp_path / "library", tmp_path / "cat"
     film = library / "Film (2001).mkv"
     write_film(film, seconds=3.0, languages=("eng", "fra", None))
     scan_library(library, cat)
     with open_catalog(cat) as catalog:
         (item,) = catalog.items()
-        recipe = ProxyFormat(short_side=32, languages=("fra", "deu", "eng"))
-        result = prepare_catalog(catalog, recipe)
+        proxy_format = ProxyFormat(short_side=32, languages=("fra", "deu", "eng"))
+        result = prepare_catalog(catalog, proxy_format)
         assert (result.prepared, result.failed) == (1, ())
         proxy = catalog.proxies()[item.id]
         assert [(s.language, s.audio_track) for s in proxy.audio_files] == [("fra", 1), ("eng", 0)]
@@ -365,7 +378,7 @@ def test_every_language_asked_for_is_prepared(tmp_path: Path) -> None:
             )  # fmt: skip
             reader.close()
             np.testing.assert_allclose(ours, theirs, atol=2**-14)
-        # Another choice of languages is another recipe, and takes away what it does not need.
+        # Other languages are another format, whose preparation deletes the files of the first.
         before = set(proxy.paths)
         prepare_catalog(catalog, ProxyFormat(short_side=32))
         (after,) = catalog.proxies().values()
@@ -373,7 +386,7 @@ def test_every_language_asked_for_is_prepared(tmp_path: Path) -> None:
         assert not [path for path in before if (cat / path).exists()]
 
 
-def test_tracks_are_chosen_as_a_person_would() -> None:
+def test_audio_tracks_are_chosen_by_language_and_flags() -> None:
     def track(index: int, language: str | None, *flags: str) -> AudioTrack:
         return AudioTrack(
             index=index, codec="aac", channels=2, sample_rate_hz=48_000, language=language,

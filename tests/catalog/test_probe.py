@@ -102,7 +102,7 @@ def test_cut_header_is_refused(
     path = keep_part(write_film(tmp_path / f"a.{suffix}", seconds=4.0), 0.1, 1.0)
     assert refusal(path) in (
         "not a media file, or its header is missing",
-        "no picture of it can be decoded",
+        "no frame of it can be decoded",
     )
     assert capfd.readouterr() == ("", "")
 
@@ -120,7 +120,7 @@ def test_still_images_are_refused(tmp_path: Path) -> None:
     image = write_still(tmp_path / "a.png")
     assert refusal(image) == "a still image, not a film"
     assert refusal(image.rename(tmp_path / "a.mp4")) == "a still image, not a film"
-    assert refusal(write_still(tmp_path / "b.mp4")) == "a still image: it holds one picture only"
+    assert refusal(write_still(tmp_path / "b.mp4")) == "a still image: it has only one frame"
 
 
 def test_empty_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_bad_files_are_set_aside_with_their_reason(
         "song.m4a": "no video stream: only cover art and sound",
         "holiday.png": "a still image, not a film",
         "image.mp4": "a still image, not a film",
-        "one picture.mp4": "a still image: it holds one picture only",
+        "one picture.mp4": "a still image: it has only one frame",
     }
     assert capfd.readouterr() == ("", "")
     again = scan_library(library, cat)
@@ -180,7 +180,7 @@ def test_a_cut_film_is_used_up_to_the_cut_and_said_so(library: Path, cat: Path) 
         assert result.items == 1
         assert 8 < result.seconds < 12
         (warning,) = result.warnings
-        assert warning.startswith("Cut (2001).mkv: the picture ends at")
+        assert warning.startswith("Cut (2001).mkv: the video ends at")
 
 
 def test_unusual_but_usable_films_are_used(library: Path, cat: Path) -> None:
@@ -217,7 +217,7 @@ def test_unusual_names_are_used(library: Path, cat: Path) -> None:
 def test_a_crash_of_the_reader_costs_one_file(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan_module, "_probe_isolated", crash_on_evil)
+    monkeypatch.setattr(scan_module, "_probe_in_worker", crash_on_evil)
     for number, name in enumerate(["a (2001).mp4", "evil (2002).mp4", "z (2003).mp4"]):
         film(library, name, number)
     result = scan_library(library, cat)
@@ -349,7 +349,7 @@ def test_a_renamed_file_keeps_its_item_proxy_and_segments(library: Path, cat: Pa
     scan_library(library, cat)
     segment = Segment(item_id=1, start_seconds=0.0, stop_seconds=0.2, kind="black")
     with open_catalog(cat) as catalog:
-        catalog.replace_segments(1, ["black"], [segment])
+        catalog.record_segments("item 1", "a", [1], ["black"], [segment])
         proxy = proxy_of(catalog.item(1).fingerprint)
         catalog.record_proxy(proxy)
     (library / "a (2001).mp4").rename(library / "Other Name (1999).mp4")

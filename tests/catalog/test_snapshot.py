@@ -91,7 +91,8 @@ def fill(folder: Path, entries: list[Entry]) -> Catalog:
             Segment(item_id=ids[entry.name], start_seconds=start, stop_seconds=stop, kind=name)
             for start, stop, name, _ in entry.segments
         ]
-        catalog.replace_segments(ids[entry.name], SEGMENT_KINDS, segments)
+        item_id = ids[entry.name]
+        catalog.record_segments(f"item {item_id}", "a", [item_id], SEGMENT_KINDS, segments)
     return catalog
 
 
@@ -158,7 +159,9 @@ def test_only_the_kinds_asked_for_come_along(tmp_path: Path, snapshot: CatalogSn
         few = catalog.snapshot(segment_kinds=("opening",)).segments
     assert few.stop_seconds.tolist() == [12.5, 4.5]
     assert equal_segments(few, snapshot.segments.of_kinds(["opening"]))
-    with pytest.raises(ValueError, match=r"unknown kinds of segments \['ending'\]: choose of ope"):
+    with pytest.raises(
+        ValueError, match=r"unknown kinds of segments \['ending'\]: choose from ope"
+    ):
         snapshot.segments.of_kinds(["ending", "opening"])
 
 

@@ -1,4 +1,4 @@
-"""Laws of the catalog's file: what goes in comes out, whoever reads meanwhile, whatever it is."""
+"""Laws of the catalog's database: records come back unchanged, and readers and writers coexist."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from toomuchtv.catalog.database import SCHEMA_VERSION
 from toomuchtv.catalog.records import (
     AudioTrack,
     Duplicate,
@@ -23,7 +24,6 @@ from toomuchtv.catalog.records import (
     TitleKind,
     VideoStream,
 )
-from toomuchtv.catalog.schema import SCHEMA_VERSION
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import CatalogError
 
@@ -102,11 +102,25 @@ def test_records_come_back_as_they_went_in(tmp_path: Path) -> None:
         assert catalog.title(item.title_id) == catalog.titles()[0]
         assert catalog.proxies() == {1: PROXY}
         assert os.fsencode(catalog.source_path(item)) == b"/films/\xff/" + os.fsencode(item.path)
-        catalog.remove_proxy(1)
-        assert catalog.proxies() == {}
 
 
-def test_extras_and_missing_items_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+def test_stale_proxies_are_never_returned(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as catalog:
+        item, other = add(catalog), add(catalog, replace(ITEM, fingerprint="1"))
+        catalog.record_proxy(PROXY)
+        catalog.record_proxy(replace(PROXY, item_id=other.id, fingerprint="1"))
+        assert catalog.proxy(item.id) == PROXY
+        add(catalog, replace(item, fingerprint="new content"))
+        assert list(catalog.proxies()) == [other.id]
+        assert catalog.proxies(include_stale=True)[item.id] == PROXY
+        for read in (catalog.proxy, lambda item_id: catalog.clip(item_id, 0.0)):
+            with pytest.raises(CatalogError, match="no proxy of its present content: run"):
+                read(item.id)
+        with pytest.raises(CatalogError, match="no item 7"):
+            catalog.proxy(7)
+
+
+def test_extras_and_missing_items_are_left_out_unless_requested(tmp_path: Path) -> None:
     with open_catalog(tmp_path, create=True) as catalog:
         extra = add(catalog, replace(ITEM, extra="trailer", fingerprint="1"))
         assert catalog.titles() == []
@@ -125,30 +139,31 @@ def test_segments_are_replaced_kind_by_kind(tmp_path: Path) -> None:
 
     with open_catalog(tmp_path, create=True) as catalog:
         add(catalog)
-        catalog.replace_segments(1, ["black", "shot"], [segment("black", 5), segment("shot", 1)])
-        catalog.replace_segments(1, ["shot"], [segment("shot", 2)])
+        found = [segment("black", 5), segment("shot", 1)]
+        catalog.record_segments("item 1", "a", [1], ["black", "shot"], found)
+        catalog.record_segments("item 1", "b", [1], ["shot"], [segment("shot", 2)])
         assert catalog.segments() == catalog.segments(1)
         assert catalog.segments(1) == [segment("shot", 2), segment("black", 5)]
         assert catalog.segments(2) == []
         with pytest.raises(ValueError, match="is not of item 1"):
-            catalog.replace_segments(1, ["black"], [segment("shot", 0)])
+            catalog.record_segments("item 1", "c", [1], ["black"], [segment("shot", 0)])
         with pytest.raises(ValueError, match="must start at 0"):
-            catalog.replace_segments(1, ["shot"], [segment("shot", -2)])
+            catalog.record_segments("item 1", "c", [1], ["shot"], [segment("shot", -2)])
 
 
-def test_new_content_takes_old_segments_away(tmp_path: Path) -> None:
+def test_new_content_removes_old_segments(tmp_path: Path) -> None:
     with open_catalog(tmp_path, create=True) as catalog:
         item = add(catalog)
-        catalog.replace_segments(
-            item.id, ["black"], [Segment(item_id=1, start_seconds=0, stop_seconds=1, kind="black")]
-        )
+        black = Segment(item_id=1, start_seconds=0, stop_seconds=1, kind="black")
+        catalog.record_segments("item 1", "a", [item.id], ["black"], [black])
         add(catalog, replace(item, path=Path("renamed.mkv")))
         assert len(catalog.segments(item.id)) == 1
         add(catalog, replace(item, fingerprint="other"))
         assert catalog.segments(item.id) == []
+        assert catalog.detection_sources() == {}
 
 
-def test_what_comes_again_has_a_number_of_its_own(tmp_path: Path) -> None:
+def test_recurrence_numbers_are_unique_in_the_catalog(tmp_path: Path) -> None:
     def opening(item_id: int, recurrence: int | None) -> Segment:
         return Segment(
             item_id=item_id, start_seconds=5, stop_seconds=9, kind="opening", recurrence=recurrence
@@ -167,16 +182,16 @@ def test_what_comes_again_has_a_number_of_its_own(tmp_path: Path) -> None:
         assert [replace(s, recurrence=None) for s in catalog.segments()] == [
             replace(s, recurrence=None) for s in first + second
         ]
-        assert catalog.analyses() == {"title 1": "a", "title 2": "b"}
-        # Found again from something else: what was found before goes, of these items only.
+        assert catalog.detection_sources() == {"title 1": "a", "title 2": "b"}
+        # A new result replaces the earlier result of the same items only.
         catalog.record_segments("title 1", "c", ids[:2], ["opening"], [])
         assert [segment.item_id for segment in catalog.segments()] == ids[2:]
-        assert catalog.analyses() == {"title 1": "c", "title 2": "b"}
+        assert catalog.detection_sources() == {"title 1": "c", "title 2": "b"}
         with pytest.raises(ValueError, match="is not of item 1, 2"):
             catalog.record_segments("title 1", "d", ids[:2], ["opening"], second)
 
 
-def test_duplicates_are_replaced_and_go_with_their_content(tmp_path: Path) -> None:
+def test_duplicates_are_replaced_and_removed_with_their_content(tmp_path: Path) -> None:
     with open_catalog(tmp_path, create=True) as catalog:
         items = [add(catalog, replace(ITEM, fingerprint=str(k))) for k in range(3)]
         pairs = [
@@ -189,7 +204,7 @@ def test_duplicates_are_replaced_and_go_with_their_content(tmp_path: Path) -> No
         catalog.record_duplicates("x", [*pairs, *pairs])
         catalog.record_duplicates("y", pairs[::-1])
         assert catalog.duplicates() == pairs
-        assert catalog.analyses() == {"catalog": "y"}
+        assert catalog.detection_sources() == {"catalog": "y"}
         add(catalog, replace(items[2], fingerprint="new"))
         assert catalog.duplicates() == pairs[:1]
 
@@ -214,13 +229,13 @@ def test_unknown_ids_are_refused(tmp_path: Path) -> None:
             _ = catalog.library
 
 
-def test_no_catalog_says_how_to_make_one(tmp_path: Path) -> None:
+def test_error_for_no_catalog_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="make one with: toomuchtv scan"):
         open_catalog(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
-def test_newer_catalog_is_left_alone(tmp_path: Path) -> None:
+def test_newer_catalog_is_refused(tmp_path: Path) -> None:
     open_catalog(tmp_path, create=True).close()
     connection = sqlite3.connect(tmp_path / "catalog.sqlite")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -231,7 +246,7 @@ def test_newer_catalog_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("create", [False, True])
-def test_what_is_no_catalog_is_refused_and_kept(tmp_path: Path, create: bool) -> None:
+def test_other_files_are_refused_and_not_changed(tmp_path: Path, create: bool) -> None:
     (tmp_path / "catalog.sqlite").write_text("dear diary, " * 100)
     with pytest.raises(CatalogError, match="is not a catalog or is damaged"):
         open_catalog(tmp_path, create=create)
@@ -270,7 +285,7 @@ def _change_and_fail(catalog: Catalog, item_id: int) -> None:
         catalog.item(99)
 
 
-def test_the_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_error_for_a_second_writer_names_the_first(tmp_path: Path) -> None:
     with open_catalog(tmp_path, create=True) as one, open_catalog(tmp_path) as two:
         with (
             one.writing(),
@@ -308,12 +323,10 @@ def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
                 pass
 
 
-def test_a_folder_that_cannot_be_written_is_read_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_folder_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_catalog(tmp_path, create=True) as catalog:
         item = add(catalog)
-    # Permissions do not bind root, which tests may run as; a read-only disk looks like this.
+    # Tests may run as root, for whom permissions do not hold; this stands in for a read-only disk.
     monkeypatch.setattr(os, "access", lambda *_: False)
     with open_catalog(tmp_path) as catalog:
         assert catalog.items() == [item]

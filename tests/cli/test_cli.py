@@ -15,7 +15,7 @@ from experiments.rendered_tv import RenderedTVConfig, render_library
 
 SMALL = [
     "--preset", "tiny",
-    "--set", "input.size=32", "--set", "clip.audio_seconds=1.0",
+    "--set", "transform.size=32", "--set", "clip.audio_seconds=1.0",
     "--set", "sampling.batch_size=8", "--set", "sampling.clips_per_item=4",
     "--set", "training.num_workers=0", "--set", "training.num_threads=1",
     "--set", "training.validation_clips=8",

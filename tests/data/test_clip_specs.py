@@ -69,20 +69,3 @@ def test_a_part_of_a_batch_keeps_its_columns_together() -> None:
     assert part.valid.tolist() == [False, True]
     assert part.video.tolist() == part.waveform.tolist() == [[1], [2]]
     assert part.spec_tensor()[:, -1].tolist() == [0.0, 1.0]
-
-
-def test_clip_keys_are_equal_for_one_bucket_of_one_item_and_track() -> None:
-    def keys(*clips: tuple[int, float, int]) -> list[tuple[int, ...]]:
-        specs = ClipSpecs.from_clips(
-            ClipSpec(item=item, title=0, start_seconds=start, audio_track=track)
-            for item, start, track in clips
-        )
-        found = PairLabels.from_specs(PairLabelConfig(), specs).clip_keys(2.0)
-        assert (found.dtype, found.shape) == (torch.int64, (len(clips), 3))
-        return [tuple(row) for row in found.tolist()]
-
-    first, same, next_bucket, other_item, other_track = keys(
-        (0, 2.0, 0), (0, 3.999, 0), (0, 4.0, 0), (1, 2.0, 0), (0, 2.0, 1)
-    )
-    assert first == same
-    assert len({first, next_bucket, other_item, other_track}) == 4

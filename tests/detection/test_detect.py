@@ -160,12 +160,12 @@ def test_what_was_found_is_not_looked_for_again(
     def times() -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in (folder / FOLDER).rglob("*.npz")}
 
-    before = times(), catalog.segments(), catalog.analyses()
+    before = times(), catalog.segments(), catalog.detection_sources()
     assert len(before[0]) == 6
     again = detect_segments(catalog)
     assert (again.analyzed, again.skipped) == (0, 6)
     assert (first_result.analyzed, first_result.skipped) == (6, 0)
-    assert (times(), catalog.segments(), catalog.analyses()) == before
+    assert (times(), catalog.segments(), catalog.detection_sources()) == before
     assert again.segments == first_result.segments
     # A file lost is made again, it alone, and gives the same.
     lost = next((folder / FOLDER).rglob("*.npz"))

@@ -227,7 +227,7 @@ def test_verb_writes_page_and_json(run: Path, prepared_catalog: Path, tmp_path: 
 def test_probe_clips_of_different_folds_are_far_apart(catalog: Catalog, truth: Path) -> None:
     config = tiny_config()
     snapshot = catalog.snapshot()
-    source = ClipSource(catalog, snapshot, config.sampling, config.clip, config.input.log_mel)
+    source = ClipSource(catalog, snapshot, config.sampling, config.clip, config.transform.log_mel)
     drawn = draw_title_clips(source, num_clips=64, seed=1)
     assert not isinstance(drawn, Unavailable)
     seconds = snapshot.duration_seconds

@@ -150,7 +150,7 @@ def test_an_encoder_of_sound_learns_and_resumes(media_root: Path, tmp_path: Path
     config = load_config(
         preset="tiny", settings=("model.audio.width=0.125", "clip.audio_seconds=1.0")
     )
-    values = PretrainedConfig(clip=config.clip, input=config.input, model=config.model)
+    values = PretrainedConfig(clip=config.clip, transform=config.transform, model=config.model)
     side = RunAudioEncoder(PretrainedEncoder(fresh_model(values.model, 0), values))
     made = Encoder(name="small", fingerprint="x", pretraining="nothing", audio=side)
     recipe = of_sound().model_copy(

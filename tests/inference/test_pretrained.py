@@ -18,7 +18,7 @@ from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
 
 CONFIG = PretrainedConfig(
     clip=ClipFormat(frames=4, frame_rate=8.0, audio_seconds=0.5),
-    input=TransformConfig(size=32),
+    transform=TransformConfig(size=32),
     model=ModelConfig(
         video=VideoEncoderConfig(depth=10, width=0.125),
         audio=AudioEncoderConfig(depth=9, width=0.125),

@@ -1,4 +1,4 @@
-"""Every objective over 1, 2 and 4 processes: the loss and the gradients of one with everything."""
+"""Every loss on 1, 2 and 4 processes: loss and gradients equal those of one process."""
 
 from __future__ import annotations
 
@@ -14,73 +14,70 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.losses.papers import unit
+from tests.losses.references import unit
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
-from toomuchtv.losses import DensePairLabels, LossConfig, Moments, build_loss
+from toomuchtv.losses import GatheredLoss, LossConfig, MemoryBank, build_loss
 
 CPU = torch.device("cpu")
-CLIPS, STEPS = 23, 3
+CLIPS, STEPS = 24, 3
 CONFIGS: TypeAdapter[Any] = TypeAdapter(LossConfig)
-
-#: Where the clips of each process begin and end: unequal parts, one of them empty.
-CUTS = {1: [0, 23], 2: [0, 9, 23], 4: [0, 7, 7, 20, 23]}
 
 SETTINGS: dict[str, dict[str, object]] = {
     "info_nce": {"name": "info_nce"},
     "joint_nce": {"name": "joint_nce"},
-    "sigmoid": {"name": "sigmoid", "bias": -2.0},
-    "sup_con": {"name": "sup_con"},
-    "sup_con_inside": {"name": "sup_con", "mean": "inside"},
     "within_modal": {"name": "within_modal", "within_weight": 0.5},
     "memory_bank": {"name": "memory_bank", "bank_size": 64, "num_negatives": 20},
 }
 
 
-def whole(step: int) -> tuple[Tensor, Tensor, Tensor, Moments]:
-    """Embeddings, roles (not symmetric, two clips invalid) and whereabouts of all clips."""
+def whole(step: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    """Return embeddings, labels (not symmetric, two clips invalid), and clips of a whole batch."""
     draws = np.random.default_rng(step)
-    role = torch.tensor(draws.integers(-1, 2, size=(CLIPS, CLIPS)), dtype=torch.int8)
-    role[draws.random((CLIPS, CLIPS)) < 0.7] = 0
-    role.fill_diagonal_(1)
+    labels = torch.tensor(draws.integers(-1, 2, size=(CLIPS, CLIPS)), dtype=torch.int8)
+    labels[draws.random((CLIPS, CLIPS)) < 0.7] = 0
+    labels.fill_diagonal_(1)
     valid = torch.ones(CLIPS, dtype=torch.bool)
     valid[[4, 21]] = False
-    role[~valid] = -1
-    role[:, ~valid] = -1
+    labels[~valid] = -1
+    labels[:, ~valid] = -1
     item = torch.tensor(draws.integers(0, 9, size=CLIPS))
     start = torch.tensor(draws.integers(0, 5, size=CLIPS) * 2.0)
     video, audio = (torch.tensor(unit(2 * step + side, CLIPS, 32)).float() for side in (0, 1))
-    moments = Moments(
-        title=item // 2, item=item, start_seconds=start, audio_track=item % 2, valid=valid
-    )
-    return video, audio, role, moments
+    return video, audio, labels, {"item": item, "start_seconds": start, "valid": valid}
 
 
 def take_steps(folder: Path) -> None:
-    """Every objective some steps on; one file a process."""
+    """Run some steps of every loss on this process's clips, and write one file per process."""
     with distributed.process_group(CPU):
         rank, world_size = distributed.rank(), distributed.world_size()
-        own = slice(CUTS[world_size][rank], CUTS[world_size][rank + 1])
+        own = slice(CLIPS * rank // world_size, CLIPS * (rank + 1) // world_size)
         found: dict[str, Tensor] = {}
         for name, settings in SETTINGS.items():
             values = {"temperature": 0.1, "learn_temperature": True, **settings}
-            objective = build_loss(CONFIGS.validate_python(values), embedding_dim=32)
+            loss = build_loss(CONFIGS.validate_python(values), embedding_dim=32)
+            gathered = GatheredLoss(loss)
             for step in range(STEPS):
-                video, audio, role, where = whole(step)
+                video, audio, labels, clips = whole(step)
+                extra = {}
+                if isinstance(loss, MemoryBank):
+                    item = clips["item"]
+                    keys = loss.clip_keys(item // 2, item, clips["start_seconds"])
+                    extra = {"clip_keys": keys, "valid": clips["valid"]}
                 sides = [side[own].clone().requires_grad_() for side in (video, audio)]
-                objective.zero_grad()
-                loss = objective(sides[0], sides[1], DensePairLabels(role), where)
-                loss.backward()
-                distributed.sum_gradients(objective.parameters())
-                found[f"{name}.{step}.loss"] = loss.detach()
-                for key, value in objective.named_parameters():
-                    assert value.grad is not None
-                    found[f"{name}.{step}.{key}"] = value.grad.clone()
+                loss.zero_grad()
+                value = gathered(sides[0], sides[1], labels, **extra)
+                value.backward()
+                distributed.sum_gradients(loss.parameters())
+                found[f"{name}.{step}.loss"] = value.detach()
+                for key, parameter in loss.named_parameters():
+                    assert parameter.grad is not None
+                    found[f"{name}.{step}.{key}"] = parameter.grad.clone()
                 for key, side in zip(("video", "audio"), sides, strict=True):
                     assert side.grad is not None
-                    # Put side by side after the fact: each process has its own rows only.
+                    # Joined only to compare: each process has the gradient of its own rows.
                     found[f"{name}.{step}.{key}"] = distributed.gather(side.grad)
-            for key, buffer in objective.named_buffers():
+            for key, buffer in loss.named_buffers():
                 found[f"{name}.{key}"] = buffer
         save_file(
             {key: value.clone().contiguous() for key, value in found.items()},
@@ -96,7 +93,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
 
 
 def four_and_then_two(folder: Path, port: int) -> None:
-    """All processes together, then the first two of them; to begin costs more than to compute."""
+    """Run on four processes, then on the first two, because starting processes is slow."""
     take_steps(folder)
     if int(os.environ["RANK"]) < 2:
         os.environ.update(WORLD_SIZE="2", MASTER_PORT=str(port))
@@ -114,7 +111,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
-def test_many_processes_lose_as_one(
+def test_many_processes_compute_the_loss_and_gradients_of_one(
     world_size: int, alone: dict[str, Tensor], together: Path
 ) -> None:
     ranks = [load_file(together / f"{world_size}_{rank}.safetensors") for rank in range(world_size)]
@@ -128,7 +125,7 @@ def test_many_processes_lose_as_one(
         assert worst <= 1e-6 * wanted.double().abs().max(), f"{name}: {worst}"
 
 
-def test_what_one_process_finds_is_something(alone: dict[str, Tensor]) -> None:
+def test_compared_losses_and_gradients_are_not_trivial(alone: dict[str, Tensor]) -> None:
     for name, value in alone.items():
         if name.endswith(("loss", "video", "audio", "log_temperature")) and "bank" not in name:
             assert torch.isfinite(value).all(), name

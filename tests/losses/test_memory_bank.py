@@ -1,160 +1,160 @@
-"""NCE with a memory bank against a reading whose memory is a plain dictionary."""
+"""NCE with a memory bank equals a reference whose memory is a plain dictionary."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from tests.losses.papers import Avid, Float, Role, slope, unit
-from toomuchtv.losses import DensePairLabels, MemoryBank, MemoryBankConfig, Moments, build_loss
-from toomuchtv.losses.bank import MomentBank
+from tests.losses.references import Avid, Float, Labels, numerical_gradient, unit
+from toomuchtv.losses import MemoryBank, MemoryBankConfig, build_loss
 
 
-def moments(
-    item: list[int], start_seconds: list[float], *, valid: list[bool] | None = None
-) -> Moments:
-    return Moments(
-        title=torch.tensor(item) // 2,
-        item=torch.tensor(item),
-        start_seconds=torch.tensor(start_seconds, dtype=torch.float64),
-        audio_track=torch.zeros(len(item), dtype=torch.int64),
-        valid=torch.tensor(valid or [True] * len(item)),
-    )
+@dataclass(frozen=True)
+class Clips:
+    """Where the clips of a batch come from; two items are one title."""
+
+    item: list[int]
+    start_seconds: list[float]
+    valid: list[bool] | None = None
+
+    def keys(self, loss: MemoryBank) -> Tensor:
+        item = torch.tensor(self.item)
+        start = torch.tensor(self.start_seconds, dtype=torch.float64)
+        return loss.clip_keys(item // 2, item, start)
 
 
 def build(**settings: object) -> MemoryBank:
     values = {"bank_size": 1024, "num_negatives": 1024, "learn_temperature": True, **settings}
-    objective = build_loss(MemoryBankConfig.model_validate(values), embedding_dim=5)
-    assert isinstance(objective, MemoryBank)
-    return objective
+    loss = build_loss(MemoryBankConfig.model_validate(values), embedding_dim=5)
+    assert isinstance(loss, MemoryBank)
+    return loss
 
 
 def run(
-    objective: MemoryBank, video: Float, audio: Float, role: Role, where: Moments
+    loss: MemoryBank, video: Float, audio: Float, labels: Labels, clips: Clips
 ) -> tuple[float, Float, Float]:
     sides = [torch.tensor(side, dtype=torch.float32, requires_grad=True) for side in (video, audio)]
-    objective.zero_grad()
-    loss = objective(sides[0], sides[1], DensePairLabels(torch.tensor(role)), where)
-    torch.autograd.backward(loss)
+    loss.zero_grad()
+    valid = None if clips.valid is None else torch.tensor(clips.valid)
+    value = loss(sides[0], sides[1], torch.tensor(labels), clip_keys=clips.keys(loss), valid=valid)
+    torch.autograd.backward(value)
     gradients = [side.grad for side in sides]
     assert gradients[0] is not None
     assert gradients[1] is not None
-    return loss.item(), gradients[0].double().numpy(), gradients[1].double().numpy()
+    return value.item(), gradients[0].double().numpy(), gradients[1].double().numpy()
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.07, 10.0])
-@pytest.mark.parametrize("plain", [True, False], ids=["own moments", "random roles"])
-def test_it_is_what_the_paper_says_step_after_step(temperature: float, plain: bool) -> None:
-    objective = build(temperature=temperature, momentum=0.3)
-    reading = Avid(bucket_seconds=2.0, momentum=0.3)
+@pytest.mark.parametrize("plain", [True, False], ids=["own pairs", "random labels"])
+def test_loss_and_gradients_of_every_step_equal_the_reference(
+    temperature: float, plain: bool
+) -> None:
+    loss = build(temperature=temperature, momentum=0.3)
+    reference = Avid(bucket_seconds=2.0, momentum=0.3)
     draws = np.random.default_rng(7)
     for step in range(4):
-        # Ten moments in all, so that many are met again; six clips a step, no moment twice.
+        # Ten clips exist, so that many return; the six clips of a step are distinct.
         chosen = draws.permutation(10)[:6]
         item, start = [int(c) % 3 for c in chosen], [2.0 * (int(c) // 3) + 0.5 for c in chosen]
-        role = np.eye(6, dtype=np.int8)
+        labels = np.eye(6, dtype=np.int8)
         if not plain:
-            role = draws.integers(-1, 2, size=(6, 6)).astype(np.int8)
+            labels = draws.integers(-1, 2, size=(6, 6)).astype(np.int8)
         video, audio = unit(100 + step, 6), unit(200 + step, 6)
-        keys = [reading.key(*place) for place in zip(item, start, strict=True)]
+        keys = [reference.key(*clip) for clip in zip(item, start, strict=True)]
 
         def loss_of(
             one: Float,
             two: Float,
-            heat: float = temperature,
+            divisor: float = temperature,
             *,
             fresh: tuple[Float, Float] = (video, audio),
-            roles: Role = role,
-            places: list[tuple[int, int]] = keys,
+            labels: Labels = labels,
+            keys: list[tuple[int, int]] = keys,
+            write: bool = False,
         ) -> float:
-            return reading.loss(one, two, roles, heat, places, fresh=fresh, write=False)
+            return reference.loss(one, two, labels, divisor, keys, fresh=fresh, write=write)
 
         if step == 0:
-            # Z is fixed by the first batch; no gradient goes through it.
-            reading.loss(video, audio, role, temperature, keys, fresh=(video, audio), write=True)
-            reading.memory.clear()
-        loss, to_video, to_audio = run(objective, video, audio, role, moments(item, start))
-        assert loss == pytest.approx(loss_of(video, audio), rel=2e-5, abs=1e-5)
+            # The first batch fixes Z; no gradient flows through it.
+            loss_of(video, audio, write=True)
+            reference.memory.clear()
+        value, to_video, to_audio = run(loss, video, audio, labels, Clips(item, start))
+        assert value == pytest.approx(loss_of(video, audio), rel=2e-5, abs=1e-5)
         for found, wanted in (
-            (to_video, slope(lambda values: loss_of(values, audio), video)),  # noqa: B023
-            (to_audio, slope(lambda values: loss_of(video, values), audio)),  # noqa: B023
+            (to_video, numerical_gradient(lambda values: loss_of(values, audio), video)),  # noqa: B023
+            (to_audio, numerical_gradient(lambda values: loss_of(video, values), audio)),  # noqa: B023
         ):
             scale = max(1.0, np.abs(wanted).max())
             np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-4 * scale)
-        heats = [temperature * np.exp(change) for change in (1e-5, -1e-5)]
-        ends = [loss_of(video, audio, heat) for heat in heats]
-        grad = objective.log_temperature.grad
+        divisors = [temperature * np.exp(change) for change in (1e-5, -1e-5)]
+        ends = [loss_of(video, audio, divisor) for divisor in divisors]
+        grad = loss.log_temperature.grad
         assert grad is not None
         assert grad.item() == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=2e-3, abs=2e-3)
-        reading.loss(video, audio, role, temperature, keys, fresh=(video, audio), write=True)
+        loss_of(video, audio, write=True)
 
 
-def test_what_is_remembered() -> None:
-    bank = MomentBank(size=64, embedding_dim=5, bucket_seconds=2.0, momentum=0.25)
-    where = moments([3, 3], [0.0, 1.9])  # one moment, seen twice in a batch
-    keys = bank.keys(where)
-    slots = bank.slots(keys)
-    assert slots[0] == slots[1]
+def test_stored_embeddings_are_updated_with_momentum_and_replaced_on_collision() -> None:
+    loss = build(bank_size=64, momentum=0.25)
+    bank = loss.bank
+    keys = Clips([3, 3], [0.0, 1.9]).keys(loss)  # one bucket, twice in a batch
+    entries = bank.entries(keys)
+    assert entries[0] == entries[1]
     one, two = (torch.tensor(unit(seed, 2), dtype=torch.float32) for seed in (1, 2))
-    bank.remember(keys, slots, one, two, where.valid)
-    assert torch.equal(bank.video[slots[0]], one[1])  # the last one stays
-    assert torch.equal(bank.audio[slots[0]], two[1])
-    bank.remember(keys[:1], slots[:1], two[:1], one[:1], where.valid[:1])
+    valid = torch.ones(2, dtype=torch.bool)
+    bank.store(keys, entries, one, two, valid)
+    assert torch.equal(bank.video[entries[0]], one[1])  # the last one stays
+    assert torch.equal(bank.audio[entries[0]], two[1])
+    bank.store(keys[:1], entries[:1], two[:1], one[:1], valid[:1])
     mixed = torch.nn.functional.normalize(0.25 * one[1] + 0.75 * two[0], dim=0)
-    torch.testing.assert_close(bank.video[slots[0]], mixed)
-    other = moments([4], [0.0])
-    taken = torch.tensor([int(slots[0])])
-    bank.remember(bank.keys(other), taken, one[:1], two[:1], other.valid)
-    assert torch.equal(bank.video[taken], one[:1])  # nothing of the former owner is left in it
-    assert not bank.knows(keys[:1], slots[:1])
+    torch.testing.assert_close(bank.video[entries[0]], mixed)
+    taken = torch.tensor([int(entries[0])])
+    bank.store(Clips([4], [0.0]).keys(loss), taken, one[:1], two[:1], valid[:1])
+    assert torch.equal(bank.video[taken], one[:1])  # nothing of the previous clip is left
+    assert not bank.contains(keys[:1], entries[:1])
 
 
-def test_invalid_clips_are_not_remembered() -> None:
-    objective = build()
-    role = np.eye(4, dtype=np.int8)
-    role[2, :] = role[:, 2] = -1
-    where = moments([0, 1, 2, 3], [0.0] * 4, valid=[True, True, False, True])
+def test_invalid_clips_are_not_stored() -> None:
+    loss = build()
+    labels = np.eye(4, dtype=np.int8)
+    labels[2, :] = labels[:, 2] = -1
+    clips = Clips([0, 1, 2, 3], [0.0] * 4, valid=[True, True, False, True])
     video, audio = unit(1, 4), unit(2, 4)
-    loss, to_video, _ = run(objective, video, audio, role, where)
+    value, to_video, _ = run(loss, video, audio, labels, clips)
     assert not to_video[2].any()
-    assert sorted(set(objective.bank.owner[:, 1].tolist())) == [-1, 0, 1, 3]
-    again = build()
+    assert sorted(set(loss.bank.keys[:, 1].tolist())) == [-1, 0, 1, 3]
     kept = [0, 1, 3]
-    rest = run(again, video[kept], audio[kept], np.eye(3, dtype=np.int8), moments(kept, [0.0] * 3))
-    assert loss == pytest.approx(rest[0], rel=1e-6)
+    rest = run(build(), video[kept], audio[kept], np.eye(3, dtype=np.int8), Clips(kept, [0.0] * 3))
+    assert value == pytest.approx(rest[0], rel=1e-6)
 
 
-@pytest.mark.parametrize(("exclude", "count"), [("moment", 5), ("item", 4), ("title", 3)])
-def test_whose_memories_are_no_negatives(exclude: str, count: int) -> None:
-    """Six moments, two of item 0 and one each of items 1 to 4; items 0 and 1 are of one title."""
-    objective = build(exclude=exclude)
-    run(
-        objective,
-        unit(1, 6),
-        unit(2, 6),
-        np.eye(6, dtype=np.int8),
-        moments([0, 0, 1, 2, 3, 4], [0.0, 9.0, 0.0, 0.0, 0.0, 0.0]),
-    )
-    # With all embeddings alike P is K / (K + K Z) and every sum can be counted by hand.
+@pytest.mark.parametrize(("exclude", "count"), [("clip", 5), ("item", 4), ("title", 3)])
+def test_excluded_entries_are_not_negatives(exclude: str, count: int) -> None:
+    """Six clips, two of item 0 and one each of items 1 to 4; items 0 and 1 are of one title."""
+    loss = build(exclude=exclude)
+    clips = Clips([0, 0, 1, 2, 3, 4], [0.0, 9.0, 0.0, 0.0, 0.0, 0.0])
+    run(loss, unit(1, 6), unit(2, 6), np.eye(6, dtype=np.int8), clips)
+    # With equal embeddings, P is K / (K + K Z), and the sums can be computed by hand.
     with torch.no_grad():
-        objective.bank.video.copy_(torch.tensor(unit(3, 1)).expand(1024, 5))
-        objective.bank.audio.copy_(objective.bank.video)
-        objective.partition.fill_(1 / 0.07)
+        loss.bank.video.copy_(torch.tensor(unit(3, 1)).expand(1024, 5))
+        loss.bank.audio.copy_(loss.bank.video)
+        loss.partition.fill_(1 / 0.07)
     same = unit(3, 1)
-    loss, _, _ = run(objective, same, same, np.eye(1, dtype=np.int8), moments([0], [0.0]))
-    assert loss == pytest.approx(np.log1p(count) + count * np.log1p(1 / count), rel=1e-5)
+    value, _, _ = run(loss, same, same, np.eye(1, dtype=np.int8), Clips([0], [0.0]))
+    assert value == pytest.approx(np.log1p(count) + count * np.log1p(1 / count), rel=1e-5)
 
 
-def test_saved_and_loaded_it_goes_on_the_same() -> None:
-    """All state is in buffers: the same draws and losses, to the bit."""
+def test_a_loaded_state_continues_with_identical_losses() -> None:
     one = build(num_negatives=3, bank_size=16)
-    role = np.eye(5, dtype=np.int8)
+    labels = np.eye(5, dtype=np.int8)
 
-    def step(objective: MemoryBank, number: int) -> float:
-        where = moments([number, number + 1, 7, 8, 9], [float(number)] * 5)
-        return run(objective, unit(number, 5), unit(50 + number, 5), role, where)[0]
+    def step(loss: MemoryBank, number: int) -> float:
+        clips = Clips([number, number + 1, 7, 8, 9], [float(number)] * 5)
+        return run(loss, unit(number, 5), unit(50 + number, 5), labels, clips)[0]
 
     for number in range(3):
         step(one, number)
@@ -169,40 +169,36 @@ def test_saved_and_loaded_it_goes_on_the_same() -> None:
         assert torch.equal(value, two.state_dict()[name]), name
 
 
-def test_evaluating_leaves_no_trace() -> None:
-    objective = build(bank_size=16)
-    role = np.eye(4, dtype=np.int8)
-    where = moments([0, 1, 2, 3], [0.0] * 4)
-    run(objective, unit(1, 4), unit(2, 4), role, where)
-    before = {name: value.clone() for name, value in objective.state_dict().items()}
-    objective.eval()
-    losses = {run(objective, unit(3, 4), unit(4, 4), role, where)[0] for _ in range(2)}
-    assert len(losses) == 1
-    assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
+def test_in_eval_mode_the_state_does_not_change_and_no_keys_are_needed() -> None:
+    loss = build(bank_size=16)
+    labels = np.eye(4, dtype=np.int8)
+    clips = Clips([0, 1, 2, 3], [0.0] * 4)
+    run(loss, unit(1, 4), unit(2, 4), labels, clips)
+    before = {name: value.clone() for name, value in loss.state_dict().items()}
+    loss.eval()
+    values = {run(loss, unit(3, 4), unit(4, 4), labels, clips)[0] for _ in range(2)}
+    sides = [torch.tensor(unit(seed, 4), dtype=torch.float32) for seed in (3, 4)]
+    assert values == {loss(sides[0], sides[1]).item()}
+    assert all(torch.equal(value, before[name]) for name, value in loss.state_dict().items())
+    with pytest.raises(ValueError, match=r"needs clip_keys \[4, 3\] in training mode, got None"):
+        loss.train()(sides[0], sides[1])
 
 
-def test_the_hash_spreads_moments_evenly() -> None:
-    bank = MomentBank(size=1000, embedding_dim=2, bucket_seconds=1.0, momentum=0.5)
+def test_the_hash_spreads_clips_evenly() -> None:
+    loss = build(bank_size=1000, bucket_seconds=1.0)
     item = torch.arange(50).repeat_interleave(200)
-    where = Moments(
-        title=item,
-        item=item,
-        start_seconds=torch.arange(200.0, dtype=torch.float64).repeat(50),
-        audio_track=torch.zeros_like(item),
-        valid=item >= 0,
-    )
-    slots: Tensor = bank.slots(bank.keys(where))
-    counts = torch.bincount(slots, minlength=1000).double()
+    keys = loss.clip_keys(item, item, torch.arange(200.0, dtype=torch.float64).repeat(50))
+    counts = torch.bincount(loss.bank.entries(keys), minlength=1000).double()
     assert len(counts) == 1000
-    # 10,000 moments in 1,000 slots by chance: chi-square has mean 999 and deviation 45.
+    # 10,000 clips in 1,000 entries at random: chi-square has mean 999 and deviation 45.
     assert 999 - 6 * 45 < ((counts - 10) ** 2 / 10).sum() < 999 + 6 * 45
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_an_empty_bank_asks_nothing(training: bool) -> None:
-    objective = build()
-    objective.train(training)
+def test_an_empty_bank_gives_a_loss_of_zero(training: bool) -> None:
+    loss = build()
+    loss.train(training)
     one = np.eye(1, dtype=np.int8)
-    loss, to_video, _ = run(objective, unit(1, 1), unit(2, 1), one, moments([0], [0.0]))
-    assert loss == 0.0
+    value, to_video, _ = run(loss, unit(1, 1), unit(2, 1), one, Clips([0], [0.0]))
+    assert value == 0.0
     assert not to_video.any()

@@ -14,8 +14,8 @@ import pytest
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from benchmarks.sync import Case, hard_cases, measure, missing, usual_cases
 from tests.media.coded_media import CodedFilm, numbers_of
+from tests.media.sync_cases import Case, hard_cases, measure, missing, usual_cases
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.errors import MediaError
 from toomuchtv.media.original import open_media, read_audio, read_clip

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzzing import fuzz
-from benchmarks.mutants import SEEDS, mutant, write_seeds
+from tests.media.fuzzing import fuzz
+from tests.media.mutants import SEEDS, mutant, write_seeds
 
 #: What broke something once, by number. A timestamp far ahead had its silence, or the picture on
 #: screen meanwhile, written out: gigabytes, and minutes without end. A pixel shape of thousands to

@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.media.coded_media import CodedFilm, numbers_of
 from tests.media_files import keep_part
-from toomuchtv.catalog.moments import read_proxy_clip
+from toomuchtv.catalog.proxies import read_proxy_clip
 from toomuchtv.catalog.records import Proxy, ProxyAudio
 from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
 from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD, ClipTransform, TransformConfig

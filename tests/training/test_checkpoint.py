@@ -30,7 +30,7 @@ def state(seed: int = 0, width: int = 4, config: OptimizerConfig | None = None) 
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    modules: dict[str, nn.Module] = {"model": model, "objective": nn.Linear(2, 1)}
+    modules: dict[str, nn.Module] = {"model": model, "loss": nn.Linear(2, 1)}
     return modules, build_optimizer(list(modules.values()), config or OptimizerConfig())
 
 
@@ -40,7 +40,7 @@ def train(modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, steps
         optimizer.zero_grad()
         x = torch.randn(4, 3, 8, 8, generator=generator)
         loss = modules["model"](x.contiguous(memory_format=torch.channels_last)).square().mean()
-        (loss + modules["objective"](torch.ones(2)).sum()).backward()
+        (loss + modules["loss"](torch.ones(2)).sum()).backward()
         optimizer.step()
 
 
@@ -79,14 +79,14 @@ def test_one_module_alone_can_be_put_back(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.save(1, modules, optimizer)
     other, _ = state(seed=1)
-    before = weights({"objective": other["objective"]})
+    before = weights({"loss": other["loss"]})
     checkpoints.load_module(1, "model", other["model"])
     for name, value in weights({"model": modules["model"]}).items():
         assert torch.equal(value, weights(other)[name]), name
     for name, value in before.items():
         assert torch.equal(value, weights(other)[name]), name
     with pytest.raises(CheckpointError, match="of another model"):
-        checkpoints.load_module(1, "model", other["objective"])
+        checkpoints.load_module(1, "model", other["loss"])
 
 
 def test_moments_lie_as_their_parameters_do(tmp_path: Path) -> None:

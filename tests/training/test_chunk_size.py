@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/sel
 
 
 def test_parts_are_as_large_as_memory_allows() -> None:
-    config = tiny_config(clip={"frames": 4}, input={"size": 64})
+    config = tiny_config(clip={"frames": 4}, transform={"size": 64})
     kept = profile_step(config, CPU, most_clips=2).kept_bytes_per_clip
     # At its peak a part needs what is kept, and some more; not several times that.
     found = find_chunk_size(config, CPU, local_clips=24, memory_bytes=16 * kept)

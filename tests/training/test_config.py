@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from toomuchtv.losses import SigmoidConfig
+from toomuchtv.losses import MemoryBankConfig
 from toomuchtv.training.run_config import PRESETS, Config, config_from, load_config
 
 
@@ -16,7 +16,11 @@ from toomuchtv.training.run_config import PRESETS, Config, config_from, load_con
 def test_toml_gives_the_same_config_back(preset: str | None, tmp_path: Path) -> None:
     config = load_config(
         preset=preset,
-        settings=["sampling.window_seconds=12.5", "roles.same_item=ignore", "optimizer.beta2=0.95"],
+        settings=[
+            "sampling.window_seconds=12.5",
+            "pair_labels.same_item=ignore",
+            "optimizer.beta2=0.95",
+        ],
     )
     path = tmp_path / "config.toml"
     path.write_text(config.to_toml())
@@ -27,7 +31,7 @@ def test_toml_gives_the_same_config_back(preset: str | None, tmp_path: Path) -> 
 def test_the_resolved_file_says_everything() -> None:
     values = tomllib.loads(Config().to_toml())
     assert set(values) == set(Config.model_fields)
-    assert values["input"]["log_mel"]["sample_rate_hz"] == 16_000
+    assert values["transform"]["log_mel"]["sample_rate_hz"] == 16_000
 
 
 def test_a_setting_beats_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ def test_a_setting_beats_the_file_and_the_file_the_preset(tmp_path: Path) -> Non
         ("model.audio.width=0.5", 0.5),
         ("sampling.name=uniform", "uniform"),
         ('sampling.name="uniform"', "uniform"),
-        ("objective.learn_temperature=true", True),
+        ("loss.learn_temperature=true", True),
     ],
 )
 def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
@@ -78,15 +82,15 @@ def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
         ("clip.sample_rate_hz=8000", r"clip.sample_rate_hz \(8000\) and .* must be equal"),
         ("sampling=5", "sampling: .*got 5"),
         (
-            "objective.name=siglip",
-            "objective.name: must be one of info_nce, joint_nce, memory_bank, sigmoid, sup_con, "
+            "loss.name=siglip",
+            "loss.name: must be one of info_nce, joint_nce, memory_bank, "
             "within_modal, got 'siglip'",
         ),
-        ("objective=5", "objective: must be a table of settings, got 5"),
-        ("objective.temprature=1", "unknown setting objective.temprature: did you mean 'temper"),
-        ("objective.temperature=0", "^objective.temperature: .*greater than 0, got 0"),
-        ("objective.temperature=0.001", "^objective: .*must lie in .min_temperature, max_temp"),
-        ("objective.bias=1", "^unknown setting objective.bias: "),
+        ("loss=5", "loss: must be a table of settings, got 5"),
+        ("loss.temprature=1", "unknown setting loss.temprature: did you mean 'temper"),
+        ("loss.temperature=0", "^loss.temperature: .*greater than 0, got 0"),
+        ("loss.temperature=0.001", "^loss: .*must lie in .min_temperature, max_temp"),
+        ("loss.bias=1", "^unknown setting loss.bias: "),
         ("training.steps", "a setting has the form section.key=value, got 'training.steps'"),
         ("=5", "a setting has the form section.key=value, got '=5'"),
     ],
@@ -97,15 +101,15 @@ def test_what_is_wrong_is_named(setting: str, message: str) -> None:
 
 
 def test_a_section_of_several_kinds_is_checked_by_its_name() -> None:
-    config = load_config(settings=["objective.name=sigmoid", "objective.bias=-5"])
-    assert isinstance(config.objective, SigmoidConfig)
-    assert config.objective.bias == -5.0
+    config = load_config(settings=["loss.name=memory_bank", "loss.momentum=0.25"])
+    assert isinstance(config.loss, MemoryBankConfig)
+    assert config.loss.momentum == 0.25
     assert config_from(tomllib.loads(config.to_toml())) == config
-    with pytest.raises(ValueError, match=r"objective\.bais: did you mean .bias.\?$"):
-        load_config(settings=["objective.name=sigmoid", "objective.bais=1"])
-    with pytest.raises(ValueError, match=r"^objective\.bias: .* got 1000"):
-        load_config(settings=["objective.name=sigmoid", "objective.bias=1000"])
-    assert Config().objective.name == "info_nce"
+    with pytest.raises(ValueError, match=r"loss\.momentun: did you mean .momentum.\?$"):
+        load_config(settings=["loss.name=memory_bank", "loss.momentun=1"])
+    with pytest.raises(ValueError, match=r"^loss\.momentum: .* got 1000"):
+        load_config(settings=["loss.name=memory_bank", "loss.momentum=1000"])
+    assert Config().loss.name == "info_nce"
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -28,11 +28,13 @@ CLIPS = 10
 def gradients(batch: ClipBatch, chunk_size: int) -> dict[str, Tensor]:
     """Loss and gradients of one step of real encoders, batch norm by its running statistics."""
     model = fresh_model(SMALLEST, seed=0).eval()
-    objective = build_loss(InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8)
-    parameters = {**dict(model.named_parameters()), **dict(objective.named_parameters())}
+    loss_module = build_loss(
+        InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8
+    )
+    parameters = {**dict(model.named_parameters()), **dict(loss_module.named_parameters())}
     step = TrainingStep(
         model=model,
-        objective=objective,
+        loss=loss_module,
         to_input=ClipTransform(TransformConfig(size=16), AugmentationConfig()),
         optimizer=torch.optim.SGD(parameters.values(), lr=0.0),
         roles=PairLabelConfig(),
@@ -74,9 +76,10 @@ def test_one_chunk_is_the_whole_to_the_bit(whole: dict[str, Tensor]) -> None:
 
 
 def chunked_here(folder: Path) -> None:
-    """One of two processes with unequal parts, in chunks of unequal number."""
+    """One of two processes, in chunks of unequal size."""
     with distributed.process_group(torch.device("cpu")):
-        own = slice(0, 3) if distributed.rank() == 0 else slice(3, CLIPS)
+        half = CLIPS // 2
+        own = slice(0, half) if distributed.rank() == 0 else slice(half, CLIPS)
         found = gradients(a_batch(CLIPS)[own], 2)
         save_file(found, folder / f"{distributed.rank()}.safetensors")
 

@@ -139,9 +139,7 @@ def test_killed_and_resumed_it_ends_the_same(
     training: Mapping[str, Any],
     optimizer: Mapping[str, Any],
 ) -> None:
-    config = tiny_config(
-        training=training, optimizer=optimizer, objective={"learn_temperature": True}
-    )
+    config = tiny_config(training=training, optimizer=optimizer, loss={"learn_temperature": True})
     whole = run(prepared_catalog, tmp_path / "whole", config)
     assert whole.steps == 8
     assert not whole.interrupted
@@ -360,7 +358,7 @@ def test_a_killed_worker_changes_nothing(prepared_catalog: Path, tmp_path: Path)
 
 
 TOGETHER = tiny_config(
-    objective={"learn_temperature": True},
+    loss={"learn_temperature": True},
     training={"sync_batch_norm": True, "checkpoint_every": 0},
     # Plain SGD in small steps: AdamW makes whole steps of what is a rounding error in a gradient
     # near zero, and large steps magnify it until two runs of one process would differ as much.

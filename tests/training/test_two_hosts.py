@@ -1,4 +1,4 @@
-"""Two hosts over a real link; see benchmarks/two_hosts.py."""
+"""Two hosts over a real link; see tests/training/two_hosts.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.two_hosts import cut_the_link, is_possible, lose_a_process, train_together
+from tests.training.two_hosts import cut_the_link, is_possible, lose_a_process, train_together
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,10 +1,9 @@
 """Everything this package asks of `torch.distributed`; one process walks the same path as many.
 
-Each process computes its share of the loss of the whole batch: the terms of its own clips against
-everybody's. Where its share depends on another process's embeddings, the gather's gradient sends
-what is due back to their owner, so every process has the whole gradient of its own embeddings.
-Summing the processes' parameter gradients then gives the gradient of one process that holds the
-whole batch: no scaling by world size anywhere. Processes may hold unequal numbers of clips.
+Every process computes the loss of the whole batch from gathered embeddings (see
+`toomuchtv.losses.GatheredLoss`), and the gradient of a gather is that of the process's own rows.
+Summing the parameter gradients of all processes then gives the gradient of one process that holds
+the whole batch.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import os
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -26,8 +24,6 @@ from torch.distributed.rendezvous import rendezvous
 from toomuchtv.errors import DistributedError
 
 _MEETING_SECONDS = 900.0
-
-_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 def world_size() -> int:
@@ -46,20 +42,7 @@ def place_of_process() -> tuple[int, int]:
 
 
 def _together() -> bool:
-    return dist.is_available() and dist.is_initialized() and not _alone.get()
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Inside, this process is the only one: to compute a loss of clips that no other has.
-
-    Not for a backward pass, part of which may run outside of the context.
-    """
-    token = _alone.set(True)
-    try:
-        yield
-    finally:
-        _alone.reset(token)
+    return dist.is_available() and dist.is_initialized()
 
 
 @contextmanager
@@ -186,32 +169,16 @@ def gather(local: Tensor, parts_of: Parts | None = None) -> Tensor:
     return joined.bool() if as_bytes else joined
 
 
-def gather_with_gradient(local: Tensor, parts_of: Parts | None = None) -> Tensor:
-    """Join `[n, D]` of every rank to `[N, D]`; each row's gradient comes back to its owner.
+def gather_with_gradient(local: Tensor) -> Tensor:
+    """Join `[n, D]` of every rank to `[N, D]`, n being equal on all ranks.
 
-    It is the sum of what every rank's share of the loss makes of that row.
+    The gradient of `local` is the gradient of its own rows of the result. Nothing is exchanged in
+    the backward pass.
     """
     if world_size() == 1:
         return local
-    known = parts_of or parts(len(local), local.device)
-    joined: Tensor = _GatherWithGradient.apply(local, known)  # type: ignore[no-untyped-call]
-    return joined
-
-
-class _GatherWithGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, local: Tensor, known: Parts) -> Tensor:
-        ctx.known = known  # type: ignore[attr-defined]
-        return gather(local, known)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
-        known: Parts = ctx.known  # type: ignore[attr-defined]
-        # All of it goes round, though a rank needs only its rows: gloo has no reduce-scatter of
-        # unequal parts, and this is small beside the model's gradient.
-        summed = grads[0].contiguous().clone()
-        dist.all_reduce(summed)
-        return summed[known.start : known.stop], None
+    joined, start = gather(local), rank() * len(local)
+    return torch.cat([joined[:start], local, joined[start + len(local) :]])
 
 
 def all_sum(value: Tensor) -> Tensor:
@@ -221,60 +188,6 @@ def all_sum(value: Tensor) -> Tensor:
     summed = value.detach().clone()
     dist.all_reduce(summed)
     return summed
-
-
-def max_over_ranks(value: Tensor) -> Tensor:
-    """Greatest over the ranks, element by element; no gradient."""
-    if world_size() == 1:
-        return value.detach()
-    greatest = value.detach().clone()
-    dist.all_reduce(greatest, op=dist.ReduceOp.MAX)
-    return greatest
-
-
-def sum_over_ranks(value: Tensor) -> Tensor:
-    """Sum over the ranks of what each one's share of the loss depends on.
-
-    Its gradient is the sum of the ranks' gradients: a change of `value` here is felt by all.
-    """
-    if world_size() == 1:
-        return value
-    summed: Tensor = _SumOverRanks.apply(value)  # type: ignore[no-untyped-call]
-    return summed
-
-
-class _SumOverRanks(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, value: Tensor) -> Tensor:
-        return all_sum(value)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> Tensor:
-        return all_sum(grads[0].contiguous())
-
-
-def log_sum_over_ranks(log_value: Tensor) -> Tensor:
-    """Log of the sum over the ranks of exp, with gradient as `sum_over_ranks`."""
-    greatest = max_over_ranks(log_value)
-    return greatest + sum_over_ranks((log_value - greatest).exp()).log()
-
-
-def sum_of_shares(share: Tensor) -> Tensor:
-    """The whole loss from every rank's share of it; the gradient is that of the own share."""
-    if world_size() == 1:
-        return share
-    total: Tensor = _SumOfShares.apply(share)  # type: ignore[no-untyped-call]
-    return total
-
-
-class _SumOfShares(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, share: Tensor) -> Tensor:
-        return all_sum(share)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> Tensor:
-        return grads[0]
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -1,1 +1,1 @@
-"""Which titles exist: scan, parse names, probe, store, split, prepare."""
+"""The record of a library: scan and probe its files, store what they are, and prepare proxies."""

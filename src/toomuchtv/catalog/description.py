@@ -1,4 +1,4 @@
-"""A catalog in plain words and numbers: what `toomuchtv catalog show` shows."""
+"""Describe a catalog for people and programs: what `toomuchtv catalog show` prints."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ import difflib
 import os
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from toomuchtv.catalog.records import Duplicate, Item, Segment, Title
-from toomuchtv.catalog.store import Catalog
+from toomuchtv.catalog.records import Item, Segment, Title
+from toomuchtv.catalog.store import Catalog, as_open_catalog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemDescription:
-    """An item and its segments by start."""
+    """An item and its segments.
+
+    Attributes:
+        path: Path relative to the library.
+        season: Season number, or None.
+        episode: Episode number, or None.
+        seconds: Duration of the video.
+        prepared: True if the item has a proxy of its present content.
+        segments: The segments of the item, by start.
+    """
 
     path: str
     season: int | None
@@ -26,10 +35,17 @@ class ItemDescription:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecurringThing:
-    """A thing that comes again in a title: in how many items, how long in the median, as what.
+class RecurrenceDescription:
+    """Content that recurs in a title, such as its opening.
 
-    `kinds` counts its occurrences; `first_item` and `first_start_seconds` say where to see it.
+    Attributes:
+        recurrence: The number that all its segments share.
+        kinds: Number of segments by kind.
+        items: Number of items that contain it.
+        occurrences: Number of segments.
+        seconds: Median duration of the segments.
+        first_item: Path of the first item that contains it.
+        first_start_seconds: Start of its first segment in that item.
     """
 
     recurrence: int
@@ -43,19 +59,22 @@ class RecurringThing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TitleDescription:
-    """A title with its items by path, and what recurs in them, the most frequent first."""
+    """A title, its items by path, and the content that recurs in them, most frequent first.
+
+    `seconds` is the duration of all items together.
+    """
 
     name: str
     year: int | None
     kind: str
     seconds: float
     items: tuple[ItemDescription, ...]
-    recurring: tuple[RecurringThing, ...]
+    recurring: tuple[RecurrenceDescription, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharedStretch:
-    """What two titles share."""
+class DuplicateDescription:
+    """An interval that items of two titles share; see `Duplicate` for the times."""
 
     title: str
     item: str
@@ -68,52 +87,51 @@ class SharedStretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogDescription:
-    """Titles by name, and what they share."""
+    """A catalog: its folder, its titles by name, and the intervals that titles share."""
 
     catalog: str
     titles: tuple[TitleDescription, ...]
-    duplicates: tuple[SharedStretch, ...]
+    duplicates: tuple[DuplicateDescription, ...]
 
 
-def describe_catalog(catalog: Catalog, title: str | None = None) -> CatalogDescription:
+def describe_catalog(
+    catalog: Catalog | str | os.PathLike[str], title: str | None = None
+) -> CatalogDescription:
     """Describe a catalog, or one title of it.
 
     Args:
-        catalog: The catalog.
-        title: Name of the one to describe, upper or lower case; None for all.
+        catalog: The catalog or its folder.
+        title: Name of the title to describe, in upper or lower case. None describes all titles.
 
     Raises:
         ValueError: There is no title of this name.
     """
-    titles = catalog.titles()
-    if title is not None:
-        titles = _named(title, titles)
-    items = catalog.items()
-    proxies = catalog.proxies()
-    segments: dict[int, list[Segment]] = {}
-    for segment in catalog.segments():
-        segments.setdefault(segment.item_id, []).append(segment)
-    described: dict[int, list[tuple[Item, ItemDescription]]] = {}
-    for item in items:
-        one = ItemDescription(
-            path=os.fspath(item.path),
-            season=item.season,
-            episode=item.episode,
-            seconds=item.probe.duration_seconds,
-            prepared=item.id in proxies and proxies[item.id].fingerprint == item.fingerprint,
-            segments=tuple(segments.get(item.id, ())),
+    with as_open_catalog(catalog) as opened:
+        all_titles, items = opened.titles(), opened.items()
+        titles = all_titles if title is None else _find_by_name(title, all_titles)
+        proxies = opened.proxies()
+        segments: dict[int, list[Segment]] = {}
+        for segment in opened.segments():
+            segments.setdefault(segment.item_id, []).append(segment)
+        by_title: dict[int, list[ItemDescription]] = {}
+        for item in items:
+            description = ItemDescription(
+                path=os.fspath(item.path),
+                season=item.season,
+                episode=item.episode,
+                seconds=item.probe.duration_seconds,
+                prepared=item.id in proxies,
+                segments=tuple(segments.get(item.id, ())),
+            )
+            by_title.setdefault(item.title_id, []).append(description)
+        return CatalogDescription(
+            catalog=os.fspath(opened.folder),
+            titles=tuple(_describe_title(one, by_title.get(one.id, [])) for one in titles),
+            duplicates=tuple(_describe_duplicates(opened, items, all_titles, titles)),
         )
-        described.setdefault(item.title_id, []).append((item, one))
-    return CatalogDescription(
-        catalog=os.fspath(catalog.folder),
-        titles=tuple(_title(one, described.get(one.id, [])) for one in titles),
-        duplicates=tuple(
-            _shared(catalog.duplicates(), items, {one.id: one for one in catalog.titles()}, titles)
-        ),
-    )
 
 
-def _named(name: str, titles: list[Title]) -> list[Title]:
+def _find_by_name(name: str, titles: list[Title]) -> list[Title]:
     found = [title for title in titles if title.name.casefold() == name.casefold()]
     if not found:
         names = [title.name for title in titles]
@@ -122,58 +140,51 @@ def _named(name: str, titles: list[Title]) -> list[Title]:
     return found
 
 
-def _title(title: Title, pairs: list[tuple[Item, ItemDescription]]) -> TitleDescription:
+def _describe_title(title: Title, items: list[ItemDescription]) -> TitleDescription:
+    recurring: dict[int, list[tuple[str, Segment]]] = {}
+    for item in items:
+        for segment in item.segments:
+            if segment.recurrence is not None:
+                recurring.setdefault(segment.recurrence, []).append((item.path, segment))
+    described = [_describe_recurrence(number, found) for number, found in recurring.items()]
     return TitleDescription(
         name=title.name,
         year=title.year,
         kind=title.kind.value,
-        seconds=sum(one.seconds for _, one in pairs),
-        items=tuple(one for _, one in pairs),
-        recurring=tuple(_recurring(pairs)),
+        seconds=sum(item.seconds for item in items),
+        items=tuple(items),
+        recurring=tuple(sorted(described, key=lambda r: (-r.items, -r.seconds, r.recurrence))),
     )
 
 
-def _recurring(pairs: list[tuple[Item, ItemDescription]]) -> list[RecurringThing]:
-    paths = {item.id: one.path for item, one in pairs}
-    things: dict[int, list[Segment]] = {}
-    for _, one in pairs:
-        for segment in one.segments:
-            if segment.recurrence is not None:
-                things.setdefault(segment.recurrence, []).append(segment)
-    found = [
-        RecurringThing(
-            recurrence=number,
-            kinds=dict(Counter(one.kind for one in segments)),
-            items=len({one.item_id for one in segments}),
-            occurrences=len(segments),
-            seconds=statistics.median(one.stop_seconds - one.start_seconds for one in segments),
-            first_item=paths[segments[0].item_id],
-            first_start_seconds=segments[0].start_seconds,
-        )
-        for number, segments in things.items()
-    ]
-    return sorted(found, key=lambda thing: (-thing.items, -thing.seconds, thing.recurrence))
+def _describe_recurrence(number: int, found: list[tuple[str, Segment]]) -> RecurrenceDescription:
+    segments = [segment for _, segment in found]
+    return RecurrenceDescription(
+        recurrence=number,
+        kinds=dict(Counter(segment.kind for segment in segments)),
+        items=len({segment.item_id for segment in segments}),
+        occurrences=len(segments),
+        seconds=statistics.median(one.stop_seconds - one.start_seconds for one in segments),
+        first_item=found[0][0],
+        first_start_seconds=segments[0].start_seconds,
+    )
 
 
-def _shared(
-    duplicates: Iterable[Duplicate],
-    items: Iterable[Item],
-    titles: dict[int, Title],
-    wanted: Iterable[Title],
-) -> Iterable[SharedStretch]:
+def _describe_duplicates(
+    catalog: Catalog, items: Iterable[Item], all_titles: Iterable[Title], titles: Iterable[Title]
+) -> Iterator[DuplicateDescription]:
     by_id = {item.id: item for item in items}
-    ids = {title.id for title in wanted}
-    for one in duplicates:
-        if one.item_id not in by_id or one.other_item_id not in by_id:
-            continue
-        item, other = by_id[one.item_id], by_id[one.other_item_id]
-        if not ids.isdisjoint((item.title_id, other.title_id)):
-            yield SharedStretch(
-                title=titles[item.title_id].name,
+    names = {title.id: title.name for title in all_titles}
+    wanted = {title.id for title in titles}
+    for one in catalog.duplicates():
+        item, other = by_id.get(one.item_id), by_id.get(one.other_item_id)
+        if item and other and not wanted.isdisjoint((item.title_id, other.title_id)):
+            yield DuplicateDescription(
+                title=names[item.title_id],
                 item=os.fspath(item.path),
                 start_seconds=one.start_seconds,
                 stop_seconds=one.stop_seconds,
-                other_title=titles[other.title_id].name,
+                other_title=names[other.title_id],
                 other_item=os.fspath(other.path),
                 other_start_seconds=one.other_start_seconds,
             )

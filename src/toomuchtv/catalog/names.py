@@ -1,4 +1,4 @@
-"""What a path says: which title a file belongs to, which episode it is, or that it is an extra.
+"""Parse a path: which title a file belongs to, which episode it is, or which kind of extra.
 
 The layouts are those of the usual media servers (Plex, Jellyfin, Kodi):
 
@@ -8,7 +8,7 @@ The layouts are those of the usual media servers (Plex, Jellyfin, Kodi):
     TV/Show/Season 01/Show - S01E01 - Episode.mkv
     TV/Show/Specials/Show - S00E01.mkv              season 0
 
-Folders that follow the layout outweigh the file name; guessit reads what is left.
+Folders that follow a layout outweigh the file name. guessit parses what remains of the name.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ from toomuchtv.catalog.records import TitleKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedName:
-    """What a path says about a file.
+    """The information that a path contains about a file.
 
-    `kind` is movie or show: that a file is a short clip cannot be told from its name. An episode
-    named by its date has the year as `season` and month * 100 + day as `episode`; of a file with
-    several episodes it is the first. `extra` is what the file is if not the feature itself.
+    Attributes:
+        kind: Movie or show. A name does not show that a file is a short clip.
+        title: Name of the title, printable and not empty.
+        year: Year of release, or None.
+        season: Season number, or None. An episode that is named by a date has the year here.
+        episode: Episode number, or None. It is the first of a file with several episodes. An
+            episode that is named by a date has month * 100 + day here.
+        extra: Kind of extra ("trailer", "featurette", ...), or None for a feature.
     """
 
     kind: TitleKind
@@ -53,8 +58,8 @@ _EXTRA_FOLDERS = {
     "sample": "sample",
 }
 _EXTRA_SUFFIX = re.compile(
-    # Tight, as the servers want it ("Show - S01E05 - Interview" is an episode), but for after a
-    # year in brackets, where nothing else is meant.
+    # There is no space around the hyphen, as media servers require ("Show - S01E05 - Interview" is
+    # an episode). After a year in brackets spaces are allowed, because nothing else can be meant.
     r"(?:-|(?<=\)) - )"
     r"(trailer|featurette|behindthescenes|deleted|interview|scene|short|other|sample)\d*$",
     re.IGNORECASE,
@@ -81,7 +86,7 @@ _DATE = re.compile(
     r"(?<!\d)(?:19|20)\d\d[-._ ](?:0[1-9]|1[0-2])[-._ ](?:0[1-9]|[12]\d|3[01])(?!\d)"
 )
 _NUMBERED = re.compile(r"\s-\s(?!(?:19|20)\d\d\b)(?P<episode>\d{1,4})(?:v\d)?(?=$|[\s\[(_.])")
-_GARBLED = re.compile(
+_MEANINGLESS = re.compile(
     r"(?:vts|title|track|disc|cd|video|movie|film|main|feature|untitled)?[ _.-]*[\d_]*"
     r"|(?=.*\d)[a-z0-9_-]+",
     re.IGNORECASE,
@@ -90,9 +95,9 @@ _TAGS = re.compile(r"\[[^\]]*\]|\{[^}]*\}")
 
 
 def parse_name(relative_path: Path) -> ParsedName:
-    """Read a path, relative to the library. Any path gives an answer with a printable title."""
-    folders = [readable(part) for part in relative_path.parts[:-1]]
-    folders, stem, extra = _split_extra(folders, readable(relative_path.stem))
+    """Parse a path that is relative to the library. Every path gives a printable title."""
+    folders = [printable(part) for part in relative_path.parts[:-1]]
+    folders, stem, extra = _split_extra(folders, printable(relative_path.stem))
     season_folder = _SEASON_FOLDER.match(folders[-1]) if folders else None
     if season_folder:
         folders = folders[:-1]
@@ -105,7 +110,7 @@ def parse_name(relative_path: Path) -> ParsedName:
     title, year = _name_title(folders, stem, guess, in_season=season_folder is not None)
     season, episode = numbers or (None, None)
     if season_folder:
-        if episode is None:  # "Season 1/03 - Name": the folder makes the number an episode's
+        if episode is None:  # in "Season 1/03 - Name" the folder shows that 03 is an episode
             episode = _first(guess.get("episode"))
         if season is None:
             season = int(season_folder[1] or 0)
@@ -120,14 +125,14 @@ def parse_name(relative_path: Path) -> ParsedName:
 
 
 def title_key(name: str, year: int | None) -> str:
-    """What two spellings of one title have in common: letters and digits, and the year if given."""
+    """Return a key that all spellings of a title share: letters and digits, and any year."""
     folded = unicodedata.normalize("NFKC", name).casefold().replace("&", "and")
     letters = "".join(character for character in folded if character.isalnum())
     return f"{letters or folded}/{year or ''}"
 
 
-def readable(path: str | Path) -> str:
-    """A name or path as text that can be printed: bytes that do not decode read as Latin-1."""
+def printable(path: str | Path) -> str:
+    """Return a name or path as printable text. Bytes that are not UTF-8 are read as Latin-1."""
     text = "".join(
         chr(ord(character) - 0xDC00) if "\udc80" <= character <= "\udcff" else character
         for character in str(path)
@@ -141,10 +146,10 @@ def readable(path: str | Path) -> str:
 
 
 def _split_extra(folders: list[str], stem: str) -> tuple[list[str], str, str | None]:
-    """Take what marks an extra off the path; what remains names the title it belongs to."""
+    """Split the mark of an extra off a path. What remains names the title of the extra."""
     for depth in range(1, len(folders)):
         extra = _EXTRA_FOLDERS.get(folders[depth].casefold())
-        # "Movies/Shorts/..." is a shelf of short films; "Movies/Up (2009)/Shorts/..." are extras.
+        # "Movies/Shorts/" is a category of short films, but "Movies/Up (2009)/Shorts/" has extras.
         if extra and folders[depth - 1].casefold() not in _CATEGORIES:
             return folders[:depth], "", extra
     suffix = _EXTRA_SUFFIX.search(stem)
@@ -163,21 +168,21 @@ def _guess(stem: str) -> dict[str, Any]:
 
     try:
         return dict(guessit(stem + ".mkv"))
-    except GuessitException:  # an odd name met a bug of guessit's: the name is taken as it is
+    except GuessitException:  # guessit fails on some odd names; then the name itself is the title
         return {"title": stem}
 
 
 def _numbers(stem: str, guess: dict[str, Any]) -> tuple[int | None, int | None] | None:
-    """Season and episode, where the name really states one of them.
+    """Return season and episode, or None if the name does not state any of them.
 
-    guessit also takes numbers in camera and data set names for episodes, so it is only believed
-    where one of the usual marks is there.
+    guessit also takes numbers in the names of camera files and datasets for episodes, so its answer
+    counts only if the name has one of the usual marks.
     """
     if _EPISODE.search(stem):
         return _first(guess.get("season")), _first(guess.get("episode"))
     if _DATE.search(stem) and (date := guess.get("date")) is not None:
         return date.year, date.month * 100 + date.day
-    if numbered := _NUMBERED.search(stem):  # "[Group] Show - 134 [720p]"
+    if numbered := _NUMBERED.search(stem):  # as in "[Group] Show - 134 [720p]"
         return None, int(numbered["episode"])
     return None
 
@@ -185,21 +190,25 @@ def _numbers(stem: str, guess: dict[str, Any]) -> tuple[int | None, int | None] 
 def _name_title(
     folders: list[str], stem: str, guess: dict[str, Any], *, in_season: bool
 ) -> tuple[str, int | None]:
-    """The title's name and year, by the strongest of the hints."""
+    """Return name and year of the title.
+
+    In order of preference: a folder "Name (Year)", the parent folder (inside a season folder, for
+    extras and for meaningless file names), a file "Name (Year)", guessit's title.
+    """
     in_file = _NAME_YEAR.match(stem)
     in_folder = next((m for folder in reversed(folders) if (m := _NAME_YEAR.match(folder))), None)
     if in_folder and not (in_file and in_file["year"] != in_folder["year"] and not in_season):
         return _clean(in_folder["name"]), int(in_folder["year"])
     parent = folders[-1] if folders and folders[-1].casefold() not in _CATEGORIES else None
-    on_shelf = len(folders) > 1 and folders[-2].casefold() in _MOVIE_FOLDERS
-    garbled = on_shelf and _GARBLED.fullmatch(stem) is not None
-    if parent and (in_season or not stem or garbled):
+    in_movie_folder = len(folders) > 1 and folders[-2].casefold() in _MOVIE_FOLDERS
+    is_meaningless = in_movie_folder and _MEANINGLESS.fullmatch(stem) is not None
+    if parent and (in_season or not stem or is_meaningless):
         return _clean(parent), None
     if in_file:
         return _clean(in_file["name"]), int(in_file["year"])
     title = _first_text(guess.get("title"))
     if not in_season and _numbers(stem, guess) is None and "episode" in guess:
-        title = stem  # "IMG_1234": guessit took the number for an episode and cut it off
+        title = stem  # in "IMG_1234" guessit takes the number for an episode and removes it
     return _clean(title or parent or stem or "\ufffd"), _first(guess.get("year"))
 
 

@@ -1,8 +1,8 @@
-"""One look into a file: what it holds, how long its picture really is, and whether it decodes.
+"""Probe a media file: which streams it has, how long its video really is, and whether it decodes.
 
-Containers promise things (a duration, a sound track) that the data may not keep. A probe checks
-the promises it can check cheaply: it decodes the first pictures and the first sound of every
-track, and reads the last packets of the picture.
+A container may declare a duration or an audio track that its data does not have. The probe makes
+the checks that are cheap: it decodes the first frames of the video and of every audio track, and it
+reads the last packets of the video.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from toomuchtv.catalog.records import AudioTrack, Probe, VideoStream
 from toomuchtv.errors import MediaError
 from toomuchtv.media.pictures import picture_stream
 
-#: A film may have this much silence before its first sound before we give the track up.
+# An audio track that has no sample up to this time is taken to be undecodable.
 _LATE_AUDIO_SECONDS = 600.0
-#: Video packets that may fail to decode before the first picture, as in a recording that starts
-#: in the middle of a group of pictures.
+# Number of video packets that may fail to decode before the first frame. A recording that starts in
+# the middle of a group of pictures has such packets.
 _MAX_BAD_PACKETS = 1000
-#: How far before its declared end the search for a file's last picture starts.
+# The search for the last frame starts this long before the declared end.
 _TAIL_SECONDS = 5.0
-#: A picture ending this much before its declared end is worth a warning.
+# A video that ends this long before its declared end gets a warning.
 _SHORT_SECONDS = 1.0
 
 _STILL_FORMATS = frozenset({"image2", "ico"})
@@ -38,23 +38,23 @@ _PLAYLIST_FORMATS = frozenset({"hls", "dash", "concat", "concatf", "sdp", "imf"}
 
 
 def probe_file(path: Path) -> Probe:
-    """Look into a media file.
+    """Probe a media file.
 
-    The picture is the first video stream that is not cover art. Timestamps (`start_seconds`) are
-    the container's own, not shifted to zero.
+    The video is the first video stream that is not cover art. Timestamps (`start_seconds`) are
+    those of the container and not shifted to zero.
 
     Raises:
-        MediaError: if the file cannot be used; the message is the reason alone, without the path.
+        MediaError: The file cannot be used. The message is only the reason, without the path.
     """
-    # Nothing of FFmpeg's own talk reaches stderr: what matters is in the reason.
+    # FFmpeg's own messages do not reach stderr; the reason has what is relevant in them.
     av.logging.set_level(None)
     if _size_of(path) == 0:
         raise MediaError("the file is empty (0 bytes)")
     with _open(path) as container:
         video = picture_stream(container)
-        frames, sounds = _decode_heads(container, video)
+        frames, audio_frames = _decode_heads(container, video)
         if len(frames) < 2:
-            raise MediaError("a still image: it holds one picture only")
+            raise MediaError("a still image: it has only one frame")
         frame, start_seconds = frames[0], _seconds_of(frames[0]) or 0.0
         stream = VideoStream(
             codec=video.codec_context.codec.canonical_name,
@@ -67,15 +67,15 @@ def probe_file(path: Path) -> Probe:
             start_seconds=start_seconds,
         )
         declared_seconds = _declared_seconds(container, video)
-        tracks, warnings = _audio_tracks(container, sounds)
-    end_seconds = _end_of_picture(path, start_seconds, declared_seconds, stream.frame_rate)
+        tracks, warnings = _audio_tracks(container, audio_frames)
+    end_seconds = _end_of_video(path, start_seconds, declared_seconds, stream.frame_rate)
     duration_seconds = end_seconds - start_seconds
     if not (math.isfinite(duration_seconds) and duration_seconds > 0):
-        raise MediaError("its timestamps make no sense: the picture ends before it starts")
+        raise MediaError("its timestamps make no sense: the video ends before it starts")
     if declared_seconds is not None and declared_seconds - duration_seconds > _SHORT_SECONDS:
         warnings.insert(
             0,
-            f"the picture ends at {duration_seconds:.1f} s of the {declared_seconds:.1f} s that "
+            f"the video ends at {duration_seconds:.1f} s of the {declared_seconds:.1f} s that "
             "the file declares; it may have been cut, and is used up to there",
         )
     return Probe(
@@ -94,15 +94,15 @@ def _size_of(path: Path) -> int:
 
 
 def _open(path: Path) -> av.container.InputContainer:
-    # An absolute path is never taken for a URL; the whitelist keeps a playlist in disguise from
-    # reaching the network.
+    # FFmpeg never takes an absolute path for a URL. The whitelist keeps a playlist that has the
+    # name of a film from reaching the network.
     name = os.path.abspath(path)
     try:
         container = av.open(name, options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror or error}") from error
     except (av.error.FFmpegError, ValueError) as error:
-        raise MediaError(_why_not_opened(path)) from error
+        raise MediaError(_reason_not_opened(path)) from error
     names = set(container.format.name.split(","))
     if names & _PLAYLIST_FORMATS:
         container.close()
@@ -113,7 +113,8 @@ def _open(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _why_not_opened(path: Path) -> str:
+def _reason_not_opened(path: Path) -> str:
+    """Return why a file cannot be opened, according to its first bytes."""
     with path.open("rb") as file:
         head = file.read(64)
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free", b"skip"):
@@ -130,18 +131,21 @@ def _why_not_opened(path: Path) -> str:
 def _decode_heads(
     container: av.container.InputContainer, video: av.VideoStream
 ) -> tuple[list[av.VideoFrame], dict[int, av.AudioFrame]]:
-    """The first two pictures, and the first sound of each track (by stream index) that has one."""
+    """Decode the first two video frames, and the first audio frame of each track by stream index.
+
+    Tracks that cannot be decoded are not in the result.
+    """
     frames: list[av.VideoFrame] = []
-    sounds: dict[int, av.AudioFrame] = {}
+    audio_frames: dict[int, av.AudioFrame] = {}
     audios = [a for a in container.streams.audio if a.codec_context is not None]
-    silent = {audio.index for audio in audios}
+    undecoded = {audio.index for audio in audios}
     num_packets = 0
-    complaint = ""
+    message = ""
     video.codec_context.thread_count = 1
     try:
         for packet in container.demux([video, *audios]):
             # Not `stream_index`, which is 0 for any stream's last packet: see `packets_of`.
-            if packet.stream.index != video.index and packet.stream.index not in silent:
+            if packet.stream.index != video.index and packet.stream.index not in undecoded:
                 continue
             if packet.stream.index == video.index and len(frames) >= 2:
                 if (packet.pts or 0) * packet.time_base > _LATE_AUDIO_SECONDS:
@@ -151,48 +155,46 @@ def _decode_heads(
             try:
                 decoded = packet.decode()
             except (av.error.FFmpegError, ValueError) as error:
-                complaint = str(error)
+                message = str(error)
                 decoded = []
             for frame in decoded:
                 if isinstance(frame, av.VideoFrame):
                     frames.append(frame)
                 elif isinstance(frame, av.AudioFrame) and frame.samples > 0:
-                    sounds.setdefault(packet.stream.index, frame)
-                    silent.discard(packet.stream.index)
-            if len(frames) >= 2 and not silent:
+                    audio_frames.setdefault(packet.stream.index, frame)
+                    undecoded.discard(packet.stream.index)
+            if len(frames) >= 2 and not undecoded:
                 break
             if num_packets > _MAX_BAD_PACKETS and not frames:
                 break
     except (av.error.FFmpegError, IndexError) as error:
-        # The data ends or breaks here: what came before counts. PyAV's IndexError: it ended, with
-        # a stream more than it began with.
-        complaint = str(error)
+        # The data ends or breaks here, and what was decoded before counts. PyAV raises IndexError
+        # if a stream appears that the header does not declare.
+        message = str(error)
     if not frames:
-        raise MediaError(
-            "no picture of it can be decoded" + (f" ({complaint})" if complaint else "")
-        )
-    return frames[:2], sounds
+        raise MediaError("no frame of it can be decoded" + (f" ({message})" if message else ""))
+    return frames[:2], audio_frames
 
 
 def _audio_tracks(
-    container: av.container.InputContainer, sounds: dict[int, av.AudioFrame]
+    container: av.container.InputContainer, audio_frames: dict[int, av.AudioFrame]
 ) -> tuple[list[AudioTrack], list[str]]:
     tracks, warnings = [], []
     for index, audio in enumerate(container.streams.audio):
-        sound = sounds.get(audio.index)
-        if sound is None:
+        frame = audio_frames.get(audio.index)
+        if frame is None:
             warnings.append(f"audio track {index} cannot be decoded and is left out")
             continue
         language = audio.metadata.get("language")
-        start_seconds = _seconds_of(sound)
+        start_seconds = _seconds_of(frame)
         if start_seconds is None and audio.start_time is not None and audio.time_base is not None:
             start_seconds = float(audio.start_time * audio.time_base)
         tracks.append(
             AudioTrack(
                 index=index,
                 codec=audio.codec_context.codec.canonical_name,
-                channels=len(sound.layout.channels),
-                sample_rate_hz=sound.sample_rate,
+                channels=len(frame.layout.channels),
+                sample_rate_hz=frame.sample_rate,
                 language=language if language and language != "und" else None,
                 title=audio.metadata.get("title"),
                 dispositions=frozenset(
@@ -221,7 +223,7 @@ def _rate_of(video: av.VideoStream) -> float | None:
 def _declared_seconds(
     container: av.container.InputContainer, video: av.VideoStream
 ) -> float | None:
-    """How long the file says its picture is: by the stream, else by the container."""
+    """Return the duration that the file declares for its video stream, else for the container."""
     if video.duration and video.time_base:
         return float(video.duration * video.time_base)
     clock = video.metadata.get("DURATION", "").split(":")  # Matroska's tag, "00:01:02.500000000"
@@ -233,10 +235,10 @@ def _declared_seconds(
     return container.duration / 1e6 if container.duration and container.duration > 0 else None
 
 
-def _end_of_picture(
+def _end_of_video(
     path: Path, start_seconds: float, declared_seconds: float | None, frame_rate: float | None
 ) -> float:
-    """When the last picture ends, on the container's clock, by the packets that are there."""
+    """Return the end of the last frame on the container's timeline, according to its packets."""
     if declared_seconds is not None:
         from_seconds = start_seconds + declared_seconds - _TAIL_SECONDS
         if from_seconds > start_seconds:
@@ -245,14 +247,17 @@ def _end_of_picture(
                 return end_seconds
     end_seconds = _last_packet_end(path, None, start_seconds, frame_rate)
     if end_seconds is None:
-        raise MediaError("no picture of it can be read again from its start")
+        raise MediaError("no frame of it can be read again from its start")
     return end_seconds
 
 
 def _last_packet_end(
     path: Path, from_seconds: float | None, start_seconds: float, frame_rate: float | None
 ) -> float | None:
-    """The latest end of a video packet, reading on from a moment (None: all of the file)."""
+    """Return the latest end of a video packet from a time on, or of the whole file if it is None.
+
+    None means that the end cannot be found in this way.
+    """
     end_seconds: float | None = None
     with _open(path) as container:
         video = picture_stream(container)
@@ -260,9 +265,9 @@ def _last_packet_end(
         try:
             if from_seconds is not None:
                 container.seek(math.floor(from_seconds / time_base), stream=video)
-            for packet in _whole(container.demux(video)):
+            for packet in _complete_packets(container.demux(video)):
                 length = float((packet.duration or 0) * time_base)
-                # A millisecond clock writes 41 for 41.67: the frame rate knows better.
+                # A container with a millisecond clock rounds 41.67 to 41; the frame rate is exact.
                 if frame_rate and (not length or abs(length - 1 / frame_rate) <= time_base):
                     length = 1 / frame_rate
                 ticks = packet.pts if packet.pts is not None else packet.dts
@@ -270,17 +275,19 @@ def _last_packet_end(
                     end = float(ticks * time_base) + length
                     end_seconds = end if end_seconds is None else max(end_seconds, end)
                 elif from_seconds is not None:
-                    return None  # no clock to stop by: count every picture instead
+                    return None  # without timestamps all frames must be counted from the start
                 else:
                     end_seconds = (start_seconds if end_seconds is None else end_seconds) + length
         except av.error.FFmpegError:
             if from_seconds is not None:
-                return None  # cannot seek there: read it all
+                return None  # seeking fails: the whole file must be read
         except IndexError:
-            pass  # PyAV's own: the file ended, with a stream more than it began with
+            pass  # the file ended with a stream that its header does not declare
     return end_seconds
 
 
-def _whole(packets: Iterable[av.Packet[av.VideoStream]]) -> Iterable[av.Packet[av.VideoStream]]:
-    """Leave out the flush at the end and packets that the file does not hold to their end."""
+def _complete_packets(
+    packets: Iterable[av.Packet[av.VideoStream]],
+) -> Iterable[av.Packet[av.VideoStream]]:
+    """Leave out the flush packet at the end and packets that are cut off or damaged."""
     return (p for p in packets if p.size > 0 and not p.is_corrupt and not p.is_discard)

@@ -1,7 +1,9 @@
-"""What a catalog knows: titles, their items, and what each item holds.
+"""The records that a catalog stores: titles, their items, and what is known about each item.
 
-A *title* is a film, a show or a short curated clip. An *item* is one playable file of it: the
-film itself, an episode, an extra. Records are frozen and hold no open handles.
+A *title* is a film, a show or a short curated clip. An *item* is one playable file of a title: the
+film itself, an episode or an extra. Records are frozen and hold no open handles, so they stay valid
+after the catalog is closed. Times are in seconds, intervals are half-open, and "relative" paths are
+relative to the library or, for proxies, to the catalog folder.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 
 
 class TitleKind(StrEnum):
-    """What sort of title it is: the top of the sampling hierarchy."""
+    """The kind of a title. It is the top level of the sampling hierarchy."""
 
     MOVIE = "movie"
     SHOW = "show"
@@ -21,10 +23,16 @@ class TitleKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoStream:
-    """The picture of an item, as probed.
+    """The video stream of an item, as the probe found it.
 
-    `width` and `height` are coded pixels, before `rotation_degrees` (0, 90, 180 or 270, clockwise,
-    to be applied for display). `start_seconds` is the stream's first timestamp in the container.
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        width: Width of the coded frames in pixels, before rotation.
+        height: Height of the coded frames in pixels, before rotation.
+        rotation_degrees: Clockwise rotation to apply for display: 0, 90, 180 or 270.
+        pixel_format: FFmpeg's name of the pixel format.
+        frame_rate: Average frames per second, or None if the file does not declare it.
+        start_seconds: Timestamp of the first frame on the container's own timeline.
     """
 
     codec: str
@@ -38,10 +46,17 @@ class VideoStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioTrack:
-    """One sound track of an item, as probed.
+    """One audio track of an item, as the probe found it.
 
-    `index` counts audio tracks from 0 in file order. `language` is the container's ISO 639 tag or
-    None. `dispositions` are FFmpeg's flags by name: default, original, dub, comment, ...
+    Attributes:
+        index: Position among the audio tracks of the file, from 0.
+        codec: FFmpeg's name of the codec.
+        channels: Number of channels.
+        sample_rate_hz: Sample rate in hertz.
+        language: The container's language tag (ISO 639, `eng`), or None.
+        title: The container's title of the track, or None.
+        dispositions: Names of FFmpeg's flags: default, original, dub, comment and others.
+        start_seconds: Timestamp of the first sample on the container's own timeline.
     """
 
     index: int
@@ -56,11 +71,15 @@ class AudioTrack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What one look into a file found.
+    """The result of probing one file.
 
-    `duration_seconds` is the span of the picture that is really there, from the first frame's
-    start to the last one's end. `warnings` say, in words for a person, what is not as the file
-    declares it: a picture that ends early, a sound track that cannot be decoded and is left out.
+    Attributes:
+        duration_seconds: Span of the video that is really there, from the start of the first frame
+            to the end of the last one.
+        video: The video stream.
+        audio_tracks: The audio tracks that can be decoded, in file order.
+        warnings: Sentences on everything that differs from what the file declares, such as a video
+            that ends early or an audio track that cannot be decoded.
     """
 
     duration_seconds: float
@@ -71,7 +90,14 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Title:
-    """A film, a show or a curated clip."""
+    """A film, a show or a short curated clip.
+
+    Attributes:
+        id: Number of the title in its catalog.
+        kind: Whether it is a film, a show or a clip.
+        name: Display name, printable.
+        year: Year of release, or None if no path states it.
+    """
 
     id: int
     kind: TitleKind
@@ -81,11 +107,20 @@ class Title:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One playable file.
+    """One playable file of a title.
 
-    `path` is relative to the library. `extra` names what it is if it is not the feature itself
-    ("trailer", "featurette", ...), else None. `fingerprint` identifies the content. A `missing`
-    item was catalogued once and is not in the library now.
+    Attributes:
+        id: Number of the item in its catalog, from 1. It follows the content of a renamed file.
+        title_id: The title that the item belongs to.
+        path: Path relative to the library.
+        season: Season number, or None.
+        episode: Episode number, or None.
+        extra: Kind of extra ("trailer", "featurette", ...), or None for the feature itself.
+        size_bytes: Size of the file at the last scan.
+        modified_ns: Modification time of the file at the last scan, nanoseconds since the epoch.
+        fingerprint: Digest that identifies the content of the file.
+        missing: True if the file was catalogued once and was not in the library at the last scan.
+        probe: What the probe found in the file.
     """
 
     id: int
@@ -103,18 +138,45 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedFile:
-    """A file that cannot be used, and why, in words for a person."""
+    """A file that cannot be used.
+
+    Attributes:
+        path: Path relative to the library.
+        reason: Why the file cannot be used, as a phrase for people.
+    """
 
     path: Path
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """`[start_seconds, stop_seconds)` of an item that is of one kind (`opening`, `black`, ...).
+class SkippedFileRecord(SkippedFile):
+    """A skipped file with what a later scan needs to recognize it without opening it.
 
-    Segments of one catalog with equal `recurrence` are the same thing come again: one opening in
-    ten episodes. None for what is found in one item alone.
+    Attributes:
+        size_bytes: Size of the file, or None if the file could not even be examined.
+        modified_ns: Modification time, nanoseconds since the epoch, or None.
+        fingerprint: Digest of the content, or None.
+        same_as: Path of the file with the same content that is used instead, or None.
+    """
+
+    size_bytes: int | None = None
+    modified_ns: int | None = None
+    fingerprint: str | None = None
+    same_as: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """An interval of an item that has a kind.
+
+    Attributes:
+        item_id: The item.
+        start_seconds: Start of the interval on the item's timeline.
+        stop_seconds: End of the interval, exclusive.
+        kind: One of `SEGMENT_KINDS`.
+        recurrence: Number that all segments of a catalog with the same content share, such as one
+            opening in ten episodes. None if the content was found in one item only.
     """
 
     item_id: int
@@ -126,10 +188,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """The same stretch in two items of different titles, as a trailer inside its film.
+    """An interval that two items of different titles share, such as a trailer and its film.
 
-    What item `item_id` has in `[start_seconds, stop_seconds)`, item `other_item_id` has from
-    `other_start_seconds` on. Of a pair of items, `item_id` is the smaller id.
+    Attributes:
+        item_id: The item with the smaller id.
+        other_item_id: The item with the larger id.
+        start_seconds: Start of the interval in `item_id`.
+        stop_seconds: End of the interval in `item_id`, exclusive.
+        other_start_seconds: Start of the same content in `other_item_id`.
     """
 
     item_id: int
@@ -141,7 +207,13 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyAudio:
-    """One sound track of a proxy: track `audio_track` of the original, in `language` or None."""
+    """One audio file of a proxy.
+
+    Attributes:
+        audio_track: Index of the audio track of the original.
+        language: Language tag of that track, or None.
+        path: Path relative to the catalog folder.
+    """
 
     audio_track: int
     language: str | None
@@ -152,10 +224,22 @@ class ProxyAudio:
 class Proxy:
     """The small, seek-friendly copy of an item that training reads.
 
-    Frame k of the video shows what the original shows at `k / frame_rate` seconds after its first
-    presented picture; sample s of the audio is its sound at `s / sample_rate_hz`. Paths are
-    relative to the catalog folder. `sounds` has the preferred track first, and is empty for a
-    silent item. `recipe` identifies the settings, `fingerprint` the content it was made from.
+    Frame k of the video is what the original shows `k / frame_rate` seconds after its first
+    presented frame. Sample s of the audio is heard `s / sample_rate_hz` seconds after it.
+
+    Attributes:
+        item_id: The item.
+        fingerprint: Fingerprint of the content that the proxy was made from.
+        format_id: Short digest of the `ProxyFormat` that the proxy was made with.
+        video_path: Path of the video file, relative to the catalog folder.
+        num_frames: Number of frames.
+        frame_rate: Frames per second.
+        width: Width in pixels.
+        height: Height in pixels.
+        audio_files: The audio files, the preferred track first. Empty for a silent item.
+        num_samples: Number of samples of each audio file.
+        sample_rate_hz: Sample rate in hertz.
+        size_bytes: Size of all files together.
     """
 
     item_id: int
@@ -172,16 +256,21 @@ class Proxy:
     size_bytes: int
 
     @property
+    def duration_seconds(self) -> float:
+        """Duration of the video in seconds."""
+        return self.num_frames / self.frame_rate
+
+    @property
     def audio_path(self) -> Path | None:
-        """The file of the preferred track; None for a silent item."""
+        """Path of the audio file of the preferred track, or None for a silent item."""
         return self.audio_files[0].path if self.audio_files else None
 
     @property
     def audio_track(self) -> int | None:
-        """Which track of the original that is; None for a silent item."""
+        """Index of the preferred track in the original, or None for a silent item."""
         return self.audio_files[0].audio_track if self.audio_files else None
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All files of the proxy, video first."""
-        return (self.video_path, *(sound.path for sound in self.audio_files))
+        """Paths of all files of the proxy, video first."""
+        return (self.video_path, *(audio.path for audio in self.audio_files))

@@ -1,9 +1,15 @@
-"""From a library to a catalog: find, recognize, probe, record.
+"""Bring a catalog up to date with its library: find, identify, probe and record every file.
 
-What is known of a file is tied to its content, by fingerprint: a renamed file keeps its item,
-with its proxy and segments. A file whose size and time are as recorded is not even opened.
+An item follows its content, which is identified by a fingerprint: a renamed file keeps its item,
+its proxy and its segments. A file whose size and modification time have not changed is not opened.
+Every file is recorded in a transaction of its own, so that a scan that was killed can be repeated.
 
-Each file is one transaction, so a scan that is killed goes on where it stopped.
+A scan settles each file in one of these ways, in this order:
+
+1. unchanged: size and time are as recorded; nothing is read.
+2. known content: the fingerprint is as recorded for this or another path (a rename, or a touch).
+3. copy: the content is that of a file that was settled before; the copy is skipped.
+4. new: the file is probed, and becomes a new item or the new content of the item at its path.
 """
 
 from __future__ import annotations
@@ -16,29 +22,37 @@ from pathlib import Path
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
-from toomuchtv.catalog.names import ParsedName, parse_name, readable, title_key
+from toomuchtv.catalog.names import ParsedName, parse_name, printable, title_key
 from toomuchtv.catalog.probe import probe_file
-from toomuchtv.catalog.records import Item, Probe, SkippedFile, TitleKind
-from toomuchtv.catalog.rows import SetAsideFile
+from toomuchtv.catalog.records import Item, Probe, SkippedFile, SkippedFileRecord, TitleKind
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.catalog.walk import FileState, Walk, fingerprint_file, walk_library
+from toomuchtv.catalog.walk import FileState, LibraryFiles, fingerprint_file, walk_library
 from toomuchtv.errors import CatalogError
 
-#: A file with neither year nor episode number that is shorter than this is a clip: a title of its
-#: own, as in a folder of short labeled videos, not a film.
+#: A file without year and episode number that is shorter than this is a clip and a title of its
+#: own, as in a folder of short labeled videos. A longer one is a film.
 CLIP_SECONDS = 90.0
-#: A probe takes milliseconds; one that says nothing for this long hangs.
-PROBE_SILENCE_SECONDS = 60.0
+# A probe takes milliseconds. One that takes this long hangs.
+_PROBE_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanResult:
     """What the catalog holds after a scan, and what the scan changed.
 
-    `titles`, `items`, `extras` and `seconds` (of picture, extras not counted) are of what is in
-    the library now. `renamed` files are known content under a new name, `vanished` ones were there
-    at the last scan. `ignored` counts what a library holds beside films: hidden files, subtitles,
-    artwork. `warnings` are "path: what" for files that are used with a reservation.
+    Attributes:
+        titles: Number of titles in the library now.
+        items: Number of items in the library now, without extras.
+        extras: Number of extras in the library now.
+        seconds: Duration of the items, without extras.
+        skipped: Files that cannot be used, with reasons.
+        added: Number of new items.
+        updated: Number of items whose file has new content.
+        renamed: Number of items whose content has a new path.
+        unchanged: Number of items whose content and path have not changed.
+        vanished: Number of items that were in the library at the last scan and are not now.
+        ignored: Number of files that libraries hold beside films: hidden files, subtitles, artwork.
+        warnings: "path: warning" for files that are used although something is wrong with them.
     """
 
     titles: int
@@ -62,17 +76,17 @@ def scan_library(
     num_workers: int = 1,
     progress: ProgressCallback = no_progress,
 ) -> ScanResult:
-    """Bring the catalog in folder `catalog_path` up to date with a library, which is only read.
+    """Bring a catalog up to date with a library. The library is only read.
 
     Args:
-        library: the folder of films and series.
-        catalog_path: the catalog's folder, outside the library; made if it is not there.
-        num_workers: how many files to probe at a time, each in a process of its own.
-        progress: told how many of the files that are not as recorded are done.
+        library: The folder of films and series.
+        catalog_path: The catalog's folder, outside of the library. It is made if it does not exist.
+        num_workers: Number of files to probe at the same time, each in a separate process.
+        progress: Receives the number of changed files that are done.
 
     Raises:
-        CatalogError: if the library is no folder, if the catalog lies inside it, is of another
-            library that still exists, or is being written by another process.
+        CatalogError: The library is not a folder; or the catalog would be inside the library, is of
+            another library that still exists, or is being written by another process.
     """
     root = Path(library)
     if not root.is_dir():
@@ -92,143 +106,146 @@ def scan_library(
 
 
 def _check_library(catalog: Catalog, root: Path) -> None:
+    """Record the library of a new catalog, or of one whose library was moved."""
     try:
-        known = catalog.library
-    except CatalogError:  # a fresh catalog
-        known = root
+        recorded = catalog.library
+    except CatalogError:  # the catalog is new
         catalog.set_library(root)
-    if known == root:
         return
-    if known.is_dir():
+    if recorded == root:
+        return
+    if recorded.is_dir():
         raise CatalogError(
-            f"the catalog {catalog.folder} is of the library {known}, not of {root}; use another "
-            "catalog folder for this library"
+            f"the catalog {catalog.folder} is of the library {recorded}, not of {root}; use "
+            "another catalog folder for this library"
         )
-    catalog.set_library(root)  # the library moved
+    catalog.set_library(root)
 
 
 class _Scan:
-    """One scan at work: what was known, what was found, what is still to be settled."""
+    """One scan of a library: the catalog before it, and the files that are settled so far."""
 
     def __init__(
-        self, catalog: Catalog, root: Path, walk: Walk, progress: ProgressCallback
+        self, catalog: Catalog, root: Path, files: LibraryFiles, progress: ProgressCallback
     ) -> None:
         self.catalog = catalog
         self.root = root
-        self.walk = walk
+        self.found = files
         self.progress = progress
-        self.known = {
+        self.items = {
             item.fingerprint: item
             for item in catalog.items(include_extras=True, include_missing=True)
         }
-        self.by_path = {item.path: item for item in self.known.values() if not item.missing}
-        self.aside = {file.path: file for file in catalog.set_aside_files()}
-        self.settled: dict[str, Path] = {}  # fingerprint -> the path that stands for it now
-        self.updated: set[int] = set()  # items whose path holds new content
+        self.items_by_path = {item.path: item for item in self.items.values() if not item.missing}
+        self.skipped_before = {file.path: file for file in catalog.skipped_files()}
+        self.settled: dict[str, Path] = {}  # the path that is used, by fingerprint
+        self.updated: set[int] = set()  # ids of items whose path holds new content
         self.added = self.renamed = self.unchanged = self.vanished = 0
 
     def run(self, num_workers: int) -> None:
-        """Settle every file found, then what was not found."""
-        self._settle_unchanged()
+        """Settle every file that was found, and then everything that was not found again."""
+        self._settle_unchanged_files()
         settled = set(self.settled.values())
-        open_paths = [path for path in self.walk.files if path not in settled]
-        fingerprints = self._fingerprint(open_paths)
-        probable = self._recognize(fingerprints)
-        # Features before extras, so that a trailer finds the film's title and not the reverse.
-        names = {path: parse_name(path) for path in probable}
-        probable.sort(key=lambda path: names[path].extra is not None)
-        done = len(open_paths) - len(probable)
-        for number, (path, result) in enumerate(self._probe(probable, num_workers), start=1):
-            fingerprint = fingerprints[path]
+        changed = [path for path in self.found.files if path not in settled]
+        fingerprints = self._fingerprint(changed)
+        new = self._settle_known_content(fingerprints)
+        # Features come before extras, so that a trailer joins the title of its film.
+        names = {path: parse_name(path) for path in new}
+        new.sort(key=lambda path: names[path].extra is not None)
+        num_done = len(changed) - len(new)
+        for path, result in self._probe(new, num_workers):
             if isinstance(result, Failure):
-                self._put_aside(path, result.reason, fingerprint)
+                self._skip(path, result.reason, fingerprints[path])
             else:
-                self._record(path, names[path], fingerprint, result)
-            self.progress(done + number, len(open_paths), readable(path))
-        self._settle_vanished()
+                self._record(path, names[path], fingerprints[path], result)
+            num_done += 1
+            self.progress(num_done, len(changed), printable(path))
+        self._settle_vanished_files()
 
-    def _settle_unchanged(self) -> None:
-        for path, item in self.by_path.items():
-            if self.walk.files.get(path) == _state_of(item):
+    def _settle_unchanged_files(self) -> None:
+        for path, item in self.items_by_path.items():
+            if self.found.files.get(path) == _state_of(item):
                 self.settled[item.fingerprint] = path
                 self.unchanged += 1
 
     def _fingerprint(self, paths: list[Path]) -> dict[Path, str]:
         fingerprints = {}
         for number, path in enumerate(paths):
-            state, before = self.walk.files[path], self.aside.get(path)
+            state, before = self.found.files[path], self.skipped_before.get(path)
             if before and before.fingerprint and _state_of(before) == state:
                 fingerprints[path] = before.fingerprint
                 continue
-            self.progress(0, len(paths), f"{number + 1} of {len(paths)}: {readable(path)}")
+            self.progress(0, len(paths), f"{number + 1} of {len(paths)}: {printable(path)}")
             try:
                 fingerprints[path] = fingerprint_file(self.root / path, state.size_bytes)
             except OSError as error:
-                self.walk.refused[path] = f"cannot be read: {error.strerror or error}"
+                self.found.unusable[path] = f"cannot be read: {error.strerror or error}"
         return fingerprints
 
-    def _recognize(self, fingerprints: dict[Path, str]) -> list[Path]:
-        """Settle known content, whatever its name is now; return the paths left to probe."""
-        bad = {file.fingerprint: file for file in self.aside.values() if not file.same_as}
-        probable: list[Path] = []
-        # A file whose time alone changed is at its path still; only then may copies claim it.
-        stays = [p for p in fingerprints if self._is_at(p, fingerprints[p])]
-        for path in dict.fromkeys([*stays, *fingerprints]):
+    def _settle_known_content(self, fingerprints: dict[Path, str]) -> list[Path]:
+        """Settle all files with known content. Return the paths of the others."""
+        reasons = {f.fingerprint: f.reason for f in self.skipped_before.values() if not f.same_as}
+        new: list[Path] = []
+        # Of several files with the content of one item, the file at the item's recorded path is
+        # settled first. Otherwise a copy would take over the item.
+        in_place = [
+            path
+            for path, fingerprint in fingerprints.items()
+            if (item := self.items.get(fingerprint)) and item.path == path
+        ]
+        for path in dict.fromkeys([*in_place, *fingerprints]):
             fingerprint = fingerprints[path]
-            twin = self.settled.get(fingerprint)
-            if twin is not None:
-                self._put_aside(
-                    path, f"same content as {readable(twin)}", fingerprint, same_as=twin
-                )
-            elif item := self.known.get(fingerprint):
+            if original := self.settled.get(fingerprint):
+                reason = f"same content as {printable(original)}"
+                self._skip(path, reason, fingerprint, same_as=original)
+            elif item := self.items.get(fingerprint):
                 if path == item.path:
                     self.unchanged += 1
                 else:
                     self.renamed += 1
                 self._record(path, parse_name(path), fingerprint, item.probe)
-            elif fingerprint in bad:
-                self.settled[fingerprint] = path
-                self._put_aside(path, bad[fingerprint].reason, fingerprint)
             else:
                 self.settled[fingerprint] = path
-                probable.append(path)
-        return sorted(probable, key=os.fsencode)
-
-    def _is_at(self, path: Path, fingerprint: str) -> bool:
-        item = self.known.get(fingerprint)
-        return item is not None and item.path == path
+                if fingerprint in reasons:
+                    self._skip(path, reasons[fingerprint], fingerprint)
+                else:
+                    new.append(path)
+        return sorted(new, key=os.fsencode)
 
     def _probe(self, paths: list[Path], num_workers: int) -> Iterator[tuple[Path, Probe | Failure]]:
-        """Probe in processes of their own; yield in the order of `paths`, whoever is first."""
-        early: dict[Path, Probe | Failure] = {}
+        """Probe files in separate processes; yield in the order of `paths`.
+
+        The fixed order makes the catalog independent of the number of workers.
+        """
+        waiting: dict[Path, Probe | Failure] = {}
         jobs = run_isolated(
-            _probe_isolated,
+            _probe_in_worker,
             [self.root / path for path in paths],
             num_workers=num_workers,
-            silence_seconds=PROBE_SILENCE_SECONDS,
+            silence_seconds=_PROBE_TIMEOUT_SECONDS,
         )
         with closing(jobs) as results:
             for path in paths:
-                while path not in early:
-                    full, result = next(results)
-                    early[full.relative_to(self.root)] = result
-                yield path, early.pop(path)
+                while path not in waiting:
+                    full_path, result = next(results)
+                    waiting[full_path.relative_to(self.root)] = result
+                yield path, waiting.pop(path)
 
     def _record(self, path: Path, name: ParsedName, fingerprint: str, probe: Probe) -> None:
-        """Write down a usable file as the item that its content, or else its path, makes it."""
-        item = self.known.get(fingerprint)
+        """Record a usable file as the item of its content, else of its path, else as a new item."""
+        item = self.items.get(fingerprint)
         if item is None:
-            item = self.by_path.get(path)
+            item = self.items_by_path.get(path)
             if item and item.fingerprint in self.settled:
-                item = None  # its content went elsewhere, and it with it
+                item = None  # the content of that item has moved to another path
             if item:
                 self.updated.add(item.id)
             else:
                 self.added += 1
-        state = self.walk.files[path]
+        state = self.found.files[path]
         self.settled[fingerprint] = path
         with self.catalog.transaction():
-            self.catalog.remove_set_aside(path)
+            self.catalog.remove_skipped_file(path)
             self.catalog.put_item(
                 Item(
                     id=item.id if item else 0,
@@ -246,9 +263,10 @@ class _Scan:
             )
 
     def _title_id(self, path: Path, name: ParsedName, probe: Probe) -> int:
-        kind, key, text = name.kind, title_key(name.title, name.year), name.title
+        """Return the id of the title of a file. Add the title if it is new."""
+        kind, key = name.kind, title_key(name.title, name.year)
         kinds = [kind]
-        if name.extra:  # of a film or show, whichever of the two has this name
+        if name.extra:  # the path of an extra does not state whether it is of a film or of a show
             kinds += [TitleKind.SHOW if kind is TitleKind.MOVIE else TitleKind.MOVIE]
         elif (
             kind is TitleKind.MOVIE and name.year is None and probe.duration_seconds < CLIP_SECONDS
@@ -257,14 +275,14 @@ class _Scan:
             kinds = [kind]
         title = self.catalog.find_title(key, kinds=kinds)
         if title is None:
-            title = self.catalog.add_title(key, kind=kind, name=text, year=name.year)
+            title = self.catalog.add_title(key, kind=kind, name=name.title, year=name.year)
         return title.id
 
-    def _put_aside(
+    def _skip(
         self, path: Path, reason: str, fingerprint: str, *, same_as: Path | None = None
     ) -> None:
-        state = self.walk.files[path]
-        file = SetAsideFile(
+        state = self.found.files[path]
+        file = SkippedFileRecord(
             path=path,
             reason=reason,
             size_bytes=state.size_bytes,
@@ -272,26 +290,26 @@ class _Scan:
             fingerprint=fingerprint,
             same_as=same_as,
         )
-        if self.aside.get(path) != file:
+        if self.skipped_before.get(path) != file:
             with self.catalog.transaction():
-                self.catalog.put_set_aside(file)
+                self.catalog.put_skipped_file(file)
 
-    def _settle_vanished(self) -> None:
+    def _settle_vanished_files(self) -> None:
         with self.catalog.transaction():
-            for item in self.known.values():
-                gone = item.fingerprint not in self.settled and item.id not in self.updated
-                if gone and not item.missing:
+            for item in self.items.values():
+                is_gone = item.fingerprint not in self.settled and item.id not in self.updated
+                if is_gone and not item.missing:
                     self.catalog.set_missing(item.id)
                     self.vanished += 1
-            for path in self.aside:
-                if path not in self.walk.files:
-                    self.catalog.remove_set_aside(path)
-            for path, reason in self.walk.refused.items():
-                self.catalog.put_set_aside(SetAsideFile(path=path, reason=reason))
+            for path in self.skipped_before:
+                if path not in self.found.files:
+                    self.catalog.remove_skipped_file(path)
+            for path, reason in self.found.unusable.items():
+                self.catalog.put_skipped_file(SkippedFileRecord(path=path, reason=reason))
             self.catalog.remove_empty_titles()
 
     def result(self) -> ScanResult:
-        """What the catalog says now."""
+        """Return the content of the catalog and the changes of this scan."""
         items = self.catalog.items(include_extras=True)
         features = [item for item in items if item.extra is None]
         return ScanResult(
@@ -299,26 +317,29 @@ class _Scan:
             items=len(features),
             extras=len(items) - len(features),
             seconds=sum(item.probe.duration_seconds for item in features),
-            skipped=tuple(self.catalog.set_aside()),
+            skipped=tuple(
+                SkippedFile(path=file.path, reason=file.reason)
+                for file in self.catalog.skipped_files()
+            ),
             added=self.added,
             updated=len(self.updated),
             renamed=self.renamed,
             unchanged=self.unchanged,
             vanished=self.vanished,
-            ignored=self.walk.num_ignored,
+            ignored=self.found.num_ignored,
             warnings=tuple(
-                f"{readable(item.path)}: {warning}"
+                f"{printable(item.path)}: {warning}"
                 for item in items
                 for warning in item.probe.warnings
             ),
         )
 
 
-def _state_of(file: Item | SetAsideFile) -> FileState | None:
+def _state_of(file: Item | SkippedFileRecord) -> FileState | None:
     if file.size_bytes is None or file.modified_ns is None:
         return None
     return FileState(size_bytes=file.size_bytes, modified_ns=file.modified_ns)
 
 
-def _probe_isolated(path: Path, tell: Callable[[float], None]) -> Probe:
+def _probe_in_worker(path: Path, report: Callable[[float], None]) -> Probe:
     return probe_file(path)

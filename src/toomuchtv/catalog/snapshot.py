@@ -1,4 +1,4 @@
-"""A catalog as arrays: all that sampling needs to know, one row an item."""
+"""A catalog as arrays: everything that sampling needs to know, one row for every item."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from toomuchtv.catalog.records import TitleKind
 
-_KINDS = tuple(TitleKind)
-_ROWS_AT_ONCE = 50_000
+_ROWS_PER_CHUNK = 50_000
 
-#: What a segment can be; `SnapshotSegments.kind` counts in this order.
+#: The kinds of segments. `SnapshotSegments.kind` is an index into this tuple.
 SEGMENT_KINDS = (
     "opening", "credits", "recap", "recurring", "black", "silence", "logo", "shot",
 )  # fmt: skip
@@ -23,14 +22,14 @@ SEGMENT_KINDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSegments:
-    """The segments of a snapshot's items, in order of row and start.
+    """The S segments of a snapshot's items, sorted by row and start.
 
     Attributes:
         row: int32 `[S]`, row of the item in the snapshot.
-        start_seconds: float32 `[S]`.
-        stop_seconds: float32 `[S]`.
+        start_seconds: float32 `[S]`, start of the interval.
+        stop_seconds: float32 `[S]`, end of the interval, exclusive.
         kind: uint8 `[S]`, index into `SEGMENT_KINDS`.
-        recurrence: int32 `[S]`, which recurring thing it is; -1 for none.
+        recurrence: int32 `[S]`, equal for segments with the same content; -1 for none.
     """
 
     row: NDArray[np.int32]
@@ -43,43 +42,47 @@ class SnapshotSegments:
         return len(self.row)
 
     def of_kinds(self, kinds: Collection[str]) -> SnapshotSegments:
-        """The segments of some kinds only.
+        """Return the segments of some kinds.
 
         Raises:
-            ValueError: There is no such kind.
+            ValueError: A kind is not one of `SEGMENT_KINDS`.
         """
         unknown = set(kinds).difference(SEGMENT_KINDS)
         if unknown:
             raise ValueError(
-                f"unknown kinds of segments {sorted(unknown)}: choose of {', '.join(SEGMENT_KINDS)}"
+                f"unknown kinds of segments {sorted(unknown)}: choose from "
+                f"{', '.join(SEGMENT_KINDS)}"
             )
         return self.where(np.isin(self.kind, [SEGMENT_KINDS.index(kind) for kind in kinds]))
 
     def where(self, keep: NDArray[np.bool_]) -> SnapshotSegments:
-        """The segments where `keep` `[S]` is true."""
+        """Return the segments where `keep` `[S]` is true."""
         return SnapshotSegments(
             **{field.name: getattr(self, field.name)[keep] for field in fields(self)}
         )
 
 
 def no_segments() -> SnapshotSegments:
-    """No segments at all."""
-    return _segments_of(np.zeros(0, _SEGMENT_ROW))
+    """Return an empty set of segments."""
+    return _segments_of(np.zeros(0, _SEGMENT_ROW), np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogSnapshot:
-    """The prepared items of a catalog at one moment; row order is that of (title, item) ids.
+    """The I prepared items of a catalog at one point in time, sorted by title id and item id.
+
+    An item is prepared if it is in the library, is not an extra, and has a proxy that was made from
+    its present content.
 
     Attributes:
         item_id: int32 `[I]`.
         title_id: int32 `[I]`.
-        kind: uint8 `[I]`, index into `TitleKind`.
-        season: int16 `[I]`, -1 where there is none.
-        num_frames: int32 `[I]`, frames of the proxy.
-        frame_rate: float32 `[I]`, of the proxy.
-        num_tracks: uint8 `[I]`, sound tracks of the proxy; 0 for a silent item.
-        segments: What parts of the items are.
+        kind: uint8 `[I]`, index into `tuple(TitleKind)`.
+        season: int16 `[I]`, -1 for none.
+        num_frames: int32 `[I]`, number of frames of the proxy.
+        frame_rate: float32 `[I]`, frames per second of the proxy.
+        num_tracks: uint8 `[I]`, number of audio files of the proxy; 0 for a silent item.
+        segments: The segments of the items.
     """
 
     item_id: NDArray[np.int32]
@@ -102,20 +105,20 @@ class CatalogSnapshot:
 
     @property
     def duration_seconds(self) -> NDArray[np.float64]:
-        """Seconds of each item, `[I]`."""
+        """Duration of each item in seconds, `[I]`."""
         return self.num_frames / self.frame_rate.astype(np.float64)
 
     @property
     def num_bytes(self) -> int:
-        """Memory that the arrays of items take; segments come on top."""
+        """Memory of the arrays of items, without segments."""
         return sum(getattr(self, name).nbytes for name in _ITEM_COLUMNS)
 
     def of_titles(self, title_ids: Collection[int]) -> CatalogSnapshot:
-        """The same, of some titles only."""
+        """Return a snapshot of some titles only."""
         return self.where(np.isin(self.title_id, np.fromiter(title_ids, np.int32)))
 
     def where(self, keep: NDArray[np.bool_]) -> CatalogSnapshot:
-        """The same, of the rows where `keep` `[I]` is true."""
+        """Return a snapshot of the rows where `keep` `[I]` is true."""
         segments = self.segments.where(keep[self.segments.row])
         new_row = np.cumsum(keep, dtype=np.int32) - np.int32(1)
         return CatalogSnapshot(
@@ -152,17 +155,14 @@ _SEGMENT_ROW = np.dtype(
     ]
 )
 
-# An item counts while it is there, no extra, and its proxy is of what it holds now.
-_ITEMS = """
-FROM items JOIN proxies ON proxies.item_id = items.id AND proxies.fingerprint = items.fingerprint
-WHERE NOT items.missing AND items.extra IS NULL
-"""
-_SELECT_ITEMS = f"""
+_SELECT_ITEMS = """
 SELECT items.id, items.title_id,
     (SELECT kind FROM titles WHERE titles.id = items.title_id),
     coalesce(items.season, -1), proxies.num_frames, proxies.frame_rate,
     (SELECT count(*) FROM proxy_audio WHERE proxy_audio.item_id = items.id)
-{_ITEMS} ORDER BY items.title_id, items.id
+FROM items JOIN proxies ON proxies.item_id = items.id AND proxies.fingerprint = items.fingerprint
+WHERE NOT items.missing AND items.extra IS NULL
+ORDER BY items.title_id, items.id
 """
 _SELECT_SEGMENTS = """
 SELECT item_id, start_seconds, stop_seconds, kind, coalesce(recurrence, -1) FROM segments
@@ -173,56 +173,57 @@ WHERE kind IN ({marks}) ORDER BY item_id, start_seconds, stop_seconds, kind
 def read_snapshot(
     connection: sqlite3.Connection, *, segment_kinds: Collection[str] = SEGMENT_KINDS
 ) -> CatalogSnapshot:
-    """Take the snapshot of a catalog's database: every item that has a proxy of what it holds.
+    """Read the snapshot of a catalog from its database.
 
-    Rows go straight into arrays, some at a time, so that two million items need no more memory
+    Rows are converted to arrays chunk by chunk, so that two million items need little more memory
     than their arrays.
 
     Args:
         connection: The database.
-        segment_kinds: Of `SEGMENT_KINDS`, which to take along.
+        segment_kinds: Kinds of segments to include.
     """
-    items = _read(connection.execute(_SELECT_ITEMS), _ITEM_ROW, 2, [str(kind) for kind in _KINDS])
+    title_kinds = [str(kind) for kind in TitleKind]
+    items = _read(connection.execute(_SELECT_ITEMS), _ITEM_ROW, 2, title_kinds)
     kinds = list(segment_kinds)
     marks = ", ".join("?" for _ in kinds)
     cursor = connection.execute(_SELECT_SEGMENTS.format(marks=marks), kinds)
     segments = _read(cursor, _SEGMENT_ROW, 3, SEGMENT_KINDS)
+    # Items are sorted by title and then by item, so item ids must be searched through a sorted
+    # index. Segments of items that are not prepared are dropped.
     by_id = np.argsort(items["item_id"], kind="stable")
-    place = np.searchsorted(items["item_id"], segments["item_id"], sorter=by_id)
-    here = np.isin(segments["item_id"], items["item_id"])
-    row = by_id[place[here]]
+    position = np.searchsorted(items["item_id"], segments["item_id"], sorter=by_id)
+    is_prepared = np.isin(segments["item_id"], items["item_id"])
+    row = by_id[position[is_prepared]]
     in_order = np.argsort(row, kind="stable")
     return CatalogSnapshot(
         **{name: np.ascontiguousarray(items[name]) for name in _ITEM_COLUMNS},
-        segments=_segments_of(segments[here][in_order], row[in_order]),
+        segments=_segments_of(segments[is_prepared][in_order], row[in_order]),
     )
 
 
 def _read(
-    cursor: sqlite3.Cursor, dtype: np.dtype[np.void], words_at: int, words: Collection[str]
+    cursor: sqlite3.Cursor, dtype: np.dtype[np.void], column: int, words: Collection[str]
 ) -> NDArray[np.void]:
-    """All rows of a query as one structured array; a column of words becomes their numbers."""
+    """Return all rows of a query as one structured array.
+
+    The text in `column` is replaced by its index in `words`.
+    """
     number = {word: index for index, word in enumerate(words)}
     cursor.row_factory = None
     chunks = (
-        [(*row[:words_at], number[row[words_at]], *row[words_at + 1 :]) for row in rows]
+        [(*row[:column], number[row[column]], *row[column + 1 :]) for row in rows]
         for rows in _chunks(cursor)
     )
     return np.concatenate([np.zeros(0, dtype), *(np.array(rows, dtype) for rows in chunks)])
 
 
 def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[Any]]:
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+    while rows := cursor.fetchmany(_ROWS_PER_CHUNK):
         yield rows
 
 
-def _segments_of(
-    rows: NDArray[np.void], row: NDArray[np.integer] | None = None
-) -> SnapshotSegments:
+def _segments_of(rows: NDArray[np.void], row: NDArray[np.integer]) -> SnapshotSegments:
+    names = [name for name in _SEGMENT_ROW.names or () if name != "item_id"]
     return SnapshotSegments(
-        row=np.zeros(0, np.int32) if row is None else row.astype(np.int32),
-        start_seconds=np.ascontiguousarray(rows["start_seconds"]),
-        stop_seconds=np.ascontiguousarray(rows["stop_seconds"]),
-        kind=np.ascontiguousarray(rows["kind"]),
-        recurrence=np.ascontiguousarray(rows["recurrence"]),
+        row=row.astype(np.int32), **{name: np.ascontiguousarray(rows[name]) for name in names}
     )

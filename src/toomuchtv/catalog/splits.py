@@ -1,4 +1,4 @@
-"""Splits by title: no title, so no cast, set or theme, lies on both sides."""
+"""Split a catalog by title, so that no cast, set or theme is in both parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from toomuchtv.catalog.records import Title
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TitleSplit:
-    """Ids of the titles to train on and of those held out, each sorted."""
+    """A split of a catalog's titles.
+
+    Attributes:
+        train: Ids of the titles to train on, sorted.
+        held_out: Ids of the titles that are held out, sorted.
+    """
 
     train: tuple[int, ...]
     held_out: tuple[int, ...]
@@ -24,20 +29,19 @@ def split_titles(
     seed: int = 0,
     duplicates: Iterable[tuple[int, int]] = (),
 ) -> TitleSplit:
-    """Hold out a share of the titles, chosen by a hash of what they are.
+    """Hold out a share of the titles, chosen by a hash of kind, name and year.
 
-    The order follows from names and years alone, so the same library splits the same way in
-    another catalog. At least one title is held out where there are two or more and the share is
-    not zero, and at least one is left to train on. Titles that share content stay together; a
-    group too large for the share is trained on, and where all titles are one group, none is held
-    out.
+    The hash makes the same library split in the same way in every catalog. If there are at least
+    two titles and the share is not zero, at least one title is held out and at least one is left
+    for training. Titles that share content stay in the same part. A group of such titles that is
+    larger than the share is used for training. If all titles form one group, none is held out.
 
     Args:
         titles: The titles to split.
-        held_out_share: The share of them, rounded, that is held out.
-        seed: Another one, another choice.
-        duplicates: Pairs of ids of titles that share content, as `Catalog.title_duplicates` has
-            them. Pairs with a title that is not in `titles` are left out.
+        held_out_share: Share of the titles to hold out. The number of titles is rounded.
+        seed: Different seeds choose different titles.
+        duplicates: Pairs of ids of titles that share content, from `Catalog.title_duplicates`.
+            Pairs with a title that is not in `titles` are ignored.
 
     Raises:
         ValueError: The share is not in [0, 1).
@@ -53,7 +57,7 @@ def split_titles(
         key = f"{seed}\n{title.kind}\n{title.name}\n{title.year}"
         return hashlib.blake2b(key.encode("utf-8", "surrogateescape")).hexdigest(), title.id
 
-    groups = _groups([title.id for title in sorted(titles, key=rank)], duplicates)
+    groups = _connected_groups([title.id for title in sorted(titles, key=rank)], duplicates)
     held_out: list[int] = []
     for group in groups:
         if len(held_out) + len(group) <= count:
@@ -64,14 +68,14 @@ def split_titles(
     return TitleSplit(train=tuple(sorted(kept)), held_out=tuple(sorted(held_out)))
 
 
-def _groups(ordered: list[int], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Titles that share content, directly or through others, in the order of their first."""
+def _connected_groups(ordered: list[int], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Return the groups of titles that pairs connect, in the order of their first titles."""
     group_of = {title_id: [title_id] for title_id in ordered}
     for one, other in pairs:
         if one in group_of and other in group_of and group_of[one] is not group_of[other]:
             group_of[one] += group_of[other]
-            for moved in group_of[other]:
-                group_of[moved] = group_of[one]
+            for title_id in group_of[other]:
+                group_of[title_id] = group_of[one]
     groups: dict[int, list[int]] = {}
     for title_id in ordered:
         groups.setdefault(id(group_of[title_id]), []).append(title_id)

@@ -1,4 +1,4 @@
-"""The catalog: our record of a library, one SQLite file in a folder of its own."""
+"""The catalog: our record of a library, stored in one SQLite file in a folder of its own."""
 
 from __future__ import annotations
 
@@ -11,33 +11,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from toomuchtv.catalog import detections as findings
-from toomuchtv.catalog.moments import read_proxy_clip
+from toomuchtv.catalog.database import (
+    connect,
+    insert,
+    item_of,
+    path_of,
+    proxy_of,
+    record_of,
+    row_of,
+    row_of_item,
+    title_of,
+    write_proxy,
+    write_segments,
+)
+from toomuchtv.catalog.proxies import read_proxy_clip
 from toomuchtv.catalog.records import (
-    AudioTrack,
     Duplicate,
     Item,
     Proxy,
     Segment,
-    SkippedFile,
+    SkippedFileRecord,
     Title,
     TitleKind,
 )
-from toomuchtv.catalog.rows import (
-    SetAsideFile,
-    read_item,
-    read_path,
-    read_proxy,
-    read_set_aside,
-    read_title,
-    read_track,
-    write_item,
-    write_proxy,
-    write_proxy_audio,
-    write_set_aside,
-    write_track,
-)
-from toomuchtv.catalog.schema import connect
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot, read_snapshot
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import Clip, ClipFormat
@@ -46,10 +42,13 @@ _LOCK_NAME = "lock"
 
 
 class Catalog:
-    """An open catalog. A context manager; made by `open_catalog`.
+    """An open catalog. It is a context manager and is made by `open_catalog`.
 
-    Any number of processes may read while one writes; writers take turns by `writing`. What is
-    returned are plain records that stay valid after `close`.
+    Any number of processes may read while one writes; `writing` makes sure that there is one writer
+    at most. All methods return plain records that stay valid after `close`.
+
+    Attributes:
+        folder: The catalog's folder. Paths of proxies are relative to it.
     """
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
@@ -68,121 +67,160 @@ class Catalog:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database."""
         self._connection.close()
 
     # ---- Reading
 
     @property
     def library(self) -> Path:
-        """The root folder of the library; item paths are relative to it.
+        """The root folder of the library. Paths of items are relative to it.
 
         Raises:
-            CatalogError: if no library was scanned into this catalog yet.
+            CatalogError: No library was scanned into this catalog yet.
         """
         rows = self._all("SELECT root FROM library")
         if not rows:
             raise CatalogError(f"the catalog in {self.folder} is empty: no library was scanned yet")
-        return read_path(rows[0]["root"])
+        return path_of(rows[0]["root"])
 
     def titles(self) -> list[Title]:
-        """The titles that have a present item which is not an extra, by name, year and id."""
+        """Return all titles that have a feature (not only extras) in the library.
+
+        They are sorted by name, year and id.
+        """
         rows = self._all(
             "SELECT * FROM titles WHERE id IN "
             "(SELECT title_id FROM items WHERE NOT missing AND extra IS NULL) "
             "ORDER BY name, year, id"
         )
-        return [read_title(row) for row in rows]
+        return [title_of(row) for row in rows]
 
     def title(self, title_id: int) -> Title:
-        """One title.
+        """Return one title.
 
         Raises:
-            CatalogError: if there is none with this id.
+            CatalogError: There is no title with this id.
         """
         rows = self._all("SELECT * FROM titles WHERE id = ?", title_id)
         if not rows:
             raise CatalogError(f"no title {title_id} in the catalog {self.folder}")
-        return read_title(rows[0])
+        return title_of(rows[0])
 
     def items(self, *, include_extras: bool = False, include_missing: bool = False) -> list[Item]:
-        """The items, by path: the same library gives the same order whatever its history."""
+        """Return the items by path, so that the order does not depend on the catalog's history.
+
+        Args:
+            include_extras: Include trailers, featurettes and other extras.
+            include_missing: Include items that were not in the library at the last scan.
+        """
         rows = self._all(
             "SELECT * FROM items WHERE (? OR extra IS NULL) AND (? OR NOT missing) "
             "ORDER BY path, id",
             include_extras,
             include_missing,
         )
-        tracks: dict[int, list[AudioTrack]] = {}
-        for track in self._all("SELECT * FROM audio_tracks ORDER BY item_id, track"):
-            tracks.setdefault(track["item_id"], []).append(read_track(track))
-        return [read_item(row, tracks.get(row["id"], [])) for row in rows]
+        return [item_of(row) for row in rows]
 
     def item(self, item_id: int) -> Item:
-        """One item, extra and missing ones too.
+        """Return one item, which may be an extra or missing.
 
         Raises:
-            CatalogError: if there is none with this id.
+            CatalogError: There is no item with this id.
         """
         rows = self._all("SELECT * FROM items WHERE id = ?", item_id)
         if not rows:
             raise CatalogError(f"no item {item_id} in the catalog {self.folder}")
-        tracks = self._all("SELECT * FROM audio_tracks WHERE item_id = ? ORDER BY track", item_id)
-        return read_item(rows[0], [read_track(track) for track in tracks])
+        return item_of(rows[0])
 
     def source_path(self, item: Item) -> Path:
-        """Where the item's file is."""
+        """Return the absolute path of an item's file in the library."""
         return self.library / item.path
 
-    def set_aside(self) -> list[SkippedFile]:
-        """What the last scan could not use, and why, by path."""
-        return [SkippedFile(path=file.path, reason=file.reason) for file in self.set_aside_files()]
+    def skipped_files(self) -> list[SkippedFileRecord]:
+        """Return the files that the last scan could not use, by path."""
+        rows = self._all("SELECT * FROM skipped_files ORDER BY path")
+        return [record_of(SkippedFileRecord, row) for row in rows]
 
-    def set_aside_files(self) -> list[SetAsideFile]:
-        """The same with what a scan needs to recognize the files."""
-        rows = self._all("SELECT * FROM set_aside ORDER BY path")
-        return [read_set_aside(row) for row in rows]
+    def proxies(self, *, include_stale: bool = False) -> dict[int, Proxy]:
+        """Return the proxies by item id.
 
-    def proxies(self) -> dict[int, Proxy]:
-        """The recorded proxies by item id, those of missing or changed items too."""
-        sounds: dict[int, list[sqlite3.Row]] = {}
-        for row in self._all("SELECT * FROM proxy_audio ORDER BY item_id, position"):
-            sounds.setdefault(row["item_id"], []).append(row)
-        return {
-            row["item_id"]: read_proxy(row, sounds.get(row["item_id"], ()))
-            for row in self._all("SELECT * FROM proxies ORDER BY item_id")
-        }
-
-    def segments(self, item_id: int | None = None) -> list[Segment]:
-        """The segments of one item, or of all at once, by item and start."""
-        sql, value = findings.select_segments(item_id)
-        return [Segment(**dict(row)) for row in self._all(sql, value)]
-
-    def duplicates(self) -> list[Duplicate]:
-        """What items of different titles share, by item ids and start."""
-        return [Duplicate(**dict(row)) for row in self._all(findings.select_duplicates())]
-
-    def title_duplicates(self) -> list[tuple[int, int]]:
-        """Pairs of titles, the smaller id first, with present items that share a stretch."""
-        rows = self._all(
-            "SELECT DISTINCT MIN(a.title_id, b.title_id) AS one, "
-            "MAX(a.title_id, b.title_id) AS two FROM duplicates "
-            "JOIN items a ON a.id = item_id JOIN items b ON b.id = other_item_id "
-            "WHERE a.title_id <> b.title_id AND NOT a.missing AND NOT b.missing ORDER BY one, two"
-        )
-        return [(row["one"], row["two"]) for row in rows]
-
-    def analyses(self) -> dict[str, str]:
-        """What the findings of each scope (`item 5`, `title 2`, `catalog`) were found from."""
-        return dict(map(tuple, self._all("SELECT scope, source FROM analyses")))
-
-    # ---- For training
-
-    def snapshot(self, *, segment_kinds: Collection[str] = SEGMENT_KINDS) -> CatalogSnapshot:
-        """What sampling needs to know of every prepared item, as arrays.
+        A proxy is stale if its item's file has changed since the proxy was made, that is, if the
+        fingerprints of the item and of the proxy differ. Stale proxies are left out, because they
+        would show the old content. Items that are missing from the library keep their proxies.
 
         Args:
-            segment_kinds: Which kinds of segments to take along.
+            include_stale: Include stale proxies. Only `prepare`, which replaces them, wants this.
+        """
+        return {proxy.item_id: proxy for proxy in self._proxies(include_stale=include_stale)}
+
+    def proxy(self, item_id: int) -> Proxy:
+        """Return the proxy of one item. It is never stale, see `proxies`.
+
+        Raises:
+            CatalogError: There is no such item, or it has no proxy of its present content.
+        """
+        found = self._proxies("AND proxies.item_id = ?", item_id)
+        if not found:
+            item = self.item(item_id)
+            raise CatalogError(
+                f"item {item_id} ({item.path}) has no proxy of its present content: run "
+                "`toomuchtv prepare`"
+            )
+        return found[0]
+
+    def _proxies(
+        self, condition: str = "", *values: object, include_stale: bool = False
+    ) -> list[Proxy]:
+        current = (
+            "FROM proxies JOIN items ON items.id = proxies.item_id "
+            f"WHERE (proxies.fingerprint = items.fingerprint OR {int(include_stale)}) {condition}"
+        )
+        audio: dict[int, list[sqlite3.Row]] = {}
+        for row in self._all(
+            f"SELECT * FROM proxy_audio WHERE item_id IN (SELECT proxies.item_id {current}) "
+            "ORDER BY item_id, position",
+            *values,
+        ):
+            audio.setdefault(row["item_id"], []).append(row)
+        rows = self._all(f"SELECT proxies.* {current} ORDER BY proxies.item_id", *values)
+        return [proxy_of(row, audio.get(row["item_id"], ())) for row in rows]
+
+    def segments(self, item_id: int | None = None) -> list[Segment]:
+        """Return the segments of one item, or of all items, sorted by item and start."""
+        rows = self._all(
+            "SELECT * FROM segments WHERE ?1 IS NULL OR item_id = ?1 "
+            "ORDER BY item_id, start_seconds, stop_seconds, kind",
+            item_id,
+        )
+        return [record_of(Segment, row) for row in rows]
+
+    def duplicates(self) -> list[Duplicate]:
+        """Return the intervals that items of different titles share, sorted by all their fields."""
+        rows = self._all("SELECT * FROM duplicates ORDER BY 1, 2, 3, 4, 5")
+        return [record_of(Duplicate, row) for row in rows]
+
+    def title_duplicates(self) -> list[tuple[int, int]]:
+        """Return pairs of title ids, smaller id first, whose present items share an interval."""
+        rows = self._all(
+            "SELECT DISTINCT MIN(a.title_id, b.title_id), MAX(a.title_id, b.title_id) "
+            "FROM duplicates JOIN items a ON a.id = item_id JOIN items b ON b.id = other_item_id "
+            "WHERE a.title_id <> b.title_id AND NOT a.missing AND NOT b.missing ORDER BY 1, 2"
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def detection_sources(self) -> dict[str, str]:
+        """Return the digest of what was searched, for each scope (`item 5`, `title 2`, `catalog`).
+
+        Detection of a scope is up to date if its present digest equals the recorded one.
+        """
+        return dict(map(tuple, self._all("SELECT scope, source FROM detections")))
+
+    def snapshot(self, *, segment_kinds: Collection[str] = SEGMENT_KINDS) -> CatalogSnapshot:
+        """Return arrays with everything that sampling needs about the prepared items.
+
+        Args:
+            segment_kinds: Kinds of segments to include.
         """
         try:
             return read_snapshot(self._connection, segment_kinds=segment_kinds)
@@ -192,33 +230,30 @@ class Catalog:
     def clip(
         self, item_id: int, start_seconds: float, clip_format: ClipFormat | None = None
     ) -> Clip:
-        """Read a clip from an item's proxy: whole frames, RGB.
-
-        The start is moved back to the proxy's frame grid; the clip says where it really is.
+        """Read one clip of an item from its proxy.
 
         Args:
             item_id: The item.
-            start_seconds: When frame 0 is shown.
-            clip_format: Frames and sound; the proxy's rates must fit it.
+            start_seconds: Time of the first frame. It is rounded down to a frame of the proxy.
+            clip_format: Format of the clip. The proxy's frame rate must be a multiple of the
+                clip's frame rate and the sample rates must be equal. Defaults to `ClipFormat()`.
 
         Raises:
-            CatalogError: There is no such item, or it has no proxy.
-            MediaError: The proxy is damaged, or ends before.
-            ValueError: The proxy's rates do not fit the format.
+            CatalogError: There is no such item, or it has no proxy of its present content.
+            MediaError: The proxy is damaged or ends before the clip does.
+            ValueError: The start is negative or the proxy's rates do not fit the format.
         """
-        proxy = self.proxies().get(self.item(item_id).id)
-        if proxy is None:
-            raise CatalogError(f"item {item_id} has no proxy yet: run `toomuchtv prepare`")
+        proxy = self.proxy(item_id)
         return read_proxy_clip(self.folder, proxy, start_seconds, clip_format or ClipFormat())
 
     # ---- Writing
 
     @contextmanager
     def writing(self) -> Generator[None]:
-        """Be the catalog's one writer; the lock goes with the process, however that ends.
+        """Hold the catalog's write lock. The lock ends with the process, however that ends.
 
         Raises:
-            CatalogError: at once, if another writer is at work, naming its process.
+            CatalogError: Another process holds the lock. The message has its process id.
         """
         try:
             lock = os.open(self.folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
@@ -241,13 +276,14 @@ class Catalog:
 
     @contextmanager
     def transaction(self) -> Generator[None]:
-        """All of the block's changes or, if it raises or is killed, none."""
+        """Commit all changes of the block, or none of them if it raises or the process dies."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
             except BaseException:
-                if self._connection.in_transaction:  # a full disk has rolled it back already
+                # On a full disk SQLite has already rolled back by itself.
+                if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
@@ -255,93 +291,70 @@ class Catalog:
             raise CatalogError(f"cannot write to the catalog {self.folder}: {error}") from error
 
     def set_library(self, root: Path) -> None:
-        """Say where the library is."""
+        """Record the root folder of the library."""
         with self.transaction():
             self._connection.execute("DELETE FROM library")
-            self._connection.execute("INSERT INTO library VALUES (?)", [os.fsencode(root)])
+            insert(self._connection, "library", {"root": os.fsencode(root)})
 
     def find_title(self, key: str, *, kinds: Iterable[TitleKind]) -> Title | None:
-        """The title with this key of the first of the kinds that has one."""
+        """Return the title with this key, of the first kind that has one, or None."""
         for kind in kinds:
             rows = self._all(
                 "SELECT * FROM titles WHERE kind = ? AND key = ?", kind.value, os.fsencode(key)
             )
             if rows:
-                return read_title(rows[0])
+                return title_of(rows[0])
         return None
 
     def add_title(self, key: str, *, kind: TitleKind, name: str, year: int | None) -> Title:
-        """Add a title; call inside `transaction`."""
-        added = self._connection.execute(
-            "INSERT INTO titles (kind, name, year, key) VALUES (?, ?, ?, ?)",
-            [kind.value, name, year, os.fsencode(key)],
-        )
-        return Title(id=_row_id(added), kind=kind, name=name, year=year)
+        """Add a title and return it. Call this inside `transaction`."""
+        row = {"kind": kind.value, "name": name, "year": year, "key": os.fsencode(key)}
+        return Title(id=insert(self._connection, "titles", row), kind=kind, name=name, year=year)
 
     def put_item(self, item: Item) -> int:
-        """Add an item (id 0) or replace all that is known of one; call inside `transaction`.
+        """Add an item (id 0), or replace the record of one. Call this inside `transaction`.
 
-        Segments and duplicates of content that is no longer there go. The proxy's record stays:
-        its fingerprint says what it was made from.
+        If the content has changed, the segments and duplicates of the old content are removed. The
+        record of the proxy stays, because `prepare` needs it to delete the files; its fingerprint
+        marks it as stale.
+
+        Returns:
+            The id of the item.
         """
-        row = write_item(item)
-        if item.id:
-            if self.item(item.id).fingerprint != item.fingerprint:
-                findings.forget_item(self._connection, item.id)
-            columns = ", ".join(f"{name} = ?" for name in row)
-            self._connection.execute(
-                f"UPDATE items SET {columns} WHERE id = ?", [*row.values(), item.id]
-            )
-            item_id = item.id
-        else:
-            item_id = self._insert("items", row)
-        self._connection.execute("DELETE FROM audio_tracks WHERE item_id = ?", [item_id])
-        for track in item.probe.audio_tracks:
-            self._insert("audio_tracks", {"item_id": item_id, **write_track(track)})
-        return item_id
+        row = row_of_item(item)
+        if not item.id:
+            return insert(self._connection, "items", row)
+        if self.item(item.id).fingerprint != item.fingerprint:
+            run = self._connection.execute
+            run("DELETE FROM segments WHERE item_id = ?", [item.id])
+            run("DELETE FROM duplicates WHERE item_id = ?1 OR other_item_id = ?1", [item.id])
+            run("DELETE FROM detections WHERE scope = ?", [f"item {item.id}"])
+        columns = ", ".join(f"{name} = ?" for name in row)
+        self._connection.execute(
+            f"UPDATE items SET {columns} WHERE id = ?", [*row.values(), item.id]
+        )
+        return item.id
 
     def set_missing(self, item_id: int) -> None:
-        """Mark an item as not in the library now; call inside `transaction`."""
+        """Mark an item as missing from the library. Call this inside `transaction`."""
         self._connection.execute("UPDATE items SET missing = 1 WHERE id = ?", [item_id])
 
-    def put_set_aside(self, file: SetAsideFile) -> None:
-        """Record a file set aside; call inside `transaction`."""
-        self._insert("set_aside", write_set_aside(file), replace=True)
+    def put_skipped_file(self, file: SkippedFileRecord) -> None:
+        """Record a skipped file. Call this inside `transaction`."""
+        insert(self._connection, "skipped_files", row_of(file), replace=True)
 
-    def remove_set_aside(self, path: Path) -> None:
-        """Forget that a file was set aside; call inside `transaction`."""
-        self._connection.execute("DELETE FROM set_aside WHERE path = ?", [os.fsencode(path)])
+    def remove_skipped_file(self, path: Path) -> None:
+        """Remove the record of a skipped file, if any. Call this inside `transaction`."""
+        self._connection.execute("DELETE FROM skipped_files WHERE path = ?", [os.fsencode(path)])
 
     def remove_empty_titles(self) -> None:
-        """Forget titles whose items all went to others; call inside `transaction`."""
+        """Remove titles whose items now belong to other titles. Call this inside `transaction`."""
         self._connection.execute("DELETE FROM titles WHERE id NOT IN (SELECT title_id FROM items)")
 
     def record_proxy(self, proxy: Proxy) -> None:
-        """Record an item's proxy, in place of an earlier one."""
+        """Record the proxy of an item, in place of an earlier one."""
         with self.transaction():
-            self._insert("proxies", write_proxy(proxy), replace=True)
-            for row in write_proxy_audio(proxy):
-                self._insert("proxy_audio", row)
-
-    def remove_proxy(self, item_id: int) -> None:
-        """Forget an item's proxy, if it has one; its files are the caller's to delete."""
-        with self.transaction():
-            self._connection.execute("DELETE FROM proxies WHERE item_id = ?", [item_id])
-
-    def replace_segments(
-        self, item_id: int, kinds: Iterable[str], segments: Iterable[Segment]
-    ) -> None:
-        """Put `segments` in place of all that the item has of these kinds.
-
-        Equal recurrence numbers stay equal, but each becomes one that the catalog did not have.
-
-        Raises:
-            ValueError: if a segment is of another item or kind, or does not run forward.
-        """
-        kinds, segments = set(kinds), list(segments)
-        findings.check_segments([item_id], kinds, segments)
-        with self.transaction():
-            findings.put_segments(self._connection, [item_id], kinds, segments)
+            write_proxy(self._connection, proxy)
 
     def record_segments(
         self,
@@ -351,52 +364,77 @@ class Catalog:
         kinds: Iterable[str],
         segments: Iterable[Segment],
     ) -> None:
-        """Replace the segments of several items at once, and note what they were found from.
+        """Record the result of detection in a scope, in place of its earlier result.
+
+        Args:
+            scope: What was searched: `item 5` or `title 2`.
+            source: Digest of what was searched, see `detection_sources`.
+            item_ids: The items that were searched.
+            kinds: The kinds of segments that were searched for. All segments of these kinds in
+                these items are replaced.
+            segments: The segments that were found. Segments with equal recurrence numbers keep
+                equal numbers, but every number is replaced by one that is new to the catalog.
 
         Raises:
-            ValueError: as `replace_segments`.
+            ValueError: A segment belongs to another item or kind, or its interval is not valid.
         """
         item_ids, kinds, segments = set(item_ids), set(kinds), list(segments)
-        findings.check_segments(item_ids, kinds, segments)
+        for segment in segments:
+            if segment.item_id not in item_ids or segment.kind not in kinds:
+                items = ", ".join(map(str, sorted(item_ids)))
+                raise ValueError(f"{segment} is not of item {items} and kinds {sorted(kinds)}")
+            if not 0 <= segment.start_seconds < segment.stop_seconds:
+                raise ValueError(f"{segment} must start at 0 or later and stop after its start")
         with self.transaction():
-            findings.put_segments(self._connection, item_ids, kinds, segments)
-            findings.put_source(self._connection, scope, source)
+            write_segments(self._connection, item_ids, kinds, segments)
+            self._record_source(scope, source)
 
     def record_duplicates(self, source: str, duplicates: Iterable[Duplicate]) -> None:
-        """Replace all duplicates, and note what they were found from."""
+        """Record duplicates in place of all earlier ones.
+
+        Args:
+            source: Digest of what was searched, see `detection_sources`.
+            duplicates: The duplicates that were found.
+        """
         with self.transaction():
-            findings.put_duplicates(self._connection, duplicates)
-            findings.put_source(self._connection, "catalog", source)
+            self._connection.execute("DELETE FROM duplicates")
+            for duplicate in duplicates:
+                insert(self._connection, "duplicates", row_of(duplicate))
+            self._record_source("catalog", source)
+
+    def _record_source(self, scope: str, source: str) -> None:
+        row = {"scope": scope, "source": source}
+        insert(self._connection, "detections", row, replace=True)
 
     def _all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        # All rows at once: a half-read answer would hold the log that writers want to shorten.
+        # Rows are fetched all at once: an open cursor would keep the write-ahead log from being
+        # shortened.
         try:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise CatalogError(f"cannot read the catalog {self.folder}: {error}") from error
 
-    def _insert(self, table: str, row: dict[str, Any], *, replace: bool = False) -> int:
-        verb = "INSERT OR REPLACE" if replace else "INSERT"
-        marks = ", ".join("?" for _ in row)
-        return _row_id(
-            self._connection.execute(
-                f"{verb} INTO {table} ({', '.join(row)}) VALUES ({marks})",
-                list(row.values()),
-            )
-        )
-
 
 def open_catalog(path: str | os.PathLike[str], *, create: bool = False) -> Catalog:
-    """Open the catalog in folder `path`, or begin one there.
+    """Open the catalog in a folder.
+
+    Args:
+        path: The catalog's folder.
+        create: Make the folder and an empty catalog where there is none.
 
     Raises:
-        CatalogError: if there is none (and `create` is off), if it is no catalog, or if a newer
-            version of this package wrote it.
+        CatalogError: There is no catalog (and `create` is off), the database is not a catalog, or
+            another version of this package wrote it.
     """
     folder = Path(path)
     return Catalog(folder, connect(folder, create=create))
 
 
-def _row_id(cursor: sqlite3.Cursor) -> int:
-    assert cursor.lastrowid is not None  # an INSERT has always one
-    return cursor.lastrowid
+@contextmanager
+def as_open_catalog(catalog: Catalog | str | os.PathLike[str]) -> Generator[Catalog]:
+    """Yield a catalog that is open. If a folder is given, close it afterwards."""
+    if isinstance(catalog, Catalog):
+        yield catalog
+    else:
+        with open_catalog(catalog) as opened:
+            yield opened

@@ -28,7 +28,6 @@ _LABELS = {
     "negative": PairLabel.NEGATIVE,
     "positive": PairLabel.POSITIVE,
 }
-_AUDIO_TRACKS = 256  # the catalog counts audio tracks in a uint8
 
 
 class PairLabelConfig(BaseModel):
@@ -108,20 +107,6 @@ class PairLabels:
     def valid(self) -> Tensor:
         """Bool `[N]`."""
         return self.column("valid").bool()
-
-    def clip_keys(self, bucket_seconds: float) -> Tensor:
-        """Return a key by which a memory bank recognizes a clip that it has seen before.
-
-        Args:
-            bucket_seconds: Clips of one item and audio track that start in the same interval
-                `[k * bucket_seconds, (k + 1) * bucket_seconds)` share a key.
-
-        Returns:
-            int64 `[N, 3]`: title, item, and a number for the bucket and the audio track.
-        """
-        bucket = (self.column("start_seconds") / bucket_seconds).floor().long()
-        bucket = bucket * _AUDIO_TRACKS + self.column("audio_track").long()
-        return torch.stack([self.title, self.item, bucket], dim=1)
 
     def dense(self) -> Tensor:
         """Return all labels, int8 `[N, N]`: symmetric, and `POSITIVE` on a valid diagonal."""

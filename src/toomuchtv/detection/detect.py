@@ -113,7 +113,7 @@ class _Analysis:
         return (self.catalog.folder / features_path(proxy)).is_file()
 
     def _items(self, pairs: list[tuple[Item, Proxy]]) -> int:
-        known = self.catalog.analyses()
+        known = self.catalog.detection_sources()
         jobs = [ItemJob(item=item, proxy=proxy, source=item_source(proxy)) for item, proxy in pairs]
         jobs = [
             job
@@ -149,7 +149,7 @@ class _Analysis:
                 other.unlink(missing_ok=True)
 
     def _titles(self, pairs: list[tuple[Item, Proxy]]) -> None:
-        known = self.catalog.analyses()
+        known = self.catalog.detection_sources()
         kinds = {title.id: title.kind for title in self.catalog.titles()}
         by_title: dict[int, list[tuple[Item, Proxy]]] = {}
         for pair in pairs:
@@ -181,7 +181,7 @@ class _Analysis:
     def _catalog(self, pairs: list[tuple[Item, Proxy]]) -> None:
         pairs = sorted(pairs, key=lambda pair: (pair[0].title_id, pair[0].id))
         source = catalog_source(pairs)
-        if self.catalog.analyses().get("catalog") == source:
+        if self.catalog.detection_sources().get("catalog") == source:
             return
         function = functools.partial(compare_titles, self.catalog.folder)
         jobs = [CatalogJob(items=tuple(pairs))]

@@ -86,10 +86,14 @@ def diagnose(
         )
     pretrained, fresh = load(run), load(run, untrained=True, seed=seed)
     config = _load_run_config(run)
-    labels, temperature = config.roles, _last_temperature(run, config)
+    labels, temperature = config.pair_labels, _last_temperature(run, config)
     snapshot, side, notes = _select_titles(run, catalog, split)
     source = ClipSource(
-        catalog, snapshot, config.sampling, pretrained.config.clip, pretrained.config.input.log_mel
+        catalog,
+        snapshot,
+        config.sampling,
+        pretrained.config.clip,
+        pretrained.config.transform.log_mel,
     )
 
     # Everything is drawn before the first clip is decoded, so that the total cost is known.
@@ -211,4 +215,4 @@ def _last_temperature(run: Path, config: Config) -> float:
             continue
         if isinstance(value, float) and value > 0:
             return value
-    return float(config.objective.temperature)
+    return float(config.loss.temperature)

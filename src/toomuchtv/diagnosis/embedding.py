@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from toomuchtv._internal.progress import ProgressCallback
 from toomuchtv._internal.timecode import format_timecode
-from toomuchtv.catalog.moments import read_proxy_clip
+from toomuchtv.catalog.proxies import read_proxy_clip
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.batches import ClipReader
@@ -151,7 +151,7 @@ class Embedder:
         self, source: ClipSource, pretrained: PretrainedEncoder, counter: ProgressCounter
     ) -> None:
         self._source, self._pretrained, self._counter = source, pretrained, counter
-        self._transform = ClipTransform(pretrained.config.input).to(pretrained.device)
+        self._transform = ClipTransform(pretrained.config.transform).to(pretrained.device)
         self.failures: list[str] = []
 
     def embed(

@@ -33,7 +33,7 @@ class HearModel(nn.Module):
     def __init__(self, pretrained: PretrainedEncoder) -> None:
         super().__init__()
         self.encoder = pretrained.model.audio_encoder
-        self.log_mel = LogMel(pretrained.config.input.log_mel)
+        self.log_mel = LogMel(pretrained.config.transform.log_mel)
         self.sample_rate = pretrained.config.clip.sample_rate_hz
         self.window_samples = pretrained.config.clip.num_samples
         self.scene_embedding_size = int(self.encoder.num_features)

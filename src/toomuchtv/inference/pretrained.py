@@ -30,7 +30,7 @@ class PretrainedConfig(BaseModel):
 
     format: Literal[1] = 1
     clip: ClipFormat = ClipFormat()
-    input: TransformConfig = TransformConfig()
+    transform: TransformConfig = TransformConfig()
     model: ModelConfig = ModelConfig()
 
 
@@ -45,7 +45,7 @@ class PretrainedEncoder:
     def __init__(self, model: TwoTower, config: PretrainedConfig) -> None:
         self.model = model.eval()
         self.config = config
-        self._to_input = ClipTransform(config.input)
+        self._to_input = ClipTransform(config.transform)
 
     def to(self, device: torch.device | str) -> PretrainedEncoder:
         """Move to a device; returns itself."""
@@ -142,7 +142,7 @@ class PretrainedEncoder:
     @torch.inference_mode()
     def _run_video(self, video: Tensor, *, head: bool) -> Tensor:
         with self._eval_mode():
-            pixels = normalize_rgb(video.to(self.device), self.config.input.size)
+            pixels = normalize_rgb(video.to(self.device), self.config.transform.size)
             features: Tensor = self.model.video_encoder(pixels)
             return (self.model.video_head(features) if head else features).float()
 

@@ -1,18 +1,21 @@
-"""Objectives, one a file: embeddings and pair roles in, loss out."""
+"""Contrastive losses of video and audio embeddings, each an `nn.Module` on plain tensors.
 
-from toomuchtv.losses.base import DensePairLabels, Moments, PairLoss, Roles
-from toomuchtv.losses.info_nce import InfoNCE, InfoNCEConfig, info_nce
-from toomuchtv.losses.joint_nce import JointNCE, JointNCEConfig, joint_nce
+loss = InfoNCE(temperature=0.07)
+value = loss(video_embeddings, audio_embeddings)  # [N, D] each; row i of both is of clip i
+"""
+
+from toomuchtv.losses.base import PairLabelRows, PairLabelsLike, PairLoss
+from toomuchtv.losses.gather import GatheredLoss
+from toomuchtv.losses.info_nce import InfoNCE, InfoNCEConfig
+from toomuchtv.losses.joint_nce import JointNCE, JointNCEConfig
 from toomuchtv.losses.memory_bank import MemoryBank, MemoryBankConfig
 from toomuchtv.losses.negatives import NegativeFigures, negative_figures
 from toomuchtv.losses.registry import LOSSES, LossConfig, build_loss
-from toomuchtv.losses.sigmoid import Sigmoid, SigmoidConfig, sigmoid
-from toomuchtv.losses.sup_con import SupCon, SupConConfig, sup_con
-from toomuchtv.losses.within_modal import WithinModal, WithinModalConfig, within_modal
+from toomuchtv.losses.within_modal import WithinModal, WithinModalConfig
 
 __all__ = [
     "LOSSES",
-    "DensePairLabels",
+    "GatheredLoss",
     "InfoNCE",
     "InfoNCEConfig",
     "JointNCE",
@@ -20,21 +23,12 @@ __all__ = [
     "LossConfig",
     "MemoryBank",
     "MemoryBankConfig",
-    "Moments",
     "NegativeFigures",
+    "PairLabelRows",
+    "PairLabelsLike",
     "PairLoss",
-    "Roles",
-    "Sigmoid",
-    "SigmoidConfig",
-    "SupCon",
-    "SupConConfig",
     "WithinModal",
     "WithinModalConfig",
     "build_loss",
-    "info_nce",
-    "joint_nce",
     "negative_figures",
-    "sigmoid",
-    "sup_con",
-    "within_modal",
 ]

@@ -1,22 +1,26 @@
-"""What every objective is given, and what it gives back."""
+"""The interface that every loss of this package has: unit vectors and pair labels in, a scalar out.
+
+A pair is (video of clip i, audio of clip j). Its label is 1 for a positive, 0 for a negative and -1
+for a pair that takes no part in the loss. Labels need not be symmetric.
+"""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, Self, TypedDict, Unpack
 
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 
-class Roles(Protocol):
-    """The pair roles of the whole batch, over all processes in order of rank.
-
-    Roles need not be symmetric: that of (i, j) is of video i and audio j.
-    """
+class PairLabelRows(Protocol):
+    """Pair labels that are computed some rows at a time, so that no dense matrix is needed."""
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Roles of videos `[start, stop)` with every audio.
+        """Return the labels of videos `[start, stop)` with all N audios.
 
         Returns:
             int8 `[stop - start, N]`: 1 positive, 0 negative, -1 ignored.
@@ -24,64 +28,142 @@ class Roles(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class DensePairLabels:
-    """Roles that lie in memory as a whole, int `[N, N]`."""
+#: What losses accept as pair labels: an integer tensor `[N, N]`, an object that computes rows, or
+#: None: then the video and the audio of one clip are positive, and all other pairs negative.
+PairLabelsLike = Tensor | PairLabelRows | None
 
-    role: Tensor
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        """See `Roles.rows`."""
-        return self.role[start:stop]
+#: A function of (start, stop) that returns the labels `[stop - start, N]` of these rows.
+LabelRows = Callable[[int, int], Tensor]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moments:
-    """Whereabouts of the clips of the whole batch, over all processes in order of rank.
+def label_rows(pair_labels: PairLabelsLike, num_clips: int, device: torch.device) -> LabelRows:
+    """Return a function that gives the labels of a range of rows, whatever form they come in.
 
-    Attributes:
-        title: int64 `[N]`.
-        item: int64 `[N]`.
-        start_seconds: float64 `[N]`.
-        audio_track: int64 `[N]`, which of the item's sounds.
-        valid: bool `[N]`; false where a clip could not be decoded.
+    The function raises a ValueError if the labels are not those of `num_clips` audios.
     """
 
-    title: Tensor
-    item: Tensor
-    start_seconds: Tensor
-    audio_track: Tensor
-    valid: Tensor
+    def rows(start: int, stop: int) -> Tensor:
+        if pair_labels is None:
+            labels = torch.zeros(stop - start, num_clips, dtype=torch.int8, device=device)
+            labels.diagonal(start).fill_(1)
+        elif isinstance(pair_labels, Tensor):
+            labels = pair_labels[start:stop]
+        else:
+            labels = pair_labels.rows(start, stop)
+        if labels.shape != (stop - start, num_clips):
+            raise ValueError(
+                f"pair labels of rows [{start}, {stop}) must have the shape "
+                f"{[stop - start, num_clips]}, got {list(labels.shape)}: they span the whole "
+                "batch, over all processes"
+            )
+        return labels
+
+    return rows
+
+
+class TemperatureConfig(BaseModel):
+    """Settings that every loss has.
+
+    Attributes:
+        temperature: Divisor of the similarities. If it is learned, this is its initial value.
+        learn_temperature: Whether the temperature is a parameter.
+        min_temperature: Smallest value that a learned temperature takes.
+        max_temperature: Largest value that a learned temperature takes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(default=0.07, gt=0.0, le=10.0)
+    learn_temperature: bool = False
+    min_temperature: float = Field(default=0.01, gt=0.0)
+    max_temperature: float = Field(default=10.0, gt=0.0)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if not self.min_temperature <= self.temperature <= self.max_temperature:
+            raise ValueError(
+                f"temperature must lie in [min_temperature, max_temperature], got "
+                f"{self.temperature} and [{self.min_temperature}, {self.max_temperature}]"
+            )
+        return self
+
+
+class TemperatureOptions(TypedDict, total=False):
+    """Keyword arguments of every loss; see `TemperatureConfig` for their defaults."""
+
+    temperature: float
+    learn_temperature: bool
+    min_temperature: float
+    max_temperature: float
 
 
 class PairLoss(nn.Module, ABC):
-    """A loss of two towers' embeddings.
+    """A contrastive loss of the embeddings of N clips.
 
-    What it learns (a temperature, say) is a parameter, what it remembers (a bank) a buffer, so
-    that checkpoints hold both. In `eval()` nothing is remembered.
+    What a loss learns is a parameter and what it remembers is a buffer, so that a checkpoint of
+    its state dict is complete. In `eval()` mode a loss changes no state.
+
+    The logarithm of the temperature is what is learned, as in CLIP (Radford et al., ICML 2021,
+    section 2.5).
+
+    Args:
+        **options: `temperature`, `learn_temperature`, `min_temperature` and `max_temperature`; see
+            `TemperatureConfig`.
     """
 
+    log_temperature: Tensor
+
+    def __init__(self, **options: Unpack[TemperatureOptions]) -> None:
+        super().__init__()
+        config = TemperatureConfig(**options)
+        self._log_range = math.log(config.min_temperature), math.log(config.max_temperature)
+        initial = torch.tensor(math.log(config.temperature))
+        if config.learn_temperature:
+            self.log_temperature = nn.Parameter(initial)
+        else:
+            self.register_buffer("log_temperature", initial)
+
     @property
-    @abstractmethod
     def temperature(self) -> Tensor:
-        """What similarities are divided by now, a scalar."""
+        """The current temperature, a float32 scalar within its range."""
+        clamped: Tensor = _ClampWithInwardGradient.apply(self.log_temperature, *self._log_range)  # type: ignore[no-untyped-call]
+        return clamped.exp()
 
     @abstractmethod
-    def forward(self, video: Tensor, audio: Tensor, roles: Roles, moments: Moments) -> Tensor:
-        """Loss of the whole batch, over all processes.
-
-        A collective call: every process makes it, each with its own clips.
+    def forward(self, video: Tensor, audio: Tensor, pair_labels: PairLabelsLike = None) -> Tensor:
+        """Compute the loss of a batch.
 
         Args:
-            video: Unit vectors `[n, D]` of this process's clips; float32 or lower. Similarities
-                are float32 in any case.
-            audio: Unit vectors `[n, D]` of the same clips.
-            roles: Of all `N` pairs of the whole batch; see `Roles`.
-            moments: Of all `N` clips.
+            video: Unit vectors `[N, D]`, float32 or lower. Similarities are always float32.
+            audio: Unit vectors `[N, D]` of the same clips.
+            pair_labels: Labels of the pairs (video i, audio j); see `PairLabelsLike`.
 
         Returns:
-            A float32 scalar, the same on every process: the loss of one process that held the
-            whole batch. Its gradient reaches all of the own clips' embeddings, and, for the
-            objective's parameters, is this process's share: `distributed.sum_gradients` adds them
-            up. Without positives the loss is 0.
+            A float32 scalar. It is 0 if the batch has no positive pair.
         """
+
+
+class _ClampWithInwardGradient(torch.autograd.Function):
+    """A clamp whose gradient is zero only where descent would lead further out of the range.
+
+    The gradient of a plain clamp is zero everywhere outside its range, so that a parameter that an
+    optimizer step has moved out of the range would stay there.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, value: Tensor, lowest: float, highest: float
+    ) -> Tensor:
+        ctx.save_for_backward(value)
+        ctx.range = lowest, highest  # type: ignore[attr-defined]
+        return value.clamp(lowest, highest)
+
+    @staticmethod
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *grads: Tensor
+    ) -> tuple[Tensor, None, None]:
+        (value,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        lowest, highest = ctx.range  # type: ignore[attr-defined]
+        grad = grads[0]
+        outward = ((value < lowest) & (grad > 0)) | ((value > highest) & (grad < 0))
+        return torch.where(outward, torch.zeros_like(grad), grad), None, None

@@ -1,199 +1,193 @@
-"""Sums over the matrix of all similarities that never hold more than a few rows of it.
+"""Sums over the matrix of all similarities that hold only a chunk of its rows in memory.
 
-The matrix of `n` own clips against `N` of all processes is made block by block over its rows and
-again in the backward pass: memory grows with `n + N`, not with `n * N`. As in Gao et al., "Scaling
-Deep Contrastive Learning Batch Size under Memory Limited Setup", RepL4NLP 2021, section 3.4, but
-inside the loss; recomputing instead of keeping is the idea of FlashAttention (Dao et al., NeurIPS
-2022, section 3.1).
+The logits of N queries with M keys are computed chunk by chunk, and computed again in the backward
+pass, so that memory grows with N + M and not with N * M. Gao et al., "Scaling Deep Contrastive
+Learning Batch Size under Memory Limited Setup", RepL4NLP 2021, section 3.4, do this with the
+encoders; recomputing logits instead of keeping them is the idea of FlashAttention (Dao et al.,
+NeurIPS 2022, section 3.1).
 
-Logits are float32 whatever autocast says; sums over them are float64, whose cost is that of
-vectors.
+Logits are float32 even under autocast. Sums over logits are kept in float64, which costs little
+because they are vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-#: Gives the roles `[stop - start, M]` of queries `[start, stop)` with every key.
-RoleRows = Callable[[int, int], Tensor]
+from toomuchtv.losses.base import LabelRows
 
-#: log of a sum of nothing. Finite, for the difference of two infinities is not a number.
-NOTHING = -1e30
+#: The logarithm of an empty sum. It is finite because the difference of two infinities is NaN.
+LOG_ZERO = -1e30
 
-# A CPU is fastest while a block stays in its cache; a GPU wants long queues.
-_BLOCK_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
+# Logits per chunk. A CPU is fastest if a chunk fits into its cache; a GPU needs large kernels.
+_CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
+_PAIRS_PER_CHUNK = 2**16
 
 
 class LogSums(NamedTuple):
-    """log of sum of exp, float64: over each row `[n]`, and over the own rows of each column."""
+    """Log-sum-exp of each row `[N]` and of each column `[M]`, float64."""
 
     rows: Tensor
     columns: Tensor
 
 
-def log_sums(queries: Tensor, keys: Tensor, roles: RoleRows, *, role: int = 0) -> LogSums:
-    """Log-sum-exp over the pairs of one role, by row and by column.
+def log_sums(queries: Tensor, keys: Tensor, labels: LabelRows, *, label: int = 0) -> LogSums:
+    """Compute the log-sum-exp of the logits of all pairs that have one label, by row and column.
 
     Args:
-        queries: `[n, D]`, scaled: their product with `keys` is the logits.
+        queries: `[N, D]`, divided by the temperature: `queries @ keys.T` are the logits.
         keys: `[M, D]`.
-        roles: int `[stop - start, M]` of each block.
-        role: The pairs that count.
+        labels: Labels of a range of rows, int `[stop - start, M]`.
+        label: The label of the pairs that are summed.
 
     Returns:
-        `[n]` and `[M]`; `NOTHING` where no pair counts.
+        `[N]` and `[M]`. The entry of a row or column without such a pair is `LOG_ZERO`.
     """
-    rows, columns = _LogSums.apply(queries.float(), keys.float(), roles, role)  # type: ignore[no-untyped-call]
+    rows, columns = _LogSums.apply(queries.float(), keys.float(), labels, label)  # type: ignore[no-untyped-call]
     return LogSums(rows, columns)
 
 
-def logistic_sums(queries: Tensor, keys: Tensor, offset: Tensor, roles: RoleRows) -> Tensor:
-    """Sum over each row of softplus(-z) for positives and softplus(z) for negatives.
-
-    Args:
-        queries: `[n, D]`, scaled: their product with `keys` is the logits.
-        keys: `[M, D]`.
-        offset: `[n]`; z is the logit less it.
-        roles: int `[stop - start, M]` of each block.
-
-    Returns:
-        float64 `[n]`.
-    """
-    sums: Tensor = _LogisticSums.apply(queries.float(), keys.float(), offset.float(), roles)  # type: ignore[no-untyped-call]
-    return sums
+def rows_per_chunk(num_keys: int, device: torch.device) -> int:
+    """Return how many rows of `num_keys` logits one chunk has."""
+    return max(1, _CHUNK_ELEMENTS.get(device.type, 2**22) // max(1, num_keys))
 
 
-def _float32(device: torch.device) -> AbstractContextManager[object]:
-    return torch.autocast(device.type, enabled=False)
-
-
-def block_rows(num_keys: int, device: torch.device) -> int:
-    """How many rows of `num_keys` logits one block has."""
-    return max(1, _BLOCK_ELEMENTS.get(device.type, 2**22) // max(1, num_keys))
-
-
-def row_blocks(num_rows: int, num_keys: int, device: torch.device) -> Iterator[tuple[int, int]]:
-    """The `[start, stop)` of each block; none where there are no keys."""
-    size = block_rows(num_keys, device)
+def row_chunks(num_rows: int, num_keys: int, device: torch.device) -> Iterator[tuple[int, int]]:
+    """Yield the `[start, stop)` of each chunk of rows; yield nothing if there are no keys."""
+    size = rows_per_chunk(num_keys, device)
     for start in range(0, num_rows if num_keys else 0, size):
         yield start, min(num_rows, start + size)
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which matrix products keep the dtype of their inputs."""
+    return torch.autocast(device.type, enabled=False)
+
+
 class _LogSums(torch.autograd.Function):
+    """Log-sum-exp with a running maximum.
+
+    `torch.logsumexp` of each chunk under `torch.utils.checkpoint` would be shorter, but took 3 to 8
+    times the memory and twice the time (docs/experiments/2026-11-losses.md): every chunk adds a
+    vector of M column sums to the graph, and temporary tensors cannot be reused.
+    """
+
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx,
         queries: Tensor,
         keys: Tensor,
-        roles: RoleRows,
-        role: int,
+        labels: LabelRows,
+        label: int,
     ) -> tuple[Tensor, Tensor]:
-        row_max, row_sum = _nothing(len(queries), queries.device)
-        col_max, col_sum = _nothing(len(keys), keys.device)
-        scratch = _scratch(queries, keys)
-        with _float32(queries.device):
-            for start, stop in row_blocks(len(queries), len(keys), queries.device):
-                logits, work = (memory[: stop - start] for memory in scratch)
+        row_max, row_sum = _empty_sum(len(queries), queries.device)
+        column_max, column_sum = _empty_sum(len(keys), keys.device)
+        buffers = _chunk_buffers(queries, keys)
+        with without_autocast(queries.device):
+            for start, stop in row_chunks(len(queries), len(keys), queries.device):
+                logits, shifted = (buffer[: stop - start] for buffer in buffers)
                 torch.mm(queries[start:stop], keys.T, out=logits)
-                logits.masked_fill_(roles(start, stop) != role, NOTHING)
+                logits.masked_fill_(labels(start, stop) != label, LOG_ZERO)
+                # A row is complete within its chunk: sum exp(logit - max) directly.
                 row_max[start:stop] = logits.amax(dim=1)
-                torch.sub(logits, row_max[start:stop, None], out=work)
-                row_sum[start:stop] = work.exp_().sum(dim=1)
-                here = torch.maximum(col_max, logits.amax(dim=0))
-                col_sum *= (col_max - here).double().exp_()
-                col_sum += logits.sub_(here).exp_().sum(dim=0)
-                col_max = here
-        ctx.save_for_backward(queries, keys, row_max, row_sum, col_max, col_sum)
-        ctx.roles, ctx.role = roles, role  # type: ignore[attr-defined]
+                torch.sub(logits, row_max[start:stop, None], out=shifted)
+                row_sum[start:stop] = shifted.exp_().sum(dim=1)
+                # A column is spread over all chunks. Its sum so far is relative to the maximum so
+                # far; when this chunk raises the maximum, the old sum shrinks by exp(old - new).
+                new_max = torch.maximum(column_max, logits.amax(dim=0))
+                column_sum *= (column_max - new_max).double().exp_()
+                column_sum += logits.sub_(new_max).exp_().sum(dim=0)
+                column_max = new_max
+        ctx.save_for_backward(queries, keys, row_max, row_sum, column_max, column_sum)
+        ctx.labels, ctx.label = labels, label  # type: ignore[attr-defined]
         return (
             row_max.double() + row_sum.clamp(min=1.0).log(),
-            col_max.double() + col_sum.clamp(min=1.0).log(),
+            column_max.double() + column_sum.clamp(min=1.0).log(),
         )
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, *grads: Tensor
     ) -> tuple[Tensor, Tensor, None, None]:
-        queries, keys, row_max, row_sum, col_max, col_sum = ctx.saved_tensors  # type: ignore[attr-defined]
-        # The share of a pair in its row's sum is exp(logit - row_max) / row_sum.
+        queries, keys, row_max, row_sum, column_max, column_sum = ctx.saved_tensors  # type: ignore[attr-defined]
+        # d logsumexp / d logit is the softmax: exp(logit - max) / sum. The gradient of a pair is
+        # its softmax in its row times the row's gradient plus the same for its column. Dividing
+        # the vectors first saves one pass over the matrix.
         by_row = (grads[0] / row_sum.clamp(min=1.0)).float()
-        by_col = (grads[1] / col_sum.clamp(min=1.0)).float()
-        to_queries, to_keys = torch.zeros_like(queries), torch.zeros_like(keys)
-        scratch = _scratch(queries, keys)
-        with _float32(queries.device):
-            for start, stop in row_blocks(len(queries), len(keys), queries.device):
-                logits, pull = (memory[: stop - start] for memory in scratch)
+        by_column = (grads[1] / column_sum.clamp(min=1.0)).float()
+        grad_queries, grad_keys = torch.zeros_like(queries), torch.zeros_like(keys)
+        buffers = _chunk_buffers(queries, keys)
+        with without_autocast(queries.device):
+            for start, stop in row_chunks(len(queries), len(keys), queries.device):
+                logits, grad = (buffer[: stop - start] for buffer in buffers)
                 torch.mm(queries[start:stop], keys.T, out=logits)
-                counts_not = ctx.roles(start, stop) != ctx.role  # type: ignore[attr-defined]
-                logits.masked_fill_(counts_not, NOTHING)
-                torch.sub(logits, row_max[start:stop, None], out=pull)
-                pull.exp_().mul_(by_row[start:stop, None])
-                pull.addcmul_(logits.sub_(col_max).exp_(), by_col)
-                # Where nothing counts at all, the greatest logit is NOTHING and exp(0) is 1.
-                pull.masked_fill_(counts_not, 0.0)
-                to_queries[start:stop] = pull @ keys
+                excluded = ctx.labels(start, stop) != ctx.label  # type: ignore[attr-defined]
+                logits.masked_fill_(excluded, LOG_ZERO)
+                torch.sub(logits, row_max[start:stop, None], out=grad)
+                grad.exp_().mul_(by_row[start:stop, None])
+                grad.addcmul_(logits.sub_(column_max).exp_(), by_column)
+                # In an empty row or column the maximum is LOG_ZERO itself, and exp(0) is 1.
+                grad.masked_fill_(excluded, 0.0)
+                grad_queries[start:stop] = grad @ keys
                 if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
-                    to_keys.addmm_(pull.T, queries[start:stop])
-        return to_queries, to_keys, None, None
+                    grad_keys.addmm_(grad.T, queries[start:stop])
+        return grad_queries, grad_keys, None, None
 
 
-def _scratch(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Memory for two blocks, taken once, for fresh pages cost time in every block."""
-    rows = min(len(queries), block_rows(len(keys), queries.device))
+def _chunk_buffers(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Allocate memory for two chunks once, because fresh pages in every chunk cost time."""
+    rows = min(len(queries), rows_per_chunk(len(keys), queries.device))
     shape = rows, len(keys)
     return queries.new_empty(shape), queries.new_empty(shape)
 
 
-def _nothing(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _empty_sum(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return (
-        torch.full((count,), NOTHING, device=device),
+        torch.full((count,), LOG_ZERO, device=device),
         torch.zeros(count, dtype=torch.float64, device=device),
     )
 
 
-class _LogisticSums(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        queries: Tensor,
-        keys: Tensor,
-        offset: Tensor,
-        roles: RoleRows,
-    ) -> Tensor:
-        sums = torch.zeros(len(queries), dtype=torch.float64, device=queries.device)
-        with _float32(queries.device):
-            for start, stop in row_blocks(len(queries), len(keys), queries.device):
-                role = roles(start, stop)
-                logits = (queries[start:stop] @ keys.T).sub_(offset[start:stop, None])
-                logits = torch.where(role == 1, -logits, logits)
-                sums[start:stop] = F.softplus(logits).masked_fill_(role < 0, 0.0).sum(dim=1)
-        ctx.save_for_backward(queries, keys, offset)
-        ctx.roles = roles  # type: ignore[attr-defined]
-        return sums
+def positive_pairs(
+    labels: LabelRows, num_rows: int, num_columns: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the row and the column of each positive pair, int64 `[P]`, ordered by row."""
+    # One list that doubles when it is full. If each chunk kept a list of its own, these small
+    # tensors would lie between the large temporary ones, whose memory the C library could then
+    # not use again: 8 GB at 65,536 clips.
+    pairs = torch.empty(2, 2 * num_rows + 1, dtype=torch.int64, device=device)
+    count = 0
+    for start, stop in row_chunks(num_rows, num_columns, device):
+        found = (labels(start, stop) == 1).nonzero().T
+        while count + found.shape[1] > pairs.shape[1]:
+            pairs = torch.cat([pairs, torch.empty_like(pairs)], dim=1)
+        chunk = pairs[:, count : count + found.shape[1]]
+        chunk.copy_(found)
+        chunk[0] += start
+        count += found.shape[1]
+    return pairs[0, :count], pairs[1, :count]
 
-    @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, *grads: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None]:
-        queries, keys, offset = ctx.saved_tensors  # type: ignore[attr-defined]
-        by_row = grads[0].float()
-        to_queries, to_keys = torch.zeros_like(queries), torch.zeros_like(keys)
-        to_offset = torch.zeros_like(offset)
-        with _float32(queries.device):
-            for start, stop in row_blocks(len(queries), len(keys), queries.device):
-                role = ctx.roles(start, stop)  # type: ignore[attr-defined]
-                logits = (queries[start:stop] @ keys.T).sub_(offset[start:stop, None])
-                # d softplus(-z) = -sigmoid(-z) for positives, sigmoid(z) for negatives
-                pull = torch.where(role == 1, -torch.sigmoid(-logits), torch.sigmoid(logits))
-                pull.masked_fill_(role < 0, 0.0).mul_(by_row[start:stop, None])
-                to_queries[start:stop] = pull @ keys
-                if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
-                    to_keys.addmm_(pull.T, queries[start:stop])
-                to_offset[start:stop] = -pull.sum(dim=1)
-        return to_queries, to_keys, to_offset, None
+
+def pair_logits(queries: Tensor, keys: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Return the inner products of `queries[row]` and `keys[column]`, float64 `[P]`.
+
+    The gathered vectors are not kept for the backward pass.
+    """
+
+    def products(queries: Tensor, keys: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        return (queries[row] * keys[column]).sum(dim=1)
+
+    queries, keys = queries.float(), keys.float()
+    logits = [
+        checkpoint(products, queries, keys, *pair, use_reentrant=False, preserve_rng_state=False)
+        for pair in zip(
+            torch.split(row, _PAIRS_PER_CHUNK), torch.split(column, _PAIRS_PER_CHUNK), strict=True
+        )
+    ]
+    return torch.cat(logits).double()

@@ -1,8 +1,4 @@
-"""NCE whose denominator holds the negatives of both modalities, as in MIL-NCE.
-
-Miech et al., "End-to-End Learning of Visual Representations from Uncurated Instructional Videos",
-CVPR 2020, eq. 1.
-"""
+"""NCE whose denominator holds the negatives of both modalities, as in MIL-NCE."""
 
 from __future__ import annotations
 
@@ -12,60 +8,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from toomuchtv.losses.base import Moments, Roles
-from toomuchtv.losses.contrast import Contrast
-from toomuchtv.losses.temperature import TemperatureConfig, TemperedObjective
+from toomuchtv.losses.base import PairLabelsLike, PairLoss, TemperatureConfig
+from toomuchtv.losses.pair_matrix import PairMatrix, mean_where
 
 
 class JointNCEConfig(TemperatureConfig):
-    """Settings of NCE with a joint denominator.
-
-    The paper has no temperature, for its embeddings are not of unit length; ours are.
-    """
+    """Settings of NCE with a joint denominator."""
 
     name: Literal["joint_nce"] = "joint_nce"
 
 
-def joint_nce(video: Tensor, audio: Tensor, roles: Roles, temperature: Tensor | float) -> Tensor:
-    """NCE of each clip's positives against all negatives that it takes part in.
+class JointNCE(PairLoss):
+    """NCE of each clip's positives against all negatives of its video and of its audio.
 
-    With the pairs of clip i being those of its video with any audio and of its audio with any
-    video (its own pair counts once among the positives), l = video . audio / temperature:
+    Miech et al., "End-to-End Learning of Visual Representations from Uncurated Instructional
+    Videos", CVPR 2020, eq. 1. The pairs of clip i are those of its video with any audio and those
+    of its audio with any video; its own pair counts once. With l = similarity / temperature:
 
         mean over clips i of -log(sum_positives e^l / (sum_positives e^l + sum_negatives e^l))
 
-    Positives of a clip are summed, not averaged: one of them fitting well is enough, which is the
-    multiple-instance part. Clips without a positive give no term. Departures: a temperature; and
-    the release's code adds the positives to the denominator twice, the paper and we once.
+    The positives of a clip are summed and not averaged: it is enough if one of them fits well,
+    which is the multiple-instance part. Clips without a positive contribute nothing.
 
-    Args:
-        video: Unit vectors `[n, D]` of the own clips.
-        audio: Unit vectors `[n, D]` of the same clips.
-        roles: Of the whole batch; see `Roles`.
-        temperature: Divides the similarities.
-
-    Returns:
-        See `Objective.forward`.
+    Departures: a temperature, because our embeddings have unit length. The authors' code adds the
+    positives to the denominator twice; the paper and this class add them once.
     """
-    contrast = Contrast(video, audio, roles, torch.as_tensor(temperature))
-    negatives = contrast.log_sum_negatives()
-    positives = contrast.log_sum_positives(own_once=True)
-    log_negatives = torch.logaddexp(negatives.rows, contrast.own(negatives.columns))
-    log_positives = torch.logaddexp(positives.rows, contrast.own(positives.columns))
-    per_row, per_column = contrast.counts()
-    has_positive = (per_row + contrast.own(per_column)) > 0
-    # Where there is no positive, its log-sum says "nothing": kept out before it meets a number.
-    terms = F.softplus(torch.where(has_positive, log_negatives - log_positives, -torch.inf))
-    return contrast.total(terms.sum() / contrast.num_rows(has_positive))
 
-
-class JointNCE(TemperedObjective):
-    """The objective with its temperature."""
-
-    def __init__(self, config: JointNCEConfig) -> None:
-        super().__init__(config)
-        self.config = config
-
-    def forward(self, video: Tensor, audio: Tensor, roles: Roles, moments: Moments) -> Tensor:
-        """Loss of a batch; see `joint_nce`."""
-        return joint_nce(video, audio, roles, self.temperature)
+    def forward(self, video: Tensor, audio: Tensor, pair_labels: PairLabelsLike = None) -> Tensor:
+        """Compute the loss; see `PairLoss.forward`."""
+        pairs = PairMatrix(video, audio, pair_labels, self.temperature)
+        log_negatives = torch.logaddexp(*pairs.log_sum_negatives())
+        log_positives = torch.logaddexp(*pairs.log_sum_positives(diagonal_in_columns=False))
+        has_positive = pairs.positives_per_row + pairs.positives_per_column > 0
+        # Mask before softplus: LOG_ZERO as log_positives would give terms of 1e30.
+        terms = F.softplus(torch.where(has_positive, log_negatives - log_positives, -torch.inf))
+        return mean_where(terms, has_positive).float()

@@ -1,39 +1,41 @@
-"""NCE against a memory of both modalities, positives across them: AVID.
-
-Morgado et al., "Audio-Visual Instance Discrimination with Cross-Modal Agreement", CVPR 2021,
-section 3.2 (cross-AVID), with the binary NCE of Gutmann and Hyvarinen (AISTATS 2010) in the form of
-Wu et al. ("Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018,
-eq. 5 to 7).
-"""
+"""NCE against embeddings of earlier steps, with positives across modalities: AVID."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from toomuchtv._internal import distributed
-from toomuchtv.losses.bank import MomentBank
-from toomuchtv.losses.base import Moments, Roles
-from toomuchtv.losses.chunked import NOTHING, RoleRows, log_sums, logistic_sums, row_blocks
-from toomuchtv.losses.contrast import Contrast
-from toomuchtv.losses.positives import pair_logits
-from toomuchtv.losses.temperature import TemperatureConfig, TemperedObjective
+from toomuchtv.losses.base import (
+    LabelRows,
+    PairLabelsLike,
+    PairLoss,
+    TemperatureConfig,
+    TemperatureOptions,
+)
+from toomuchtv.losses.chunked import LOG_ZERO, log_sums, pair_logits, row_chunks, without_autocast
+from toomuchtv.losses.pair_matrix import PairMatrix
+
+Exclude = Literal["clip", "item", "title"]
+
+# Odd numbers with well mixed bits: the golden ratio, and primes of the xxHash family.
+_HASH_FACTORS = (-7046029254386353131, -4417276706812531889, 1609587929392839161)
 
 
 class MemoryBankConfig(TemperatureConfig):
     """Settings of NCE with a memory bank.
 
     Attributes:
-        num_negatives: Memories that every clip of a step is told from.
-        bank_size: Slots; each holds one embedding of either modality.
-        bucket_seconds: Moments of one item in one bucket of this length are the same moment.
-        momentum: Share of the old memory in the new.
-        exclude: A clip's negatives are memories of another moment (in whatever language), another
-            item or another title.
+        num_negatives: Number of stored clips that serve as negatives in a step.
+        bank_size: Number of entries; each holds one embedding of either modality.
+        bucket_seconds: Clips of one item that start in one bucket of this length share an entry.
+        momentum: Weight of the stored embedding when an entry is updated.
+        exclude: Stored clips that are never negatives of a clip: the same clip, all clips of the
+            same item, or all clips of the same title.
     """
 
     name: Literal["memory_bank"] = "memory_bank"
@@ -41,137 +43,276 @@ class MemoryBankConfig(TemperatureConfig):
     bank_size: int = Field(default=32768, ge=1)
     bucket_seconds: float = Field(default=2.0, gt=0.0)
     momentum: float = Field(default=0.5, ge=0.0, lt=1.0)
-    exclude: Literal["moment", "item", "title"] = "moment"
+    exclude: Exclude = "clip"
 
 
-class MemoryBank(TemperedObjective):
-    """The objective with its temperature and its memory.
+class EmbeddingBank(nn.Module):
+    """A hash table of clip embeddings of bounded size.
 
-    With l = similarity / temperature and K the number of a clip's negatives, the chance that
-    NCE gives a pair of being a true one is P = e^l / (e^l + K Z), and
+    Clips are drawn at random times, so they cannot be numbered in advance. The key of a clip is
+    (title, item, time bucket), and its entry is a hash of item and bucket. A clip whose entry holds
+    another clip takes the entry over. All state is in buffers and depends only on the whole batch,
+    so that it is the same on every process.
 
-        1/2 [mean over videos of (mean over positives of -log P(video, audio memory)
-             + sum over K audio memories of -log(1 - P)) + the same for audios and video memories]
+    Args:
+        size: Number of entries.
+        embedding_dim: D.
+        momentum: Weight of the stored embedding when a clip is stored again.
+    """
 
-    Z is the mean of e^l over the negatives of the first batch, fixed from then on as in the paper's
-    release; a temperature that is learned moves away from it.
+    video: Tensor
+    audio: Tensor
+    keys: Tensor
+    steps: Tensor
 
-    Departures: a moment's place in the memory is a hash of item and time (see `MomentBank`). A
-    moment that was not met before has no memory yet, and the embedding of now, without gradient,
-    stands for it. All clips of a step share one draw of memories, made after this step's were
-    written, and leave out those that their pair roles or `exclude` forbid (of memories of this
-    batch, both directions of clip i go by the roles of video i). In `eval()` nothing is
-    written, and whose a memory is plays no part: held-out clips come from another numbering.
+    def __init__(self, *, size: int, embedding_dim: int, momentum: float) -> None:
+        super().__init__()
+        self._momentum = momentum
+        self.register_buffer("video", torch.zeros(size, embedding_dim))
+        self.register_buffer("audio", torch.zeros(size, embedding_dim))
+        self.register_buffer("keys", torch.full((size, 3), -1))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def entries(self, keys: Tensor) -> Tensor:
+        """Return the entry of each key, int64 `[N]`."""
+        mixed = keys[:, 1] * _HASH_FACTORS[0] + keys[:, 2] * _HASH_FACTORS[1]
+        for shift, factor in ((32, _HASH_FACTORS[2]), (29, _HASH_FACTORS[0])):
+            # The shift of a signed integer copies the sign; the mask clears these copies.
+            mixed = (mixed ^ ((mixed >> shift) & (2 ** (64 - shift) - 1))) * factor
+        mixed = mixed ^ ((mixed >> 32) & (2**32 - 1))
+        return mixed.remainder(len(self.keys))
+
+    def contains(self, keys: Tensor, entries: Tensor) -> Tensor:
+        """Return whether each entry holds the clip with this key, bool `[N]`."""
+        return (self.keys[entries] == keys).all(dim=1)
+
+    def lookup(
+        self, keys: Tensor, entries: Tensor, video: Tensor, audio: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the stored embeddings of each clip, or the given ones if it is not stored."""
+        is_stored = self.contains(keys, entries)[:, None]
+        return (
+            torch.where(is_stored, self.video[entries], video),
+            torch.where(is_stored, self.audio[entries], audio),
+        )
+
+    def store(
+        self, keys: Tensor, entries: Tensor, video: Tensor, audio: Tensor, valid: Tensor
+    ) -> None:
+        """Store the valid clips. Of several with the same entry, the last one is stored."""
+        is_stored = self.contains(keys, entries)[:, None]
+        last = last_with_entry(entries, valid, len(self.keys))
+        kept = last[entries] == torch.arange(len(entries), device=entries.device)
+        for bank, new in ((self.video, video), (self.audio, audio)):
+            mixed = self._momentum * bank[entries] + (1 - self._momentum) * new
+            bank[entries[kept]] = torch.where(is_stored, F.normalize(mixed, dim=1), new)[kept]
+        self.keys[entries[kept]] = keys[kept]
+        self.steps += 1
+
+    def draw(self, count: int) -> Tensor:
+        """Draw up to `count` used entries without repeats; the same state gives the same draw."""
+        used = (self.keys[:, 1] >= 0).nonzero().squeeze(1)
+        generator = torch.Generator().manual_seed(int(self.steps))
+        order = torch.randperm(len(used), generator=generator)[:count]
+        return used[order.to(used.device)]
+
+
+def last_with_entry(entries: Tensor, valid: Tensor, size: int) -> Tensor:
+    """Return for each entry `[size]` the last valid clip that hashes to it, or -1."""
+    index = torch.arange(len(entries), device=entries.device).masked_fill(~valid, -1)
+    last = torch.full((size,), -1, device=entries.device)
+    return last.scatter_reduce_(0, entries, index, "amax")
+
+
+class MemoryBank(PairLoss):
+    """Binary NCE of clips against a memory bank of the other modality.
+
+    Morgado et al., "Audio-Visual Instance Discrimination with Cross-Modal Agreement", CVPR 2021,
+    section 3.2 (cross-AVID), with the binary NCE of Gutmann and Hyvarinen (AISTATS 2010) in the
+    form of Wu et al. ("Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
+    CVPR 2018, eq. 5 to 7). With l = similarity / temperature and K the number of a clip's
+    negatives, NCE models the probability that a pair is positive as P = e^l / (e^l + K Z):
+
+        1/2 [mean over videos of (mean over positives of -log P(video, stored audio)
+             + sum over K stored audios of -log(1 - P)) + the same for audios and stored videos]
+
+    Z is the mean of e^l over the negatives of the first batch and stays fixed, as in the authors'
+    code. A learned temperature moves away from it.
+
+    Departures: a clip's place in the bank is a hash (see `EmbeddingBank`). A clip that is not
+    stored yet is represented by its current embedding, without gradient. All clips of a step share
+    one draw of negatives, which is made after the clips of this step were stored; `exclude` and
+    the pair labels remove entries from it (the labels of video i for both directions of clip i).
+    In `eval()` nothing is stored, and all drawn entries are negatives, because the items of
+    held-out clips are numbered independently.
+
+    Args:
+        embedding_dim: D.
+        num_negatives: See `MemoryBankConfig`, as for the other arguments.
+        bank_size: Number of entries.
+        bucket_seconds: Length of a time bucket.
+        momentum: Weight of the stored embedding.
+        exclude: "clip", "item" or "title".
+        **options: See `PairLoss`.
     """
 
     partition: Tensor
 
-    def __init__(self, config: MemoryBankConfig, embedding_dim: int) -> None:
-        super().__init__(config)
-        self.config = config
-        self.bank = MomentBank(
-            size=config.bank_size,
-            embedding_dim=embedding_dim,
-            bucket_seconds=config.bucket_seconds,
-            momentum=config.momentum,
-        )
-        # log Z; NOTHING until the first batch.
-        self.register_buffer("partition", torch.tensor(NOTHING, dtype=torch.float64))
+    def __init__(
+        self,
+        embedding_dim: int,
+        *,
+        num_negatives: int = 1024,
+        bank_size: int = 32768,
+        bucket_seconds: float = 2.0,
+        momentum: float = 0.5,
+        exclude: Exclude = "clip",
+        **options: Unpack[TemperatureOptions],
+    ) -> None:
+        super().__init__(**options)
+        self._num_negatives = num_negatives
+        self._bucket_seconds = bucket_seconds
+        self._excluded_columns = {"title": [0], "item": [1], "clip": [1, 2]}[exclude]
+        self.bank = EmbeddingBank(size=bank_size, embedding_dim=embedding_dim, momentum=momentum)
+        # log Z, and LOG_ZERO until the first batch.
+        self.register_buffer("partition", torch.tensor(LOG_ZERO, dtype=torch.float64))
 
-    def forward(self, video: Tensor, audio: Tensor, roles: Roles, moments: Moments) -> Tensor:
-        """Loss of a batch; see the class. In training, remembers it."""
-        contrast = Contrast(video, audio, roles, self.temperature)
-        own_video, own_audio, chosen, forbidden = self._memories(contrast, moments)
-        queries = contrast.video, contrast.audio / self.temperature
-        keys = self.bank.audio[chosen], self.bank.video[chosen]
-        noise = self._noise(queries, keys, forbidden)
+    def clip_keys(self, title: Tensor, item: Tensor, start_seconds: Tensor) -> Tensor:
+        """Return the keys that `forward` needs, int64 `[N, 3]`: title, item and time bucket.
 
-        found = contrast.positives
-        per_row, per_column = contrast.counts()
-        all_scaled = contrast.all_audio / self.temperature
-        to_audio = pair_logits(contrast.video, own_audio, found.row, found.column)
-        to_video = pair_logits(own_video, all_scaled, found.row, found.column)
-        columns_noise = distributed.gather(noise, contrast.parts)
-        by_row = F.softplus(noise[found.row] - to_audio) / per_row[found.row]
-        by_column = F.softplus(columns_noise[found.column] - to_video) / per_column[found.column]
-        # log(1 - P) of a negative: softplus(l - log K Z)
-        rows = logistic_sums(queries[0], keys[0], noise, forbidden).where(per_row > 0, 0.0)
-        own_columns = contrast.own(per_column) > 0
-        columns = logistic_sums(queries[1], keys[1], noise, forbidden).where(own_columns, 0.0)
-        num_columns = (per_column > 0).sum().clamp(min=1)
-        return contrast.total(
-            0.5 * (by_row.sum() + rows.sum()) / contrast.num_rows(per_row)
-            + 0.5 * (by_column.sum() + columns.sum()) / num_columns
-        )
+        Args:
+            title: int64 `[N]`.
+            item: int64 `[N]`, different for items of different titles.
+            start_seconds: `[N]`.
+        """
+        bucket = (start_seconds / self._bucket_seconds).floor().long()
+        return torch.stack([title, item, bucket], dim=1)
 
-    @torch.no_grad()
-    def _memories(
-        self, contrast: Contrast, moments: Moments
-    ) -> tuple[Tensor, Tensor, Tensor, RoleRows]:
-        """What stands for the clips, and what they are told from; remembers them, in training.
+    def forward(
+        self,
+        video: Tensor,
+        audio: Tensor,
+        pair_labels: PairLabelsLike = None,
+        *,
+        clip_keys: Tensor | None = None,
+        valid: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss of a batch. In training mode, also store its embeddings.
+
+        Args:
+            video: Unit vectors `[N, D]`.
+            audio: Unit vectors `[N, D]` of the same clips.
+            pair_labels: See `PairLoss.forward`.
+            clip_keys: int64 `[N, 3]` from the method `clip_keys`; required in training mode.
+            valid: bool `[N]`: clips to store. None: all of them.
 
         Returns:
-            What positives are compared with: `[n, D]` for the own videos, `[N, D]` for all audios;
-            the slots that were drawn, `[K]`; and which of them are no negatives of which own clip.
+            A float32 scalar.
         """
-        all_video = distributed.gather(contrast.own_video, contrast.parts)
-        all_audio = contrast.all_audio.detach()
-        if not self.training:
-            chosen = self.bank.draw(self.config.num_negatives)
-            return contrast.own(all_video), all_audio, chosen, _nothing_forbidden(chosen)
-        keys = self.bank.keys(moments)
-        slots = self.bank.slots(keys)
-        videos, audios = self.bank.recall(keys, slots, all_video, all_audio)
-        self.bank.remember(keys, slots, all_video, all_audio, moments.valid)
-        chosen = self.bank.draw(self.config.num_negatives)
-        forbidden = self._forbidden(contrast, keys, slots, chosen, moments.valid)
-        return contrast.own(videos), audios, chosen, forbidden
+        pairs = PairMatrix(video, audio, pair_labels, self.temperature)
+        stored_video, stored_audio, drawn, excluded = self._read_bank(pairs, clip_keys, valid)
+        banks = self.bank.video[drawn], self.bank.audio[drawn]
+        log_noise = self._log_noise(pairs, banks, excluded)
+        row, column = pairs.row, pairs.column
+        # -log P of a positive: softplus(log K Z - l)
+        to_audio = pair_logits(pairs.scaled_video, stored_audio, row, column)
+        to_video = pair_logits(stored_video, pairs.scaled_audio, row, column)
+        positives = pairs.mean_over_pairs(
+            F.softplus(log_noise[row] - to_audio), F.softplus(log_noise[column] - to_video)
+        )
+        negatives = pairs.mean_over_anchors(
+            _negative_terms(pairs.scaled_video, banks[1], log_noise, excluded),
+            _negative_terms(pairs.scaled_audio, banks[0], log_noise, excluded),
+        )
+        return (positives + negatives).float()
 
-    def _forbidden(
-        self, contrast: Contrast, keys: Tensor, slots: Tensor, chosen: Tensor, valid: Tensor
-    ) -> RoleRows:
-        owners, own_keys = self.bank.owner[chosen], contrast.own(keys)
-        columns = {"title": [0], "item": [1], "moment": [1, 2]}[self.config.exclude]
-        # Which clip of this batch each memory is of; the last where there are several, -1 if none.
-        order = torch.arange(len(keys), device=keys.device)
-        order = order.masked_fill(~(valid & self.bank.knows(keys, slots)), -1)
-        holder = torch.full((len(self.bank.owner),), -1, device=keys.device)
-        holder = holder.scatter_reduce_(0, slots, order, "amax")[chosen]
+    @torch.no_grad()
+    def _read_bank(
+        self, pairs: PairMatrix, clip_keys: Tensor | None, valid: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, LabelRows]:
+        """Look up the clips of the batch, store them in training mode, and draw negatives.
+
+        Returns:
+            The stored video and audio embeddings `[N, D]` of the batch, the drawn entries `[K]`,
+            and a function that says by rows of clips which of these are excluded, bool.
+        """
+        video, audio = pairs.video.detach(), pairs.audio.detach()
+        if not self.training:
+            drawn = self.bank.draw(self._num_negatives)
+            return video, audio, drawn, _exclude_none(drawn)
+        if clip_keys is None or clip_keys.shape != (len(video), 3):
+            found = None if clip_keys is None else list(clip_keys.shape)
+            raise ValueError(
+                f"a memory bank needs clip_keys {[len(video), 3]} in training mode, got {found}: "
+                "compute them with its method clip_keys()"
+            )
+        if valid is None:
+            valid = torch.ones(len(video), dtype=torch.bool, device=video.device)
+        entries = self.bank.entries(clip_keys)
+        stored_video, stored_audio = self.bank.lookup(clip_keys, entries, video, audio)
+        self.bank.store(clip_keys, entries, video, audio, valid)
+        drawn = self.bank.draw(self._num_negatives)
+        excluded = self._excluded(pairs, clip_keys, entries, drawn, valid)
+        return stored_video, stored_audio, drawn, excluded
+
+    def _excluded(
+        self, pairs: PairMatrix, clip_keys: Tensor, entries: Tensor, drawn: Tensor, valid: Tensor
+    ) -> LabelRows:
+        drawn_keys = self.bank.keys[drawn][:, self._excluded_columns]
+        own_keys = clip_keys[:, self._excluded_columns]
+        # The clip of this batch that each drawn entry holds, or -1: its pair label counts.
+        is_stored = valid & self.bank.contains(clip_keys, entries)
+        holder = last_with_entry(entries, is_stored, len(self.bank.keys))[drawn]
 
         def rows(start: int, stop: int) -> Tensor:
-            own = own_keys[start:stop]
-            same = (own[:, None, columns] == owners[None, :, columns]).all(dim=2)
-            in_batch = contrast.roles(start, stop)[:, holder.clamp(min=0)] != 0
-            return torch.where(same | (in_batch & (holder >= 0)), -1, 0).to(torch.int8)
+            same = (own_keys[start:stop, None] == drawn_keys[None]).all(dim=2)
+            not_negative = pairs.labels(start, stop)[:, holder.clamp(min=0)] != 0
+            return same | (not_negative & (holder >= 0))
 
         return rows
 
     @torch.no_grad()
-    def _noise(
-        self, queries: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor], forbidden: RoleRows
+    def _log_noise(
+        self, pairs: PairMatrix, banks: tuple[Tensor, Tensor], excluded: LabelRows
     ) -> Tensor:
-        """Log K Z of each own clip, float64 `[n]`, K the number of its negatives."""
-        count = torch.zeros(len(queries[0]), dtype=torch.float64, device=queries[0].device)
-        for start, stop in row_blocks(len(count), len(keys[0]), count.device):
-            count[start:stop] = (forbidden(start, stop) == 0).sum(dim=1)
+        """Return log K Z of each clip, float64 `[N]`, and fix Z if this is the first batch."""
+        count = torch.zeros(len(pairs.video), dtype=torch.float64, device=pairs.video.device)
+        for start, stop in row_chunks(len(count), len(banks[0]), count.device):
+            count[start:stop] = (~excluded(start, stop)).sum(dim=1)
         partition = self.partition
-        if partition <= NOTHING:
-            of_all = [
-                log_sums(side, memories, forbidden).rows
-                for side, memories in zip(queries, keys, strict=True)
+        if partition <= LOG_ZERO and count.any():
+            sums = [
+                log_sums(side, bank, excluded).rows
+                for side, bank in ((pairs.scaled_video, banks[1]), (pairs.scaled_audio, banks[0]))
             ]
-            nothing = torch.full((1,), NOTHING, dtype=torch.float64, device=count.device)
-            sums = torch.cat([*of_all, nothing]).logsumexp(dim=0)
-            total = distributed.log_sum_over_ranks(sums)
-            num_pairs = 2 * distributed.all_sum(count.sum())
-            partition = torch.where(num_pairs > 0, total - num_pairs.clamp(min=1).log(), NOTHING)
+            partition = torch.cat(sums).logsumexp(dim=0) - (2 * count.sum()).log()
             if self.training:
                 self.partition.copy_(partition)
-        return torch.where(count > 0, count.clamp(min=1).log() + partition, NOTHING)
+        return torch.where(count > 0, count.clamp(min=1).log() + partition, LOG_ZERO)
 
 
-def _nothing_forbidden(chosen: Tensor) -> RoleRows:
+def _exclude_none(drawn: Tensor) -> LabelRows:
     def rows(start: int, stop: int) -> Tensor:
-        return torch.zeros(stop - start, len(chosen), dtype=torch.int8, device=chosen.device)
+        return torch.zeros(stop - start, len(drawn), dtype=torch.bool, device=drawn.device)
 
     return rows
+
+
+def _negative_terms(
+    queries: Tensor, bank: Tensor, log_noise: Tensor, excluded: LabelRows
+) -> Tensor:
+    """Sum -log(1 - P) = softplus(l - log K Z) over the negatives of each clip, float64 `[N]`."""
+
+    def terms(queries: Tensor, bank: Tensor, start: int, stop: int) -> Tensor:
+        with without_autocast(queries.device):
+            logits = queries @ bank.T - log_noise[start:stop, None].float()
+        return F.softplus(logits).masked_fill(excluded(start, stop), 0.0).sum(dim=1).double()
+
+    chunks = [
+        checkpoint(
+            terms, queries[start:stop], bank, start, stop,
+            use_reentrant=False, preserve_rng_state=False,
+        )
+        for start, stop in row_chunks(len(queries), len(bank), queries.device)
+    ]  # fmt: skip
+    return torch.cat(chunks) if chunks else queries.new_zeros(len(queries)).double()

@@ -1,4 +1,4 @@
-"""How hard the negatives of a batch are: the paper's "overabundance of easy negatives" counted."""
+"""Measures of how hard the negatives of a batch are, and thus of the paper's "easy negatives"."""
 
 from __future__ import annotations
 
@@ -8,31 +8,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from toomuchtv.losses.base import Roles
+from toomuchtv.losses.base import LabelRows, PairLabelsLike, label_rows
+from toomuchtv.losses.chunked import LOG_ZERO
 
-# float32 products of unit vectors are exact to about 1e-7: nearer than this is equally near.
+# Products of float32 unit vectors are exact to about 1e-7. Differences below this count as ties.
 _TIE = 1e-6
-# A negative is easy that carries less than this share of what an even split would give it.
-_EASY_SHARE = 0.01
+# A negative is easy if its share of the softmax is less than this fraction of an even share.
+_EASY_FRACTION = 0.01
+# Similarities per chunk; some ten matrices of this size exist at a time.
+_CHUNK_ELEMENTS = {"cpu": 2**21, "cuda": 2**24}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NegativeFigures:
-    """Figures over the rows of both directions; shares are of the negatives' softmax mass.
+    """How hard the negatives of a batch are, averaged over the anchors of both modalities.
 
-    NaN where no row has such a figure: a batch without negatives, titles with one clip each.
+    Each video and each audio is an anchor. The softmax over the similarities of an anchor with its
+    negatives gives every negative a share. A figure is NaN if no anchor has it, for example in a
+    batch without negatives.
 
     Attributes:
-        mass_same_item: Share on negatives of the same item.
-        mass_same_title: Share on negatives of the same title, those of the item included.
-        mass_other_titles: The rest. Shares are means over the rows.
-        effective_negatives: exp of the entropy of the negatives' shares, mean over the rows;
-            between 1 and the number of negatives.
-        easy_negative_share: Share of a row's negatives that carry less than 1% of what an even
-            split of the mass would give each; mean over the rows.
-        top1: How often the own moment is nearest among all. Where others are as near, it counts
-            as one of them: embeddings that are all equal find 1 in N.
-        top1_in_title: The same among the moments of the own title, over rows that have others.
+        mass_same_item: Share of the negatives of the same item.
+        mass_same_title: Share of the negatives of the same title, including those of the item.
+        mass_other_titles: Share of the other negatives.
+        effective_negatives: exp of the entropy of the shares: between 1 and the number of
+            negatives.
+        easy_negative_share: Fraction of the negatives whose share is less than 1% of an even share.
+        top1: Fraction of anchors whose own clip is nearer than all negatives. If n others are as
+            near, it counts as 1 / (n + 1), so that N equal embeddings score 1 / N.
+        top1_in_title: The same among the clips of the anchor's title, over anchors whose title has
+            other clips.
     """
 
     mass_same_item: float
@@ -48,47 +53,63 @@ class NegativeFigures:
 def negative_figures(
     video: Tensor,
     audio: Tensor,
-    role: Tensor | Roles,
+    pair_labels: PairLabelsLike = None,
     *,
     title: Tensor,
     item: Tensor,
     temperature: float,
-    block_size: int = 1024,
+    chunk_rows: int | None = None,
 ) -> NegativeFigures:
-    """Count how hard the negatives are.
+    """Measure how hard the negatives of a batch are.
 
-    A row is a video that asks for its audio, then an audio that asks for its video; it counts
-    where its own moment is a positive and it has a negative. Other positives take no part.
+    An anchor counts if the pair with its own clip is positive and it has a negative. Other
+    positives take no part. Memory grows with N, not with its square.
 
     Args:
         video: Unit vectors `[N, D]`, on any device.
         audio: Unit vectors `[N, D]`.
-        role: int `[N, N]` of (video i, audio j), or what gives its rows: 1 positive, 0 negative,
-            -1 ignored. It need not be symmetric. The diagonal is the own moment.
+        pair_labels: Labels of the pairs (video i, audio j), as the losses take them.
         title: int `[N]`.
         item: int `[N]`.
-        temperature: That of the objective.
-        block_size: Rows at once: memory is `block_size x N` floats, and N x N bytes of roles.
+        temperature: Divisor of the similarities.
+        chunk_rows: Rows of the matrix that are in memory at a time.
     """
-    video, audio, num = video.float(), audio.float(), len(video)
-    roles = role if isinstance(role, Tensor) else _dense(role, num, block_size)
-    rows = []
-    for query, target, pairs in ((video, audio, roles), (audio, video, roles.T)):
-        for first in range(0, num, block_size):
-            block = slice(first, min(first + block_size, num))
-            rows.append(
-                _rows(
-                    query[block] @ target.T,
-                    pairs[block],
-                    first=first,
-                    temperature=temperature,
-                    same_title=title[block, None] == title,
-                    same_item=item[block, None] == item,
-                )
+    num, device = len(video), video.device
+    video, audio = video.float(), audio.float()
+    labels = label_rows(pair_labels, num, device)
+    size = chunk_rows or max(1, _CHUNK_ELEMENTS.get(device.type, 2**21) // max(1, num))
+    chunks = [(start, min(num, start + size)) for start in range(0, num, size)]
+    own = (video * audio).sum(dim=1)
+    softmax = _count_negatives(video, audio, labels, temperature, chunks)
+    easy = _EASY_FRACTION / softmax.num_negatives
+    # Sums of every anchor, videos (rows) first. A chunk completes the sums of its rows and adds its
+    # part to the sums of all columns. Two passes are needed because a share is known only once the
+    # sum over the whole column is.
+    sums = torch.zeros(2, _NUM_SUMS, num, device=device)
+    for start, stop in chunks:
+        similarity = video[start:stop] @ audio.T
+        masks = _Masks(
+            negative=labels(start, stop) == 0,
+            same_title=title[start:stop, None] == title,
+            same_item=item[start:stop, None] == item,
+        )
+        for dim, anchors, part in ((1, slice(start, stop), 0), (0, slice(None), 1)):
+            of_anchors = [
+                values[anchors].unsqueeze(dim)
+                for values in (softmax.maximum[part], softmax.log_sum[part], own, easy[part])
+            ]
+            maximum, log_sum, own_similarity, easy_share = of_anchors
+            log_share = similarity / temperature - maximum - log_sum
+            sums[part, :, anchors] += _sums(
+                log_share, easy_share, similarity - own_similarity, masks, dim
             )
+    figures = [
+        _figures(sums[part], softmax.num_negatives[part], softmax.has_own_positive)
+        for part in (0, 1)
+    ]
     # One transfer from the device for all figures.
     item_mass, title_mass, effective, easy, top1, in_title = (
-        torch.cat(rows).nanmean(dim=0).tolist() if rows else [math.nan] * 6
+        torch.cat(figures, dim=1).nanmean(dim=1).tolist()
     )
     return NegativeFigures(
         mass_same_item=item_mass,
@@ -101,52 +122,112 @@ def negative_figures(
     )
 
 
-def _dense(role: Roles, num: int, block_size: int) -> Tensor:
-    """All rows, one byte a pair: the other direction asks for columns."""
-    return torch.cat(
-        [role.rows(first, min(first + block_size, num)) for first in range(0, num, block_size)]
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Softmax:
+    """The softmax of each anchor over its negatives, rows first.
+
+    A share is exp(logit - maximum - log_sum). Subtracting two small numbers keeps the precision
+    that one large log-sum-exp would lose.
+
+    Attributes:
+        maximum: Largest logit, float32 `[2, N]`.
+        log_sum: Logarithm of the sum of exp(logit - maximum), float32 `[2, N]`.
+        num_negatives: float32 `[2, N]`.
+        has_own_positive: Whether the pair with the own clip is positive, bool `[N]`.
+    """
+
+    maximum: Tensor
+    log_sum: Tensor
+    num_negatives: Tensor
+    has_own_positive: Tensor
 
 
-def _rows(
-    similarity: Tensor,
-    role: Tensor,
-    *,
-    first: int,
+def _count_negatives(
+    video: Tensor,
+    audio: Tensor,
+    labels: LabelRows,
     temperature: float,
-    same_title: Tensor,
-    same_item: Tensor,
-) -> Tensor:
-    """Figures of a block of rows, `[B, 6]`, NaN where a row has none; rows count from `first`."""
-    is_negative = role == 0
-    own = torch.diagonal(similarity, offset=first)[:, None]
-    num_negatives = is_negative.sum(dim=1)
-    counts = (torch.diagonal(role, offset=first) == 1) & (num_negatives > 0)
-    log_share = torch.log_softmax(
-        (similarity / temperature).masked_fill(~is_negative, -math.inf), dim=1
+    chunks: list[tuple[int, int]],
+) -> _Softmax:
+    shape = 2, len(video)
+    maximum = torch.full(shape, LOG_ZERO, device=video.device)
+    total, count = torch.zeros(2, *shape, device=video.device)
+    own_positive = torch.zeros(len(video), dtype=torch.bool, device=video.device)
+    for start, stop in chunks:
+        chunk = labels(start, stop)
+        negative = chunk == 0
+        logits = (video[start:stop] @ audio.T / temperature).masked_fill_(~negative, LOG_ZERO)
+        maximum[0, start:stop] = logits.amax(dim=1)
+        total[0, start:stop] = (logits - maximum[0, start:stop, None]).exp().sum(dim=1)
+        # The sum of a column so far shrinks if this chunk raises the column's maximum.
+        new_maximum = torch.maximum(maximum[1], logits.amax(dim=0))
+        total[1] *= (maximum[1] - new_maximum).exp()
+        total[1] += (logits - new_maximum).exp().sum(dim=0)
+        maximum[1] = new_maximum
+        count[0, start:stop] = negative.sum(dim=1).float()
+        count[1] += negative.sum(dim=0)
+        own_positive[start:stop] = chunk.diagonal(start) == 1
+    return _Softmax(
+        maximum=maximum, log_sum=total.log(), num_negatives=count, has_own_positive=own_positive
     )
-    share = log_share.exp()
-    entropy = -(share * log_share.masked_fill(~is_negative, 0.0)).sum(dim=1)
-    easy = ((share < _EASY_SHARE / num_negatives[:, None]) & is_negative).sum(dim=1) / num_negatives
-    in_title = is_negative & same_title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Masks:
+    """What the pairs of a chunk are, bool `[B, N]` each."""
+
+    negative: Tensor
+    same_title: Tensor
+    same_item: Tensor
+
+
+#: Share of the item, share of the title, entropy, number of easy negatives; then how many
+#: negatives are nearer than the own clip and how many as near, among all and in the title; then
+#: the number of negatives of the title.
+_NUM_SUMS = 9
+
+
+def _sums(log_share: Tensor, easy: Tensor, margin: Tensor, masks: _Masks, dim: int) -> Tensor:
+    """Sum what a chunk contributes to its anchors, `[9, anchors]`; see `_NUM_SUMS`.
+
+    Args:
+        log_share: Logarithm of each pair's share of the softmax of its anchor, `[B, N]`.
+        easy: Share below which a negative is easy, by anchor.
+        margin: Similarity of each pair, less that of the anchor with its own clip, `[B, N]`.
+        masks: What the pairs are.
+        dim: The dimension to sum over: 1 if the anchors are rows, 0 if they are columns.
+    """
+    negative, in_title = masks.negative, masks.negative & masks.same_title
+    log_share = log_share.masked_fill(~negative, 0.0)
+    share = log_share.exp().masked_fill_(~negative, 0.0)
+    nearer, equal = margin > _TIE, margin.abs() <= _TIE
+    parts = [
+        share * masks.same_item,
+        share * masks.same_title,
+        -share * log_share,
+        (share < easy) & negative,
+        nearer & negative,
+        equal & negative,
+        nearer & in_title,
+        equal & in_title,
+        in_title,
+    ]
+    return torch.stack([part.sum(dim=dim).float() for part in parts])
+
+
+def _figures(sums: Tensor, num_negatives: Tensor, has_own_positive: Tensor) -> Tensor:
+    """Return the figures of each anchor, `[6, N]`: NaN where an anchor does not have one."""
+    item_mass, title_mass, entropy, easy, nearer, equal, title_nearer, title_equal, in_title = sums
     figures = torch.stack(
         [
-            (share * same_item).sum(dim=1),
-            (share * same_title).sum(dim=1),
+            item_mass,
+            title_mass,
             entropy.exp(),
-            easy,
-            _is_nearest(similarity - own, is_negative),
-            _is_nearest(similarity - own, in_title),
-        ],
-        dim=1,
+            easy / num_negatives,
+            torch.where(nearer > 0, 0.0, 1.0 / (1.0 + equal)),
+            torch.where(title_nearer > 0, 0.0, 1.0 / (1.0 + title_equal)),
+        ]
     )
-    has_figure = counts[:, None].repeat(1, figures.shape[1])
-    has_figure[:, -1] &= in_title.any(dim=1)
-    return torch.where(has_figure, figures, math.nan)
-
-
-def _is_nearest(margin: Tensor, among: Tensor) -> Tensor:
-    """Whether no other is nearer, `[B]` in 0..1: one of n that are as near counts 1 / n."""
-    is_beaten = ((margin > _TIE) & among).any(dim=1)
-    num_equal = ((margin.abs() <= _TIE) & among).sum(dim=1)
-    return torch.where(is_beaten, 0.0, 1.0 / (1 + num_equal))
+    has_figure = (has_own_positive & (num_negatives > 0)).expand(6, -1).clone()
+    has_figure[-1] &= in_title > 0
+    return figures.where(has_figure, math.nan)

@@ -74,7 +74,7 @@ class Run:
         """All that a checkpoint holds besides the optimizer, by name."""
         parts: dict[str, nn.Module] = {
             "model": self.step.model,
-            "objective": self.step.objective,
+            "loss": self.step.loss,
             "losses": self.losses,
         }
         return parts if self.ema is None else {**parts, "ema": self.ema}
@@ -139,9 +139,9 @@ def assemble(
     if distributed.rank() == 0:
         _write_split(path, catalog, data.split)
     model = build_model(config).to(device)
-    objective = build_loss(config.objective, embedding_dim=config.model.embedding_dim)
-    objective = objective.to(device)
-    optimizer = build_optimizer([model, objective], config.optimizer)
+    loss = build_loss(config.loss, embedding_dim=config.model.embedding_dim)
+    loss = loss.to(device)
+    optimizer = build_optimizer([model, loss], config.optimizer)
     run = Run(
         path=path,
         config=config,
@@ -150,10 +150,10 @@ def assemble(
         data=data,
         step=TrainingStep(
             model=model,
-            objective=objective,
-            to_input=ClipTransform(config.input, config.augment).to(device),
+            loss=loss,
+            to_input=ClipTransform(config.transform, config.augmentation).to(device),
             optimizer=optimizer,
-            roles=config.roles,
+            roles=config.pair_labels,
             precision=choose_precision(training.precision, device),
             max_gradient_norm=config.optimizer.max_gradient_norm or float("inf"),
             chunk_size=training.chunk_size,

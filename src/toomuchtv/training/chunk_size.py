@@ -57,7 +57,7 @@ def find_chunk_size(
     if not fits(parts[0]):
         raise ValueError(
             f"not even {parts[0]} clips at once fit in memory: set a smaller model.video.width, "
-            "clip.frames or input.size, or training.activation_checkpointing=true"
+            "clip.frames or transform.size, or training.activation_checkpointing=true"
         )
     low, high = 0, len(parts)  # parts[low] fits, parts[high] does not
     while high - low > 1:

@@ -50,7 +50,7 @@ class MetricsTracker:
         step, losses = self._run.step, self._run.losses
         self.loss = losses.mean
         figures = step.negatives(gathered)
-        temperature = step.objective.temperature.item()
+        temperature = step.loss.temperature.item()
         if self._metrics is not None:
             self._metrics.write(
                 done,
@@ -74,7 +74,7 @@ class MetricsTracker:
             return
         model = self._run.best_model
         was_training = model.training
-        loss = held_out_loss(as_pretrained(self._run), self._run.step.objective, held_out)
+        loss = held_out_loss(as_pretrained(self._run), self._run.step.loss, held_out)
         model.train(was_training)
         self._metrics.write(done, {"held_out_loss": loss})
 
@@ -86,5 +86,7 @@ class MetricsTracker:
 
 def as_pretrained(run: Run) -> PretrainedEncoder:
     """The encoders of a run as others will use them; puts them in evaluation mode."""
-    config = PretrainedConfig(clip=run.config.clip, input=run.config.input, model=run.config.model)
+    config = PretrainedConfig(
+        clip=run.config.clip, transform=run.config.transform, model=run.config.model
+    )
     return PretrainedEncoder(run.best_model, config).to(run.device)

@@ -36,8 +36,8 @@ class StepProfile:
 
 def input_shapes(config: Config, num_clips: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shapes of what the encoders take: `[N, 3, T, H, W]` and `[N, 1, bands, frames]`."""
-    size = config.input.size
-    spectrogram = LogMel(config.input.log_mel)(torch.zeros(1, config.clip.num_samples))
+    size = config.transform.size
+    spectrogram = LogMel(config.transform.log_mel)(torch.zeros(1, config.clip.num_samples))
     return (num_clips, 3, config.clip.frames, size, size), (num_clips, *spectrogram.shape[1:])
 
 

@@ -158,12 +158,12 @@ class Config(BaseModel):
 
     Attributes:
         clip: Frames and audio of one clip.
-        input: Frame size and log-mel spectrogram: what the encoders receive.
-        augment: Random augmentation of training clips.
+        transform: Frame size and log-mel spectrogram: what the encoders receive.
+        augmentation: Random augmentation of training clips.
         sampling: How the clips of a batch are drawn.
-        roles: Which pairs of a batch are positive, negative or ignored.
+        pair_labels: Which pairs of a batch are positive, negative or ignored.
         model: The two encoders and their projection heads.
-        objective: The loss.
+        loss: The loss and its settings.
         optimizer: The optimizer and its learning rate.
         training: Length, precision, memory, fault handling and logging.
     """
@@ -171,21 +171,22 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     clip: ClipFormat = ClipFormat()
-    input: TransformConfig = TransformConfig()
-    augment: AugmentationConfig = AugmentationConfig()
+    transform: TransformConfig = TransformConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
     sampling: SamplingConfig = SamplingConfig()
-    roles: PairLabelConfig = PairLabelConfig()
+    pair_labels: PairLabelConfig = PairLabelConfig()
     model: ModelConfig = ModelConfig()
-    objective: LossConfig = InfoNCEConfig()
+    loss: LossConfig = InfoNCEConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
     def _require_one_sample_rate(self) -> Config:
-        if self.clip.sample_rate_hz != self.input.log_mel.sample_rate_hz:
+        if self.clip.sample_rate_hz != self.transform.log_mel.sample_rate_hz:
             raise ValueError(
                 f"clip.sample_rate_hz ({self.clip.sample_rate_hz}) and "
-                f"input.log_mel.sample_rate_hz ({self.input.log_mel.sample_rate_hz}) must be equal"
+                f"transform.log_mel.sample_rate_hz ({self.transform.log_mel.sample_rate_hz}) "
+                "must be equal"
             )
         return self
 

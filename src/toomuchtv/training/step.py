@@ -12,7 +12,8 @@ from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.losses import (
-    Moments,
+    GatheredLoss,
+    MemoryBank,
     NegativeFigures,
     PairLoss,
     negative_figures,
@@ -23,17 +24,11 @@ from toomuchtv.training.gradient_cache import CachedEmbeddings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatheredBatch:
-    """The embeddings and the whereabouts of the whole batch, over all processes; no gradient."""
+    """The embeddings and the pair labels of the whole batch, over all processes; no gradient."""
 
     video: Tensor
     audio: Tensor
     roles: PairLabels
-    moments: Moments
-
-    @property
-    def role(self) -> Tensor:
-        """int8 `[N, N]`: all roles at once."""
-        return self.roles.dense()
 
 
 class TrainingStep:
@@ -41,9 +36,9 @@ class TrainingStep:
 
     Args:
         model: The two towers.
-        objective: The loss.
+        loss: The loss.
         to_input: Crop, augmentation and spectrogram, on the device.
-        optimizer: Over the parameters of model and objective.
+        optimizer: Over the parameters of model and loss.
         roles: Which pairs are negatives.
         precision: torch.bfloat16 for autocast, torch.float32 for none.
         max_gradient_norm: Largest norm of the gradient.
@@ -54,7 +49,7 @@ class TrainingStep:
         self,
         *,
         model: TwoTower,
-        objective: PairLoss,
+        loss: PairLoss,
         to_input: ClipTransform,
         optimizer: torch.optim.Optimizer,
         roles: PairLabelConfig,
@@ -63,14 +58,15 @@ class TrainingStep:
         chunk_size: int = 0,
     ) -> None:
         self.model = model
-        self.objective = objective
+        self.loss = loss
+        self._gathered_loss = GatheredLoss(loss)
         self._to_input = to_input
         self._optimizer = optimizer
         self._roles = roles
         self._precision = precision
         self._max_norm = max_gradient_norm
         self._chunk_size = chunk_size
-        self._parameters = [*model.parameters(), *objective.parameters()]
+        self._parameters = [*model.parameters(), *loss.parameters()]
 
     def __call__(
         self, batch: ClipBatch, learning_rate: float
@@ -90,11 +86,11 @@ class TrainingStep:
             chunk_size=self._chunk_size,
         )
         gathered = self._gather(batch, cached.embeddings)
-        loss = self.objective(*cached.embeddings, gathered.roles, gathered.moments)
+        loss = self._compute_loss(cached.embeddings, gathered.roles)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         cached.backward()
-        # Each process has its share of every gradient.
+        # See GatheredLoss: the sum over the processes is the gradient of the whole batch.
         distributed.sum_gradients(self._parameters)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
         if torch.isfinite(loss) and torch.isfinite(norm):
@@ -114,6 +110,13 @@ class TrainingStep:
             embeddings: Embeddings = self.model(video, log_mel)
         return embeddings
 
+    def _compute_loss(self, embeddings: Embeddings, labels: PairLabels) -> Tensor:
+        extra = {}
+        if isinstance(self.loss, MemoryBank):
+            keys = self.loss.clip_keys(labels.title, labels.item, labels.column("start_seconds"))
+            extra = {"clip_keys": keys, "valid": labels.valid}
+        return torch.as_tensor(self._gathered_loss(*embeddings, labels, **extra))
+
     def _gather(self, batch: ClipBatch, local: Embeddings) -> GatheredBatch:
         parts = distributed.parts(len(batch), local.video.device)
         specs = distributed.gather(batch.spec_tensor(local.video.device), parts)
@@ -122,7 +125,6 @@ class TrainingStep:
             video=distributed.gather(local.video, parts),
             audio=distributed.gather(local.audio, parts),
             roles=roles,
-            moments=moments_of(roles),
         )
 
     def negatives(self, gathered: GatheredBatch) -> NegativeFigures:
@@ -130,19 +132,8 @@ class TrainingStep:
         return negative_figures(
             gathered.video,
             gathered.audio,
-            gathered.role,
-            title=gathered.moments.title,
-            item=gathered.moments.item,
-            temperature=self.objective.temperature.item(),
+            gathered.roles,
+            title=gathered.roles.title,
+            item=gathered.roles.item,
+            temperature=self.loss.temperature.item(),
         )
-
-
-def moments_of(roles: PairLabels) -> Moments:
-    """What the losses are told of the clips."""
-    return Moments(
-        title=roles.title,
-        item=roles.item,
-        start_seconds=roles.column("start_seconds"),
-        audio_track=roles.column("audio_track").long(),
-        valid=roles.valid,
-    )

@@ -51,7 +51,7 @@ def describe(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[s
         f"{hours:.2f} hours",
         "holds out": _counted(len(split.held_out), "title"),
         "batch": f"{batch}, {local_clips} a process" if world_size > 1 else batch,
-        "clip": f"{clip.frames} frames at {clip.frame_rate:g} a second of {config.input.size} "
+        "clip": f"{clip.frames} frames at {clip.frame_rate:g} a second of {config.transform.size} "
         f"pixels, {clip.audio_seconds:g} s of sound",
         "model": f"{config.model.video.name}-{config.model.video.depth} and "
         f"{config.model.audio.name}-{config.model.audio.depth}, "
@@ -71,7 +71,7 @@ def _memory(
     copies = 2 + _MOMENTS[config.optimizer.name] + (config.training.ema_decay > 0)
     state = 4 * copies * num_parameters
     kept = clips_at_once * rehearsal.kept_bytes_per_clip
-    frame_bytes = 1.5 * max(config.input.size, 128) ** 2
+    frame_bytes = 1.5 * max(config.transform.size, 128) ** 2
     decoded = clips * (config.clip.frames * frame_bytes + 4 * config.clip.num_samples)
     ahead = 1 + batches_ahead(config.training.num_workers)
     return (

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import torch
 
-from toomuchtv._internal import distributed
 from toomuchtv.data.clip_specs import ClipBatch
-from toomuchtv.data.pair_labels import PairLabel, PairLabelConfig, PairLabels
+from toomuchtv.data.pair_labels import PairLabel
 from toomuchtv.inference.pretrained import PretrainedEncoder
-from toomuchtv.losses import DensePairLabels, PairLoss
-from toomuchtv.training.step import moments_of
+from toomuchtv.losses import PairLoss
 
 _CLIPS_AT_ONCE = 64
 
 
 @torch.no_grad()
-def held_out_loss(pretrained: PretrainedEncoder, objective: PairLoss, batch: ClipBatch) -> float:
-    """The objective of a batch that only this process holds, without augmentation.
+def held_out_loss(pretrained: PretrainedEncoder, loss: PairLoss, batch: ClipBatch) -> float:
+    """Return the loss of a batch that only this process holds, without augmentation.
 
     Every other clip is a negative. Nothing is remembered: neither running statistics nor banks
-    move, and the objective comes back in the mode it was in.
+    move, and the loss module returns to the mode that it was in.
 
     Args:
         pretrained: The encoders as they would be saved now.
-        objective: The one trained with.
+        loss: The loss module of the run.
         batch: Of moments that do not overlap; invalid clips are left out.
     """
     parts = [
@@ -40,10 +38,8 @@ def held_out_loss(pretrained: PretrainedEncoder, objective: PairLoss, batch: Cli
     role = torch.diag(valid).to(torch.int8)
     role[~valid] = PairLabel.IGNORE
     role[:, ~valid] = PairLabel.IGNORE
-    moments = moments_of(PairLabels(PairLabelConfig(), batch.spec_tensor(device)))
-    was_training = objective.training
-    objective.eval()
-    with distributed.alone():
-        loss = float(objective(video, audio, DensePairLabels(role), moments))
-    objective.train(was_training)
-    return loss
+    was_training = loss.training
+    loss.eval()
+    value = float(loss(video, audio, role))
+    loss.train(was_training)
+    return value

@@ -43,7 +43,7 @@ def test_the_full_study_is_what_was_asked_for() -> None:
     for seed in whole.seeds:
         for content in ("movies", "shows", "both"):
             world = Library(content=content, seed=seed)
-            own = [arm for arm in whole.arms if arm.world == world and arm.objective == "info_nce"
+            own = [arm for arm in whole.arms if arm.world == world and arm.loss == "info_nce"
                    and arm.items_per_title == 1 and not arm.alternative]  # fmt: skip
             trained = [
                 (arm.policy, arm.clips_per_title) for arm in own if arm.policy != "untrained"
@@ -74,18 +74,18 @@ def test_a_comparison_differs_in_what_it_is_about(
 
 
 def test_no_setting_is_an_arms_own() -> None:
-    """But for sampling, pair roles, objective and the one alternative, all arms are set alike."""
+    """But for sampling, pair labels, loss and the one alternative, all arms are set alike."""
     arms = design(QUICK).arms
     first = arm_config(FULL, arms[0])
     for arm in arms:
         config = arm_config(FULL, arm)
-        for section in ("clip", "input", "augment", "model"):
+        for section in ("clip", "transform", "augmentation", "model"):
             assert getattr(config, section) == getattr(first, section)
         assert config.sampling.batch_size == FULL.batch_size
         assert config.training.seed == arm.world.seed
         usual = (FULL.steps, FULL.learning_rate, FULL.temperature)
         found = (config.training.steps, config.optimizer.learning_rate,
-                 config.objective.temperature)  # fmt: skip
+                 config.loss.temperature)  # fmt: skip
         if arm.policy == "untrained":
             continue
         changed = [name for name, a, b in zip(("steps", "learning_rate", "temperature"), usual,
@@ -115,7 +115,7 @@ def test_another_first_seed_shares_no_world() -> None:
 def test_an_arm_that_two_questions_ask_for_is_run_once() -> None:
     arms = [arm for arm in study().arms if arm.world == Library(content="movies", seed=1)]
     plain = [arm for arm in arms if arm.policy == "uniform" and not arm.alternative
-             and arm.objective == "info_nce"]  # fmt: skip
+             and arm.loss == "info_nce"]  # fmt: skip
     assert len(plain) == 1
     assert set(plain[0].measures) == {"finetune", "milestones", "shuffled"}
 
@@ -147,10 +147,10 @@ def test_the_larger_size_fits_together() -> None:
         assert world_studio(scale, world).height == scale.detail.height
     for arm in whole.arms:
         config = arm_config(scale, arm)
-        assert config.clip.sample_rate_hz == config.input.log_mel.sample_rate_hz == 16000
-        assert config.input.log_mel.window_samples == 400
-        assert config.input.log_mel.num_fft == 512
-        assert (config.clip.frames, config.input.size) == (8, 64)
+        assert config.clip.sample_rate_hz == config.transform.log_mel.sample_rate_hz == 16000
+        assert config.transform.log_mel.window_samples == 400
+        assert config.transform.log_mel.num_fft == 512
+        assert (config.clip.frames, config.transform.size) == (8, 64)
     recipe = proxy_recipe(scale.detail)
     assert (recipe.short_side, recipe.frame_rate, recipe.sample_rate_hz) == (96, 8.0, 16000)
 

@@ -32,7 +32,7 @@ class RunVideoEncoder(VideoEncoder):
         self._pretrained = pretrained
         clip = pretrained.config.clip
         self.input = VideoInput(
-            frames=clip.frames, frame_rate=clip.frame_rate, size=pretrained.config.input.size
+            frames=clip.frames, frame_rate=clip.frame_rate, size=pretrained.config.transform.size
         )
 
     def features(self, video: Tensor) -> Tensor:

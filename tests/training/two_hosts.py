@@ -10,7 +10,7 @@ command. Three questions:
    notice that nobody answers (`net.ipv4.tcp_retries2`; see docs/scaling.md).
 3. One process is killed with -9: does torchrun's elastic restart lead to the same weights?
 
-    python -m benchmarks.two_hosts --out /tmp/two --json two.json
+    python -m tests.training.two_hosts --out /tmp/two --json two.json
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TIMEOUT_SECONDS = 20
 #: Of a segment that nobody acknowledges, as docs/scaling.md has it: 0.2 s, doubled each time.
 RETRIES = 5
 SETTINGS = [
-    "clip.frames=4", "clip.audio_seconds=0.25", "input.size=32",
+    "clip.frames=4", "clip.audio_seconds=0.25", "transform.size=32",
     "model.video.width=0.125", "model.audio.width=0.125", "model.embedding_dim=16",
     "sampling.batch_size=8", "sampling.clips_per_item=4", "sampling.min_gap_seconds=0.25",
     "optimizer.name=sgd", "optimizer.learning_rate=0.0001", "optimizer.warmup_steps=5",

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import av.logging
 
-from benchmarks.mutants import SEEDS, mutant
+from tests.media.mutants import SEEDS, mutant
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
-from toomuchtv.catalog.prepare import choose_audio_track
 from toomuchtv.catalog.probe import probe_file
+from toomuchtv.catalog.proxies import choose_audio_track
 from toomuchtv.errors import MediaError
 from toomuchtv.media.original import read_clip
 from toomuchtv.media.proxy import ProxyFormat, write_proxy

@@ -1,4 +1,4 @@
-"""Objectives that remember, and batches in chunks: stopped and resumed, the run ends the same."""
+"""A resumed run gives identical weights, with a memory bank and with batches in chunks."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def train(catalog_path: Path, run_path: Path, config: Config, **options: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("objective", "chunk_size"),
-    [(MEMORY, 0), (MEMORY, 4), ({"name": "sigmoid"}, 0)],
-    ids=["memory", "memory in chunks", "sigmoid"],
+    ("loss", "chunk_size"),
+    [(MEMORY, 0), (MEMORY, 4), ({"name": "within_modal", "learn_temperature": True}, 0)],
+    ids=["memory bank", "memory bank in chunks", "learned temperature"],
 )
 def test_it_ends_the_same(
-    prepared_catalog: Path, tmp_path: Path, objective: dict[str, Any], chunk_size: int
+    prepared_catalog: Path, tmp_path: Path, loss: dict[str, Any], chunk_size: int
 ) -> None:
     config = tiny_config(
-        objective=objective,
+        loss=loss,
         training={"steps": 5, "chunk_size": chunk_size, "validate_every": 2, "validation_clips": 6},
     )
     train(prepared_catalog, tmp_path / "whole", config)
@@ -51,8 +51,8 @@ def test_it_ends_the_same(
     assert one.keys() == two.keys()
     for name, value in one.items():
         assert torch.equal(value, two[name]), name
-    if objective is MEMORY:
-        assert (one["objective.bank.owner"][:, 1] >= 0).sum() > 6
+    if loss is MEMORY:
+        assert (one["loss.bank.keys"][:, 1] >= 0).sum() > 6
     losses = [line["loss"] for line in read_metrics(tmp_path / "whole") if "loss" in line]
     assert len(losses) == 5
     assert len(set(losses)) == 5

@@ -1,0 +1,302 @@
+"""The SQLite database of a catalog: its tables, how it is opened, and rows as records.
+
+Paths are stored as the bytes that the file system has (BLOB), because they need not be valid text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from toomuchtv.catalog.records import (
+    AudioTrack,
+    Item,
+    Probe,
+    Proxy,
+    ProxyAudio,
+    Segment,
+    Title,
+    TitleKind,
+    VideoStream,
+)
+from toomuchtv.errors import CatalogError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
+
+#: Version of the tables. It is raised when they change; other versions are refused.
+SCHEMA_VERSION = 4
+DATABASE_NAME = "catalog.sqlite"
+
+_SCHEMA = """
+CREATE TABLE library (root BLOB NOT NULL);
+
+CREATE TABLE titles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    year INTEGER,
+    key BLOB NOT NULL,             -- equal for all spellings of one title, see names.title_key
+    UNIQUE (kind, key)
+);
+
+-- Two rows may have the same path for an instant, while two files that swapped names are recorded.
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    title_id INTEGER NOT NULL REFERENCES titles (id),
+    path BLOB NOT NULL,
+    season INTEGER,
+    episode INTEGER,
+    extra TEXT,
+    size_bytes INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL UNIQUE,
+    missing INTEGER NOT NULL,
+    probe TEXT NOT NULL            -- JSON of a Probe
+);
+CREATE INDEX items_title_id ON items (title_id);
+
+-- Size, time and fingerprint are NULL if the file or folder could not even be examined.
+CREATE TABLE skipped_files (
+    path BLOB PRIMARY KEY,
+    reason TEXT NOT NULL,
+    size_bytes INTEGER,
+    modified_ns INTEGER,
+    fingerprint TEXT,
+    same_as BLOB                   -- path with the same content that is used instead
+);
+
+CREATE TABLE segments (
+    item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    start_seconds REAL NOT NULL,
+    stop_seconds REAL NOT NULL,
+    kind TEXT NOT NULL,
+    recurrence INTEGER             -- equal for segments with the same content
+);
+CREATE INDEX segments_item_id ON segments (item_id);
+
+CREATE TABLE duplicates (
+    item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    other_item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
+    start_seconds REAL NOT NULL,
+    stop_seconds REAL NOT NULL,
+    other_start_seconds REAL NOT NULL
+);
+
+-- What segments and duplicates were detected in, so that the same work is not done again.
+CREATE TABLE detections (
+    scope TEXT PRIMARY KEY,        -- 'item 5', 'title 2' or 'catalog'
+    source TEXT NOT NULL           -- digest of the input files and of the detectors' versions
+) WITHOUT ROWID;
+
+CREATE TABLE proxies (
+    item_id INTEGER PRIMARY KEY REFERENCES items (id) ON DELETE CASCADE,
+    fingerprint TEXT NOT NULL,
+    format_id TEXT NOT NULL,
+    video_path BLOB NOT NULL,
+    num_frames INTEGER NOT NULL,
+    frame_rate REAL NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    num_samples INTEGER NOT NULL,
+    sample_rate_hz INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL
+);
+CREATE TABLE proxy_audio (
+    item_id INTEGER NOT NULL REFERENCES proxies (item_id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,     -- 0 is the preferred track
+    audio_track INTEGER NOT NULL,
+    language TEXT,
+    path BLOB NOT NULL,
+    PRIMARY KEY (item_id, position)
+);
+"""
+
+
+def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
+    """Open the database of a catalog folder, for reading only where it cannot be written.
+
+    Raises:
+        CatalogError: There is no database (and `create` is off), it is not a catalog, or another
+            version of this package wrote it.
+    """
+    path = folder / DATABASE_NAME
+    if create:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CatalogError(f"cannot make the catalog folder {folder}: {error}") from error
+    elif not path.is_file():
+        raise CatalogError(
+            f"no catalog in {folder}; make one with: toomuchtv scan LIBRARY --catalog {folder}"
+        )
+    try:
+        connection = sqlite3.connect(_uri(path, create=create), uri=True, timeout=60.0)
+    except sqlite3.Error as error:
+        raise CatalogError(f"cannot open {path}: {error}") from error
+    try:
+        _prepare(connection, path, create=create)
+    except sqlite3.Error as error:
+        connection.close()
+        # SQLite cannot open a sound catalog on a full disk either, so the message mentions both.
+        hint = ", or its disk is full" if "disk" in str(error) else ""
+        raise CatalogError(f"{path} is not a catalog or is damaged{hint}: {error}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _uri(path: Path, *, create: bool) -> str:
+    uri = path.absolute().as_uri()
+    if create:
+        return uri + "?mode=rwc"
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return uri + "?mode=rw"
+    # A reader in write-ahead mode must create files beside the database. Where it may not, and
+    # there is no log, nobody is writing either, so the file can be read as immutable.
+    log = path.with_name(path.name + "-wal")
+    return uri + ("?mode=ro" if log.exists() else "?immutable=1")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
+    """Set up a connection, check the version, and create the tables of an empty database."""
+    connection.isolation_level = None  # `Catalog.transaction` begins transactions explicitly
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == SCHEMA_VERSION:
+        return
+    if version > SCHEMA_VERSION:
+        raise CatalogError(
+            f"{path} was written by a newer toomuchtv (catalog version {version}; this one reads "
+            f"version {SCHEMA_VERSION}): upgrade toomuchtv to use it"
+        )
+    if version:
+        raise CatalogError(
+            f"{path} was written by an older toomuchtv (catalog version {version}; this one reads "
+            f"version {SCHEMA_VERSION}): run `toomuchtv scan` and `toomuchtv prepare` with a new "
+            "catalog folder"
+        )
+    if not create or connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+        raise CatalogError(f"{path} is a database, but not a catalog")
+    try:
+        # Write-ahead logging lets readers continue while a scan or prepare writes.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+    except sqlite3.OperationalError:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != SCHEMA_VERSION:  # otherwise another process has just created the tables
+            raise
+
+
+# ---- Records and rows
+
+
+def insert(
+    connection: sqlite3.Connection, table: str, row: dict[str, Any], *, replace: bool = False
+) -> int:
+    """Insert a row, in place of one with the same key if `replace` is set; return its id."""
+    cursor = connection.execute(
+        f"INSERT {'OR REPLACE ' if replace else ''}INTO {table} ({', '.join(row)}) "
+        f"VALUES ({', '.join('?' * len(row))})",
+        list(row.values()),
+    )
+    assert cursor.lastrowid is not None  # SQLite sets it after every INSERT
+    return cursor.lastrowid
+
+
+def row_of(record: DataclassInstance, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return the columns of a record, paths as bytes, but for the fields in `without`."""
+    values = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in without}
+    return {k: os.fsencode(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+def record_of(record_type: type[R], row: sqlite3.Row, /, **values: object) -> R:
+    """Return the record of a row, with `values` in addition to or in place of its columns."""
+    columns: dict[str, Any] = {**dict(row), **values}
+    # Every BLOB column that records have is a path.
+    decoded = {k: path_of(v) if isinstance(v, bytes) else v for k, v in columns.items()}
+    return record_type(**{field.name: decoded[field.name] for field in fields(record_type)})
+
+
+def path_of(value: bytes) -> Path:
+    """Return the path that is stored as `value`."""
+    return Path(os.fsdecode(value))
+
+
+def title_of(row: sqlite3.Row) -> Title:
+    """Return the title of a row."""
+    return record_of(Title, row, kind=TitleKind(row["kind"]))
+
+
+def item_of(row: sqlite3.Row) -> Item:
+    """Return the item of a row."""
+    values = json.loads(row["probe"])
+    tracks = [
+        AudioTrack(**{**track, "dispositions": frozenset(track["dispositions"])})
+        for track in values["audio_tracks"]
+    ]
+    probe = Probe(
+        duration_seconds=values["duration_seconds"],
+        video=VideoStream(**values["video"]),
+        audio_tracks=tuple(tracks),
+        warnings=tuple(values["warnings"]),
+    )
+    return record_of(Item, row, missing=bool(row["missing"]), probe=probe)
+
+
+def row_of_item(item: Item) -> dict[str, Any]:
+    """Return the row of an item, without its id."""
+    # `default=sorted` writes the set of dispositions as a sorted list.
+    probe = json.dumps(asdict(item.probe), default=sorted)
+    return {**row_of(item, without={"id", "probe"}), "probe": probe}
+
+
+def proxy_of(row: sqlite3.Row, audio_rows: Iterable[sqlite3.Row]) -> Proxy:
+    """Return the proxy of a row and of the rows of its audio files, in order."""
+    audio_files = tuple(record_of(ProxyAudio, audio) for audio in audio_rows)
+    return record_of(Proxy, row, audio_files=audio_files)
+
+
+def write_proxy(connection: sqlite3.Connection, proxy: Proxy) -> None:
+    """Write the rows of a proxy, in place of an earlier proxy of the item."""
+    insert(connection, "proxies", row_of(proxy, without={"audio_files"}), replace=True)
+    for position, audio in enumerate(proxy.audio_files):
+        row = {"item_id": proxy.item_id, "position": position, **row_of(audio)}
+        insert(connection, "proxy_audio", row)
+
+
+def write_segments(
+    connection: sqlite3.Connection,
+    item_ids: Collection[int],
+    kinds: Collection[str],
+    segments: Iterable[Segment],
+) -> None:
+    """Write segments in place of all segments that the items have of these kinds.
+
+    The recurrence numbers of `segments` only have to differ from each other. Every one is replaced
+    by a number that no other segment of the catalog has.
+    """
+    connection.executemany(
+        "DELETE FROM segments WHERE item_id = ? AND kind = ?",
+        [(item_id, kind) for item_id in item_ids for kind in kinds],
+    )
+    (free,) = connection.execute("SELECT COALESCE(MAX(recurrence) + 1, 0) FROM segments").fetchone()
+    numbers: dict[int | None, int] = {}
+    for segment in segments:
+        row = row_of(segment)
+        if segment.recurrence is not None:
+            row["recurrence"] = numbers.setdefault(segment.recurrence, free + len(numbers))
+        insert(connection, "segments", row)

@@ -1,0 +1,132 @@
+"""Which audio tracks a proxy has, and how clips are read from it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from toomuchtv.catalog.records import AudioTrack, Proxy
+from toomuchtv.media.clip import Clip, ClipFormat
+from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_reader import ProxyReader
+
+# Tracks with these flags are chosen only if there is no other track.
+_UNUSUAL_TRACKS = frozenset(
+    {"comment", "visual_impaired", "descriptions", "karaoke", "clean_effects"}
+)
+
+
+def choose_audio_track(tracks: Sequence[AudioTrack], language: str | None = None) -> int | None:
+    """Choose the audio track that a viewer would listen to.
+
+    The criteria, most important first: no commentary or audio description, the preferred language,
+    an original before a dub, the default track, the first track.
+
+    Args:
+        tracks: The audio tracks of an item.
+        language: Preferred language as containers tag it, ISO 639 (`eng`), or None for any.
+
+    Returns:
+        The index of the track, or None if there are no tracks.
+    """
+
+    def rank(track: AudioTrack) -> tuple[bool, bool, bool, bool, int]:
+        flags = track.dispositions
+        return (
+            not flags.isdisjoint(_UNUSUAL_TRACKS),
+            language is not None and track.language != language,
+            "dub" in flags,
+            "default" not in flags,
+            track.index,
+        )
+
+    return min(tracks, key=rank).index if tracks else None
+
+
+def choose_audio_tracks(
+    tracks: Sequence[AudioTrack], languages: Sequence[str]
+) -> tuple[AudioTrack, ...]:
+    """Choose the audio tracks of a proxy: the best track of every requested language.
+
+    Commentary and audio description never stand in for a language. If no language is requested, or
+    the item has none of them, the result is the track of `choose_audio_track` alone.
+
+    Args:
+        tracks: The audio tracks of an item.
+        languages: Requested languages, in the order of the result.
+    """
+    by_index = {track.index: track for track in tracks}
+    best = (choose_audio_track(tracks, language) for language in languages)
+    chosen = {
+        index: by_index[index]
+        for index, language in zip(best, languages, strict=True)
+        if index is not None
+        and by_index[index].language == language
+        and _UNUSUAL_TRACKS.isdisjoint(by_index[index].dispositions)
+    }
+    if not chosen:
+        index = choose_audio_track(tracks)
+        return () if index is None else (by_index[index],)
+    return tuple(chosen.values())
+
+
+def proxy_format_id(proxy_format: ProxyFormat) -> str:
+    """Return a short digest of a format. Different formats have different digests."""
+    return hashlib.blake2b(proxy_format.model_dump_json().encode(), digest_size=6).hexdigest()
+
+
+def open_proxy(folder: Path, proxy: Proxy) -> ProxyReader:
+    """Open a proxy with its preferred audio track. The caller closes the reader.
+
+    Args:
+        folder: The catalog's folder.
+        proxy: The proxy.
+
+    Raises:
+        MediaError: A file is missing or is not a proxy.
+    """
+    return ProxyReader(
+        folder / proxy.video_path,
+        None if proxy.audio_path is None else folder / proxy.audio_path,
+        frame_rate=proxy.frame_rate,
+        sample_rate_hz=proxy.sample_rate_hz,
+    )
+
+
+def read_proxy_clip(
+    folder: Path, proxy: Proxy, start_seconds: float, clip_format: ClipFormat
+) -> Clip:
+    """Read one clip from a proxy. `Catalog.clip` describes the arguments.
+
+    Raises:
+        MediaError: The proxy is damaged or ends before the clip does.
+        ValueError: The start is negative or the proxy's rates do not fit the format.
+    """
+    stride = proxy.frame_rate / clip_format.frame_rate
+    if abs(stride - round(stride)) > 1e-6 or clip_format.sample_rate_hz != proxy.sample_rate_hz:
+        raise ValueError(
+            f"the proxy has {proxy.frame_rate:g} frames per second and {proxy.sample_rate_hz} Hz; "
+            f"it cannot give {clip_format.frame_rate:g} frames per second and "
+            f"{clip_format.sample_rate_hz} Hz"
+        )
+    if start_seconds < 0:
+        raise ValueError(f"start_seconds must be at least 0, got {start_seconds}")
+    # The small addition keeps a start of k / frame_rate at frame k in spite of rounding.
+    first_frame = math.floor(start_seconds * proxy.frame_rate + 1e-6)
+    start_seconds = first_frame / proxy.frame_rate
+    reader = open_proxy(folder, proxy)
+    try:
+        return Clip(
+            video=reader.rgb(
+                first_frame=first_frame, frames=clip_format.frames, stride=round(stride)
+            ),
+            waveform=reader.waveform(
+                first_sample=clip_format.audio_start_sample(start_seconds),
+                num_samples=clip_format.num_samples,
+            ),
+            start_seconds=start_seconds,
+        )
+    finally:
+        reader.close()

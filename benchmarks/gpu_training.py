@@ -25,7 +25,7 @@ from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.evaluation.evaluate import evaluate
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.chunk_size import find_chunk_size
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain

@@ -31,14 +31,15 @@ from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.snapshot import CatalogSnapshot, no_segments
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
-from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.batches import PlannedBatches
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.loader import iterate_batches
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat, VideoArray
-from toomuchtv.media.proxy import ProxyFormat, write_proxy
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 FILM = Path("library/Movies/Big Buck Bunny (2008)/Big Buck Bunny (2008).mp4")
 FORMAT = ClipFormat()
@@ -64,12 +65,12 @@ class Proxies:
     def frames(self, file: int, seconds: float) -> VideoArray:
         """Read the planes of a clip, the reader knowing nothing of the clip before."""
         reader = self.readers[file]
-        reader.rest()
-        return reader.planes(first_frame=round(seconds * 8), frames=FORMAT.frames)
+        reader.clear_cache()
+        return reader.read_planes(first_frame=round(seconds * 8), frames=FORMAT.frames)
 
     def both(self, file: int, seconds: float) -> object:
         """Read a clip with its sound."""
-        sound = self.readers[file].waveform(
+        sound = self.readers[file].read_waveform(
             first_sample=FORMAT.audio_start_sample(seconds), num_samples=FORMAT.num_samples
         )
         return self.frames(file, seconds), sound
@@ -231,10 +232,10 @@ def difference(proxies: Proxies, read: Read, moments: Moments) -> float:
     found = []
     for file, seconds in moments[:8]:
         reader, first = proxies.readers[file], round(seconds * 8)
-        ours = reader.rgb(first_frame=first, frames=FORMAT.frames).astype(np.float64)
+        ours = reader.read_rgb(first_frame=first, frames=FORMAT.frames).astype(np.float64)
         theirs = read(file, seconds)
         found.append(float(np.abs(ours - theirs).mean()))
-        before = reader.rgb(first_frame=max(first - 1, 0), frames=FORMAT.frames)
+        before = reader.read_rgb(first_frame=max(first - 1, 0), frames=FORMAT.frames)
         moved = float(np.abs(before.astype(np.float64) - theirs).mean())
         if found[-1] > 4.0 or found[-1] > moved:
             raise SystemExit(f"other frames at {seconds} s: {found[-1]:.1f} levels off")

@@ -82,12 +82,12 @@ class PlainReader:
         clip_format = self._config.clip
         proxy = self._proxies[int(self._snapshot.item_id[spec.item])]
         assert proxy.audio_path is not None
-        sound = self._pool.reader(
+        sound = self._pool.get(
             self._folder / proxy.video_path,
             self._folder / proxy.audio_path,
             frame_rate=proxy.frame_rate,
             sample_rate_hz=proxy.sample_rate_hz,
-        ).waveform(
+        ).read_waveform(
             first_sample=clip_format.audio_start_sample(spec.start_seconds),
             num_samples=clip_format.num_samples,
         )

@@ -22,7 +22,7 @@ from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.detection.fingerprints import AudioFingerprint, fingerprint_audio
 from toomuchtv.detection.recurrence import Episode, detect_recurring
 from toomuchtv.media.clip import WaveformArray
-from toomuchtv.media.original import read_audio
+from toomuchtv.media.clip_reader import read_audio
 from toomuchtv.media.proxy_reader import ProxyReader
 
 RATE_HZ = 16_000
@@ -163,7 +163,7 @@ def listen_to(
 
         def read(first: int, count: int) -> WaveformArray:
             tell(first / RATE_HZ)
-            return reader.waveform(first_sample=first, num_samples=count)
+            return reader.read_waveform(first_sample=first, num_samples=count)
 
         return fingerprint_audio(
             read, num_samples=MINUTES * 60 * RATE_HZ, sample_rate_hz=rate_of(season)

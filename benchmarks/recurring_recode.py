@@ -10,7 +10,7 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from toomuchtv.media.original import read_audio
+from toomuchtv.media.clip_reader import read_audio
 
 BIT_RATE = 64_000
 _RATE_HZ = 16_000

@@ -30,7 +30,7 @@ from benchmarks.plain_training import train_plainly
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.assembly import assemble
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain

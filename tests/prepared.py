@@ -10,7 +10,7 @@ from tests.media_files import write_film
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.run_config import Config, config_from
 
 RECIPE = ProxyFormat(short_side=32, sample_rate_hz=16_000)

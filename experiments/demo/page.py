@@ -10,8 +10,8 @@ import numpy as np
 from experiments.demo.charts import draw_neighbors, draw_scores
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.data.validation_batch import draw_validation_batch
-from toomuchtv.evaluation.catalog_retrieval import embed_clips, run_split
 from toomuchtv.evaluation.result import Evaluation
+from toomuchtv.evaluation.retrieval_benchmarks import embed_clips, run_split
 from toomuchtv.inference.pretrained import load
 from toomuchtv.media.clip import Clip
 from toomuchtv.reports.charts import COLORS, Curve, draw_clips, draw_curves

@@ -23,7 +23,7 @@ from toomuchtv.cli.console import Output
 from toomuchtv.errors import ToomuchtvError
 from toomuchtv.evaluation.evaluate import evaluate
 from toomuchtv.evaluation.result import Evaluation
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.metrics import read_metrics
 
 STEPS = 800

@@ -22,9 +22,9 @@ from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.original import read_audio
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.clip_reader import read_audio
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat
 
 FORMAT = ProxyFormat(short_side=32)
 CLIP = ClipFormat(frames=2, audio_seconds=0.25)
@@ -206,7 +206,7 @@ KILLED = """
 import os, signal, sys
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 def die(done, total, what):
     if done > float(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -371,7 +371,7 @@ def test_every_requested_language_is_prepared(tmp_path: Path) -> None:
             reader = ProxyReader(
                 cat / proxy.video_path, cat / sound.path, frame_rate=8.0, sample_rate_hz=16_000
             )
-            ours = reader.waveform(first_sample=0, num_samples=proxy.num_samples)
+            ours = reader.read_waveform(first_sample=0, num_samples=proxy.num_samples)
             theirs = read_audio(
                 film, first_sample=0, num_samples=proxy.num_samples, sample_rate_hz=16_000,
                 audio_track=sound.audio_track,

@@ -9,14 +9,15 @@ from tests.media_files import write_film
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.batches import PlannedBatches
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.loader import iterate_batches
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.proxy_writer import ProxyFormat
 
 FORMAT = ClipFormat(frames=3, frame_rate=4.0, audio_seconds=0.5)
 POLICY = SamplingConfig(batch_size=8, clips_per_item=4, min_gap_seconds=0.25, languages="pairs")

@@ -23,8 +23,8 @@ from toomuchtv.cli import app
 from toomuchtv.detection.detect import DetectionResult, detect_segments
 from toomuchtv.detection.features_on_disk import FOLDER
 from toomuchtv.errors import MediaError
-from toomuchtv.media.original import read_audio
-from toomuchtv.media.proxy import ProxyFormat
+from toomuchtv.media.clip_reader import read_audio
+from toomuchtv.media.proxy_writer import ProxyFormat
 
 RECIPE = ProxyFormat(short_side=64)
 RATE = 16_000

@@ -22,7 +22,7 @@ from toomuchtv.detection.fingerprints import (
     running_mean,
 )
 from toomuchtv.media.clip import WaveformArray
-from toomuchtv.media.original import read_audio
+from toomuchtv.media.clip_reader import read_audio
 
 RATE = 16_000
 

@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from tests.detection.random_fingerprints import encoded, random_words, silence
 from tests.detection.test_fingerprints import RATE, reader_of, recoded
-from toomuchtv.detection import matching, voting
+from toomuchtv.detection import matching
 from toomuchtv.detection.fingerprints import (
     FINGERPRINT_RATE_HZ,
     AudioFingerprint,
     fingerprint_audio,
 )
-from toomuchtv.detection.matching import Match, find_matches
-from toomuchtv.detection.voting import PlaceShelf, count_votes
+from toomuchtv.detection.matching import Match, PostingBuffer, count_votes, find_matches
 from toomuchtv.media.clip import WaveformArray
-from toomuchtv.media.original import read_audio
+from toomuchtv.media.clip_reader import read_audio
 
 
 def seconds(match: Match) -> tuple[float, float, float]:
@@ -48,7 +47,7 @@ def test_a_shared_stretch_is_found_from_edge_to_edge(
     assert (match.first, match.second) == (0, 1)
     expected = before, before + length, there
     assert seconds(match) == pytest.approx(expected, abs=0.25)
-    assert match.error == pytest.approx(0.07, abs=0.03)
+    assert match.bit_error_rate == pytest.approx(0.07, abs=0.03)
 
 
 def test_unrelated_sounds_share_nothing() -> None:
@@ -78,8 +77,8 @@ def test_nothing_and_next_to_nothing_share_nothing() -> None:
 
 
 def test_more_than_can_be_numbered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "_MOST_PRINTS", 3600 * FINGERPRINT_RATE_HZ)
-    with pytest.raises(ValueError, match="more than 1 hours of sound"):
+    monkeypatch.setattr(matching, "_MAX_WORDS", 3600 * FINGERPRINT_RATE_HZ)
+    with pytest.raises(ValueError, match="more than 1 hours of audio"):
         list(find_matches([encoded(random_words(n, 1000)) for n in range(4)]))
 
 
@@ -117,21 +116,21 @@ def test_votes_that_do_not_fit_in_memory_are_counted_alike(
     ]
     expected = list(find_matches(prints))
     assert len(expected) >= 5
-    monkeypatch.setattr(voting, "_PLACES_IN_MEMORY", in_memory)
+    monkeypatch.setattr(matching, "_POSTINGS_IN_MEMORY", in_memory)
     assert list(find_matches(prints, scratch=tmp_path)) == expected
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("in_memory", [1, 10, 10_000])
-def test_a_shelf_gives_back_what_it_was_given(tmp_path: Path, in_memory: int) -> None:
+def test_a_postings_gives_back_what_it_was_given(tmp_path: Path, in_memory: int) -> None:
     words = np.random.default_rng(0).integers(0, 50, 400).astype(np.uint64) << np.uint64(32)
     places = words | np.arange(400, dtype=np.uint64)
-    with PlaceShelf(tmp_path, in_memory=in_memory) as shelf:
+    with PostingBuffer(tmp_path, in_memory=in_memory) as postings:
         for part in np.split(places, [7, 7, 200]):
-            shelf.add(part)
-        assert shelf.is_in_files == (in_memory < 400)
-        parts = list(shelf.parts())
-        again = list(shelf.parts())
+            postings.add(part)
+        assert postings.is_spilled == (in_memory < 400)
+        parts = list(postings.partitions())
+        again = list(postings.partitions())
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.sort(places))
     for part, same in zip(parts, again, strict=True):
         np.testing.assert_array_equal(part, np.sort(part))
@@ -148,11 +147,21 @@ def test_votes_are_counted_over_all_parts(tmp_path: Path) -> None:
         place = (part & np.uint64(0xFFFFFFFF)).astype(np.int64)
         return np.where(place % 1000 == 0, 77, 1_000_000 * (1 + place))
 
-    with PlaceShelf(tmp_path, in_memory=500) as shelf:
-        shelf.add(places)
-        keys, counts = count_votes(shelf, links)
+    with PostingBuffer(tmp_path, in_memory=500) as postings:
+        postings.add(places)
+        keys, counts = count_votes(postings, links)
     assert dict(zip(keys.tolist(), counts.tolist(), strict=True))[77] == 4
     assert len(keys) < 100
+
+
+@pytest.mark.parametrize("count", [65_536, 131_072, 65_536 + 1])
+def test_very_frequent_votes_are_not_lost(tmp_path: Path, count: int) -> None:
+    """The counters of the first pass saturate: a counter that wraps drops these votes."""
+    words = np.arange(count, dtype=np.uint64)
+    with PostingBuffer(tmp_path, in_memory=1000) as postings:
+        postings.add(words << np.uint64(32) | words)
+        votes, counts = count_votes(postings, lambda part: np.full(len(part), 77, np.int64))
+    assert (votes.tolist(), counts.tolist()) == ([77], [count])
 
 
 def test_real_sound_is_found_in_another_encode_and_only_there(media_root: Path) -> None:

@@ -15,18 +15,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.media_files import write_film
+from toomuchtv.evaluation.classifiers import fit
 from toomuchtv.evaluation.comparison import compare_results
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import AudioEncoder, AudioInput, Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.evaluate import evaluate
-from toomuchtv.evaluation.features import extract
+from toomuchtv.evaluation.features import extract_features
+from toomuchtv.evaluation.linear_probe import run_probe
+from toomuchtv.evaluation.metrics import scene_coverage as coverage
 from toomuchtv.evaluation.protocols import PROTOCOLS, ProbeProtocol
 from toomuchtv.evaluation.protocols.config import KnnConfig, LogisticConfig
-from toomuchtv.evaluation.regression import fit_teller, run_regression
 from toomuchtv.evaluation.result import load_evaluation, load_predictions
-from toomuchtv.evaluation.scenes import coverage
 
 SIDES = {"train": 6, "val": 3, "test": 4}
 
@@ -108,9 +109,11 @@ def test_the_error_is_that_of_a_plain_reading(tmp_path: Path) -> None:
     benchmark = read_benchmark("lvu-like-ratio", tmp_path)
     protocol = PROTOCOLS["linear"]
     assert isinstance(protocol, ProbeProtocol)
-    run = run_regression(encoder(), benchmark, protocol, "video")
+    run = run_probe(encoder(), benchmark, protocol, "video")
     assert protocol.video_test is not None
-    features = extract(encoder(), benchmark, protocol.video_test).values[:, 0].astype(np.float64)
+    features = (
+        extract_features(encoder(), benchmark, protocol.video_test).values[:, 0].astype(np.float64)
+    )
     train, val, test = features[:6], features[6:9], features[9:]
     mean, std = train.mean(axis=0), train.std(axis=0)
 
@@ -123,9 +126,9 @@ def test_the_error_is_that_of_a_plain_reading(tmp_path: Path) -> None:
     costs = protocol.classifier.candidates  # type: ignore[union-attr]
     best = min(costs, key=lambda cost: ((predict(val, cost) - told["val"]) ** 2).mean())
     assert run.chosen == [{"chosen": best}]
-    found = run.answers[0].scores[:, 0]
+    found = run.predictions[0].scores[:, 0]
     np.testing.assert_allclose(found, predict(test, best), rtol=1e-3)
-    np.testing.assert_allclose(run.answers[0].targets[:, 0], told["test"], rtol=1e-6)
+    np.testing.assert_allclose(run.predictions[0].targets[:, 0], told["test"], rtol=1e-6)
 
 
 def test_neighbors_tell_their_weighted_mean() -> None:
@@ -133,14 +136,15 @@ def test_neighbors_tell_their_weighted_mean() -> None:
     features, values = rng.normal(0, 1, (8, 1, 3)).astype(np.float32), np.arange(8, dtype="f4")
     asked = rng.normal(0, 1, (5, 3)).astype(np.float32)
     config = KnnConfig()
-    found = fit_teller(config, features, values, 3.0)(asked)[:, 0]
+    found = fit(config, features[:, 0], values[:, None], 3.0, "regression")(asked)[:, 0]
     known = features[:, 0] / np.linalg.norm(features[:, 0], axis=1, keepdims=True)
     for row, one in enumerate(asked / np.linalg.norm(asked, axis=1, keepdims=True)):
         similarity = known @ one
         nearest = np.argsort(-similarity)[:3]
         weight = np.exp(similarity[nearest] / config.temperature)
         assert found[row] == pytest.approx((weight * values[nearest]).sum() / weight.sum(), 1e-3)
-    exact = fit_teller(LogisticConfig(), features, 2 * features[:, 0, 1], 1e6)(features[:, 0])
+    targets = 2 * features[:, 0, 1:2]
+    exact = fit(LogisticConfig(), features[:, 0], targets, 1e6, "regression")(features[:, 0])
     np.testing.assert_allclose(exact[:, 0], 2 * features[:, 0, 1], atol=1e-3)
 
 
@@ -172,7 +176,7 @@ def test_a_result_of_numbers_is_written_read_and_compared(tmp_path: Path) -> Non
     assert result.chance["mse"] == pytest.approx(guess, rel=1e-5)
     (same,) = compare_results(folder, folder)
     assert (same.metric, same.paired.difference, same.paired.num_sources) == ("mse", 0.0, 4)
-    with pytest.raises(ValueError, match=r"asks for numbers.*linear or knn"):
+    with pytest.raises(ValueError, match=r"has values to predict.*linear or knn"):
         evaluate(
             None, "lvu-like-ratio", tmp_path / "lvu", protocol="mmv-svm",
             encoder="tests.evaluation.test_films:make",
@@ -220,7 +224,11 @@ def test_movienets_scenes_are_scored_by_both(tmp_path: Path) -> None:
     result = evaluate(
         None, "movienet-scenes", root, encoder="tests.evaluation.test_films:make", out=tmp_path
     )
-    assert read_benchmark("movienet-scenes", root).ends == {"tt1": 8.0, "tt2": 8.0, "tt3": 8.0}
+    assert read_benchmark("movienet-scenes", root).end_seconds == {
+        "tt1": 8.0,
+        "tt2": 8.0,
+        "tt3": 8.0,
+    }
     (answer,) = load_predictions(tmp_path / result.label)
     told = [n + 1.0 for n, score in enumerate(answer.scores[:, 0]) if score > 0]
     assert result.metrics["miou"] == pytest.approx(coverage([2.0, 5.0], told, 8.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor
 
 from tests.media_files import BLACK, LEVEL_STEP, write_film
+from toomuchtv.errors import MediaError
+from toomuchtv.evaluation import features
 from toomuchtv.evaluation.benchmark import LabeledClip
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import AudioEncoder, AudioInput, Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
-from toomuchtv.evaluation.features import extract
+from toomuchtv.evaluation.features import extract_features
 from toomuchtv.evaluation.finetune import learning_rates
 from toomuchtv.evaluation.protocols import (
     PROTOCOLS,
@@ -23,7 +26,7 @@ from toomuchtv.evaluation.protocols import (
     ProbeProtocol,
     RetrievalProtocol,
 )
-from toomuchtv.evaluation.reading import read_video_views
+from toomuchtv.evaluation.reading import read_video_views, read_views
 from toomuchtv.evaluation.views import (
     AudioViews,
     VideoAugment,
@@ -73,7 +76,7 @@ def shown(film: Path, views: VideoViews | AudioViews) -> tuple[int, tuple[int, .
     """How many views an encoder is given, and the shape of each."""
     eyes, ears = Eyes(), Ears()
     encoder = Encoder(name="x", fingerprint="x", pretraining="x", video=eyes, audio=ears)
-    found = extract(encoder, read_benchmark("csv", film), views)
+    found = extract_features(encoder, read_benchmark("csv", film), views)
     given = torch.cat(eyes.shown or ears.shown)
     assert found.values.shape[1] == (1 if views.mean else len(given))
     return len(given), tuple(given.shape[1:])
@@ -257,16 +260,42 @@ def test_features_are_kept_and_gone_on_with(film: Path, tmp_path: Path) -> None:
     eyes = Eyes()
     encoder = Encoder(name="x", fingerprint="x", pretraining="x", video=eyes)
     benchmark, views = read_benchmark("csv", film), VideoViews(times=2)
-    first = extract(encoder, benchmark, views, cache=tmp_path)
+    first = extract_features(encoder, benchmark, views, cache=tmp_path)
     calls = len(eyes.shown)
-    again = extract(encoder, benchmark, views, cache=tmp_path)
+    again = extract_features(encoder, benchmark, views, cache=tmp_path)
     assert len(eyes.shown) == calls
     np.testing.assert_array_equal(first.values, again.values)
     other = Encoder(name="x", fingerprint="y", pretraining="x", video=eyes)
-    extract(other, benchmark, views, cache=tmp_path)
+    extract_features(other, benchmark, views, cache=tmp_path)
     assert len(eyes.shown) == 2 * calls
     # A shard that a full disk cut short is made anew.
     for shard in tmp_path.rglob("*.safetensors"):
         shard.write_bytes(shard.read_bytes()[:-5])
-    mended = extract(encoder, benchmark, views, cache=tmp_path)
+    mended = extract_features(encoder, benchmark, views, cache=tmp_path)
     np.testing.assert_array_equal(first.values, mended.values)
+
+
+def test_a_failed_decode_is_not_cached_but_tried_again(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eyes = Eyes()
+    encoder = Encoder(name="x", fingerprint="x", pretraining="x", video=eyes)
+    rows = [f"film.mp4,a,train,{start},{start + 1}" for start in (0, 1)]
+    table = film / "two.csv"
+    table.write_text("path,label,split,start_seconds,stop_seconds\n" + "\n".join(rows) + "\n")
+    benchmark = read_benchmark("csv", table)
+
+    def failing_read(clip: LabeledClip, *args: Any, **options: Any) -> Tensor:
+        if clip.start_seconds == 1.0:
+            raise MediaError("the disk is not there for a moment")
+        return read_views(clip, *args, **options)
+
+    monkeypatch.setattr(features, "read_views", failing_read)
+    first = extract_features(encoder, benchmark, VideoViews(), cache=tmp_path)
+    assert (first.rows, list(first.failed)) == ((0,), [1])
+    num_shown = len(eyes.shown)
+    monkeypatch.setattr(features, "read_views", read_views)
+    again = extract_features(encoder, benchmark, VideoViews(), cache=tmp_path)
+    assert (again.rows, again.failed) == ((0, 1), {})
+    assert len(eyes.shown) == num_shown + 1  # the first clip came from the cache
+    np.testing.assert_array_equal(again.values[0], first.values[0])

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from toomuchtv.evaluation.catalog_retrieval import retrieval_metrics
 from toomuchtv.evaluation.retrieval import (
     chance_figures,
     class_precision,
     pair_ranks,
     rank_figures,
 )
+from toomuchtv.evaluation.retrieval_benchmarks import retrieval_metrics
 
 
 def unit_vectors(count: int, dim: int, seed: int) -> Tensor:

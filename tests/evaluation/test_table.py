@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from toomuchtv.evaluation.result import Evaluation
-from toomuchtv.evaluation.table import grids, summary_row
+from toomuchtv.evaluation.table import score_grids, summary_row
 from toomuchtv.reports.evaluation_page import write_table
 
 
@@ -21,7 +21,7 @@ def result(protocol: str, encoder: str, mean: float, **changes: Any) -> Evaluati
 
 
 def test_a_grid_has_a_row_a_protocol_and_a_column_an_encoder() -> None:
-    (grid, other) = grids(
+    (grid, other) = score_grids(
         [
             result("linear", "b", 0.5),
             result("knn", "a", 0.25),
@@ -36,7 +36,7 @@ def test_a_grid_has_a_row_a_protocol_and_a_column_an_encoder() -> None:
 
 
 def test_encoders_of_one_name_lose_no_score() -> None:
-    (grid,) = grids([result("knn", "a", 0.25), result("knn", "a", 0.75)])
+    (grid,) = score_grids([result("knn", "a", 0.25), result("knn", "a", 0.75)])
     assert grid.rows == [["knn", "25.0 +- 1.0; 75.0 +- 1.0"]]
 
 

@@ -99,7 +99,7 @@ def test_fsd50ks_map_is_scikit_learns(fsd50k: Path, tmp_path: Path, protocol: st
         "--encoder", "tests.evaluation.test_whole_runs:make", "--benchmark", "fsd50k",
         "--data", fsd50k, "--protocol", protocol, "--out", tmp_path, cwd=Path.cwd(),
     )  # fmt: skip
-    folder = next(tmp_path.rglob("answers.json")).parent
+    folder = next(tmp_path.rglob("predictions.json")).parent
     (answer,) = load_predictions(folder)
     assert answer.scores.shape == (16, 3)
     expected = [

@@ -19,7 +19,7 @@ from toomuchtv.inference.hear import (
 )
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.original import read_audio
+from toomuchtv.media.clip_reader import read_audio
 from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
 
 

@@ -13,7 +13,7 @@ from toomuchtv.data.clip_transform import TransformConfig
 from toomuchtv.errors import CheckpointError, MediaError
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model, load
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.original import read_clip
+from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
 
 CONFIG = PretrainedConfig(

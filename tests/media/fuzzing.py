@@ -20,9 +20,9 @@ from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.catalog.proxies import choose_audio_track
 from toomuchtv.errors import MediaError
-from toomuchtv.media.original import read_clip
-from toomuchtv.media.proxy import ProxyFormat, write_proxy
+from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 LIMIT_SECONDS = 30.0
 LIMIT_BYTES = 2**30
@@ -136,8 +136,8 @@ def _read_proxy(video_path: Path, audio_path: Path | None, num_frames: int) -> N
         sample_rate_hz=_RECIPE.sample_rate_hz,
     )
     try:
-        reader.planes(first_frame=num_frames // 2, frames=1)
-        reader.waveform(first_sample=0, num_samples=4000)
+        reader.read_planes(first_frame=num_frames // 2, frames=1)
+        reader.read_waveform(first_sample=0, num_samples=4000)
     finally:
         reader.close()
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from tests.media.coded_media import CodedFilm, late_by, numbers_of, splice
 from toomuchtv.errors import MediaError
-from toomuchtv.media.original import read_clip
-from toomuchtv.media.proxy import ProxyFormat, write_proxy
+from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 UNREADABLE = 9999.0
 RATE_HZ = 16_000
@@ -276,8 +276,8 @@ def _from_proxy(case: Case, path: Path, folder: Path) -> Iterator[Reading]:
         for start in _starts(case):
             first = round(start * 8)
             first_sample = round(float(start) * RATE_HZ)
-            pictures = reader.rgb(first_frame=first, frames=FRAMES)
-            heard = reader.waveform(
+            pictures = reader.read_rgb(first_frame=first, frames=FRAMES)
+            heard = reader.read_waveform(
                 first_sample=first_sample, num_samples=round(AUDIO_SECONDS * RATE_HZ)
             )
             yield Fraction(first, 8), numbers_of(pictures), first_sample, heard

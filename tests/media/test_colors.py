@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
 from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD, ClipTransform, TransformConfig
-from toomuchtv.media.hdr import Light, to_sdr
-from toomuchtv.media.original import read_clip
-from toomuchtv.media.pictures import Upright
-from toomuchtv.media.proxy import ProxyFormat, write_proxy
+from toomuchtv.media.clip_reader import read_clip
+from toomuchtv.media.frame_converter import FrameConverter
+from toomuchtv.media.hdr import TransferFunction, tone_map
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 SIDE = 128
 Floats = NDArray[np.float64]
@@ -138,7 +138,7 @@ def seen_by_encoders(path: Path) -> Floats:
     proxy = path.with_name("proxy.mp4")
     write_proxy(path, proxy, None, ProxyFormat(short_side=SIDE, quantizer=1))
     reader = ProxyReader(proxy, None, frame_rate=8.0, sample_rate_hz=16_000)
-    planes = torch.from_numpy(reader.planes(first_frame=0, frames=1))[None]
+    planes = torch.from_numpy(reader.read_planes(first_frame=0, frames=1))[None]
     reader.close()
     return rgb_of(planes)
 
@@ -186,12 +186,12 @@ def test_tags_of_h264_in_mp4(
 
 def test_both_ways_see_the_same_in_sharp_pictures(tmp_path: Path) -> None:
     """Chroma that is read half a pixel off shows at edges."""
-    upright = Upright(width=SIDE, height=SIDE, pixel_format="yuv420p")
+    upright = FrameConverter(width=SIDE, height=SIDE, pixel_format="yuv420p")
     picture = np.rint(255 * sharp()).astype(np.uint8)
     planes = upright.convert(VideoFrame.from_ndarray(picture, format="rgb24"))
     by_encoders = rgb_of(torch.from_numpy(planes.to_ndarray())[None, None])
     planes.colorspace, planes.color_range = MATRIX["601"], RANGE["limited"]
-    back = Upright(width=SIDE, height=SIDE, pixel_format="rgb24").convert(planes)
+    back = FrameConverter(width=SIDE, height=SIDE, pixel_format="rgb24").convert(planes)
     assert difference(by_encoders, np.asarray(back.to_ndarray())) < 0.5
     path = write(tmp_path / "film.mkv", sharp(), Coding(matrix="601"))
     by_reading = seen_by_reading(path)
@@ -285,18 +285,18 @@ def test_highlights_follow_the_curve(
     assert line[-1] > 250
 
 
-@pytest.mark.parametrize("light", [Light.PQ, Light.HLG])
-def test_any_color_of_hdr_by_the_formulas(light: Light) -> None:
+@pytest.mark.parametrize("light", [TransferFunction.PQ, TransferFunction.HLG])
+def test_any_color_of_hdr_by_the_formulas(light: TransferFunction) -> None:
     """Saturated and bright colors too, each pixel by itself."""
     rng = np.random.default_rng(0)
     nits = 10 ** rng.uniform(-1, 3, (64, 64, 1)) * rng.uniform(0, 1, (64, 64, 3))
-    function = pq if light is Light.PQ else hlg
+    function = pq if light is TransferFunction.PQ else hlg
     codes = np.rint(65_535 * function(nits).clip(0, 1)).astype(np.uint16)
     inside = np.linalg.solve(TO_2020, nits.reshape(-1, 3).T).T.clip(0, None)
     strongest = inside.max(axis=1)
     curve = np.array([rolled_off(value) / max(value, 1e-9) for value in strongest])
     wanted = sdr(inside * curve[:, None]).reshape(64, 64, 3)
-    seen = to_sdr(codes, light).astype(float)
+    seen = tone_map(codes, light).astype(float)
     # The matrix of the recommendation has four digits: near black a tenth of a level of light.
     assert difference(seen, wanted) < 0.5
     assert np.percentile(np.abs(seen - wanted), 99) < 2.0

@@ -18,11 +18,11 @@ from tests.media.coded_media import CodedFilm, numbers_of
 from tests.media.sync_cases import Case, hard_cases, measure, missing, usual_cases
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.errors import MediaError
-from toomuchtv.media.original import open_media, read_audio, read_clip
-from toomuchtv.media.pictures import picture_stream
-from toomuchtv.media.proxy import ProxyFormat, write_proxy
+from toomuchtv.media.clip_reader import read_audio, read_clip
+from toomuchtv.media.containers import find_video_stream, open_media
 from toomuchtv.media.proxy_reader import ProxyReader
-from toomuchtv.media.timeline import timeline_of
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
+from toomuchtv.media.timestamps import compute_timeline
 
 USUAL = {
     "mp4_x265_eac3_10bit_23_976",
@@ -74,9 +74,9 @@ def test_after_a_jump_of_the_clock_time_goes_on_by_one_frame(name: str, tmp_path
     assert case.finish is not None
     path = case.finish(case.film.write(tmp_path), tmp_path)
     with open_media(path) as container:
-        first, second = timeline_of(container).stretches
-    assert first.shift_seconds == 0
-    gap = second.start_seconds + second.shift_seconds - first.stop_seconds
+        first, second = compute_timeline(container).ranges
+    assert first.offset_seconds == 0
+    gap = second.start_seconds + second.offset_seconds - first.stop_seconds
     assert gap == pytest.approx(0, abs=1e-6)
     # Every frame across the cut, from random access: one after the other, none twice.
     clip = read_clip(path, start_seconds=3.02, frames=40, frame_rate=25.0, audio_seconds=0.1)
@@ -89,9 +89,9 @@ def test_after_a_jump_of_the_clock_time_goes_on_by_one_frame(name: str, tmp_path
 def test_a_clock_that_does_not_jump_is_left_alone(tmp_path: Path) -> None:
     case = HARD["variable_rate_ts"]
     with open_media(case.film.write(tmp_path)) as container:
-        timeline = timeline_of(container)
-    assert timeline.stretches == ()
-    assert timeline.mended()(123.25) == 123.25
+        timeline = compute_timeline(container)
+    assert timeline.ranges == ()
+    assert timeline.continuous_clock()(123.25) == 123.25
 
 
 def sound_first(path: Path) -> Path:
@@ -120,12 +120,12 @@ def test_a_film_of_fewer_pictures_than_the_decoder_holds_back(
     path = sound_first(film.write(tmp_path))
 
     def with_threads(container: InputContainer) -> VideoStream:
-        stream = picture_stream(container)
+        stream = find_video_stream(container)
         if not stream.codec_context.is_open:
             stream.codec_context.thread_count = threads
         return stream
 
-    monkeypatch.setattr("toomuchtv.media.original.picture_stream", with_threads)
+    monkeypatch.setattr("toomuchtv.media.clip_reader.find_video_stream", with_threads)
     clip = read_clip(
         path, start_seconds=0, frames=frames, frame_rate=24, audio_seconds=0.1,
         sample_rate_hz=16_000,
@@ -153,7 +153,7 @@ def test_damaged_sound_is_left_out_by_both_ways(tmp_path: Path) -> None:
     reader = ProxyReader(
         tmp_path / "v.mp4", tmp_path / "a.mp4", frame_rate=8.0, sample_rate_hz=16_000
     )
-    heard = reader.waveform(first_sample=0, num_samples=48_000)
+    heard = reader.read_waveform(first_sample=0, num_samples=48_000)
     reader.close()
     # The first samples have another past: silence there, nothing here.
     assert np.abs(whole - heard)[1000:].max() <= 1.01 / 32768
@@ -171,7 +171,7 @@ def test_frames_that_cannot_be_are_refused(
     write_proxy(film.write(tmp_path), tmp_path / "v.mp4", None, ProxyFormat(short_side=48))
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
     with pytest.raises(ValueError, match="first_frame must be at least 0"):
-        reader.rgb(first_frame=first, frames=frames, stride=stride)
+        reader.read_rgb(first_frame=first, frames=frames, stride=stride)
     with pytest.raises(MediaError, match="has only"):
-        reader.rgb(first_frame=7, frames=4)
+        reader.read_rgb(first_frame=7, frames=4)
     reader.close()

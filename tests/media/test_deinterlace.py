@@ -13,11 +13,11 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.media.deinterlace import Deinterlacer
-from toomuchtv.media.original import read_clip
-from toomuchtv.media.pictures import Upright
-from toomuchtv.media.proxy import ProxyFormat, write_proxy
+from toomuchtv.media.frame_converter import FrameConverter
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 WIDTH, HEIGHT, NUM_FRAMES, RATE = 160, 96, 24, 25
 
@@ -106,7 +106,7 @@ def plain_film(path: Path, num_frames: int = NUM_FRAMES) -> Path:
 
 def as_shown(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     frame = VideoFrame.from_ndarray(pictures, format="yuv420p")
-    upright = Upright(width=WIDTH, height=HEIGHT, pixel_format="rgb24")
+    upright = FrameConverter(width=WIDTH, height=HEIGHT, pixel_format="rgb24")
     return np.asarray(upright.convert(frame).to_ndarray(), np.uint8)
 
 
@@ -151,7 +151,7 @@ def test_any_way_to_a_moment_gives_the_same_picture(
     facts = write_proxy(path, tmp_path / "v.mp4", None, recipe)
     assert facts.num_frames == NUM_FRAMES
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=RATE, sample_rate_hz=16_000)
-    seen = reader.rgb(first_frame=0, frames=NUM_FRAMES)
+    seen = reader.read_rgb(first_frame=0, frames=NUM_FRAMES)
     reader.close()
     assert max(map(difference, seen, whole)) < 2.0
 

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from toomuchtv.media.letterbox import bars_of, find_bars
-from toomuchtv.media.original import open_media, read_clip
-from toomuchtv.media.pictures import Bars
-from toomuchtv.media.proxy import ProxyFormat, write_proxy
+from toomuchtv.media.clip_reader import read_clip
+from toomuchtv.media.containers import open_media
+from toomuchtv.media.frame_converter import BlackBars
+from toomuchtv.media.letterbox import detect_bars_in_frames, detect_black_bars
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 WIDTH, HEIGHT = 192, 108
 Picture = NDArray[np.uint8]
@@ -139,13 +140,13 @@ def test_bars_are_found_in_films(
 ) -> None:
     path = write(tmp_path / "film.mkv", of_number, seconds=seconds)
     with open_media(path) as container:
-        bars = find_bars(container)
+        bars = detect_black_bars(container)
     if wanted is None:
         assert bars is None
     else:
         assert bars is not None
         assert (bars.left, bars.top, bars.right, bars.bottom) == wanted
-        assert (bars.of_width, bars.of_height) == (WIDTH, HEIGHT)
+        assert (bars.frame_width, bars.frame_height) == (WIDTH, HEIGHT)
 
 
 @settings(max_examples=40, deadline=None)
@@ -160,22 +161,22 @@ def test_bars_are_cut_to_whole_chroma_samples(
     pictures = [barred(scene(seed + i), side, top, side, bottom) for i in range(6)]
     rng = np.random.default_rng(seed)
     noisy = [p + rng.integers(0, noise + 1, p.shape, dtype=np.uint8) for p in pictures]
-    bars = bars_of(gray_of(noisy))
+    bars = detect_bars_in_frames(gray_of(noisy))
     assert bars is not None
     even = [size + size % 2 for size in (side, top, side, bottom)]
     assert [bars.left, bars.top, bars.right, bars.bottom] == even
 
 
 def test_few_or_no_pictures_tell_nothing() -> None:
-    assert bars_of([]) is None
-    assert bars_of(gray_of([letterboxed(0), letterboxed(1)])) is None
-    assert bars_of([np.zeros((HEIGHT, WIDTH), np.uint8)] * 9) is None
+    assert detect_bars_in_frames([]) is None
+    assert detect_bars_in_frames(gray_of([letterboxed(0), letterboxed(1)])) is None
+    assert detect_bars_in_frames([np.zeros((HEIGHT, WIDTH), np.uint8)] * 9) is None
 
 
 def test_a_picture_of_another_size_is_left_whole() -> None:
-    bars = Bars(of_width=192, of_height=108, left=0, top=14, right=0, bottom=16)
-    assert bars.inside(192, 108) == (0, 14, 192, 78)
-    assert bars.inside(96, 54) == (0, 0, 96, 54)
+    bars = BlackBars(frame_width=192, frame_height=108, left=0, top=14, right=0, bottom=16)
+    assert bars.active_area(192, 108) == (0, 14, 192, 78)
+    assert bars.active_area(96, 54) == (0, 0, 96, 54)
 
 
 def test_cropping_is_asked_for_and_the_same_both_ways(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_cropping_is_asked_for_and_the_same_both_ways(tmp_path: Path) -> None:
         facts = write_proxy(path, tmp_path / f"{letterbox}.mp4", None, recipe)
         assert (facts.height, facts.width) == size
     reader = ProxyReader(tmp_path / "crop.mp4", None, frame_rate=4.0, sample_rate_hz=16_000)
-    seen = reader.rgb(first_frame=0, frames=8)
+    seen = reader.read_rgb(first_frame=0, frames=8)
     reader.close()
     assert np.abs(seen.astype(float) - clip.video).mean() < 3.0
 

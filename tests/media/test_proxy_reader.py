@@ -25,10 +25,9 @@ from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
 from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD, ClipTransform, TransformConfig
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import ClipFormat, VideoArray
-from toomuchtv.media.original import open_media
-from toomuchtv.media.proxy import ProxyFacts, ProxyFormat, write_proxy
-from toomuchtv.media.proxy_frames import ProxyFrames
-from toomuchtv.media.proxy_reader import ProxyPool, ProxyReader
+from toomuchtv.media.containers import open_media
+from toomuchtv.media.proxy_reader import FrameReader, ProxyPool, ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, ProxySummary, write_proxy
 
 RECIPE = ProxyFormat(short_side=48)
 
@@ -44,7 +43,9 @@ class Made:
         )
         self.source = film.write(folder)
         self.video_path, self.audio_path = folder / "v.mp4", folder / "a.mp4"
-        self.facts: ProxyFacts = write_proxy(self.source, self.video_path, self.audio_path, RECIPE)
+        self.facts: ProxySummary = write_proxy(
+            self.source, self.video_path, self.audio_path, RECIPE
+        )
 
     def reader(self) -> ProxyReader:
         return ProxyReader(self.video_path, self.audio_path, frame_rate=8.0, sample_rate_hz=16_000)
@@ -85,8 +86,8 @@ def test_planes_are_the_square_of_the_rgb(
     tmp_path: Path, width: int, height: int, across: float
 ) -> None:
     reader = still_proxy(tmp_path, smooth(width, height))
-    rgb = reader.rgb(first_frame=0, frames=2)
-    planes = reader.planes(first_frame=0, frames=2, across=across)
+    rgb = reader.read_rgb(first_frame=0, frames=2)
+    planes = reader.read_planes(first_frame=0, frames=2, crop_position=across)
     reader.close()
     assert rgb.shape == (2, height, width, 3)
     assert planes.shape == (2, 96, 64)
@@ -107,8 +108,8 @@ def test_planes_are_the_square_of_the_rgb(
 def test_the_square_lies_where_asked(made: Made, across: float) -> None:
     """The proxy is 96 x 48: its gray bars tell the column."""
     reader = made.reader()
-    whole = reader.rgb(first_frame=21, frames=1)[0].mean(axis=(0, 2))
-    planes = reader.planes(first_frame=21, frames=1, across=across)[0]
+    whole = reader.read_rgb(first_frame=21, frames=1)[0].mean(axis=(0, 2))
+    planes = reader.read_planes(first_frame=21, frames=1, crop_position=across)[0]
     reader.close()
     offset = 2 * round(across * 48 / 2)
     luma = (planes[:48].mean(axis=0) - 16) * 255 / 219
@@ -119,10 +120,10 @@ def test_the_square_lies_where_asked(made: Made, across: float) -> None:
 @pytest.mark.parametrize("first_frame", [0, 1, 7, 8, 13])
 def test_stride_steps_over_frames(made: Made, stride: int, first_frame: int) -> None:
     reader = made.reader()
-    rgb = reader.rgb(first_frame=first_frame, frames=4, stride=stride)
+    rgb = reader.read_rgb(first_frame=first_frame, frames=4, stride=stride)
     assert numbers_of(rgb) == [3 * (first_frame + i * stride) for i in range(4)]
-    every = reader.planes(first_frame=first_frame, frames=3 * stride + 1)
-    some = reader.planes(first_frame=first_frame, frames=4, stride=stride)
+    every = reader.read_planes(first_frame=first_frame, frames=3 * stride + 1)
+    some = reader.read_planes(first_frame=first_frame, frames=4, stride=stride)
     np.testing.assert_array_equal(some, every[::stride])
     reader.close()
 
@@ -139,17 +140,17 @@ def test_reading_on_gives_what_seeking_gives(
 ) -> None:
     """Whatever was read before, past the end too: frames are those of one pass over the file."""
     reader = made.reader()
-    every = reader.planes(first_frame=0, frames=40)
+    every = reader.read_planes(first_frame=0, frames=40)
     for first_frame, frames, stride, keep in sorted(reads) if in_order else reads:
         if not keep:
-            reader.rest()
+            reader.clear_cache()
         stop = first_frame + frames * stride
         if first_frame + (frames - 1) * stride < 40:
-            found = reader.planes(first_frame=first_frame, frames=frames, stride=stride)
+            found = reader.read_planes(first_frame=first_frame, frames=frames, stride=stride)
             np.testing.assert_array_equal(found, every[first_frame:stop:stride])
         else:
             with pytest.raises(MediaError, match="has only"):
-                reader.planes(first_frame=first_frame, frames=frames, stride=stride)
+                reader.read_planes(first_frame=first_frame, frames=frames, stride=stride)
     reader.close()
 
 
@@ -166,7 +167,7 @@ def test_what_is_damaged_is_refused_or_always_the_same(
 
     def read(reader: ProxyReader, first: int) -> VideoArray | None:
         try:
-            return reader.planes(first_frame=first, frames=8)
+            return reader.read_planes(first_frame=first, frames=8)
         except MediaError:
             return None
 
@@ -187,7 +188,7 @@ def test_what_is_damaged_is_refused_or_always_the_same(
         reader = ProxyReader(path, None, frame_rate=8.0, sample_rate_hz=16_000)
         for first in rng.choice(firsts, 20):
             if rng.random() < 0.7:
-                reader.rest()
+                reader.clear_cache()
             found, wanted = read(reader, first), alone[first]
             assert (found is None) == (wanted is None), (number, first)
             if found is not None and wanted is not None:
@@ -202,11 +203,11 @@ def test_any_rate_has_its_grid(made: Made, tmp_path: Path, frame_rate: float) ->
     facts = write_proxy(made.source, tmp_path / "v.mp4", None, recipe)
     assert abs(facts.num_frames - 5 * frame_rate) < 1.01
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=frame_rate, sample_rate_hz=16_000)
-    every = numbers_of(reader.rgb(first_frame=0, frames=facts.num_frames))
+    every = numbers_of(reader.read_rgb(first_frame=0, frames=facts.num_frames))
     shown = [int(index / frame_rate * 24 + 1e-3) for index in range(facts.num_frames)]
     assert every == shown
     for first in (facts.num_frames // 2, 1, facts.num_frames - 1):
-        assert numbers_of(reader.rgb(first_frame=first, frames=1)) == [shown[first]]
+        assert numbers_of(reader.read_rgb(first_frame=first, frames=1)) == [shown[first]]
     reader.close()
 
 
@@ -251,7 +252,7 @@ def test_neighbors_are_decoded_once(
     with open_media(made.video_path) as container:
         watched = Watched(container)
         stream = container.streams.video[0]
-        frames = ProxyFrames(watched, stream, 8.0)  # type: ignore[arg-type]
+        frames = FrameReader(watched, stream, 8.0)  # type: ignore[arg-type]
         for first in firsts:
             assert len(frames.read(range(first, first + 4))) == 4
         assert (watched.seeks, watched.decoded) == (seeks, decoded)
@@ -261,18 +262,18 @@ def test_reading_past_the_end_is_refused_and_harms_nothing(made: Made) -> None:
     reader = made.reader()
     assert made.facts.num_frames == 40
     with pytest.raises(MediaError, match="has only 2 of the 4 frames from frame 38 on"):
-        reader.planes(first_frame=38, frames=4)
+        reader.read_planes(first_frame=38, frames=4)
     with pytest.raises(MediaError, match="has only 0 of the 1 frames from frame 4000 on"):
-        reader.rgb(first_frame=4000, frames=1)
-    assert numbers_of(reader.rgb(first_frame=38, frames=2)) == [114, 117]
-    assert not reader.waveform(first_sample=10**7, num_samples=50).any()
-    assert reader.waveform(first_sample=16_000, num_samples=8000).any()
+        reader.read_rgb(first_frame=4000, frames=1)
+    assert numbers_of(reader.read_rgb(first_frame=38, frames=2)) == [114, 117]
+    assert not reader.read_waveform(first_sample=10**7, num_samples=50).any()
+    assert reader.read_waveform(first_sample=16_000, num_samples=8000).any()
     reader.close()
 
 
 def test_a_silent_proxy_gives_zeros(made: Made) -> None:
     reader = ProxyReader(made.video_path, None, frame_rate=8.0, sample_rate_hz=16_000)
-    waveform = reader.waveform(first_sample=-10, num_samples=1000)
+    waveform = reader.read_waveform(first_sample=-10, num_samples=1000)
     reader.close()
     assert waveform.shape == (1000,)
     assert not waveform.any()
@@ -335,7 +336,7 @@ def test_the_pool_closes_the_least_recently_used(
     pool = ProxyPool(max_open=3)
 
     def use(name: str) -> ProxyReader:
-        return pool.reader(paths[name], None, frame_rate=8.0, sample_rate_hz=16_000)
+        return pool.get(paths[name], None, frame_rate=8.0, sample_rate_hz=16_000)
 
     first = use("a")
     use("b")
@@ -346,15 +347,15 @@ def test_the_pool_closes_the_least_recently_used(
     use("c")
     use("e")
     assert sorted(opened.names) == ["c", "d", "e"]
-    pool.forget(paths["d"])
-    pool.forget(paths["a"])  # not open: harmless
+    pool.evict(paths["d"])
+    pool.evict(paths["a"])  # not open: harmless
     assert sorted(opened.names) == ["c", "e"]
     rng = np.random.default_rng(0)
     for name in rng.choice(list("abcde"), 40):
-        assert numbers_of(use(str(name)).rgb(first_frame=2, frames=1)) == [6]
+        assert numbers_of(use(str(name)).read_rgb(first_frame=2, frames=1)) == [6]
     assert opened.most == 3
     with pytest.raises(MediaError, match="cannot open"):
-        pool.reader(tmp_path / "gone", None, frame_rate=8.0, sample_rate_hz=16_000)
+        pool.get(tmp_path / "gone", None, frame_rate=8.0, sample_rate_hz=16_000)
     assert len(opened.names) <= 3
     pool.close()
     assert opened.names == []
@@ -377,7 +378,7 @@ def test_a_moment_of_a_catalog_is_the_proxys(made: Made) -> None:
     reader = made.reader()
     first = round((1.25 + 3 / 4 / 2 - 0.25) * 16_000)
     np.testing.assert_array_equal(
-        clip.waveform, reader.waveform(first_sample=first, num_samples=8000)
+        clip.waveform, reader.read_waveform(first_sample=first, num_samples=8000)
     )
     reader.close()
     with pytest.raises(ValueError, match="the proxy has 8 frames a second and 16000 Hz"):

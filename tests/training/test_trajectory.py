@@ -37,7 +37,7 @@ class WideInput(ClipTransform):
     """The encoders' input in float64."""
 
     def forward(
-        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array
+        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array | None = None
     ) -> tuple[Tensor, Tensor]:
         video, log_mel = super().forward(planes, waveform, seeds)
         return video.double(), log_mel.double()

@@ -17,7 +17,7 @@ from toomuchtv.catalog.proxies import choose_audio_tracks, proxy_format_id
 from toomuchtv.catalog.records import Item, Proxy, ProxyAudio, SkippedFile
 from toomuchtv.catalog.store import Catalog, as_open_catalog
 from toomuchtv.errors import CatalogError, MediaError
-from toomuchtv.media.proxy import ProxyFacts, ProxyFormat, write_proxy, write_sound_proxy
+from toomuchtv.media.proxy_writer import ProxyFormat, ProxySummary, write_audio_proxy, write_proxy
 
 # A worker that reports no progress for this long is taken to hang and is killed.
 _TIMEOUT_SECONDS = 300.0
@@ -253,7 +253,7 @@ class _Preparation:
         relative = job.source.relative_to(self._catalog.library)
         self._failed.append(SkippedFile(path=relative, reason=reason))
 
-    def _record(self, job: _Job, facts: ProxyFacts) -> str | None:
+    def _record(self, job: _Job, facts: ProxySummary) -> str | None:
         """Record a proxy whose files are complete. Return a reason if the disk is full."""
         folder = self._catalog.folder
         proxy = Proxy(
@@ -291,7 +291,7 @@ def _make_proxy(
     num_threads: int,
     job: _Job,
     report: Callable[[float], None],
-) -> ProxyFacts:
+) -> ProxySummary:
     """Write all files of one proxy under temporary names and then rename them; runs in a worker."""
     (folder / job.video_path).parent.mkdir(parents=True, exist_ok=True)
     partial = job.partial_paths(folder)
@@ -303,16 +303,16 @@ def _make_proxy(
             proxy_format,
             audio_track=job.audio_files[0].audio_track if job.audio_files else 0,
             num_threads=num_threads,
-            tell=report,
+            on_progress=report,
         )
         for audio, path in zip(job.audio_files[1:], partial[2:], strict=True):
-            write_sound_proxy(
+            write_audio_proxy(
                 job.source,
                 path,
                 proxy_format,
                 audio_track=audio.audio_track,
                 num_samples=facts.num_samples,
-                tell=report,
+                on_progress=report,
             )
     except (MediaError, OSError) as error:
         if _is_disk_full(error):

@@ -8,7 +8,6 @@ reads the last packets of the video.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +20,7 @@ import av.stream
 
 from toomuchtv.catalog.records import AudioTrack, Probe, VideoStream
 from toomuchtv.errors import MediaError
-from toomuchtv.media.pictures import picture_stream
+from toomuchtv.media.containers import MediaOpenError, find_video_stream, open_media
 
 # An audio track that has no sample up to this time is taken to be undecodable.
 _LATE_AUDIO_SECONDS = 600.0
@@ -33,8 +32,7 @@ _TAIL_SECONDS = 5.0
 # A video that ends this long before its declared end gets a warning.
 _SHORT_SECONDS = 1.0
 
-_STILL_FORMATS = frozenset({"image2", "ico"})
-_PLAYLIST_FORMATS = frozenset({"hls", "dash", "concat", "concatf", "sdp", "imf"})
+_STILL_FORMATS = frozenset({"ico"})
 
 
 def probe_file(path: Path) -> Probe:
@@ -51,7 +49,7 @@ def probe_file(path: Path) -> Probe:
     if _size_of(path) == 0:
         raise MediaError("the file is empty (0 bytes)")
     with _open(path) as container:
-        video = picture_stream(container)
+        video = find_video_stream(container)
         frames, audio_frames = _decode_heads(container, video)
         if len(frames) < 2:
             raise MediaError("a still image: it has only one frame")
@@ -94,38 +92,14 @@ def _size_of(path: Path) -> int:
 
 
 def _open(path: Path) -> av.container.InputContainer:
-    # FFmpeg never takes an absolute path for a URL. The whitelist keeps a playlist that has the
-    # name of a film from reaching the network.
-    name = os.path.abspath(path)
     try:
-        container = av.open(name, options={"protocol_whitelist": "file"}, metadata_errors="replace")
-    except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror or error}") from error
-    except (av.error.FFmpegError, ValueError) as error:
-        raise MediaError(_reason_not_opened(path)) from error
-    names = set(container.format.name.split(","))
-    if names & _PLAYLIST_FORMATS:
-        container.close()
-        raise MediaError(f"a playlist ({container.format.name}), not a media file")
-    if names & _STILL_FORMATS or container.format.name.endswith("_pipe"):
+        container = open_media(path)
+    except MediaOpenError as error:
+        raise MediaError(error.reason) from error
+    if container.format.name in _STILL_FORMATS or container.format.name.endswith("_pipe"):
         container.close()
         raise MediaError("a still image, not a film")
     return container
-
-
-def _reason_not_opened(path: Path) -> str:
-    """Return why a file cannot be opened, according to its first bytes."""
-    with path.open("rb") as file:
-        head = file.read(64)
-    if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free", b"skip"):
-        return (
-            "its index (the moov box) is missing or damaged: the file was cut, or its recording "
-            "or download never finished"
-        )
-    known = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
-    if head.startswith(known):
-        return "its header is damaged or cut"
-    return "not a media file, or its header is missing"
 
 
 def _decode_heads(
@@ -260,7 +234,7 @@ def _last_packet_end(
     """
     end_seconds: float | None = None
     with _open(path) as container:
-        video = picture_stream(container)
+        video = find_video_stream(container)
         time_base = video.time_base or Fraction(1, 90_000)
         try:
             if from_seconds is not None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from toomuchtv.catalog.records import AudioTrack, Proxy
 from toomuchtv.media.clip import Clip, ClipFormat
-from toomuchtv.media.proxy import ProxyFormat
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat
 
 # Tracks with these flags are chosen only if there is no other track.
 _UNUSUAL_TRACKS = frozenset(
@@ -119,10 +119,10 @@ def read_proxy_clip(
     reader = open_proxy(folder, proxy)
     try:
         return Clip(
-            video=reader.rgb(
+            video=reader.read_rgb(
                 first_frame=first_frame, frames=clip_format.frames, stride=round(stride)
             ),
-            waveform=reader.waveform(
+            waveform=reader.read_waveform(
                 first_sample=clip_format.audio_start_sample(start_seconds),
                 num_samples=clip_format.num_samples,
             ),

@@ -35,12 +35,13 @@ def compare(
         toomuchtv compare runs/uniform runs/hierarchical runs/other --out table
     """
     from toomuchtv.evaluation.comparison import compare_results
-    from toomuchtv.evaluation.table import gather, warnings_of
+    from toomuchtv.evaluation.result import find_results
+    from toomuchtv.evaluation.table import comparability_warnings
     from toomuchtv.reports.evaluation_page import write_table
 
     with verb_output(as_json=as_json) as output:
-        evaluations = gather(results)
-        warnings = warnings_of(evaluations)
+        evaluations = [one for path in results for _, one in find_results(path)]
+        warnings = comparability_warnings(evaluations)
         if len(results) > 1:
             compared = compare_results(results[0], results[1])
             output.print_table(

@@ -53,7 +53,7 @@ def prepare(
     from toomuchtv.catalog.prepare import estimate_prepare, prepare_catalog
     from toomuchtv.catalog.store import open_catalog
     from toomuchtv.detection.detect import detect_segments
-    from toomuchtv.media.proxy import ProxyFormat
+    from toomuchtv.media.proxy_writer import ProxyFormat
 
     with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
         proxy_format = ProxyFormat(

@@ -18,11 +18,11 @@ from numpy.typing import DTypeLike
 
 from toomuchtv.data.batches import (
     BatchArrays,
-    ClipReader,
     PlannedBatches,
     batch_layout,
     batch_of_arrays,
 )
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.errors import MediaError
 
@@ -115,12 +115,12 @@ class Slot:
     def fill(self, step: int) -> tuple[int, int]:
         """Decode a step into it; gives the number of clips, and of the bytes that tell failures."""
 
-        def may_read(item: int) -> bool:
+        def is_readable(item: int) -> bool:
             write_note(self._file, step, item)
             return item not in self._avoided()
 
         write_note(self._file, step, NOBODY)
-        arrays, failures = self._batches.decode(step, self._allocate, may_read=may_read)
+        arrays, failures = self._batches.decode(step, self._allocate, is_readable=is_readable)
         write_note(self._file, step, NOBODY)
         num_clips = len(arrays["valid"])
         text = "\0".join(failures).encode("utf-8", "surrogateescape")

@@ -29,7 +29,7 @@ from toomuchtv.diagnosis.probes import (
 )
 from toomuchtv.diagnosis.results import Diagnosis, ProbeResult, Unavailable
 from toomuchtv.errors import CatalogError, CheckpointError
-from toomuchtv.evaluation.catalog_retrieval import run_split
+from toomuchtv.evaluation.retrieval_benchmarks import run_split
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.run_config import Config, load_config
 

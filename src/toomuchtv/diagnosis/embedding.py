@@ -14,10 +14,11 @@ from toomuchtv._internal.timecode import format_timecode
 from toomuchtv.catalog.proxies import read_proxy_clip
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import ClipReader
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipSpec, ClipSpecs
 from toomuchtv.data.clip_transform import ClipTransform
-from toomuchtv.data.config import ItemGroups, SamplingConfig, group_items
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.item_groups import ItemGroups, group_items
 from toomuchtv.data.log_mel import LogMel, LogMelConfig
 from toomuchtv.diagnosis.content_ablation import CONTENTS
 from toomuchtv.diagnosis.results import ClipDescription, ClipPreview
@@ -71,7 +72,7 @@ class ClipSource:
         side, num_samples = self._reader.side, self.clip_format.num_samples
         video = np.empty((self.clip_format.frames, side * 3 // 2, side), np.uint8)
         waveform = np.empty(num_samples, np.float32)
-        self._reader.read(clip, 0.5, video, waveform)
+        self._reader.read(clip, video, waveform, crop_position=0.5)
         return video, waveform
 
     def title_name(self, title: int) -> str:

@@ -1,1 +1,1 @@
-"""Transfer and retrieval: what encoders are good for, by protocols that have names."""
+"""Transfer and retrieval benchmarks for encoders, under protocols with fixed names."""

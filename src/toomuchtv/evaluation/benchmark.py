@@ -1,8 +1,8 @@
-"""What a benchmark is: labeled clips, and the folds in which they are trained and tested on."""
+"""A benchmark as data: its labeled clips, and the folds in which they are used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -14,23 +14,26 @@ Modality = Literal["video", "audio"]
 Task = Literal["single_label", "multi_label", "regression", "pairs"]
 
 FeatureArray = NDArray[np.float32]
-RowArray = NDArray[np.int64]
+ScoreArray = NDArray[np.float32]
+TargetArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabeledClip:
-    """One labeled stretch of a file.
+    """A labeled interval of a media file.
 
     Attributes:
-        path: The file.
-        labels: Its classes: one, or any number in a multi-label benchmark.
-        source: What it was recorded or cut from. Clips of one source are no independent evidence:
-            confidence intervals draw sources, not clips.
-        group: What selection inside the training set must not tear apart: the source, or a fold.
-        start_seconds: Where it starts in the file.
-        stop_seconds: Where it ends; None is the file's end.
-        value: The number to be told, in a benchmark of numbers; of a clip that stands for a
-            boundary inside a film, when that is, in seconds.
+        path: The media file.
+        labels: Names of its classes: exactly one for a single-label task, any number for a
+            multi-label task.
+        source: The video or recording that the clip was cut from. Clips of one source are not
+            independent, so confidence intervals resample sources and not clips.
+        group: Clips of one group are never separated when the training set is split for model
+            selection. It is the source, or an official fold.
+        start_seconds: Start of the clip in the file, in seconds.
+        stop_seconds: End of the clip in the file, in seconds. None means the end of the file.
+        value: The regression target. For a scene boundary it is the time of the boundary in
+            seconds.
     """
 
     path: Path
@@ -43,15 +46,15 @@ class LabeledClip:
 
     @property
     def key(self) -> str:
-        """What tells it from every other clip of its benchmark."""
+        """A string that identifies the clip within its benchmark."""
         stop = "" if self.stop_seconds is None else f"{self.stop_seconds:g}"
-        cut = f"#{self.start_seconds:g}-{stop}" if self.start_seconds or stop else ""
-        return f"{self.path}{cut}"
+        interval = f"#{self.start_seconds:g}-{stop}" if self.start_seconds or stop else ""
+        return f"{self.path}{interval}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """Rows of a benchmark's clips: to train on, to test on, and to select on if such are given."""
+    """Row numbers of the clips to train on, to test on and, if official, to validate on."""
 
     name: str
     train: tuple[int, ...]
@@ -61,21 +64,21 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """Labeled clips and their official folds or splits.
+    """Labeled clips with their official folds or splits.
 
     Attributes:
-        name: As on the command line.
-        root: Its folder.
-        task: `single_label` (accuracy), `multi_label` (mean average precision), `regression` (mean
-            squared error of the clips' values), or `pairs` (retrieval between video and audio; the
-            labels say what counts as the same class).
-        modalities: What its files have, and what it is usually scored on first.
-        clips: Every clip that a fold names, once.
-        folds: Trained and tested on one after the other; a score is their mean.
-        classes: All classes, sorted; chance and columns of a confusion matrix.
-        missing: Names of files that its lists name and that are not there.
-        notes: Reservations about the layout, such as folds of our own making.
-        ends: Where the clips are boundaries inside films: when each source ends, in seconds.
+        name: Name of the benchmark on the command line.
+        root: Folder that it was read from.
+        task: `single_label` is scored by accuracy, `multi_label` by mean average precision,
+            `regression` by the mean squared error of the clips' values, and `pairs` by retrieval
+            between video and audio, where the labels define the classes.
+        modalities: Modalities of the files. The first one is evaluated by default.
+        clips: All clips that any fold uses, each once.
+        folds: Folds; the score is the mean over them.
+        classes: Sorted names of all classes. They are the columns of scores and targets.
+        missing: Paths that the lists name and that do not exist.
+        notes: Remarks that every result on this benchmark must repeat.
+        end_seconds: For benchmarks of scene boundaries, the duration of each source in seconds.
     """
 
     name: str
@@ -87,14 +90,14 @@ class Benchmark:
     classes: tuple[str, ...]
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    ends: Mapping[str, float] = field(default_factory=dict)
+    end_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def keep(self, rows: Sequence[int]) -> Benchmark:
-        """Keep some clips, in their order; classes and folds stay, folds lose what is dropped."""
+        """Return the benchmark with only these clips, in this order; classes stay unchanged."""
         new_row = {old: new for new, old in enumerate(rows)}
 
-        def kept(of_fold: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(new_row[row] for row in of_fold if row in new_row)
+        def kept(old_rows: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(new_row[row] for row in old_rows if row in new_row)
 
         folds = [
             replace(
@@ -107,8 +110,12 @@ class Benchmark:
         ]
         return replace(self, clips=tuple(self.clips[row] for row in rows), folds=tuple(folds))
 
-    def label_matrix(self) -> NDArray[np.bool_]:
-        """Which clip has which class: `[clips, classes]`."""
+    def relative_key(self, row: int) -> str:
+        """Return the key of a clip relative to the root, so that the folder can be moved."""
+        return self.clips[row].key.removeprefix(f"{self.root}/")
+
+    def label_matrix(self) -> TargetArray:
+        """Return the multi-hot labels of all clips, bool `[clips, classes]`."""
         column = {name: index for index, name in enumerate(self.classes)}
         matrix = np.zeros((len(self.clips), len(self.classes)), np.bool_)
         for row, clip in enumerate(self.clips):
@@ -117,43 +124,47 @@ class Benchmark:
         return matrix
 
 
-class ListedClips:
-    """Gathers clips and folds while a layout's lists are read; each clip is kept once."""
+class ClipList:
+    """A list of clips that a dataset reader fills; it stores each clip once."""
 
     def __init__(self) -> None:
         self._row_of: dict[str, int] = {}
+        self._missing: dict[str, None] = {}
         self.clips: list[LabeledClip] = []
-        self.missing: list[str] = []
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Paths of the clips whose files do not exist, each once."""
+        return tuple(self._missing)
 
     def add(self, clip: LabeledClip) -> int | None:
-        """Take a clip; its row, or None where its file is not there."""
+        """Add a clip and return its row, or None if its file does not exist."""
         row = self._row_of.get(clip.key)
-        if row is not None:
-            return row
-        if not clip.path.is_file():
-            self.missing.append(str(clip.path))
-            return None
-        self._row_of[clip.key] = len(self.clips)
-        self.clips.append(clip)
-        return len(self.clips) - 1
+        if row is None:
+            if not clip.path.is_file():
+                self._missing[str(clip.path)] = None
+                return None
+            row = self._row_of[clip.key] = len(self.clips)
+            self.clips.append(clip)
+        return row
 
-    def add_all(self, clips: Sequence[LabeledClip]) -> tuple[int, ...]:
-        """Take clips; the rows of those whose files are there, each once, in order."""
+    def add_all(self, clips: Iterable[LabeledClip]) -> tuple[int, ...]:
+        """Add clips and return the rows of those whose files exist, each once, in order."""
         rows = (self.add(clip) for clip in clips)
         return tuple(dict.fromkeys(row for row in rows if row is not None))
 
 
 def cross_validation_folds(groups: Sequence[str]) -> tuple[Fold, ...]:
-    """Test on each group in turn, train on all others; `groups` names each clip's."""
+    """Return one fold per group, which tests on the group and trains on all others.
+
+    Args:
+        groups: Group name of each clip.
+    """
     return tuple(
         Fold(
             name=name,
             train=tuple(row for row, group in enumerate(groups) if group != name),
             test=tuple(row for row, group in enumerate(groups) if group == name),
         )
-        for name in sorted(set(groups), key=_by_number)
+        for name in sorted(set(groups), key=lambda name: (int(name) if name.isdigit() else 0, name))
     )
-
-
-def _by_number(name: str) -> tuple[int, str]:
-    return (int(name) if name.isdigit() else 0, name)

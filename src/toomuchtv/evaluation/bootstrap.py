@@ -1,78 +1,58 @@
-"""How sure a score is, and whether two differ: by sources, for clips of one are not independent.
+"""Confidence intervals of scores, and significance tests of the difference between two results.
 
-Intervals are by the percentile bootstrap (Efron and Tibshirani, 1993, chapter 13) over sources
-(videos, recordings): all clips of a drawn source come along, in every fold. Two runs on the same
-clips are compared by the same draws of both (paired bootstrap) and by a permutation test that swaps
-the two runs' answers source by source: all swaps where there are at most 2^16 of them, else 20,000
-random ones.
+Clips that were cut from one source are not independent. Intervals are therefore percentile
+bootstrap intervals over sources (Efron and Tibshirani, 1993, chapter 13): SciPy resamples the
+numbers of the sources, and all clips of a drawn source, in all folds, are drawn with it. Two
+results on the same clips are compared by the bootstrap of their difference, and by a permutation
+test that exchanges the predictions of both results source by source. The test is exact if there
+are few enough sources in which the results differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from toomuchtv.evaluation.metrics import ScoreArray, TargetArray, average_precisions
+from toomuchtv.evaluation.benchmark import ScoreArray, TargetArray
+from toomuchtv.evaluation.metrics import average_precisions
 
-_NUM_DRAWS = 2_000
-_NUM_DRAWS_OF_RANKINGS = 200
-_NUM_SWAPS = 20_000
-_MOST_EXACT = 16
-_AT_ONCE = 4_000
+_LEVEL = 0.95
+_NUM_RESAMPLES = 2_000
+_NUM_PERMUTATIONS = 20_000
+_MAX_EXACT_SOURCES = 16
+# The mean average precision sorts all clips again for every resample.
+_NUM_MAP_RESAMPLES = 200
+_NUM_VALUES_PER_BATCH = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipScores:
-    """What came of one fold's test clips.
+    """Scores of the test clips of one fold.
 
     Attributes:
-        source: Of each clip, `[n]`.
-        value: Of each clip: 1.0 if it got its class, else 0.0 (or a share, if tied), `[n]`.
+        source: Source of each clip, `[n]`.
+        value: Value of each clip, `[n]`: 1.0 or 0.0 for a correct or wrong class, or an error.
     """
 
     source: Sequence[str]
     value: NDArray[np.float64]
 
 
-def accuracy_interval(
-    folds: Sequence[ClipScores], *, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Interval of the mean over folds of the accuracy."""
-    hits, counts = _by_source(folds, _sources(folds))
-    draws = _draws(hits.shape[1], _NUM_DRAWS, seed)
-    return _percentiles(_mean_of_folds(draws @ hits.T, draws @ counts.T), level)
-
-
-def map_interval(
-    scores: ScoreArray,
-    targets: TargetArray,
-    source: Sequence[str],
-    *,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Interval of the mean average precision."""
-    index, num = _index(source)
-    values = [
-        float(np.nanmean(average_precisions(scores, targets, draw[index])))
-        for draw in _draws(num, _NUM_DRAWS_OF_RANKINGS, seed)
-    ]
-    return _percentiles(np.array(values), level)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """The difference of two runs, b - a.
+    """The difference b - a of two results on the same clips.
 
     Attributes:
-        difference: In the mean over folds.
-        interval: 95%, by the paired bootstrap over sources.
-        p_value: Two-sided, of the permutation test over sources.
-        exact: Whether all swaps were tried.
-        num_sources: Sources in the test folds.
+        difference: Difference of the mean over folds.
+        interval: 95% confidence interval of the difference.
+        p_value: Two-sided p-value of the permutation test over sources.
+        exact: True if the test tried all exchanges, False if it drew random ones.
+        num_sources: Number of sources in the test folds.
     """
 
     difference: float
@@ -82,124 +62,177 @@ class Paired:
     num_sources: int
 
 
-def compare_accuracy(a: Sequence[ClipScores], b: Sequence[ClipScores], *, seed: int = 0) -> Paired:
-    """Compare two runs on the same clips of the same folds.
+def mean_interval(folds: Sequence[ClipScores], *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95% confidence interval of the mean over folds of the mean value."""
+    names = _source_names(folds)
+    return _mean_interval(*_sums_by_source(folds, names), seed)
+
+
+def compare_means(a: Sequence[ClipScores], b: Sequence[ClipScores], *, seed: int = 0) -> Paired:
+    """Compare the mean values of two results on the same clips in the same folds.
 
     Raises:
         ValueError: The clips differ.
     """
     if [list(fold.source) for fold in a] != [list(fold.source) for fold in b]:
         raise ValueError("the two results are not of the same clips in the same folds")
-    names = _sources(a)
-    hits_a, counts = _by_source(a, names)
-    hits_b, _ = _by_source(b, names)
-    difference = hits_b - hits_a  # [folds, sources]
-    draws = _draws(len(names), _NUM_DRAWS, seed)
-    drawn = _mean_of_folds(draws @ difference.T, draws @ counts.T)
-    # What a source adds to the mean over folds; swapping its answers turns the sign.
-    share = (difference / counts.sum(axis=1, keepdims=True)).mean(axis=0)
-    p_value, exact = _sign_test(share[share != 0], seed)
+    names = _source_names(a)
+    sums_a, counts = _sums_by_source(a, names)
+    difference = _sums_by_source(b, names)[0] - sums_a  # [folds, sources]
+    # The contribution of each source to the mean over folds. Exchanging the two results in a
+    # source changes its sign.
+    contribution = (difference / counts.sum(axis=1, keepdims=True)).mean(axis=0)
+    p_value, exact = _sign_flip_test(contribution, seed)
     return Paired(
-        difference=float(share.sum()),
-        interval=_percentiles(drawn, 0.95),
+        difference=float(contribution.sum()),
+        interval=_mean_interval(difference, counts, seed),
         p_value=p_value,
         exact=exact,
         num_sources=len(names),
     )
 
 
-def _sign_test(shares: NDArray[np.float64], seed: int) -> tuple[float, bool]:
-    """Two-sided p of the sum of `shares` under random signs, and whether it is exact."""
-    observed = abs(shares.sum()) * (1 - 1e-9)
-    if len(shares) <= _MOST_EXACT:
-        numbers = np.arange(2 ** len(shares))[:, None]
-        signs = 1.0 - 2.0 * ((numbers >> np.arange(len(shares))) & 1)
-        return float((np.abs(signs @ shares) >= observed).mean()), True
-    rng = np.random.default_rng(seed)
-    extreme = 0
-    for first in range(0, _NUM_SWAPS, _AT_ONCE):
-        num = min(_AT_ONCE, _NUM_SWAPS - first)
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (num, len(shares)))
-        extreme += int((np.abs(signs @ shares) >= observed).sum())
-    # The order that was observed is one of them (Phipson and Smyth, 2010).
-    return (extreme + 1) / (_NUM_SWAPS + 1), False
+def map_interval(
+    scores: ScoreArray, targets: TargetArray, source: Sequence[str], *, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95% confidence interval of the mean average precision.
 
+    Args:
+        scores: Scores `[n, K]`.
+        targets: Multi-hot targets `[n, K]`.
+        source: Source of each clip, `[n]`.
+        seed: Seed of the resampling.
+    """
 
-def _sources(folds: Sequence[ClipScores]) -> list[str]:
-    return sorted({source for fold in folds for source in fold.source})
+    def mean_ap(weights: NDArray[np.float64]) -> float:
+        return float(np.nanmean(average_precisions(scores, targets, weights)))
 
-
-def _by_source(
-    folds: Sequence[ClipScores], names: list[str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum of values and number of clips, `[folds, sources]`."""
-    column = {name: number for number, name in enumerate(names)}
-    hits, counts = np.zeros((len(folds), len(names))), np.zeros((len(folds), len(names)))
-    for row, fold in enumerate(folds):
-        at = [column[source] for source in fold.source]
-        np.add.at(hits[row], at, fold.value)
-        np.add.at(counts[row], at, 1.0)
-    return hits, counts
-
-
-def _index(source: Sequence[str]) -> tuple[NDArray[np.int64], int]:
-    names, index = np.unique(np.array(source), return_inverse=True)
-    return index, len(names)
-
-
-def _draws(num: int, times: int, seed: int) -> NDArray[np.float64]:
-    """How often each of `num` sources is drawn, `[times, num]`."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(num, np.full(num, 1.0 / num), size=times).astype(np.float64)
-
-
-def _mean_of_folds(hits: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over folds of hits / counts, leaving out folds of which a draw has nothing."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(counts > 0, hits / counts, np.nan)
-    there = ~np.isnan(ratio)
-    sums = np.where(there, ratio, 0.0).sum(axis=1)
-    means: NDArray[np.float64] = sums / np.maximum(1, there.sum(axis=1))
-    return means
-
-
-def _percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
-    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
+    return _weighted_interval(mean_ap, source, seed)
 
 
 def compare_map(
     a: ScoreArray, b: ScoreArray, targets: TargetArray, source: Sequence[str], *, seed: int = 0
 ) -> Paired:
-    """Compare the mean average precision of two runs on the same clips.
+    """Compare the mean average precisions of two results on the same clips.
 
     Args:
-        a: Scores of one, `[n, K]`.
-        b: Scores of the other.
-        targets: `[n, K]`.
-        source: Of each clip, `[n]`.
-        seed: Of the draws and swaps.
+        a: Scores of the first result, `[n, K]`.
+        b: Scores of the second result, `[n, K]`.
+        targets: Multi-hot targets `[n, K]`.
+        source: Source of each clip, `[n]`.
+        seed: Seed of the resampling.
     """
-    index, num = _index(source)
+    names, source_of_clip = np.unique(np.array(source), return_inverse=True)
 
-    def difference(first: ScoreArray, second: ScoreArray, weight: NDArray[np.float64]) -> float:
-        each = average_precisions(second, targets, weight)
-        return float(np.nanmean(each - average_precisions(first, targets, weight)))
+    def difference(
+        first: ScoreArray, second: ScoreArray, weights: NDArray[np.float64] | None = None
+    ) -> float:
+        each = average_precisions(second, targets, weights)
+        return float(np.nanmean(each - average_precisions(first, targets, weights)))
 
-    ones = np.ones(len(index))
-    observed = difference(a, b, ones)
-    draws = _draws(num, _NUM_DRAWS_OF_RANKINGS, seed)
-    drawn = np.array([difference(a, b, draw[index]) for draw in draws])
-    rng = np.random.default_rng(seed)
-    extreme = 0
-    for _ in range(_NUM_DRAWS_OF_RANKINGS):
-        swap = rng.integers(0, 2, num)[index].astype(np.bool_)[:, None]
-        swapped = difference(np.where(swap, b, a), np.where(swap, a, b), ones)
-        extreme += abs(swapped) >= abs(observed) * (1 - 1e-9)
+    def exchanged(use_b_first: NDArray[np.float64], _: NDArray[np.float64]) -> float:
+        mask = use_b_first[source_of_clip].astype(np.bool_)[:, None]
+        return difference(np.where(mask, b, a), np.where(mask, a, b))
+
+    test = stats.permutation_test(
+        (np.zeros(len(names)), np.ones(len(names))), exchanged, permutation_type="samples",
+        vectorized=False, n_resamples=_NUM_MAP_RESAMPLES, random_state=np.random.default_rng(seed),
+    )  # fmt: skip
     return Paired(
-        difference=observed,
-        interval=_percentiles(drawn, 0.95),
-        p_value=(extreme + 1) / (_NUM_DRAWS_OF_RANKINGS + 1),
-        exact=False,
-        num_sources=num,
+        difference=difference(a, b),
+        interval=_weighted_interval(lambda weights: difference(a, b, weights), source, seed),
+        p_value=float(test.pvalue),
+        exact=2 ** len(names) <= _NUM_MAP_RESAMPLES,
+        num_sources=len(names),
     )
+
+
+def _source_names(folds: Sequence[ClipScores]) -> list[str]:
+    return sorted({source for fold in folds for source in fold.source})
+
+
+def _sums_by_source(
+    folds: Sequence[ClipScores], names: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sum of values and the number of clips, `[folds, sources]` each."""
+    column = {name: number for number, name in enumerate(names)}
+    sums, counts = np.zeros((2, len(folds), len(names)))
+    for row, fold in enumerate(folds):
+        columns = [column[source] for source in fold.source]
+        np.add.at(sums[row], columns, fold.value)
+        np.add.at(counts[row], columns, 1.0)
+    return sums, counts
+
+
+def _mean_interval(
+    sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int
+) -> tuple[float, float]:
+    def mean_over_folds(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        totals = sums[:, drawn].sum(axis=axis), counts[:, drawn].sum(axis=axis)
+        # A resample may contain no clip of a fold. The mean is then over the other folds.
+        used = totals[1] > 0
+        means = np.divide(*totals, out=np.zeros_like(totals[0]), where=used)
+        result: NDArray[np.float64] = means.sum(axis=0) / np.maximum(1, used.sum(axis=0))
+        return result
+
+    return _interval(mean_over_folds, sums.shape[0], sums.shape[1], seed, vectorized=True)
+
+
+def _weighted_interval(
+    statistic: Callable[[NDArray[np.float64]], float], source: Sequence[str], seed: int
+) -> tuple[float, float]:
+    """Return the interval of a statistic of the weights of clips, `[n]`."""
+    names, source_of_clip = np.unique(np.array(source), return_inverse=True)
+
+    def of_drawn(drawn: NDArray[np.int64]) -> float:
+        return statistic(np.bincount(drawn, minlength=len(names))[source_of_clip].astype(float))
+
+    return _interval(of_drawn, 1, len(names), seed, vectorized=False)
+
+
+def _interval(
+    statistic: Callable[..., Any], num_folds: int, num_sources: int, seed: int, *, vectorized: bool
+) -> tuple[float, float]:
+    """Return the percentile interval of a statistic of drawn source numbers."""
+    numbers = np.arange(num_sources)
+    if num_sources < 2:  # SciPy refuses a single observation; all resamples are equal
+        value = float(statistic(numbers, axis=-1) if vectorized else statistic(numbers))
+        return value, value
+    found = stats.bootstrap(
+        (numbers,),
+        statistic,
+        n_resamples=_NUM_RESAMPLES if vectorized else _NUM_MAP_RESAMPLES,
+        batch=max(1, _NUM_VALUES_PER_BATCH // (num_folds * num_sources)),
+        vectorized=vectorized,
+        confidence_level=_LEVEL,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _sign_flip_test(contribution: NDArray[np.float64], seed: int) -> tuple[float, bool]:
+    """Return the two-sided p-value of a sum under random signs, and whether it is exact."""
+    changed = contribution[contribution != 0]
+    exact = len(changed) <= _MAX_EXACT_SOURCES
+    # Zeros change no sum. They provide the two observations that SciPy requires.
+    padded = np.concatenate([changed, np.zeros(max(0, 2 - len(changed)))])
+    scale = np.abs(padded).max() or 1.0
+
+    def rounded_sum(
+        a: NDArray[np.float64], b: NDArray[np.float64], axis: int
+    ) -> NDArray[np.float64]:
+        # Sums that are equal in exact arithmetic must also be equal here.
+        result: NDArray[np.float64] = np.round((b - a).sum(axis=axis), 9)
+        return result
+
+    test = stats.permutation_test(
+        (np.zeros(len(padded)), padded / scale),
+        rounded_sum,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**_MAX_EXACT_SOURCES if exact else _NUM_PERMUTATIONS,
+        batch=max(1, _NUM_VALUES_PER_BATCH // len(padded)),
+        random_state=np.random.default_rng(seed),
+    )
+    return float(test.pvalue), exact

@@ -12,7 +12,7 @@ from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, Modality
 from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.media.original import open_media
+from toomuchtv.media.containers import open_media
 
 _SHOWN = 5
 

@@ -1,215 +1,128 @@
-"""Classifiers on frozen features, their one free number chosen without a look at the test set.
+"""Predictors on frozen features: linear classifiers, nearest neighbors, ridge regression.
 
-Features are `[clips, views, F]`: each view to train on is a sample, and a clip's scores are the
-mean of its views'.
+Features have the shape `[clips, views, F]`. Every training view is a sample, and the scores of a
+clip are the mean of the scores of its views.
+
+The one-vs-rest classifiers minimize, for each class,
+
+    1/2 |w|^2 + C * sum_i loss(y_i * w . (x_i, 1)),
+
+which is the objective of liblinear (Fan et al., JMLR 2008), whose intercept is regularized too:
+scikit-learn's `LinearSVC` and `LogisticRegression(solver="liblinear")`. Those fit one class after
+the other. Here SciPy's L-BFGS fits all classes at once, with one matrix product per evaluation,
+because protocols with 100 views per clip have many samples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
-from threadpoolctl import threadpool_limits
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from toomuchtv.evaluation.benchmark import FeatureArray
-from toomuchtv.evaluation.hear_mlp import fit_mlp
-from toomuchtv.evaluation.linear_solver import LinearScores, Loss, fit_linear
-from toomuchtv.evaluation.metrics import ScoreArray, TargetArray, primary_score
+from toomuchtv.evaluation.benchmark import FeatureArray, ScoreArray, TargetArray, Task
 from toomuchtv.evaluation.protocols.config import (
     ClassifierConfig,
     KnnConfig,
     LogisticConfig,
-    MlpConfig,
-    ProbeProtocol,
     SvmConfig,
 )
 
 Scorer = Callable[[FeatureArray], ScoreArray]
+PathConfig = SvmConfig | LogisticConfig | KnnConfig
+Loss = Literal["squared_hinge", "logistic"]
 
 _EPSILON = 1e-12
-# Products of this size are done before a second thread has woken up.
-_SMALL = 2_000_000
+_TOLERANCE = 1e-4
+_MAX_ITERATIONS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """Features `[n, views, F]` with the classes `[n, K]` and the group of each clip."""
+class FeatureSet:
+    """Features of clips with their targets.
+
+    Attributes:
+        features: Features `[n, views, F]`.
+        targets: Multi-hot targets, bool `[n, K]`, or values, float32 `[n, 1]`.
+        groups: Group of each clip, which a split for selection keeps together.
+    """
 
     features: FeatureArray
-    targets: TargetArray
+    targets: TargetArray | NDArray[np.float32]
     groups: Sequence[str]
 
-    def take(self, rows: NDArray[np.int64]) -> Side:
-        """The same, of some clips."""
-        return Side(
+    def take(self, rows: NDArray[np.int64]) -> FeatureSet:
+        """Return the set with only these clips."""
+        return FeatureSet(
             features=self.features[rows],
             targets=self.targets[rows],
             groups=[self.groups[row] for row in rows],
         )
 
-    def samples(self, num_views: int | None = None) -> tuple[FeatureArray, TargetArray]:
-        """Each of the first `num_views` views as a sample: `[n * views, F]`, `[n * views, K]`."""
+    def samples(self, num_views: int | None = None) -> tuple[FeatureArray, NDArray[Any]]:
+        """Return the first `num_views` views as samples: `[n * views, F]` and their targets."""
         features = self.features[:, :num_views]
         targets = np.repeat(self.targets, features.shape[1], axis=0)
         return features.reshape(-1, features.shape[2]), targets
 
 
-def fit_and_score(
-    protocol: ProbeProtocol,
-    train: Side,
-    test: Side,
-    *,
-    validation: Side | None = None,
-    multi_label: bool = False,
-    seed: int = 0,
-) -> tuple[ScoreArray, dict[str, float]]:
-    """Choose, fit to `train`, and score the clips of `test`.
-
-    Args:
-        protocol: What is fitted, and how its free number is chosen.
-        train: Views to train on.
-        test: Views to test on.
-        validation: The official validation set, if there is one, in views to test on.
-        multi_label: Whether clips have several classes.
-        seed: Of the networks' first weights.
-
-    Returns:
-        Scores `[clips, K]`, and what was chosen.
-    """
-    config = protocol.classifier
-    if isinstance(config, MlpConfig):
-        return _mlp(config, protocol, train, test, validation, multi_label=multi_label, seed=seed)
-    with threadpool_limits(1 if train.features.size < _SMALL else None):
-        if protocol.selection == "test":
-            return _peek(config, train, test, multi_label=multi_label)
-        chosen = choose(protocol, train, validation=validation, multi_label=multi_label)
-        scorer = _fit(config, *train.samples(), chosen, multi_label=multi_label)
-        return clip_scores(scorer, test.features), {"chosen": chosen}
-
-
-def clip_scores(scorer: Scorer, features: FeatureArray) -> ScoreArray:
-    """Mean over a clip's views of their scores, `[n, K]`."""
+def score_clips(scorer: Scorer, features: FeatureArray) -> ScoreArray:
+    """Return the mean over the views of each clip of their scores, `[n, K]`."""
     num, views = features.shape[:2]
     scores = scorer(features.reshape(num * views, -1))
     mean: ScoreArray = scores.reshape(num, views, -1).mean(axis=1)
     return mean
 
 
-def choose(
-    protocol: ProbeProtocol, train: Side, *, validation: Side | None, multi_label: bool
-) -> float:
-    """Choose C or k by the mean score over held-out groups of the training set.
-
-    With a single group there is nothing to hold out: the middle candidate is taken. Of equals the
-    first is taken, which is the most regularized.
-    """
-    config = protocol.classifier
-    assert not isinstance(config, MlpConfig)
-    candidates = config.candidates
-    if protocol.selection == "fixed" or len(candidates) == 1:
-        return candidates[0]
-    splits = list(_inner_splits(protocol, train, validation, multi_label=multi_label))
-    if not splits:
-        return candidates[len(candidates) // 2]
-    scores = np.zeros((len(candidates), len(splits)))
-    for column, (fit, held) in enumerate(splits):
-        samples, targets = fit.samples(protocol.selection_views)
-        held_views = held.features[:, : protocol.selection_views]
-        for row, scorer in enumerate(_fit_path(config, samples, targets, multi_label=multi_label)):
-            found = clip_scores(scorer, held_views)
-            scores[row, column] = primary_score(found, held.targets, multi_label=multi_label)
-    return candidates[int(np.argmax(scores.mean(axis=1)))]
-
-
-def _inner_splits(
-    protocol: ProbeProtocol, train: Side, validation: Side | None, *, multi_label: bool
-) -> Iterator[tuple[Side, Side]]:
-    if validation is not None and len(validation.features):
-        yield train, validation
-        return
-    num_folds = min(protocol.inner_folds, len(set(train.groups)))
-    if num_folds < 2:
-        return
-    classes = train.targets.argmax(axis=1)
-    # Several labels give no one class to stratify by, nor does a class of fewer clips than folds.
-    rarest = np.unique(classes, return_counts=True)[1].min()
-    stratified = not multi_label and rarest >= num_folds
-    made = StratifiedGroupKFold(num_folds) if stratified else GroupKFold(num_folds)
-    for fit, held in made.split(train.features, classes, groups=list(train.groups)):
-        if len(held) and len(np.unique(classes[fit])) > 1:
-            yield train.take(fit), train.take(held)
-
-
-def _peek(
-    config: SvmConfig | LogisticConfig | KnnConfig, train: Side, test: Side, *, multi_label: bool
-) -> tuple[ScoreArray, dict[str, float]]:
-    """Choose on the test set itself, as the release does: only under a name that says so."""
-    path = _fit_path(config, *train.samples(), multi_label=multi_label)
-    found = [clip_scores(scorer, test.features) for scorer in path]
-    scores = [primary_score(each, test.targets, multi_label=multi_label) for each in found]
-    best = int(np.argmax(scores))
-    return found[best], {"chosen": config.candidates[best]}
-
-
-def _mlp(
-    config: MlpConfig,
-    protocol: ProbeProtocol,
-    train: Side,
-    test: Side,
-    validation: Side | None,
-    *,
-    multi_label: bool,
-    seed: int,
-) -> tuple[ScoreArray, dict[str, float]]:
-    splits = list(_inner_splits(protocol, train, validation, multi_label=multi_label))
-    if not splits:
-        raise ValueError("the training set is one group: nothing can be held out to stop on")
-    fit, held = splits[0]
-    network, chosen = fit_mlp(
-        config, fit.samples(), held.samples(), multi_label=multi_label, seed=seed
-    )
-    return clip_scores(network.scores, test.features), chosen
-
-
-def _fit(
-    config: SvmConfig | LogisticConfig | KnnConfig,
-    samples: FeatureArray,
-    targets: TargetArray,
-    strength: float,
-    *,
-    multi_label: bool,
+def fit(
+    config: PathConfig, samples: FeatureArray, targets: NDArray[Any], candidate: float, task: Task
 ) -> Scorer:
-    alone = config.model_copy(update={"candidates": (strength,)})
-    return next(_fit_path(alone, samples, targets, multi_label=multi_label))
+    """Fit one predictor.
+
+    Args:
+        config: Kind of the predictor.
+        samples: Samples `[n, F]`.
+        targets: Multi-hot targets `[n, K]`, or values `[n, 1]` for a regression task.
+        candidate: C of a linear classifier, 1 / penalty of ridge regression, or k.
+        task: Task of the benchmark.
+
+    Returns:
+        A function from features `[m, F]` to scores `[m, K]`.
+    """
+    alone = config.model_copy(update={"candidates": (candidate,)})
+    return next(fit_path(alone, samples, targets, task))
 
 
-def _fit_path(
-    config: SvmConfig | LogisticConfig | KnnConfig,
-    samples: FeatureArray,
-    targets: TargetArray,
-    *,
-    multi_label: bool,
+def fit_path(
+    config: PathConfig, samples: FeatureArray, targets: NDArray[Any], task: Task
 ) -> Iterator[Scorer]:
-    """Fit for each candidate in turn, each beginning where the one before ended."""
+    """Fit one predictor for each candidate in turn; each starts at the solution of the previous."""
     prepare = preparation(config, samples)
     prepared = prepare(samples)
-    before: LinearScores | None = None
-    for strength in config.candidates:
-        scorer: Scorer
+    weights: NDArray[np.float32] | None = None
+    for candidate in config.candidates:
         if isinstance(config, KnnConfig):
-            scorer = _neighbors(prepared, targets, round(strength), config.temperature)
-        elif isinstance(config, LogisticConfig) and not multi_label:
-            scorer = _multinomial(prepared, targets, strength)
+            scorer = _nearest_neighbors(
+                prepared,
+                targets,
+                round(candidate),
+                config.temperature,
+                is_mean=task == "regression",
+            )
+        elif task == "regression":
+            scorer = _ridge(prepared, targets, penalty=1.0 / candidate)
+        elif isinstance(config, LogisticConfig) and task == "single_label":
+            scorer = _multinomial(prepared, targets, candidate)
         else:
             loss: Loss = "squared_hinge" if isinstance(config, SvmConfig) else "logistic"
-            before = fit_linear(prepared, targets, strength, loss=loss, start=before)
-            scorer = before.scores
+            weights = fit_one_vs_rest(prepared, targets, candidate, loss=loss, start=weights)
+            scorer = _linear(weights)
         yield _after(prepare, scorer)
 
 
@@ -220,11 +133,11 @@ def _after(prepare: Callable[[FeatureArray], FeatureArray], scorer: Scorer) -> S
 def preparation(
     config: ClassifierConfig, samples: FeatureArray
 ) -> Callable[[FeatureArray], FeatureArray]:
-    """Unit length, then standardization by the training samples, as the protocol has them.
+    """Return the preprocessing of features: unit length, then standardization, as configured.
 
     Args:
-        config: Which of the two.
-        samples: To train on, `[n, F]`.
+        config: States which of the two steps are done.
+        samples: Training samples `[n, F]`, which define mean and standard deviation.
     """
 
     def unit(values: FeatureArray) -> FeatureArray:
@@ -236,37 +149,102 @@ def preparation(
 
     if not config.standardize:
         return unit
-    known = unit(samples)
-    mean, std = known.mean(axis=0, dtype=np.float64), known.std(axis=0, dtype=np.float64)
+    train = unit(samples)
+    mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
     std[std == 0.0] = 1.0
     return lambda values: ((unit(values) - mean) / std).astype(np.float32)
 
 
-def _multinomial(samples: FeatureArray, targets: TargetArray, strength: float) -> Scorer:
-    classes = targets.argmax(axis=1)
-    fitted: Any = LogisticRegression(C=strength, max_iter=5000).fit(samples, classes)
+def fit_one_vs_rest(
+    features: FeatureArray,
+    targets: TargetArray,
+    cost: float,
+    *,
+    loss: Loss = "squared_hinge",
+    start: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Fit one linear classifier for each class; see the module's docstring for the objective.
+
+    Args:
+        features: Samples `[n, F]`.
+        targets: Multi-hot targets `[n, K]`.
+        cost: C, the weight of the loss against the norm.
+        loss: Loss of a margin.
+        start: Weights to start at. They change the time and not the solution.
+
+    Returns:
+        Weights `[F + 1, K]` with the intercepts in the last row.
+    """
+    num, num_classes = targets.shape
+    inputs = torch.from_numpy(np.hstack([features, np.ones((num, 1), np.float32)]))
+    # Classes are rows, because products with few columns are slow.
+    signs = torch.from_numpy(np.where(targets.T, 1.0, -1.0).astype(np.float32))
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = torch.from_numpy(flat.astype(np.float32)).view(num_classes, -1)
+        margin = (weights @ inputs.T).mul_(signs)
+        if loss == "squared_hinge":
+            violation = (1 - margin).clamp_(min=0)
+            total, slope = violation.square().sum(dtype=torch.float64), -2 * violation
+        else:
+            total = F.softplus(-margin).sum(dtype=torch.float64)
+            slope = -torch.sigmoid(-margin)
+        gradient = weights + cost * ((slope * signs) @ inputs)
+        return 0.5 * float(flat @ flat) + cost * float(total), gradient.flatten().double().numpy()
+
+    zero = np.zeros(num_classes * inputs.shape[1])
+    # Like liblinear, stop relative to the gradient at zero.
+    gradient_at_zero = np.sqrt(np.square(objective(zero)[1]).mean())
+    solution = minimize(
+        objective,
+        zero if start is None else start.T.astype(np.float64).flatten(),
+        jac=True,
+        method="L-BFGS-B",
+        options={
+            "maxiter": _MAX_ITERATIONS, "maxfun": 2 * _MAX_ITERATIONS,
+            "gtol": _TOLERANCE * gradient_at_zero, "ftol": 0.0,
+        },
+    ).x  # fmt: skip
+    weights: NDArray[np.float32] = solution.reshape(num_classes, -1).T.astype(np.float32)
+    return weights
+
+
+def _linear(weights: NDArray[np.float32]) -> Scorer:
+    return lambda features: features @ weights[:-1] + weights[-1]
+
+
+def _multinomial(samples: FeatureArray, targets: TargetArray, cost: float) -> Scorer:
+    fitted: Any = LogisticRegression(C=cost, max_iter=5000).fit(samples, targets.argmax(axis=1))
 
     def scores(features: FeatureArray) -> ScoreArray:
-        # Classes that the training set lacks are never named.
+        # Classes that the training set lacks are never predicted.
         out = np.full((len(features), targets.shape[1]), -np.inf, np.float32)
         logits = fitted.decision_function(features)
-        if logits.ndim == 1:  # of two classes, the second one's alone
+        if logits.ndim == 1:  # for two classes scikit-learn returns the logit of the second
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
-        # scikit-learn's predict_log_proba takes the logarithm of a zero where it is sure.
+        # scikit-learn's predict_log_proba takes the logarithm of 0 for very confident predictions.
         out[:, fitted.classes_] = torch.log_softmax(torch.from_numpy(logits), dim=1).numpy()
         return out
 
     return scores
 
 
-def _neighbors(samples: FeatureArray, targets: TargetArray, k: int, temperature: float) -> Scorer:
-    num_neighbors = min(k, len(samples))
+def _ridge(samples: FeatureArray, values: NDArray[np.float32], penalty: float) -> Scorer:
+    fitted: Any = Ridge(alpha=penalty).fit(samples, values[:, 0])
+    return lambda features: fitted.predict(features).astype(np.float32)[:, None]
+
+
+def _nearest_neighbors(
+    samples: FeatureArray, targets: NDArray[Any], k: int, temperature: float, *, is_mean: bool
+) -> Scorer:
+    """Return the weighted sum, or the weighted mean, of the targets of the k nearest samples."""
+    k = min(k, len(samples))
 
     def scores(features: FeatureArray) -> ScoreArray:
         similarity = features @ samples.T
-        nearest = np.argpartition(-similarity, num_neighbors - 1, axis=1)[:, :num_neighbors]
+        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
         weight = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1.0) / temperature)
         votes: ScoreArray = np.einsum("nk,nkc->nc", weight, targets[nearest].astype(np.float32))
-        return votes
+        return votes / weight.sum(axis=1, keepdims=True) if is_mean else votes
 
     return scores

@@ -1,23 +1,32 @@
-"""Two runs on the same clips: is one better, or is it luck?"""
+"""Comparison of two results on the same clips: the difference, its interval and its p-value."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from toomuchtv.evaluation.bootstrap import Paired, compare_accuracy, compare_map
+from toomuchtv.evaluation.bootstrap import Paired, compare_map, compare_means
 from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.evaluation.regression import squared_errors_by_clip
-from toomuchtv.evaluation.result import Evaluation, FoldPredictions, load_predictions
-from toomuchtv.evaluation.summary import correct_by_clip
-from toomuchtv.evaluation.table import results_of
+from toomuchtv.evaluation.result import Evaluation, find_results, load_predictions
+from toomuchtv.evaluation.summary import correct_by_clip, squared_errors_by_clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two results of one benchmark, protocol and sense; `paired` is b - a."""
+    """Two results of the same benchmark, protocol and modality.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        protocol: Name of the protocol.
+        modality: `video` or `audio`.
+        metric: `accuracy`, `map` or `mse`.
+        a: Score of the first result.
+        b: Score of the second result.
+        paired: The difference b - a, its confidence interval and its p-value.
+    """
 
     benchmark: str
     protocol: str
@@ -28,9 +37,9 @@ class Comparison:
     paired: Paired
 
     def row(self) -> list[object]:
-        """For a table."""
+        """Return the cells of a table row."""
         low, high = self.paired.interval
-        exact = "exact" if self.paired.exact else "random swaps"
+        kind = "exact" if self.paired.exact else "random swaps"
         return [
             self.benchmark,
             self.protocol,
@@ -39,52 +48,55 @@ class Comparison:
             f"{self.b:.3f}",
             f"{self.paired.difference:+.3f}",
             f"{low:+.3f} to {high:+.3f}",
-            f"{self.paired.p_value:.3g} ({exact})",
+            f"{self.paired.p_value:.3g} ({kind})",
             self.paired.num_sources,
         ]
 
 
-def compare_results(a: Path, b: Path) -> list[Comparison]:
-    """Compare what two runs, or two results, have in common.
+def compare_results(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> list[Comparison]:
+    """Compare two results, or all results that two runs have in common.
+
+    Args:
+        a: A run, a folder of results, or the folder of one result.
+        b: What to compare it with.
 
     Raises:
-        BenchmarkError: A place has no result, nothing is in common, or the clips differ.
+        BenchmarkError: There is no result, the two have no benchmark, protocol and modality in
+            common, or they are of different clips.
     """
-    of_a = {_key(result): (place, result) for place, result in results_of(a) if result.primary}
-    of_b = {_key(result): (place, result) for place, result in results_of(b) if result.primary}
-    shared = [key for key in of_a if key in of_b]
+    results_a = {_key(result): (path, result) for path, result in find_results(a) if result.primary}
+    results_b = {_key(result): (path, result) for path, result in find_results(b) if result.primary}
+    shared = [key for key in results_a if key in results_b]
     if not shared:
         raise BenchmarkError(
-            f"{str(a)!r} and {str(b)!r} share no benchmark and protocol with answers: evaluate "
-            "both with the same --benchmark, --protocol and --modality"
+            f"{str(a)!r} and {str(b)!r} have no benchmark and protocol with predictions in common: "
+            "evaluate both with the same --benchmark, --protocol and --modality"
         )
-    return [_compared(*of_a[key], *of_b[key]) for key in shared]
+    return [_compare(*results_a[key], *results_b[key]) for key in shared]
 
 
 def _key(result: Evaluation) -> tuple[str, str, str | None]:
     return result.benchmark, result.protocol, result.modality
 
 
-def _compared(path_a: Path, a: Evaluation, path_b: Path, b: Evaluation) -> Comparison:
-    answers = (load_predictions(path_a), load_predictions(path_b))
-    if _clips(answers[0]) != _clips(answers[1]):
+def _compare(path_a: Path, a: Evaluation, path_b: Path, b: Evaluation) -> Comparison:
+    both = (load_predictions(path_a), load_predictions(path_b))
+    clips = [[(fold.name, list(fold.clips)) for fold in side] for side in both]
+    if clips[0] != clips[1]:
         raise BenchmarkError(
             f"{a.benchmark}: the two results are not of the same clips in the same folds: evaluate "
             "both on the same folder"
         )
     metric = a.primary
     assert metric is not None
-    if metric == "accuracy":
-        paired = compare_accuracy(correct_by_clip(answers[0]), correct_by_clip(answers[1]))
-    elif metric == "mse":
-        paired = compare_accuracy(
-            squared_errors_by_clip(answers[0]), squared_errors_by_clip(answers[1])
-        )
-    else:
-        targets = np.concatenate([fold.targets for fold in answers[0]]).astype(np.bool_)
-        sources = [source for fold in answers[0] for source in fold.sources]
-        scores = [np.concatenate([fold.scores for fold in side]) for side in answers]
+    if metric == "map":
+        targets = np.concatenate([fold.labels for fold in both[0]])
+        sources = [source for fold in both[0] for source in fold.sources]
+        scores = [np.concatenate([fold.scores for fold in side]) for side in both]
         paired = compare_map(scores[0], scores[1], targets, sources)
+    else:
+        by_clip = correct_by_clip if metric == "accuracy" else squared_errors_by_clip
+        paired = compare_means(by_clip(both[0]), by_clip(both[1]))
     return Comparison(
         benchmark=a.benchmark,
         protocol=a.protocol,
@@ -94,7 +106,3 @@ def _compared(path_a: Path, a: Evaluation, path_b: Path, b: Evaluation) -> Compa
         b=b.metrics[metric]["mean"],
         paired=paired,
     )
-
-
-def _clips(answers: list[FoldPredictions]) -> list[tuple[str, list[str]]]:
-    return [(fold.name, list(fold.clips)) for fold in answers]

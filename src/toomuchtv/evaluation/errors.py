@@ -1,4 +1,4 @@
-"""What can be wrong with a benchmark's files."""
+"""Errors that evaluation raises about benchmarks and encoders."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from toomuchtv.errors import ToomuchtvError
 
 
 class BenchmarkError(ToomuchtvError):
-    """A benchmark's folder is not laid out, or not complete, as it should be."""
+    """The folder of a benchmark, or a stored result, is malformed or incomplete."""
 
 
 class EncoderError(ToomuchtvError):
-    """An encoder cannot be loaded, or does not do what evaluation asks of one."""
+    """An encoder cannot be loaded, or it violates the interface of encoders."""

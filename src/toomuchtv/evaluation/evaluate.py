@@ -1,10 +1,11 @@
-"""One call from a benchmark's folder and an encoder to a score that says what it means."""
+"""Evaluation of an encoder on a benchmark in one call."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import json
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,14 +13,12 @@ from typing import Any
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.evaluation.benchmark import Benchmark, Modality
-from toomuchtv.evaluation.catalog_retrieval import catalog_retrieval
 from toomuchtv.evaluation.checking import check_benchmark
 from toomuchtv.evaluation.datasets import DATASETS, read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, choose_encoder, run_encoder
 from toomuchtv.evaluation.finetune import run_finetune
 from toomuchtv.evaluation.leakage import find_leakage
 from toomuchtv.evaluation.linear_probe import run_probe
-from toomuchtv.evaluation.pair_retrieval import run_pair_retrieval
 from toomuchtv.evaluation.protocols import (
     FinetuneProtocol,
     ProbeProtocol,
@@ -27,132 +26,140 @@ from toomuchtv.evaluation.protocols import (
     RetrievalProtocol,
     choose_protocol,
 )
-from toomuchtv.evaluation.regression import regression_figures, run_regression
 from toomuchtv.evaluation.result import Evaluation, FoldPredictions, save_evaluation
-from toomuchtv.evaluation.scenes import scene_miou
-from toomuchtv.evaluation.summary import classification_figures
+from toomuchtv.evaluation.retrieval_benchmarks import run_catalog_retrieval, run_pair_retrieval
+from toomuchtv.evaluation.summary import classification_figures, regression_figures, scene_miou
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.device import choose_device
 
 BENCHMARKS = ("retrieval", *DATASETS)
+_VERSIONS_OF = ("toomuchtv", "torch", "numpy", "scikit-learn", "av")
+
+_Path = str | os.PathLike[str]
 
 
 def evaluate(
-    run_path: Path | None,
+    run_path: _Path | None,
     benchmark: str,
-    data: Path,
+    data: _Path,
     *,
     protocol: str | None = None,
     encoder: str | None = None,
     untrained: bool = False,
     modality: Modality | None = None,
     allow_missing: bool = False,
-    catalog: Path | None = None,
+    catalog: _Path | None = None,
     num_clips: int = 256,
     seed: int = 0,
-    out: Path | None = None,
-    cache: Path | None = None,
+    out: _Path | None = None,
+    cache: _Path | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Evaluation:
-    """Put a run's encoders, or anybody's, through a benchmark.
+    """Evaluate the encoders of a run, or any other encoder, on a benchmark.
 
     Args:
-        run_path: The run; None where `encoder` is given.
+        run_path: Folder of the run, or None if `encoder` is given.
         benchmark: One of `BENCHMARKS`.
-        data: The benchmark's folder; for `retrieval`, a prepared catalog.
-        protocol: One of `PROTOCOLS`; None: `linear`, or `retrieval` for pairs.
-        encoder: In place of a run: see `choose_encoder`.
-        untrained: Take the run's architecture with fresh weights: the floor of the score.
-        modality: Classify by the picture or by the sound; None is the benchmark's first that the
-            encoder and the protocol have.
-        allow_missing: Go on where files are missing or unreadable; the result says so.
-        catalog: The catalog that the encoder was pretrained on: the benchmark's clips are looked
-            for in it, and the result says how many were found.
-        num_clips: Of `retrieval`: moments drawn from each side of the split.
-        seed: What fresh weights, drawn moments and random views follow from.
-        out: Folder that the result's own folder is written into; None writes nothing.
-        cache: Folder where features are kept; None keeps none.
-        progress: Told how far it is.
+        data: Folder of the benchmark. For `retrieval` it is a prepared catalog.
+        protocol: One of `PROTOCOLS`. The default is `linear`, and `retrieval` for benchmarks of
+            pairs.
+        encoder: Another encoder than a run; see `choose_encoder` for the possible values.
+        untrained: Give the architecture of the run random weights. Their score is the baseline of
+            pretraining.
+        modality: Modality to evaluate. The default is the first modality of the benchmark that
+            the encoder and the protocol support.
+        allow_missing: Continue without missing and unreadable files. The result reports them.
+        catalog: Catalog that the encoder was pretrained on. If given, the clips of the benchmark
+            are searched in it, and the result reports how many were found.
+        num_clips: For `retrieval`, the number of clips that are drawn from each side of the split.
+        seed: Seed of random weights, drawn clips and random views.
+        out: Folder in which the folder of the result is written. None writes nothing.
+        cache: Folder of cached features and fine-tuning checkpoints. None disables the cache.
+        progress: Called with the progress of each stage.
+
+    Returns:
+        The result. `result.json` in the folder `out / result.label` has the same content.
 
     Raises:
-        BenchmarkError: The folder is not in the benchmark's layout, or incomplete.
+        BenchmarkError: The folder is not laid out as the benchmark requires, or is incomplete.
         CheckpointError: The run has no model.
-        EncoderError: The encoder cannot be made.
-        ValueError: A name is unknown, or they do not go together.
+        EncoderError: The encoder cannot be loaded.
+        ValueError: A name is unknown, or benchmark, protocol, encoder and modality do not fit
+            together.
     """
-    begun = time.monotonic()
+    start = time.monotonic()
     if benchmark not in BENCHMARKS:
         raise ValueError(f"unknown benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}")
     if (run_path is None) == (encoder is None):
         raise ValueError("give either a run or --encoder")
-    answers: list[FoldPredictions] = []
+    data = Path(data)
+    run = None if run_path is None else Path(run_path)
+    predictions: list[FoldPredictions] = []
     if benchmark == "retrieval":
-        result = _in_catalog(
-            run_path, data, untrained=untrained, num_clips=num_clips, seed=seed, progress=progress
+        if run is None:
+            raise ValueError("the benchmark retrieval needs a run, whose titles it ranks")
+        result = _evaluate_catalog_retrieval(
+            run, data, untrained=untrained, num_clips=num_clips, seed=seed, progress=progress
         )
     else:
-        made = (
-            choose_encoder(encoder)
-            if encoder is not None
-            else run_encoder(_given(run_path), untrained=untrained, seed=seed)
+        if encoder is not None:
+            loaded = choose_encoder(encoder)
+        else:
+            assert run is not None
+            loaded = run_encoder(run, untrained=untrained, seed=seed)
+        options = _Options(
+            allow_missing=allow_missing,
+            seed=seed,
+            cache=None if cache is None else Path(cache),
+            progress=progress,
         )
-        read = read_benchmark(benchmark, data)
-        chosen = choose_protocol(protocol or ("retrieval" if read.task == "pairs" else "linear"))
-        result, answers = _on_benchmark(
-            made, read, chosen, modality, allow_missing=allow_missing, seed=seed, cache=cache,
-            catalog=catalog, progress=progress,
+        dataset = read_benchmark(benchmark, data)
+        default = "retrieval" if dataset.task == "pairs" else "linear"
+        result, predictions = _evaluate_on_benchmark(
+            loaded, dataset, choose_protocol(protocol or default), modality,
+            None if catalog is None else Path(catalog), options,
         )  # fmt: skip
-    result = replace(result, versions=_versions(), seconds=time.monotonic() - begun)
+    versions = {name: importlib.metadata.version(name) for name in _VERSIONS_OF}
+    result = replace(result, versions=versions, seconds=time.monotonic() - start)
     if out is not None:
-        save_evaluation(out / result.label, result, answers)
+        save_evaluation(Path(out) / result.label, result, predictions)
     return result
 
 
-def _given(run_path: Path | None) -> Path:
-    assert run_path is not None
-    return run_path
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """Options that every protocol takes; see `evaluate`."""
+
+    allow_missing: bool
+    seed: int
+    cache: Path | None
+    progress: ProgressCallback
 
 
-def _versions() -> dict[str, str]:
-    names = ("toomuchtv", "torch", "numpy", "scikit-learn", "av")
-    return {name: importlib.metadata.version(name) for name in names}
-
-
-def _in_catalog(
-    run_path: Path | None,
-    data: Path,
-    *,
-    untrained: bool,
-    num_clips: int,
-    seed: int,
+def _evaluate_catalog_retrieval(
+    run: Path, catalog: Path, *, untrained: bool, num_clips: int, seed: int,
     progress: ProgressCallback,
-) -> Evaluation:
-    if run_path is None:
-        raise ValueError("the benchmark retrieval needs a run, whose titles it asks about")
-    pretrained = load(run_path, untrained=untrained, seed=seed).to(choose_device("auto"))
-    metrics, chance = catalog_retrieval(pretrained, run_path, data, num_clips, seed, progress)
+) -> Evaluation:  # fmt: skip
+    encoder = load(run, untrained=untrained, seed=seed).to(choose_device("auto"))
+    metrics, chance = run_catalog_retrieval(encoder, run, catalog, num_clips, seed, progress)
     return Evaluation(
         benchmark="retrieval",
         protocol="retrieval",
         metrics=metrics,
         chance=chance,
         untrained=untrained,
-        encoder={"name": run_path.name},
-        data={"root": str(data)},
+        encoder={"name": run.name},
+        data={"root": str(catalog)},
     )
 
 
-def _on_benchmark(
+def _evaluate_on_benchmark(
     encoder: Encoder,
     benchmark: Benchmark,
     protocol: Protocol,
     modality: Modality | None,
-    *,
-    allow_missing: bool,
-    seed: int,
-    cache: Path | None,
     catalog: Path | None,
-    progress: ProgressCallback,
+    options: _Options,
 ) -> tuple[Evaluation, list[FoldPredictions]]:
     is_pairs = benchmark.task == "pairs"
     if is_pairs != isinstance(protocol, RetrievalProtocol):
@@ -160,24 +167,24 @@ def _on_benchmark(
             f"the protocol {protocol.name} does not fit {benchmark.name}: "
             + ("choose retrieval or cavmae-retrieval" if is_pairs else "it ranks pairs")
         )
-    sense = None if is_pairs else _sense(encoder, benchmark, protocol, modality)
+    chosen = None if is_pairs else _choose_modality(encoder, benchmark, protocol, modality)
     checked, check = check_benchmark(
-        benchmark, sense, allow_missing=allow_missing, progress=progress
+        benchmark, chosen, allow_missing=options.allow_missing, progress=options.progress
     )
-    notes = [*check.notes()]
-    outcome = _outcome(
-        encoder, checked, protocol, sense, allow_missing=allow_missing, seed=seed, cache=cache,
-        progress=progress,
-    )  # fmt: skip
+    outcome = _run_protocol(encoder, checked, protocol, chosen, options)
     used, failed = outcome.benchmark, outcome.failed
+    notes = [*check.notes()]
     if isinstance(protocol, ProbeProtocol) and protocol.selection == "test":
-        notes.append("C was chosen on the test folds, as the release does: the score is biased")
+        notes.append("C was selected on the test folds, as in the release: the score is biased")
     if failed:
         notes.append(f"{len(failed)} clips could not be decoded and were left out: {failed[0]}")
+    leakage = None
+    if catalog is not None:
+        leakage = find_leakage(used, catalog, progress=options.progress)
     result = Evaluation(
         benchmark=benchmark.name,
         protocol=protocol.name,
-        modality=sense,
+        modality=chosen,
         untrained=encoder.untrained,
         encoder={
             "name": encoder.name,
@@ -194,108 +201,106 @@ def _on_benchmark(
         },
         protocol_config=protocol.model_dump(mode="json"),
         selection=outcome.selection,
-        leakage=None if catalog is None else find_leakage(used, catalog, progress=progress),
+        leakage=leakage,
         notes=(*notes, *used.notes),
         **outcome.figures,
     )
-    return result, outcome.answers
+    return result, outcome.predictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """What a protocol came to: the clips used, the figures, and what they were made from."""
+    """The outcome of a protocol: the clips used, the figures, and the predictions behind them."""
 
     benchmark: Benchmark
     failed: tuple[str, ...]
     figures: dict[str, Any]
-    answers: list[FoldPredictions] = field(default_factory=list)
+    predictions: list[FoldPredictions] = field(default_factory=list)
     selection: dict[str, Any] | None = None
 
 
-def _outcome(
+def _run_protocol(
     encoder: Encoder,
-    checked: Benchmark,
+    benchmark: Benchmark,
     protocol: Protocol,
-    sense: Modality | None,
-    *,
-    allow_missing: bool,
-    seed: int,
-    cache: Path | None,
-    progress: ProgressCallback,
+    modality: Modality | None,
+    options: _Options,
 ) -> _Outcome:
-    """Put the encoder through the protocol, whichever way it goes."""
+    """Run the protocol on a benchmark whose files were checked."""
     if isinstance(protocol, RetrievalProtocol):
         used, metrics, chance, failed = run_pair_retrieval(
-            encoder, checked, protocol, allow_missing=allow_missing, cache=cache, progress=progress
-        )
+            encoder, benchmark, protocol, allow_missing=options.allow_missing, cache=options.cache,
+            progress=options.progress,
+        )  # fmt: skip
         figures = {"metrics": metrics, "chance": chance}
         return _Outcome(benchmark=used, failed=failed, figures=figures)
     if isinstance(protocol, FinetuneProtocol):
-        folder = None if cache is None else cache / _tuning_name(encoder, protocol, checked, seed)
-        answers = run_finetune(
-            encoder, checked, protocol, seed=seed, folder=folder, progress=progress
-        )
+        folder = None
+        if options.cache is not None:
+            folder = options.cache / _finetune_key(encoder, protocol, benchmark, options.seed)
+        predictions = run_finetune(
+            encoder, benchmark, protocol, seed=options.seed, folder=folder,
+            progress=options.progress,
+        )  # fmt: skip
         return _Outcome(
-            benchmark=checked,
+            benchmark=benchmark,
             failed=(),
-            figures=classification_figures(checked, answers),
-            answers=answers,
-            selection={"how": "fixed", "chosen": [{"epoch": protocol.on(checked.name).epochs}]},
+            figures=classification_figures(benchmark, predictions),
+            predictions=predictions,
+            selection={"how": "fixed", "chosen": [{"epoch": protocol.on(benchmark.name).epochs}]},
         )
-    assert sense is not None
-    in_numbers = checked.task == "regression"
-    run = (run_regression if in_numbers else run_probe)(
-        encoder, checked, protocol, sense, allow_missing=allow_missing, seed=seed, cache=cache,
-        progress=progress,
+    assert modality is not None
+    probed = run_probe(
+        encoder, benchmark, protocol, modality, allow_missing=options.allow_missing,
+        seed=options.seed, cache=options.cache, progress=options.progress,
     )  # fmt: skip
-    figures = (regression_figures if in_numbers else classification_figures)(
-        run.benchmark, run.answers
-    )
-    if run.benchmark.ends and protocol.classifier.kind in ("logistic", "svm"):
-        figures["metrics"]["miou"] = scene_miou(run.benchmark, run.answers)
+    summarize = regression_figures if benchmark.task == "regression" else classification_figures
+    figures = summarize(probed.benchmark, probed.predictions)
+    if probed.benchmark.end_seconds and protocol.classifier.kind in ("logistic", "svm"):
+        figures["metrics"]["miou"] = scene_miou(probed.benchmark, probed.predictions)
     return _Outcome(
-        benchmark=run.benchmark,
-        failed=run.failed,
+        benchmark=probed.benchmark,
+        failed=probed.failed,
         figures=figures,
-        answers=run.answers,
-        selection={"how": protocol.selection, "chosen": run.chosen},
+        predictions=probed.predictions,
+        selection={"how": protocol.selection, "chosen": probed.chosen},
     )
 
 
-def _tuning_name(
+def _finetune_key(
     encoder: Encoder, protocol: FinetuneProtocol, benchmark: Benchmark, seed: int
 ) -> str:
-    """A folder's name for the checkpoints of one fine-tuning: any change gives another."""
+    """Return a name for the folder of checkpoints that changes with everything they depend on."""
     clips = [clip.key for clip in benchmark.clips]
     facts = json.dumps([encoder.fingerprint, protocol.model_dump(), clips, seed])
     digest = hashlib.sha256(facts.encode()).hexdigest()[:24]
     return f"{benchmark.name}-{protocol.name}-{digest}"
 
 
-def _sense(
-    encoder: Encoder, benchmark: Benchmark, protocol: Protocol, modality: Modality | None
+def _choose_modality(
+    encoder: Encoder, benchmark: Benchmark, protocol: Protocol, requested: Modality | None
 ) -> Modality:
-    """The sense that is judged: what was asked for, or the first that all have."""
-    has = {"video": encoder.video is not None, "audio": encoder.audio is not None}
-    judges = {"video": True, "audio": True}
+    """Return the requested modality, or the first that benchmark, encoder and protocol share."""
+    of_encoder = [name for name in ("video", "audio") if getattr(encoder, name) is not None]
+    of_protocol = ["video", "audio"]
     if isinstance(protocol, ProbeProtocol):
-        judges = {
-            "video": protocol.video_test is not None,
-            "audio": protocol.audio_test is not None,
-        }
+        of_protocol = [
+            name for name in of_protocol if getattr(protocol, f"{name}_test") is not None
+        ]
     elif isinstance(protocol, FinetuneProtocol):
-        judges = {sense: sense == protocol.modality for sense in judges}
-    asked = benchmark.modalities if modality is None else (modality,)
-    for sense in asked:
-        if sense in benchmark.modalities and has[sense] and judges[sense]:
-            return sense
-    raise ValueError(
-        f"{benchmark.name} has {' and '.join(benchmark.modalities)}, the encoder "
-        f"{encoder.name} has {_those(has)}, the protocol {protocol.name} judges {_those(judges)}"
-        + (f", and {modality} was asked for" if modality else "")
-        + ": nothing is left"
+        of_protocol = [protocol.modality]
+    for modality in benchmark.modalities if requested is None else (requested,):
+        if all(modality in names for names in (benchmark.modalities, of_encoder, of_protocol)):
+            return modality
+    supported = {
+        f"the benchmark {benchmark.name}": benchmark.modalities,
+        f"the encoder {encoder.name}": of_encoder,
+        f"the protocol {protocol.name}": of_protocol,
+    }
+    described = ", ".join(
+        f"{what} supports {' and '.join(names) or 'neither'}" for what, names in supported.items()
     )
-
-
-def _those(senses: dict[str, bool]) -> str:
-    return " and ".join(name for name, there in senses.items() if there) or "neither"
+    raise ValueError(
+        f"no modality can be evaluated: {described}"
+        + (f"; --modality {requested} was given" if requested else "")
+    )

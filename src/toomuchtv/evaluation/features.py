@@ -1,4 +1,8 @@
-"""Features of a benchmark's clips: taken once, kept on disk, gone on with after an interruption."""
+"""Extraction of features from the clips of a benchmark, with a cache on disk.
+
+The cache consists of shards of a few clips, so that an interrupted extraction continues where it
+stopped. Clips that could not be decoded are never cached: the next run tries them again.
+"""
 
 from __future__ import annotations
 
@@ -6,204 +10,220 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, FeatureArray, LabeledClip
+from toomuchtv.evaluation.checking import without
 from toomuchtv.evaluation.encoders.interface import AudioEncoder, Encoder, VideoEncoder
+from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.reading import read_views, resolved_views
 from toomuchtv.evaluation.views import AudioViews, VideoViews, clip_seed
 
-#: Of cached features; another wherever the same files are read or embedded otherwise than before.
+Views = VideoViews | AudioViews
+
+#: Raise this number whenever the same files are decoded or embedded differently than before.
 _FORMAT = 2
-_SHARD_CLIPS = 16
-_MOST_PIXELS_AT_ONCE = 8 * 32 * 224 * 224
-_MOST_SAMPLES_AT_ONCE = 64 * 32_000
-_READERS = min(4, os.cpu_count() or 1)
+_CLIPS_PER_SHARD = 16
+_MAX_PIXELS_PER_CALL = 8 * 32 * 224 * 224
+_MAX_SAMPLES_PER_CALL = 64 * 32_000
+_NUM_READERS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """Features `[rows, views, F]` of the rows that could be read, and why others could not."""
+    """Features of a benchmark's clips.
+
+    Attributes:
+        rows: Rows of the clips that were decoded.
+        values: Their features, float32 `[rows, views, F]`.
+        failed: The reason for each row that could not be decoded.
+    """
 
     rows: tuple[int, ...]
     values: FeatureArray
     failed: dict[int, str]
 
+    def select(self, rows: Sequence[int]) -> FeatureArray:
+        """Return the features of some rows, in their order."""
+        index = {row: number for number, row in enumerate(self.rows)}
+        selected: FeatureArray = self.values[[index[row] for row in rows]]
+        return selected
 
-def extract(
+
+def extract_usable(
     encoder: Encoder,
     benchmark: Benchmark,
-    views: VideoViews | AudioViews,
+    views: tuple[Views, Views],
+    *,
+    output: str,
+    allow_missing: bool,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: ProgressCallback = no_progress,
+) -> tuple[Benchmark, tuple[FeatureArray, FeatureArray], tuple[str, ...]]:
+    """Extract features in two kinds of views from the clips that can be decoded in both.
+
+    Returns:
+        The benchmark without the clips that cannot be decoded; the features of its clips,
+        `[clips, views, F]`, for each kind of views; and the clips that cannot be decoded, each
+        with the reason.
+
+    Raises:
+        BenchmarkError: A clip cannot be decoded and `allow_missing` is not set.
+        ValueError: The encoder does not support the modality.
+    """
+
+    def extract(one: Views) -> Features:
+        return extract_features(
+            encoder, benchmark, one, output=output, seed=seed, cache=cache, progress=progress
+        )
+
+    first = extract(views[0])
+    second = first if views[0] == views[1] else extract(views[1])
+    reasons = {**first.failed, **second.failed}
+    failed = tuple(f"{benchmark.clips[row].key}: {reason}" for row, reason in reasons.items())
+    if failed and not allow_missing:
+        raise BenchmarkError(
+            f"{len(failed)} clips cannot be decoded, the first {failed[0]}: repair them, or pass "
+            "--allow-missing to continue without them"
+        )
+    rows = [row for row in range(len(benchmark.clips)) if row not in reasons]
+    return without(benchmark, reasons), (first.select(rows), second.select(rows)), failed
+
+
+def extract_features(
+    encoder: Encoder,
+    benchmark: Benchmark,
+    views: Views,
     *,
     output: str = "features",
     seed: int = 0,
     cache: Path | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Features:
-    """Take the features of every clip.
+    """Extract the features of every clip.
 
     Args:
-        encoder: Whose.
-        benchmark: Of which clips.
-        views: Of what; what is None in it follows the encoder.
-        output: `features`, `feature_map` (audio) or `embed`.
-        seed: What random views follow from.
-        cache: Folder where they are kept; the same encoder, views and files are not done again.
-        progress: Told the clips done.
+        encoder: Encoder to evaluate.
+        benchmark: Benchmark whose clips are embedded.
+        views: Views of each clip; fields that are None follow the encoder.
+        output: `features`, `feature_map` (audio only) or `embed`.
+        seed: Seed of random views.
+        cache: Folder of the cache; None disables it. The key covers encoder, views and files.
+        progress: Called with the number of clips done.
 
     Raises:
-        ValueError: The encoder lacks the sense.
-        MediaError: It gave features that are not finite.
+        ValueError: The encoder does not support the modality of the views.
+        MediaError: No clip can be decoded, or the encoder returned features that are not finite.
     """
-    side = _side(encoder, views)
-    give = _giver(side, output)
-    resolved = resolved_views(views, side)
-    read = _reader(side, resolved, benchmark.root, seed)
-    folder = None
-    if cache is not None:
-        folder = cache / _key(encoder, benchmark, resolved, output, seed)
-        folder.mkdir(parents=True, exist_ok=True)
-    shards = []
-    total = len(benchmark.clips)
-    for first in range(0, total, _SHARD_CLIPS):
-        rows = range(first, min(first + _SHARD_CLIPS, total))
-        path = folder / f"{first:06d}.safetensors" if folder is not None else None
-        shard = _load_shard(path)
-        if shard is None:
-            shard = _take(benchmark, rows, read, give, mean=resolved.mean, progress=progress)
-            if path is not None:
-                _save_shard(path, shard)
-        shards.append(shard)
-        progress(rows.stop, total, "watching" if isinstance(views, VideoViews) else "listening")
-    with_rows = [shard.values for shard in shards if shard.rows]
-    if not with_rows:
-        raise MediaError("not one clip could be read: " + next(iter(shards[0].failed.values()), ""))
-    return Features(
-        rows=tuple(row for shard in shards for row in shard.rows),
-        values=np.concatenate(with_rows),
-        failed={row: reason for shard in shards for row, reason in shard.failed.items()},
-    )
-
-
-Reader = Callable[[LabeledClip], Tensor]
-Giver = Callable[[Tensor], Tensor]
-
-
-def _side(encoder: Encoder, views: VideoViews | AudioViews) -> VideoEncoder | AudioEncoder:
     side = encoder.video if isinstance(views, VideoViews) else encoder.audio
     if side is None:
-        sense = "video" if isinstance(views, VideoViews) else "audio"
-        raise ValueError(f"the encoder {encoder.name} has no {sense}")
-    return side
+        modality = "video" if isinstance(views, VideoViews) else "audio"
+        raise ValueError(f"the encoder {encoder.name} has no {modality} encoder")
+    resolved = resolved_views(views, side)
 
-
-def _giver(side: VideoEncoder | AudioEncoder, output: str) -> Giver:
-    """The encoder's method, called on as many views at once as memory bears."""
-    methods: dict[str, Giver] = {"features": side.features, "embed": side.embed}
-    methods["feature_map"] = side.feature_map if isinstance(side, AudioEncoder) else side.features
-    method = methods[output]
-
-    def give(batch: Tensor) -> Tensor:
-        most = _MOST_PIXELS_AT_ONCE if batch.dim() == 5 else _MOST_SAMPLES_AT_ONCE
-        each = batch[0].numel() // (3 if batch.dim() == 5 else 1)
-        at_once = max(1, most // each)
-        return torch.cat([method(part).cpu() for part in torch.split(batch, at_once)])
-
-    return give
-
-
-def _reader(
-    side: VideoEncoder | AudioEncoder, views: VideoViews | AudioViews, root: Path, seed: int
-) -> Reader:
     def read(clip: LabeledClip) -> Tensor:
-        return read_views(clip, views, side, seed=clip_seed(_name(clip, root), seed))
+        name = clip.key.removeprefix(str(benchmark.root))
+        return read_views(clip, resolved, side, seed=clip_seed(name, seed))
 
-    return read
+    def embed(decoded: Tensor) -> FeatureArray:
+        values: FeatureArray = _embed(side, output, decoded).float().numpy()
+        return values.mean(axis=0, keepdims=True) if resolved.mean else values
+
+    folder = None
+    if cache is not None:
+        folder = cache / _cache_key(encoder, benchmark, resolved, output, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+    found: dict[int, FeatureArray] = {}
+    failed: dict[int, str] = {}
+    total = len(benchmark.clips)
+    for start in range(0, total, _CLIPS_PER_SHARD):
+        rows = range(start, min(start + _CLIPS_PER_SHARD, total))
+        path = folder / f"{start:06d}.safetensors" if folder is not None else None
+        shard = _load_shard(path)
+        todo = [row for row in rows if row not in shard]
+        clips = [benchmark.clips[row] for row in todo]
+        for row, clip, decoded in zip(todo, clips, _read_ahead(clips, read), strict=True):
+            if isinstance(decoded, MediaError):
+                failed[row] = str(decoded)
+                continue
+            shard[row] = embed(decoded)
+            if not np.isfinite(shard[row]).all():
+                raise MediaError(
+                    f"the encoder returned features of {clip.key!r} that are not finite"
+                )
+            progress(row, total, clip.path.name)
+        if path is not None and any(row in shard for row in todo):
+            _save_shard(path, shard)
+        found |= shard
+        progress(rows.stop, total, "extracting features")
+    if not found:
+        raise MediaError("no clip can be decoded: " + next(iter(failed.values()), "there is none"))
+    return Features(rows=tuple(sorted(found)), values=_stacked(found), failed=failed)
 
 
-def _name(clip: LabeledClip, root: Path) -> str:
-    """The clip's name wherever the benchmark lies."""
-    return clip.key.removeprefix(str(root))
+def _stacked(values: dict[int, FeatureArray]) -> FeatureArray:
+    return np.stack([values[row] for row in sorted(values)])
 
 
-def _take(
-    benchmark: Benchmark,
-    rows: range,
-    read: Reader,
-    give: Giver,
-    *,
-    mean: bool,
-    progress: ProgressCallback,
-) -> Features:
-    good, values, failed = [], [], {}
-    clips = [benchmark.clips[row] for row in rows]
-    for row, views in zip(rows, _read_ahead(clips, read), strict=True):
-        if isinstance(views, str):
-            failed[row] = views
-            continue
-        features = give(views).float().numpy()
-        if not np.isfinite(features).all():
-            raise MediaError(
-                f"the encoder gave features that are not finite for {benchmark.clips[row].key!r}"
-            )
-        values.append(features.mean(axis=0, keepdims=True) if mean else features)
-        good.append(row)
-        progress(row, len(benchmark.clips), benchmark.clips[row].path.name)
-    stacked = np.stack(values) if values else np.zeros((0, 1, 1), np.float32)
-    return Features(rows=tuple(good), values=stacked, failed=failed)
+def _embed(side: VideoEncoder | AudioEncoder, output: str, decoded: Tensor) -> Tensor:
+    """Embed the views of a clip in parts that fit into memory."""
+    method = {"features": side.features, "embed": side.embed}.get(output, side.features)
+    if output == "feature_map" and isinstance(side, AudioEncoder):
+        method = side.feature_map
+    if isinstance(side, VideoEncoder):
+        num_views = _MAX_PIXELS_PER_CALL // (decoded[0].numel() // 3)
+    else:
+        num_views = _MAX_SAMPLES_PER_CALL // decoded[0].numel()
+    return torch.cat([method(part).cpu() for part in torch.split(decoded, max(1, num_views))])
 
 
-def _read_ahead(clips: list[LabeledClip], read: Reader) -> Iterator[Tensor | str]:
-    """Decode the next clips while the encoder is at work; text says why one could not be read."""
+def _read_ahead(
+    clips: list[LabeledClip], read: Callable[[LabeledClip], Tensor]
+) -> Iterator[Tensor | MediaError]:
+    """Yield decoded clips or errors, in order, while threads decode the following clips."""
 
-    def attempt(clip: LabeledClip) -> Tensor | str:
+    def attempt(clip: LabeledClip) -> Tensor | MediaError:
         try:
             return read(clip)
         except MediaError as error:
-            return str(error)
+            return error
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        waiting: deque[Future[Tensor | str]] = deque()
+    with ThreadPoolExecutor(_NUM_READERS) as pool:
+        waiting: deque[Future[Tensor | MediaError]] = deque()
         for clip in clips:
             waiting.append(pool.submit(attempt, clip))
-            if len(waiting) > _READERS:
+            if len(waiting) > _NUM_READERS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _key(
-    encoder: Encoder,
-    benchmark: Benchmark,
-    views: VideoViews | AudioViews,
-    output: str,
-    seed: int,
-) -> str:
-    """A name for these features: any change of encoder, views or files gives another."""
+def _cache_key(encoder: Encoder, benchmark: Benchmark, views: Views, output: str, seed: int) -> str:
+    """Return a folder name that changes with the encoder, the views and the files."""
     files = []
     for clip in benchmark.clips:
         stat = clip.path.stat()
-        files.append([_name(clip, benchmark.root), stat.st_size, stat.st_mtime_ns])
-    # Which views are random decides whether the seed matters.
+        name = clip.key.removeprefix(str(benchmark.root))
+        files.append([name, stat.st_size, stat.st_mtime_ns])
     facts = {
         "format": _FORMAT,
         "encoder": encoder.fingerprint,
         "views": views.model_dump(),
         "sense": type(views).__name__,
         "output": output,
+        # Only random views depend on the seed.
         "seed": seed if views.augment is not None else None,
         "files": files,
     }
@@ -211,29 +231,18 @@ def _key(
     return f"{benchmark.name}-{digest[:24]}"
 
 
-def _save_shard(path: Path, shard: Features) -> None:
+def _save_shard(path: Path, shard: dict[int, FeatureArray]) -> None:
     partial = path.with_suffix(f".partial{os.getpid()}")
-    tensors: dict[str, NDArray[Any]] = {
-        "rows": np.array(shard.rows, np.int64),
-        "values": shard.values,
-    }
-    failed = {str(row): reason for row, reason in shard.failed.items()}
-    save_file(tensors, partial, metadata={"failed": json.dumps(failed)})
+    save_file({"rows": np.array(sorted(shard), np.int64), "values": _stacked(shard)}, partial)
     os.replace(partial, path)
 
 
-def _load_shard(path: Path | None) -> Features | None:
-    """A shard that was kept; None if there is none, or it is damaged and to be made anew."""
+def _load_shard(path: Path | None) -> dict[int, FeatureArray]:
+    """Return the cached features by row; an empty dict if there are none or they are damaged."""
     if path is None or not path.exists():
-        return None
+        return {}
     try:
-        with safe_open(path, framework="numpy") as file:
-            rows, values = file.get_tensor("rows"), file.get_tensor("values")
-            failed = json.loads((file.metadata() or {}).get("failed", "{}"))
-    except (OSError, SafetensorError, ValueError):
-        return None
-    return Features(
-        rows=tuple(int(row) for row in rows),
-        values=values,
-        failed={int(row): str(reason) for row, reason in failed.items()},
-    )
+        stored = load_file(path)
+        return dict(zip(stored["rows"].tolist(), stored["values"], strict=True))
+    except (OSError, SafetensorError, ValueError, KeyError):
+        return {}

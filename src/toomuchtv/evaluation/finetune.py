@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.random_numbers import permuted
-from toomuchtv.evaluation.benchmark import Benchmark, Fold
+from toomuchtv.evaluation.benchmark import Benchmark, Fold, ScoreArray
 from toomuchtv.evaluation.encoders import AudioEncoder, Encoder, VideoEncoder
-from toomuchtv.evaluation.metrics import ScoreArray
 from toomuchtv.evaluation.protocols import FinetuneProtocol
 from toomuchtv.evaluation.reading import read_views, resolved_views
 from toomuchtv.evaluation.result import FoldPredictions

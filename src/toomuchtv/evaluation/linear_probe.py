@@ -1,61 +1,58 @@
-"""A frozen protocol on a benchmark: features once, a classifier a fold."""
+"""Probing protocols: extract frozen features, select a hyperparameter, fit and test per fold.
+
+The hyperparameter is selected on held-out groups of the training set or on the official validation
+set. Only protocols whose name says "peeking" select it on the test fold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv.evaluation.benchmark import Benchmark, FeatureArray, Modality
-from toomuchtv.evaluation.checking import without
-from toomuchtv.evaluation.classifiers import Side, fit_and_score
+from toomuchtv.evaluation.benchmark import (
+    Benchmark,
+    FeatureArray,
+    Modality,
+    ScoreArray,
+    TargetArray,
+    Task,
+)
+from toomuchtv.evaluation.classifiers import FeatureSet, PathConfig, fit, fit_path, score_clips
 from toomuchtv.evaluation.encoders import Encoder
-from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.evaluation.features import Features, extract
+from toomuchtv.evaluation.features import extract_usable
+from toomuchtv.evaluation.hear_mlp import fit_mlp
+from toomuchtv.evaluation.metrics import primary_score
 from toomuchtv.evaluation.protocols import ProbeProtocol
+from toomuchtv.evaluation.protocols.config import KnnConfig, LogisticConfig, MlpConfig
 from toomuchtv.evaluation.result import FoldPredictions
 from toomuchtv.evaluation.views import AudioViews, VideoViews
+
+# Below this number of values a second thread costs more time than it saves.
+_MIN_VALUES_FOR_THREADS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRun:
-    """What a frozen protocol came to.
+    """The outcome of a probing protocol.
 
     Attributes:
-        benchmark: What it was run on: without the clips that could not be decoded.
-        answers: Of each fold.
-        chosen: What was chosen in each fold.
+        benchmark: The benchmark without the clips that could not be decoded.
+        predictions: Predictions of each fold.
+        chosen: Selected hyperparameters of each fold.
         failed: Clips that could not be decoded, each with the reason.
     """
 
     benchmark: Benchmark
-    answers: list[FoldPredictions]
+    predictions: list[FoldPredictions]
     chosen: list[dict[str, float]]
     failed: tuple[str, ...]
-
-
-def views_of(
-    protocol: ProbeProtocol, modality: Modality
-) -> tuple[VideoViews | AudioViews, VideoViews | AudioViews]:
-    """Views to train and to test on.
-
-    Raises:
-        ValueError: The protocol is not of that sense.
-    """
-    train, test = (
-        (protocol.video_train, protocol.video_test)
-        if modality == "video"
-        else (protocol.audio_train, protocol.audio_test)
-    )
-    if train is None or test is None:
-        raise ValueError(
-            f"the protocol {protocol.name} does not judge {modality}: leave --modality away, or "
-            "choose linear or knn"
-        )
-    return train, test
 
 
 def run_probe(
@@ -69,90 +66,81 @@ def run_probe(
     cache: Path | None = None,
     progress: ProgressCallback = no_progress,
 ) -> ProbeRun:
-    """Take features, then choose, fit and score fold by fold.
+    """Run a probing protocol on a benchmark with class labels or values.
+
+    Args:
+        encoder: Encoder with frozen weights.
+        benchmark: Benchmark to train and test on.
+        protocol: Views, classifier and selection.
+        modality: Modality whose encoder is evaluated.
+        allow_missing: Continue without clips that cannot be decoded.
+        seed: Seed of random views and of the initial weights of networks.
+        cache: Folder of cached features; None disables the cache.
+        progress: Called with the number of clips or folds done.
 
     Raises:
         BenchmarkError: A clip cannot be decoded and `allow_missing` is not set.
-        ValueError: The encoder or the protocol lacks the sense.
+        ValueError: The encoder or the protocol does not support the modality or the task.
     """
-    kept, values, failed = extract_both_views(
-        encoder, benchmark, protocol, modality, allow_missing=allow_missing, seed=seed, cache=cache,
-        progress=progress,
+    config = protocol.classifier
+    if benchmark.task == "regression" and not (
+        isinstance(config, LogisticConfig | KnnConfig) and protocol.selection == "inner"
+    ):
+        raise ValueError(
+            f"{benchmark.name} has values to predict, and the protocol {protocol.name} predicts "
+            "classes only: choose linear or knn"
+        )
+    train_views, test_views = probe_views(protocol, modality)
+    usable, (train_features, test_features), failed = extract_usable(
+        encoder, benchmark, (train_views, test_views), output=protocol.output,
+        allow_missing=allow_missing, seed=seed, cache=cache, progress=progress,
     )  # fmt: skip
-    answers, chosen = [], []
-    for number, fold in enumerate(kept.folds):
-        progress(number, len(kept.folds), f"fitting {fold.name}")
-        sides = [
-            _side(kept, values[which], of)
-            for which, of in ((0, fold.train), (1, fold.test), (1, fold.validation))
-        ]
+    predictions, chosen = [], []
+    for number, fold in enumerate(usable.folds):
+        progress(number, len(usable.folds), f"fitting {fold.name}")
+        train = _feature_set(usable, train_features, fold.train)
+        test = _feature_set(usable, test_features, fold.test)
+        validation = _feature_set(usable, test_features, fold.validation)
         scores, found = fit_and_score(
-            protocol,
-            sides[0],
-            sides[1],
-            validation=sides[2] if fold.validation else None,
-            multi_label=kept.task == "multi_label",
-            seed=seed,
-        )
-        answers.append(fold_predictions(kept, fold.name, fold.test, scores, sides[1].targets))
+            protocol, train, test, validation=validation if fold.validation else None,
+            task=usable.task, seed=seed,
+        )  # fmt: skip
+        predictions.append(fold_predictions(usable, fold.name, fold.test, scores, test.targets))
         chosen.append(found)
-    return ProbeRun(benchmark=kept, answers=answers, chosen=chosen, failed=failed)
+    return ProbeRun(benchmark=usable, predictions=predictions, chosen=chosen, failed=failed)
 
 
-def extract_both_views(
-    encoder: Encoder,
-    benchmark: Benchmark,
-    protocol: ProbeProtocol,
-    modality: Modality,
-    *,
-    allow_missing: bool,
-    seed: int,
-    cache: Path | None,
-    progress: ProgressCallback,
-) -> tuple[Benchmark, tuple[FeatureArray, FeatureArray], tuple[str, ...]]:
-    """Take the features of the views to train and to test on.
-
-    Returns:
-        The benchmark without the clips that could not be decoded; features `[clips, views, F]` of
-        all its clips in views to train on, and in views to test on; and what could not be decoded.
+def probe_views(
+    protocol: ProbeProtocol, modality: Modality
+) -> tuple[VideoViews | AudioViews, VideoViews | AudioViews]:
+    """Return the views to train on and to test on.
 
     Raises:
-        BenchmarkError: A clip cannot be decoded and `allow_missing` is not set.
-        ValueError: The encoder or the protocol lacks the sense.
+        ValueError: The protocol does not evaluate the modality.
     """
-    of_train, of_test = views_of(protocol, modality)
-
-    def taken(views: VideoViews | AudioViews) -> Features:
-        return extract(
-            encoder, benchmark, views, output=protocol.output, seed=seed, cache=cache,
-            progress=progress,
-        )  # fmt: skip
-
-    test = taken(of_test)
-    train = test if of_train == of_test else taken(of_train)
-    reasons = {**train.failed, **test.failed}
-    failed = tuple(f"{benchmark.clips[row].key}: {reason}" for row, reason in reasons.items())
-    if failed and not allow_missing:
-        raise BenchmarkError(
-            f"{len(failed)} clips cannot be decoded, the first {failed[0]}: mend them, or pass "
-            "--allow-missing to go on without"
+    train, test = (
+        (protocol.video_train, protocol.video_test)
+        if modality == "video"
+        else (protocol.audio_train, protocol.audio_test)
+    )
+    if train is None or test is None:
+        raise ValueError(
+            f"the protocol {protocol.name} does not evaluate {modality}: omit --modality, or "
+            "choose linear or knn"
         )
-    kept = without(benchmark, reasons)
-    rows = [row for row in range(len(benchmark.clips)) if row not in reasons]
-    return kept, (_rows_of(train, rows), _rows_of(test, rows)), failed
+    return train, test
 
 
-def _rows_of(features: Features, rows: Sequence[int]) -> FeatureArray:
-    at = {row: index for index, row in enumerate(features.rows)}
-    taken: FeatureArray = features.values[[at[row] for row in rows]]
-    return taken
-
-
-def _side(benchmark: Benchmark, values: FeatureArray, rows: tuple[int, ...]) -> Side:
+def _feature_set(benchmark: Benchmark, features: FeatureArray, rows: tuple[int, ...]) -> FeatureSet:
     index = np.array(rows, np.int64)
-    return Side(
-        features=values[index],
-        targets=benchmark.label_matrix()[index],
+    if benchmark.task == "regression":
+        values = np.array([[benchmark.clips[row].value] for row in rows], np.float32)
+        targets: TargetArray | NDArray[np.float32] = values.reshape(-1, 1)
+    else:
+        targets = benchmark.label_matrix()[index]
+    return FeatureSet(
+        features=features[index],
+        targets=targets,
         groups=[benchmark.clips[row].group for row in rows],
     )
 
@@ -161,15 +149,124 @@ def fold_predictions(
     benchmark: Benchmark,
     name: str,
     rows: tuple[int, ...],
-    scores: np.ndarray,
-    targets: np.ndarray,
+    scores: ScoreArray,
+    targets: TargetArray | NDArray[np.float32],
 ) -> FoldPredictions:
-    """Answers with the names and sources of their clips."""
-    root = f"{benchmark.root}/"
+    """Return the scores of a fold's test clips with the names and sources of the clips."""
     return FoldPredictions(
         name=name,
-        clips=[benchmark.clips[row].key.removeprefix(root) for row in rows],
+        clips=[benchmark.relative_key(row) for row in rows],
         sources=[benchmark.clips[row].source for row in rows],
         scores=scores,
         targets=targets,
     )
+
+
+def fit_and_score(
+    protocol: ProbeProtocol,
+    train: FeatureSet,
+    test: FeatureSet,
+    *,
+    validation: FeatureSet | None = None,
+    task: Task = "single_label",
+    seed: int = 0,
+) -> tuple[ScoreArray, dict[str, float]]:
+    """Select the hyperparameter, fit to the training set, and score the test clips.
+
+    Args:
+        protocol: Classifier and selection.
+        train: Training set, in training views.
+        test: Test set, in test views.
+        validation: Official validation set in test views, if there is one.
+        task: Task of the benchmark.
+        seed: Seed of the initial weights of networks.
+
+    Returns:
+        Scores `[clips, K]`, and the selected hyperparameters.
+    """
+    config = protocol.classifier
+    if isinstance(config, MlpConfig):
+        splits = _inner_splits(protocol, train, validation, task)
+        fit_set, held_out = next(splits, (None, None))
+        if fit_set is None or held_out is None:
+            raise ValueError("the training set is one group: nothing can be held out to stop on")
+        scorer, chosen = fit_mlp(
+            config, fit_set.samples(), held_out.samples(), multi_label=task == "multi_label",
+            seed=seed,
+        )  # fmt: skip
+        return score_clips(scorer, test.features), chosen
+    with threadpool_limits(1 if train.features.size < _MIN_VALUES_FOR_THREADS else None):
+        if protocol.selection == "test":
+            return _select_on_test(config, train, test, task)
+        candidate = select(protocol, train, validation=validation, task=task)
+        scorer = fit(config, *train.samples(), candidate, task)
+        return score_clips(scorer, test.features), {"chosen": candidate}
+
+
+def select(
+    protocol: ProbeProtocol,
+    train: FeatureSet,
+    *,
+    validation: FeatureSet | None = None,
+    task: Task = "single_label",
+) -> float:
+    """Select C or k by the mean score on held-out groups of the training set.
+
+    The first of several equally good candidates is selected, which is the most regularized one.
+    If the training set is a single group, nothing can be held out, and the middle candidate is
+    returned.
+    """
+    config = protocol.classifier
+    assert not isinstance(config, MlpConfig)
+    candidates = config.candidates
+    if protocol.selection == "fixed" or len(candidates) == 1:
+        return candidates[0]
+    splits = list(_inner_splits(protocol, train, validation, task))
+    if not splits:
+        return candidates[len(candidates) // 2]
+    scores = np.zeros((len(candidates), len(splits)))
+    for column, (fit_set, held_out) in enumerate(splits):
+        samples, targets = fit_set.samples(protocol.selection_views)
+        held_out_views = held_out.features[:, : protocol.selection_views]
+        for row, scorer in enumerate(fit_path(config, samples, targets, task)):
+            found = score_clips(scorer, held_out_views)
+            scores[row, column] = _selection_score(found, held_out, task)
+    return candidates[int(np.argmax(scores.mean(axis=1)))]
+
+
+def _selection_score(scores: ScoreArray, expected: FeatureSet, task: Task) -> float:
+    if task == "regression":
+        return -float(np.square(scores.astype(np.float64) - expected.targets).mean())
+    targets = expected.targets.astype(np.bool_)
+    return primary_score(scores, targets, multi_label=task == "multi_label")
+
+
+def _inner_splits(
+    protocol: ProbeProtocol, train: FeatureSet, validation: FeatureSet | None, task: Task
+) -> Iterator[tuple[FeatureSet, FeatureSet]]:
+    """Yield the sets to fit and to validate on."""
+    if validation is not None and len(validation.features):
+        yield train, validation
+        return
+    num_folds = min(protocol.inner_folds, len(set(train.groups)))
+    if num_folds < 2:
+        return
+    classes = train.targets.argmax(axis=1)
+    # Folds are stratified if each clip has one class and each class has a clip for every fold.
+    rarest = np.unique(classes, return_counts=True)[1].min()
+    is_stratified = task == "single_label" and rarest >= num_folds
+    splitter = StratifiedGroupKFold(num_folds) if is_stratified else GroupKFold(num_folds)
+    for fit_rows, held_out in splitter.split(train.features, classes, groups=list(train.groups)):
+        has_classes = task == "regression" or len(np.unique(classes[fit_rows])) > 1
+        if len(held_out) and has_classes:
+            yield train.take(fit_rows), train.take(held_out)
+
+
+def _select_on_test(
+    config: PathConfig, train: FeatureSet, test: FeatureSet, task: Task
+) -> tuple[ScoreArray, dict[str, float]]:
+    """Select on the test set, as the release does; the score is optimistically biased."""
+    path = fit_path(config, *train.samples(), task)
+    found = [score_clips(scorer, test.features) for scorer in path]
+    best = int(np.argmax([_selection_score(scores, test, task) for scores in found]))
+    return found[best], {"chosen": config.candidates[best]}

@@ -1,21 +1,24 @@
-"""Accuracy, average precision, confusion: what a table of scores says, in NumPy alone."""
+"""Metrics of classifiers and of scene boundaries, computed from scores and targets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+from sklearn.metrics import confusion_matrix as _confusion_matrix
 
-ScoreArray = NDArray[np.float32]
-TargetArray = NDArray[np.bool_]
+from toomuchtv.evaluation.benchmark import ScoreArray, TargetArray
 
 
 def primary_score(scores: ScoreArray, targets: TargetArray, *, multi_label: bool) -> float:
-    """Accuracy, or mean average precision where clips have several labels.
+    """Return the accuracy, or the mean average precision of a multi-label task.
 
     Args:
-        scores: `[n, K]`, higher is likelier.
-        targets: `[n, K]`.
-        multi_label: Which of the two.
+        scores: Scores `[n, K]`; higher means more likely.
+        targets: Multi-hot targets `[n, K]`.
+        multi_label: True for mean average precision.
     """
     if multi_label:
         return float(np.nanmean(average_precisions(scores, targets)))
@@ -23,9 +26,10 @@ def primary_score(scores: ScoreArray, targets: TargetArray, *, multi_label: bool
 
 
 def top1_correct(scores: ScoreArray, targets: TargetArray) -> NDArray[np.float64]:
-    """Which clips got their class: 1.0 or 0.0, `[n]`.
+    """Return 1.0 for each correctly classified clip and 0.0 for the others, `[n]`.
 
-    Classes tied for the first place share it: a constant classifier is right one time in K.
+    Classes that tie for the highest score share the hit equally, so that a constant classifier
+    has an accuracy of 1 / K.
     """
     best = scores == scores.max(axis=1, keepdims=True)
     hits: NDArray[np.float64] = (best & targets).sum(axis=1) / best.sum(axis=1)
@@ -35,37 +39,54 @@ def top1_correct(scores: ScoreArray, targets: TargetArray) -> NDArray[np.float64
 def average_precisions(
     scores: ScoreArray, targets: TargetArray, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """Average precision of each class, `[K]`; NaN where no clip has it.
-
-    The mean of the precision at each hit, where all clips of one score count as found at once:
-    `sklearn.metrics.average_precision_score`.
+    """Return the average precision of each class, `[K]`; NaN for a class without positive clips.
 
     Args:
-        scores: `[n, K]`.
-        targets: `[n, K]`.
-        weights: How often each clip counts, `[n]`.
+        scores: Scores `[n, K]`.
+        targets: Multi-hot targets `[n, K]`.
+        weights: Weight of each clip, `[n]`; all are 1 by default.
     """
-    num, classes = scores.shape
-    weight = np.ones(num) if weights is None else weights
-    out = np.full(classes, np.nan)
-    for k in range(classes):
-        order = np.argsort(-scores[:, k], kind="stable")
-        value, hit, w = scores[order, k], targets[order, k], weight[order]
-        found = np.cumsum(w * hit)
-        if num == 0 or found[-1] == 0:
-            continue
-        # The last of each run of equal scores.
-        last = np.append(value[1:] != value[:-1], True)
-        found_at, seen_at = found[last], np.cumsum(w)[last]
-        gained = np.diff(found_at, prepend=0.0)
-        precision = np.divide(found_at, seen_at, out=np.zeros_like(found_at), where=seen_at > 0)
-        out[k] = (precision * gained).sum() / found[-1]
-    return out
+    present = targets if weights is None else targets & (weights > 0)[:, None]
+    result = np.full(targets.shape[1], np.nan)
+    for k in np.flatnonzero(present.any(axis=0)):
+        result[k] = average_precision_score(targets[:, k], scores[:, k], sample_weight=weights)
+    return result
 
 
 def confusion_matrix(scores: ScoreArray, targets: TargetArray) -> NDArray[np.int64]:
-    """Count true class (rows) against named class (columns), `[K, K]`."""
-    classes = scores.shape[1]
-    matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (targets.argmax(axis=1), scores.argmax(axis=1)), 1)
+    """Return the number of clips by true class (rows) and predicted class (columns), `[K, K]`."""
+    labels = np.arange(scores.shape[1])
+    matrix: NDArray[np.int64] = _confusion_matrix(
+        targets.argmax(axis=1), scores.argmax(axis=1), labels=labels
+    )
     return matrix
+
+
+def scene_coverage(
+    true_cuts: Sequence[float], predicted_cuts: Sequence[float], end_seconds: float
+) -> float:
+    """Return the mean intersection over union of predicted and true scenes of a film, 0 to 1.
+
+    For each true scene, take the largest intersection over union with any predicted scene, and
+    average over the true scenes. Do the same with the roles exchanged, and average both (Baraldi
+    et al., "A deep siamese network for scene detection in broadcast videos", ACM MM 2015; used by
+    Rao et al., CVPR 2020).
+
+    Args:
+        true_cuts: Times of the boundaries between scenes, in seconds.
+        predicted_cuts: The predicted times, in seconds.
+        end_seconds: Duration of the film.
+    """
+    true, predicted = _scenes(true_cuts, end_seconds), _scenes(predicted_cuts, end_seconds)
+    start = np.maximum(true[:, None, 0], predicted[None, :, 0])
+    stop = np.minimum(true[:, None, 1], predicted[None, :, 1])
+    intersection = np.maximum(0.0, stop - start)
+    lengths = np.diff(true, axis=1), np.diff(predicted, axis=1)
+    ratio = intersection / (lengths[0] + lengths[1].T - intersection)
+    return float((ratio.max(axis=1).mean() + ratio.max(axis=0).mean()) / 2)
+
+
+def _scenes(cuts: Sequence[float], end_seconds: float) -> NDArray[np.float64]:
+    """Return the intervals between cuts, `[scenes, 2]`."""
+    edges = np.array([0.0, *sorted({cut for cut in cuts if 0.0 < cut < end_seconds}), end_seconds])
+    return np.stack([edges[:-1], edges[1:]], axis=1)

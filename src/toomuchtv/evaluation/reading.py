@@ -27,12 +27,8 @@ from toomuchtv.evaluation.views import (
     random_starts,
 )
 from toomuchtv.media.clip import VideoArray, WaveformArray
-from toomuchtv.media.original import (
-    audio_duration_seconds,
-    read_audio,
-    read_clip,
-    video_duration_seconds,
-)
+from toomuchtv.media.clip_reader import read_audio, read_clip
+from toomuchtv.media.containers import audio_duration_seconds, video_duration_seconds
 
 # A whole clip is decoded at once where that is at most this many frames.
 _MOST_FRAMES_AT_ONCE = 1024

@@ -1,78 +1,134 @@
-"""From answers to figures: mean, spread, interval, per class, confusion."""
+"""From predictions to the figures of a result: mean, interval, chance, per class, confusion."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from toomuchtv.evaluation.benchmark import Benchmark
-from toomuchtv.evaluation.bootstrap import ClipScores, accuracy_interval, map_interval
+from toomuchtv.evaluation.bootstrap import ClipScores, map_interval, mean_interval
 from toomuchtv.evaluation.metrics import (
     average_precisions,
     confusion_matrix,
     primary_score,
+    scene_coverage,
     top1_correct,
 )
 from toomuchtv.evaluation.result import FoldPredictions
 
 
 def fold_summary(folds: Sequence[float]) -> dict[str, Any]:
-    """Mean and standard deviation (n - 1) over folds or splits, and each of them."""
+    """Return mean and standard deviation (n - 1) over folds, and the value of each fold."""
     deviation = float(np.std(folds, ddof=1)) if len(folds) > 1 else 0.0
     return {"mean": float(np.mean(folds)), "std": deviation, "folds": list(folds)}
 
 
-def correct_by_clip(answers: Sequence[FoldPredictions]) -> list[ClipScores]:
-    """Which clips got their class, fold by fold."""
+def correct_by_clip(predictions: Sequence[FoldPredictions]) -> list[ClipScores]:
+    """Return which clips of each fold are classified correctly."""
+    return [
+        ClipScores(source=fold.sources, value=top1_correct(fold.scores, fold.labels))
+        for fold in predictions
+    ]
+
+
+def squared_errors_by_clip(predictions: Sequence[FoldPredictions]) -> list[ClipScores]:
+    """Return the squared error of each clip of each fold."""
     return [
         ClipScores(
-            source=fold.sources, value=top1_correct(fold.scores, fold.targets.astype(np.bool_))
+            source=fold.sources,
+            value=(fold.scores[:, 0].astype(np.float64) - fold.targets[:, 0]) ** 2,
         )
-        for fold in answers
+        for fold in predictions
     ]
 
 
 def classification_figures(
-    benchmark: Benchmark, answers: Sequence[FoldPredictions]
+    benchmark: Benchmark, predictions: Sequence[FoldPredictions]
 ) -> dict[str, Any]:
-    """Figures of a classifier: `metrics`, `chance`, `per_class`, `confusion`, `classes`."""
+    """Return the fields `metrics`, `chance`, `per_class`, `confusion` and `classes` of a result."""
     multi_label = benchmark.task == "multi_label"
     folds = [
-        primary_score(fold.scores, fold.targets.astype(np.bool_), multi_label=multi_label)
-        for fold in answers
+        primary_score(fold.scores, fold.labels, multi_label=multi_label) for fold in predictions
     ]
-    scores = np.concatenate([fold.scores for fold in answers])
-    targets = np.concatenate([fold.targets for fold in answers]).astype(np.bool_)
+    scores = np.concatenate([fold.scores for fold in predictions])
+    targets = np.concatenate([fold.labels for fold in predictions])
     if multi_label:
-        sources = [source for fold in answers for source in fold.sources]
-        each = average_precisions(scores, targets)
+        sources = [source for fold in predictions for source in fold.sources]
         figures = {**fold_summary(folds), "interval": map_interval(scores, targets, sources)}
         return {
             "metrics": {"map": figures},
+            # The precision of a random ranking is the share of positive clips.
             "chance": {"map": float(targets.mean(axis=0)[targets.any(axis=0)].mean())},
-            "per_class": _named(benchmark.classes, each),
+            "per_class": _by_class(benchmark.classes, average_precisions(scores, targets)),
             "confusion": None,
             "classes": benchmark.classes,
         }
-    figures = {**fold_summary(folds), "interval": accuracy_interval(correct_by_clip(answers))}
+    figures = {**fold_summary(folds), "interval": mean_interval(correct_by_clip(predictions))}
     hits = top1_correct(scores, targets)
     with np.errstate(invalid="ignore"):
         recall = (targets * hits[:, None]).sum(axis=0) / targets.sum(axis=0)
     return {
         "metrics": {"accuracy": figures, "mean_class_recall": float(np.nanmean(recall))},
         "chance": {"accuracy": 1.0 / len(benchmark.classes)},
-        "per_class": _named(benchmark.classes, recall),
+        "per_class": _by_class(benchmark.classes, recall),
         "confusion": confusion_matrix(scores, targets).tolist(),
         "classes": benchmark.classes,
     }
 
 
-def _named(classes: Sequence[str], values: np.ndarray) -> dict[str, float]:
-    """Values by class, without those that no clip tests."""
+def _by_class(classes: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]:
+    """Return the values by class, without classes that have no test clip."""
     return {
         name: float(value)
         for name, value in zip(classes, values, strict=True)
         if not np.isnan(value)
     }
+
+
+def regression_figures(
+    benchmark: Benchmark, predictions: Sequence[FoldPredictions]
+) -> dict[str, Any]:
+    """Return the fields `metrics` and `chance` of a result of a regression task.
+
+    Chance is the mean squared error of predicting the mean value of the training set.
+    """
+    errors = squared_errors_by_clip(predictions)
+    chance = []
+    for fold in benchmark.folds:
+        train = np.array([benchmark.clips[row].value for row in fold.train], np.float64)
+        test = np.array([benchmark.clips[row].value for row in fold.test], np.float64)
+        chance.append(float(np.square(test - train.mean()).mean()))
+    figures = fold_summary([float(fold.value.mean()) for fold in errors])
+    return {
+        "metrics": {"mse": {**figures, "interval": mean_interval(errors)}},
+        "chance": {"mse": float(np.mean(chance))},
+    }
+
+
+def scene_miou(benchmark: Benchmark, predictions: Sequence[FoldPredictions]) -> float:
+    """Return the mean over the test films of `scene_coverage`.
+
+    A boundary is predicted where the score is above 0. The scores must therefore have their
+    decision threshold at 0, as logits and SVM margins do.
+    """
+    coverages = []
+    for fold, predicted in zip(benchmark.folds, predictions, strict=True):
+        cuts: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+        for row, score, target in zip(
+            fold.test, predicted.scores[:, 0], predicted.targets[:, 0], strict=True
+        ):
+            clip = benchmark.clips[row]
+            assert clip.value is not None
+            true_cuts, predicted_cuts = cuts[clip.source]
+            if target:
+                true_cuts.append(clip.value)
+            if score > 0:
+                predicted_cuts.append(clip.value)
+        coverages += [
+            scene_coverage(*both, benchmark.end_seconds[film]) for film, both in cuts.items()
+        ]
+    return float(np.mean(coverages))

@@ -19,7 +19,7 @@ from torch import Tensor
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig, normalize_rgb
 from toomuchtv.errors import CheckpointError
 from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.original import read_clip
+from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.models import ModelConfig, TwoTower
 
 

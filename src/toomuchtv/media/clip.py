@@ -1,12 +1,11 @@
-"""What a clip is: its format, its place in time, and the arrays it becomes.
+"""The format of a clip and its decoded arrays.
 
 start_seconds
-|     frame 0         frame 1         frame 2         frame 3
-|     shown at 0      1/rate          2/rate          3/rate
 v
-|-------|-------|-------|-------|          span_seconds = frames / frame_rate
+|  f0   |  f1   |  f2   |  f3   |          span_seconds = frames / frame_rate
+0     1/rate  2/rate  3/rate               frame i is displayed at start_seconds + i / frame_rate
                 ^ the middle of the span
-     |-------------------------|           audio_seconds of sound around it
+     |-------------------------|           audio_seconds, centered on the middle
 """
 
 from __future__ import annotations
@@ -22,7 +21,14 @@ WaveformArray = NDArray[np.float32]
 
 
 class ClipFormat(BaseModel):
-    """How many frames at which rate, and how much sound, make one clip."""
+    """Number and rate of the frames of a clip, and duration and rate of its audio.
+
+    Attributes:
+        frames: Number of frames.
+        frame_rate: Frames per second.
+        audio_seconds: Duration of the audio.
+        sample_rate_hz: Sample rate of the audio.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,28 +39,32 @@ class ClipFormat(BaseModel):
 
     @property
     def span_seconds(self) -> float:
-        """Seconds that the frames cover."""
+        """Duration that the frames span: `frames / frame_rate`."""
         return self.frames / self.frame_rate
 
     @property
     def num_samples(self) -> int:
-        """Samples of sound in one clip."""
+        """Number of audio samples of a clip."""
         return round(self.audio_seconds * self.sample_rate_hz)
 
     def audio_start_sample(self, start_seconds: float) -> int:
-        """Index of the first sample of the sound of a clip that starts there; may be negative."""
+        """Return the index of the first audio sample of a clip, which may be negative.
+
+        The audio is centered on the middle of the frames' span, so that a clip whose audio lasts
+        longer than its frames begins to sound before `start_seconds`.
+        """
         middle_seconds = start_seconds + self.span_seconds / 2
         return round(middle_seconds * self.sample_rate_hz) - self.num_samples // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """One decoded moment.
+    """A decoded clip.
 
     Attributes:
-        video: uint8 `[T, H, W, 3]`, RGB.
-        waveform: float32 `[S]`, mono, -1..1; zeros where the item has no sound.
-        start_seconds: When frame 0 is shown, in seconds after the first presented picture.
+        video: RGB frames, uint8 `[T, H, W, 3]`.
+        waveform: Mono audio, float32 `[S]` in -1..1; zeros where the item has none.
+        start_seconds: Time of frame 0, in seconds after the first presented frame.
     """
 
     video: VideoArray

@@ -1,103 +1,90 @@
-"""Frames whose two fields are two moments, made into pictures of one."""
+"""Deinterlacing of frames whose two fields show two different times."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from fractions import Fraction
 
 import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from toomuchtv.errors import MediaError
+from toomuchtv.media.frame_converter import build_filter_graph
 
 
 class Deinterlacer:
-    """Deinterlaces the frames that are flagged interlaced; the others pass as they are.
+    """Deinterlaces frames that are flagged as interlaced; others pass unchanged.
 
-    One picture for each frame, of the moment of its first field, by FFmpeg's bwdif. It looks at the
-    frame before and the one after, so from the first interlaced frame on it runs one frame late:
+    Each frame gives one frame, at the time of its first field, by FFmpeg's bwdif. The filter needs
+    the frame before and the frame after, so that output is one frame late from the first
+    interlaced frame on:
 
         push      a    b    c    d    close
-        comes     -    a    b    c      d       a..d interlaced
-                  a    b    -    c      d       c and d interlaced: from then on late
+        output    -    a    b    c      d       a to d are interlaced
+                  a    b    -    c      d       c and d are interlaced: late from then on
 
-    A film without interlaced frames costs nothing and is not delayed.
+    Video without interlaced frames is neither delayed nor slowed down.
     """
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
-        self._before: VideoFrame | None = None
-        self._shape: tuple[int, int, str] | None = None
-        self._waiting: deque[float | None] = deque()  # None: was given already
+        self._previous: VideoFrame | None = None
+        self._input_format: tuple[int, int, str] | None = None
+        # Times of the frames inside the filter; None marks a frame that was output already.
+        self._pending: deque[float | None] = deque()
 
     def push(self, frame: VideoFrame, seconds: float) -> Iterator[tuple[VideoFrame, float]]:
-        """Take the next frame in presentation order; yield what is done, each with its seconds.
+        """Take the next frame in presentation order; yield finished frames with their times.
 
         Raises:
-            MediaError: FFmpeg cannot convert it.
+            MediaError: FFmpeg cannot deinterlace it.
         """
-        shape = (frame.width, frame.height, frame.format.name)
-        if shape != self._shape:
+        input_format = (frame.width, frame.height, frame.format.name)
+        if input_format != self._input_format:
             yield from self.close()
-            self._shape = shape
+            self._input_format = input_format
         if self._graph is None:
             if not frame.interlaced_frame:
-                self._before = frame
+                self._previous = frame
                 yield frame, seconds
                 return
-            self._graph = _graph(frame)
-            # The first one has itself before it.
-            self._feed(self._before or frame, None)
-            self._before = None
-        self._feed(frame, seconds)
-        yield from self._done()
+            self._graph = build_filter_graph(
+                frame, [("bwdif", "mode=send_frame:parity=auto:deint=interlaced")]
+            )
+            # Where there is no previous frame, the first interlaced frame takes its place.
+            self._push_to_filter(self._previous or frame, None)
+            self._previous = None
+        self._push_to_filter(frame, seconds)
+        yield from self._pull_from_filter()
 
     def close(self) -> Iterator[tuple[VideoFrame, float]]:
-        """Yield the frame that waits for one after it, if any."""
+        """Yield the frame that is still inside the filter, if any."""
         if self._graph is not None:
-            self._feed(None, None)
-            yield from self._done()
-        self._graph, self._before = None, None
-        self._waiting.clear()
+            self._push_to_filter(None, None)
+            yield from self._pull_from_filter()
+        self._graph, self._previous = None, None
+        self._pending.clear()
 
-    def _feed(self, frame: VideoFrame | None, seconds: float | None) -> None:
+    def _push_to_filter(self, frame: VideoFrame | None, seconds: float | None) -> None:
         assert self._graph is not None
         try:
             self._graph.push(frame)
         except av.FFmpegError as error:
             raise MediaError(f"a frame cannot be deinterlaced: {error}") from error
         if frame is not None:
-            self._waiting.append(seconds)
+            self._pending.append(seconds)
 
-    def _done(self) -> Iterator[tuple[VideoFrame, float]]:
+    def _pull_from_filter(self) -> Iterator[tuple[VideoFrame, float]]:
         assert self._graph is not None
-        while self._waiting:
+        while self._pending:
             try:
-                picture = self._graph.pull()
+                frame = self._graph.pull()
             except (av.BlockingIOError, av.EOFError):
                 return
             except av.FFmpegError as error:
                 raise MediaError(f"a frame cannot be deinterlaced: {error}") from error
-            assert isinstance(picture, VideoFrame)
-            seconds = self._waiting.popleft()
+            assert isinstance(frame, VideoFrame)
+            seconds = self._pending.popleft()
             if seconds is not None:
-                yield picture, seconds
-
-
-def _graph(frame: VideoFrame) -> Graph:
-    graph = Graph()
-    time_base = frame.time_base or Fraction(1, 90_000)
-    source = graph.add(
-        "buffer",
-        f"width={frame.width}:height={frame.height}:pix_fmt={frame.format.name}"
-        f":time_base={time_base.numerator}/{time_base.denominator}"
-        f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
-    )
-    node = graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
-    sink = graph.add("buffersink")
-    source.link_to(node)
-    node.link_to(sink)
-    graph.configure()
-    return graph
+                yield frame, seconds

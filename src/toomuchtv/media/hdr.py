@@ -1,17 +1,18 @@
-"""High dynamic range and wide gamut to what the encoders were made for: SDR, BT.709.
+"""Tone mapping of high dynamic range and wide gamut video to SDR with BT.709 primaries.
 
-Everything is display light, in units of the light of SDR white: 203 cd/m2 (ITU-R BT.2408).
+Light is display light, in units of SDR white, which is 203 cd/m2 (ITU-R BT.2408).
 
-1. Code values to light. PQ: the EOTF of SMPTE ST 2084. HLG: the inverse OETF of ITU-R BT.2100
-   (ARIB STD-B67), then its OOTF for a display of 1000 cd/m2, gamma 1.2. SDR of a wide gamut: gamma
-   2.4 (ITU-R BT.1886).
-2. BT.2020 primaries to BT.709, negative light cut off (ITU-R BT.2087).
-3. The largest of R, G and B goes through the curve of ITU-R BT.2390 from 1000 to 203 cd/m2, the
-   other two keep their share of it. Below 85 cd/m2 the curve changes nothing.
-4. Light to code values by gamma 1/2.4.
+1. Code values are converted to light. PQ: the EOTF of SMPTE ST 2084. HLG: the inverse OETF of
+   ITU-R BT.2100 (ARIB STD-B67), then its OOTF for a display of 1000 cd/m2, gamma 1.2. SDR with a
+   wide gamut: gamma 2.4 (ITU-R BT.1886).
+2. BT.2020 primaries are converted to BT.709, and negative light is set to zero (ITU-R BT.2087).
+3. The largest of R, G and B is mapped by the curve of ITU-R BT.2390 from 1000 to 203 cd/m2, and the
+   other two are scaled by the same factor. The curve changes nothing below 85 cd/m2.
+4. Light is converted to code values by gamma 1/2.4.
 
-The curve is the same for each frame: it does not follow the mastering display that a file declares,
-so that a moment looks the same whichever way it was reached. Light above 1000 cd/m2 is white.
+The curve is the same for every frame. It does not follow the mastering display that a file
+declares, so that a frame looks the same whether it was reached by a seek or by decoding from the
+start. Light above 1000 cd/m2 becomes white.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ DoubleArray = NDArray[np.float64]
 _SDR_WHITE_NITS = 203.0
 _PEAK_NITS = 1000.0
 
-# What FFmpeg calls these in AVColorTransferCharacteristic, AVColorPrimaries, AVColorSpace.
+# Values of FFmpeg's AVColorTransferCharacteristic and AVColorPrimaries.
 _TRANSFER_PQ, _TRANSFER_HLG = 16, 18
 _PRIMARIES_UNSPECIFIED, _PRIMARIES_BT2020 = 2, 9
 
@@ -44,69 +45,74 @@ _BT2020_TO_BT709 = np.array(
 _BT2020_LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)
 
 
-class Light(enum.Enum):
-    """How the code values of a picture stand for light that plain SDR does not have."""
+class TransferFunction(enum.Enum):
+    """How code values encode light in a video that is not plain SDR.
+
+    `GAMMA` is SDR with the wide gamut of BT.2020.
+    """
 
     PQ = "pq"
     HLG = "hlg"
-    WIDE = "wide"
+    GAMMA = "gamma"
 
 
-def light_of(frame: VideoFrame) -> Light | None:
-    """What a frame's tags say; None for plain SDR, which needs nothing done."""
-    wide = frame.color_primaries == _PRIMARIES_BT2020
+def transfer_function_of(frame: VideoFrame) -> TransferFunction | None:
+    """Return what the tags of a frame declare; None for plain SDR, which needs no conversion."""
     if frame.color_trc == _TRANSFER_PQ:
-        return Light.PQ
+        return TransferFunction.PQ
     if frame.color_trc == _TRANSFER_HLG:
-        return Light.HLG
-    return Light.WIDE if wide else None
+        return TransferFunction.HLG
+    return TransferFunction.GAMMA if frame.color_primaries == _PRIMARIES_BT2020 else None
 
 
 def has_wide_gamut(frame: VideoFrame) -> bool:
-    """Whether the primaries are those of BT.2020; for HDR, also where no tag says so."""
+    """Return whether the primaries are BT.2020, which HDR without that tag is assumed to have."""
     return frame.color_primaries == _PRIMARIES_BT2020 or (
-        frame.color_primaries == _PRIMARIES_UNSPECIFIED and light_of(frame) is not None
+        frame.color_primaries == _PRIMARIES_UNSPECIFIED and transfer_function_of(frame) is not None
     )
 
 
-def to_sdr(rgb: NDArray[np.uint16], light: Light, *, wide_gamut: bool = True) -> NDArray[np.uint8]:
-    """Convert a picture.
+def tone_map(
+    rgb: NDArray[np.uint16], transfer: TransferFunction, *, wide_gamut: bool = True
+) -> NDArray[np.uint8]:
+    """Convert an image to SDR.
 
     Args:
-        rgb: Full range, `[H, W, 3]`.
-        light: What its code values mean.
-        wide_gamut: Whether its primaries are those of BT.2020 rather than BT.709.
+        rgb: Code values in full range, uint16 `[H, W, 3]`.
+        transfer: How the code values encode light.
+        wide_gamut: Whether the primaries are those of BT.2020 rather than BT.709.
 
     Returns:
         uint8 `[H, W, 3]`, full range, BT.709 primaries.
     """
-    linear = _code_to_light(light)[rgb]
-    if light is Light.HLG:
-        # The table holds scene light; the OOTF raises it by its own luminance.
+    linear = _code_to_light(transfer)[rgb]
+    if transfer is TransferFunction.HLG:
+        # The table holds scene light. The OOTF multiplies it by a power of its own luminance.
         luma = np.maximum(linear @ _BT2020_LUMA, np.float32(1e-9))
         linear *= (np.float32(_PEAK_NITS / _SDR_WHITE_NITS) * luma ** np.float32(0.2))[..., None]
     if wide_gamut:
         linear = linear @ _BT2020_TO_BT709.T
     np.maximum(linear, 0.0, out=linear)
-    if light is not Light.WIDE:
-        light_grid, gain = _tone_gain()
+    if transfer is not TransferFunction.GAMMA:
+        light, gain = _tone_curve()
         strongest = linear.max(axis=-1)
-        linear *= np.interp(strongest, light_grid, gain).astype(np.float32)[..., None]
+        linear *= np.interp(strongest, light, gain).astype(np.float32)[..., None]
     codes = np.minimum(linear, 1.0) ** np.float32(1 / 2.4)
     return np.asarray(np.rint(codes * 255.0), np.uint8)
 
 
 @functools.cache
-def _code_to_light(light: Light) -> FloatArray:
-    """Light of each of the 65,536 code values; for HLG, scene light in 0..1."""
+def _code_to_light(transfer: TransferFunction) -> FloatArray:
+    """Return the light of each of the 65,536 code values; for HLG, scene light in 0..1."""
     code = np.arange(65_536) / 65_535.0
-    if light is Light.PQ:
+    if transfer is TransferFunction.PQ:
         return np.asarray(_pq_to_nits(code) / _SDR_WHITE_NITS, np.float32)
-    if light is Light.HLG:
+    if transfer is TransferFunction.HLG:
         return np.asarray(_hlg_to_scene(code), np.float32)
     return np.asarray(code**2.4, np.float32)
 
 
+# The constants of SMPTE ST 2084.
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 
@@ -127,9 +133,9 @@ def _hlg_to_scene(code: DoubleArray) -> DoubleArray:
 
 
 @functools.cache
-def _tone_gain() -> tuple[DoubleArray, DoubleArray]:
-    """The curve of BT.2390 (annex 5) as a factor over light, both in units of SDR white."""
-    nits = np.linspace(0.01, np.sqrt(10_000.0), 8192) ** 2  # finer where it is dark
+def _tone_curve() -> tuple[DoubleArray, DoubleArray]:
+    """Return light in units of SDR white, and the factor of BT.2390 (annex 5) for it."""
+    nits = np.linspace(0.01, np.sqrt(10_000.0), 8192) ** 2  # finer steps for dark values
     peak = float(_nits_to_pq(np.array(_PEAK_NITS)))
     target = float(_nits_to_pq(np.array(_SDR_WHITE_NITS))) / peak
     knee = 1.5 * target - 0.5

@@ -1,13 +1,15 @@
-"""Random access into proxies, with decoders kept open.
+"""Random access to proxies whose decoders are kept open.
 
-A batch of clips keeps the planes as the decoder gives them (`planes`, uint8 `[T, S * 3 / 2, S]`):
-rows 0 to S are luma, the next S / 4 rows hold the U plane, the last S / 4 the V plane, each S / 2
-wide and so two of its rows to a row here. Color conversion is left to the device.
+Batches of clips keep video as the decoder's YUV 4:2:0 planes (uint8 `[T, S * 3 / 2, S]`): rows 0 to
+S are luma, the next S / 4 rows hold the U plane, and the last S / 4 rows the V plane. A chroma row
+has S / 2 samples, so that two of them fill one row. Conversion to RGB is left to the device.
 """
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -15,44 +17,125 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
+from av.video.stream import VideoStream
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import VideoArray, WaveformArray
-from toomuchtv.media.original import open_media
-from toomuchtv.media.pictures import Upright
-from toomuchtv.media.proxy_frames import ProxyFrames, decoded
+from toomuchtv.media.containers import decode_strictly, open_media
+from toomuchtv.media.frame_converter import FrameConverter
 
-# What is damaged is refused, not patched up: a decoder makes up for lost data from whatever its
-# memory holds, so that the same clip would differ from one reading to the next.
+# Damaged data is an error. A decoder would conceal lost data with whatever it decoded before, so
+# that one clip would differ from reading to reading.
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
 
+class FrameReader:
+    """Reads frames of an open proxy by index, and decodes as few frames as possible.
+
+    The frames of the last read are kept, and decoding continues behind them where a seek would land
+    before the decoder's position:
+
+        last read   |   a-----------b|
+        this read   |          c-----------d|      c..b is cached, b..d is decoded
+        this read   |   .     k     .| e---------f     b..f is decoded, unless a keyframe is in b..e
+
+    Args:
+        container: The proxy.
+        stream: Its video stream.
+        frame_rate: Frames per second.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, frame_rate: float) -> None:
+        self._container = container
+        self._stream = stream
+        self._ticks_per_frame = 1.0 / (frame_rate * float(stream.time_base or 1))
+        self._decoder: Iterator[VideoFrame] = iter(())
+        self._cached: dict[int, VideoFrame] = {}
+        self._position: int | None = None  # index of the frame that the decoder yields next
+
+    def clear_cache(self) -> None:
+        """Drop the frames of the last read, so that the next read depends on nothing before it.
+
+        In a damaged file, a decoder conceals errors with frames that it decoded before.
+        """
+        self._cached = {}
+        self._position = None
+
+    def read(self, indexes: range) -> list[VideoFrame]:
+        """Return the frames with these indexes, fewer if the proxy ends before.
+
+        Raises:
+            av.FFmpegError: The proxy is damaged.
+        """
+        cached, position = self._cached, self._position
+        self.clear_cache()  # if this read fails, the decoder's state is unknown
+        found = {}
+        for index in indexes:
+            if index not in cached:
+                break
+            found[index] = cached[index]
+        remaining = iter(indexes[len(found) :])
+        wanted: int | None = next(remaining, None)
+        if wanted is not None and not self._is_nearer_than_seek(wanted, position):
+            self._container.seek(round(wanted * self._ticks_per_frame), stream=self._stream)
+            self._decoder = decode_strictly(self._container, self._stream)
+            position = None
+        while wanted is not None:
+            frame = next(self._decoder, None)
+            if frame is None:
+                return list(found.values())
+            if frame.pts is None:
+                continue
+            index = round(frame.pts / self._ticks_per_frame)
+            position = index + 1
+            if index >= wanted:
+                found[wanted] = frame
+                wanted = next(remaining, None)
+        self._cached, self._position = found, position
+        return list(found.values())
+
+    def _is_nearer_than_seek(self, wanted: int, position: int | None) -> bool:
+        """Return whether no keyframe lies between the decoder's position and the wanted frame."""
+        if position is None or wanted < position:
+            return False
+        entries = self._stream.index_entries
+        keyframe = entries.search_timestamp(round(wanted * self._ticks_per_frame))
+        if keyframe < 0:
+            return False
+        return round(entries[keyframe].timestamp / self._ticks_per_frame) <= position
+
+
 class ProxyReader:
-    """One proxy, open.
+    """An open proxy.
 
     Args:
         video_path: The proxy's video.
-        audio_path: Its sound, or None for a silent one.
-        frame_rate: Frames a second of the video.
-        sample_rate_hz: Rate of the sound.
+        audio_path: The proxy's audio, or None if it has none.
+        frame_rate: Frames per second of the video.
+        sample_rate_hz: Sample rate of the audio.
 
     Raises:
-        MediaError: A file is missing or is no proxy.
+        MediaError: A file is missing or is not a proxy.
     """
 
     def __init__(
-        self, video_path: Path, audio_path: Path | None, *, frame_rate: float, sample_rate_hz: int
+        self,
+        video_path: str | os.PathLike[str],
+        audio_path: str | os.PathLike[str] | None,
+        *,
+        frame_rate: float,
+        sample_rate_hz: int,
     ) -> None:
-        self._name = video_path.name
+        self._name = Path(video_path).name
         self._sample_rate_hz = sample_rate_hz
         self._video_container = open_media(video_path)
         self._audio_container: InputContainer | None = None
         try:
             self._video = self._video_container.streams.video[0]
-            # Clips are decoded in parallel by worker processes; threads inside one only add delay.
+            # Worker processes decode clips in parallel. Threads inside one only add delay.
             self._video.thread_type = "NONE"
             self._video.codec_context.options = _STRICT
-            self._frames = ProxyFrames(self._video_container, self._video, frame_rate)
+            self._frames = FrameReader(self._video_container, self._video, frame_rate)
             if audio_path is not None:
                 self._audio_container = open_media(audio_path)
                 self._audio = self._audio_container.streams.audio[0]
@@ -67,30 +150,30 @@ class ProxyReader:
         if self._audio_container is not None:
             self._audio_container.close()
 
-    def rest(self) -> None:
-        """Let go of frames kept for the next read, which will follow from nothing but itself."""
-        self._frames.rest()
+    def clear_cache(self) -> None:
+        """Drop the frames of the last read, so that the next read depends on nothing before it."""
+        self._frames.clear_cache()
 
-    def planes(
+    def read_planes(
         self,
         *,
         first_frame: int,
         frames: int,
         stride: int = 1,
-        across: float = 0.5,
+        crop_position: float = 0.5,
         out: VideoArray | None = None,
     ) -> VideoArray:
-        """Read the planes of `frames` frames, cut to a square of the short side.
+        """Read YUV planes, cropped to a square whose side S is the short side of the proxy.
 
-        Clips of one proxy are cheapest in order of time: a clip that overlaps the last one, or
-        begins soon after it, is decoded on from there.
+        Reading the clips of a proxy in order of time is cheapest: frames that two clips share are
+        decoded once.
 
         Args:
-            first_frame: Index of the first one.
-            frames: How many.
-            stride: Step between them, in frames of the proxy.
-            across: Where the square lies along the longer side, 0 (left or top) to 1.
-            out: Where they go, an array of the shape returned; None makes one.
+            first_frame: Index of the first frame.
+            frames: Number of frames.
+            stride: Distance between them, in frames of the proxy.
+            crop_position: Position of the square along the longer side, 0 (left or top) to 1.
+            out: Array of the returned shape to write to; None allocates one.
 
         Returns:
             uint8 `[frames, S * 3 / 2, S]`.
@@ -99,34 +182,36 @@ class ProxyReader:
             ValueError: A value is out of range.
             MediaError: The proxy is damaged or ends too early.
         """
-        pictures = self._pictures(first_frame, frames, stride)
-        cut = _SquareCut(pictures[0].width, pictures[0].height, across)
+        decoded = self._read_frames(first_frame, frames, stride)
+        crop = _SquareCrop(decoded[0].width, decoded[0].height, crop_position)
         if out is None:
-            out = np.empty((frames, cut.side * 3 // 2, cut.side), np.uint8)
-        for picture, planes in zip(pictures, out, strict=True):
-            cut.copy(picture, planes)
+            out = np.empty((frames, crop.side * 3 // 2, crop.side), np.uint8)
+        for frame, planes in zip(decoded, out, strict=True):
+            crop.copy(frame, planes)
         return out
 
-    def rgb(self, *, first_frame: int, frames: int, stride: int = 1) -> VideoArray:
-        """Read whole frames as RGB, uint8 `[frames, H, W, 3]`; for looking, not for training.
+    def read_rgb(self, *, first_frame: int, frames: int, stride: int = 1) -> VideoArray:
+        """Read whole frames for display, RGB uint8 `[frames, H, W, 3]`.
 
         Raises:
+            ValueError: A value is out of range.
             MediaError: The proxy is damaged or ends too early.
         """
-        pictures = self._pictures(first_frame, frames, stride)
-        size = pictures[0]
-        upright = Upright(width=size.width, height=size.height, pixel_format="rgb24")
-        return np.stack([upright.convert(picture).to_ndarray() for picture in pictures])
+        decoded = self._read_frames(first_frame, frames, stride)
+        converter = FrameConverter(
+            width=decoded[0].width, height=decoded[0].height, pixel_format="rgb24"
+        )
+        return np.stack([converter.convert(frame).to_ndarray() for frame in decoded])
 
-    def _pictures(self, first_frame: int, frames: int, stride: int) -> list[VideoFrame]:
+    def _read_frames(self, first_frame: int, frames: int, stride: int) -> list[VideoFrame]:
         if first_frame < 0 or frames < 1 or stride < 1:
             raise ValueError(
                 "first_frame must be at least 0, frames and stride at least 1, "
                 f"got {first_frame}, {frames} and {stride}"
             )
-        wanted = range(first_frame, first_frame + frames * stride, stride)
+        indexes = range(first_frame, first_frame + frames * stride, stride)
         try:
-            found = self._frames.read(wanted)
+            found = self._frames.read(indexes)
         except av.FFmpegError as error:
             raise MediaError(f"the proxy {self._name} is damaged: {error}") from error
         if len(found) == frames:
@@ -136,15 +221,15 @@ class ProxyReader:
             f"from frame {first_frame} on"
         )
 
-    def waveform(
+    def read_waveform(
         self, *, first_sample: int, num_samples: int, out: WaveformArray | None = None
     ) -> WaveformArray:
-        """Read samples, float32 `[num_samples]`, zeros outside the item.
+        """Read samples, float32 `[num_samples]` in -1..1; zeros outside the item.
 
         Args:
-            first_sample: Index of the first one; may be negative.
-            num_samples: How many.
-            out: Where they go, an array of the shape returned; None makes one.
+            first_sample: Index of the first sample; may be negative.
+            num_samples: Number of samples.
+            out: Array of the returned shape to write to; None allocates one.
 
         Raises:
             MediaError: The proxy is damaged.
@@ -154,58 +239,56 @@ class ProxyReader:
         out[:] = 0.0
         if self._audio_container is None:
             return out
-        ticks_a_sample = 1.0 / (self._sample_rate_hz * float(self._audio.time_base or 1))
+        ticks_per_sample = 1.0 / (self._sample_rate_hz * float(self._audio.time_base or 1))
         try:
             self._audio_container.seek(
-                round(max(first_sample, 0) * ticks_a_sample), stream=self._audio
+                round(max(first_sample, 0) * ticks_per_sample), stream=self._audio
             )
-            for frame in decoded(self._audio_container, self._audio):
+            for frame in decode_strictly(self._audio_container, self._audio):
                 if frame.pts is None:
                     continue
-                at = round(frame.pts / ticks_a_sample) - first_sample
-                if at >= num_samples:
+                offset = round(frame.pts / ticks_per_sample) - first_sample
+                if offset >= num_samples:
                     break
-                begin, stop = max(at, 0), min(at + frame.samples, num_samples)
-                if begin < stop:
-                    samples = frame.to_ndarray().reshape(-1)
-                    np.multiply(
-                        samples[begin - at : stop - at], np.float32(2.0**-15), out=out[begin:stop]
-                    )
+                start, stop = max(offset, 0), min(offset + frame.samples, num_samples)
+                if start < stop:
+                    samples = frame.to_ndarray().reshape(-1)[start - offset : stop - offset]
+                    np.multiply(samples, np.float32(2.0**-15), out=out[start:stop])
                 if stop == num_samples:
                     break
         except av.FFmpegError as error:
-            raise MediaError(f"the sound of the proxy {self._name} is damaged: {error}") from error
+            raise MediaError(f"the audio of the proxy {self._name} is damaged: {error}") from error
         return out
 
 
-class _SquareCut:
-    """Copies the square of the short side out of yuv420p frames."""
+class _SquareCrop:
+    """Copies a square of the short side out of yuv420p frames."""
 
-    def __init__(self, width: int, height: int, across: float) -> None:
+    def __init__(self, width: int, height: int, position: float) -> None:
         self.side = min(width, height)
-        # Even, so that the square starts on a whole chroma sample.
-        offset = 2 * round(across * (max(width, height) - self.side) / 2)
+        # Even, so that the square begins at a whole chroma sample.
+        offset = 2 * round(position * (max(width, height) - self.side) / 2)
         self._left, self._top = (offset, 0) if width > height else (0, offset)
 
     def copy(self, frame: VideoFrame, out: VideoArray) -> None:
         side, half = self.side, self.side // 2
         luma, blue, red = frame.planes
-        out[:side] = self._square(luma, self._left, self._top, side)
+        out[:side] = self._crop(luma, self._left, self._top, side)
         chroma = out[side:].reshape(2, half, half)
-        chroma[0] = self._square(blue, self._left // 2, self._top // 2, half)
-        chroma[1] = self._square(red, self._left // 2, self._top // 2, half)
+        chroma[0] = self._crop(blue, self._left // 2, self._top // 2, half)
+        chroma[1] = self._crop(red, self._left // 2, self._top // 2, half)
 
     @staticmethod
-    def _square(plane: VideoPlane, left: int, top: int, side: int) -> VideoArray:
+    def _crop(plane: VideoPlane, left: int, top: int, side: int) -> VideoArray:
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         return rows[top : top + side, left : left + side]
 
 
 class ProxyPool:
-    """Proxies kept open, the least recently used closed first.
+    """A pool of open proxies that closes the least recently used one when it is full.
 
     Args:
-        max_open: How many may be open at once; each takes two file handles.
+        max_open: How many proxies may be open at once. Each takes two file handles.
     """
 
     def __init__(self, max_open: int = 64) -> None:
@@ -215,18 +298,20 @@ class ProxyPool:
         self._open: OrderedDict[tuple[Path, Path | None], ProxyReader] = OrderedDict()
         self._last: ProxyReader | None = None
 
-    def reader(
+    def get(
         self, video_path: Path, audio_path: Path | None, *, frame_rate: float, sample_rate_hz: int
     ) -> ProxyReader:
-        """Give the open reader of a proxy, opening it if need be. The one given before rests.
+        """Return the reader of a proxy, and open it if needed.
+
+        The cache of the reader that was returned before is cleared, unless it is the same reader.
 
         Raises:
-            MediaError: It cannot be opened.
+            MediaError: The proxy cannot be opened.
         """
         key = video_path, audio_path
         reader = self._open.pop(key, None)
         if reader is not self._last:
-            self.rest()
+            self.clear_cache()
         if reader is None:
             while len(self._open) >= self._max_open:
                 self._open.popitem(last=False)[1].close()
@@ -236,20 +321,20 @@ class ProxyPool:
         self._open[key] = self._last = reader
         return reader
 
-    def rest(self) -> None:
-        """Let the reader given last forget what it keeps for the next read."""
+    def clear_cache(self) -> None:
+        """Clear the cache of the reader that was returned last."""
         if self._last is not None:
-            self._last.rest()
+            self._last.clear_cache()
             self._last = None
 
-    def forget(self, video_path: Path) -> None:
-        """Close what is open of a proxy whose files may have changed."""
+    def evict(self, video_path: Path) -> None:
+        """Close the readers of a proxy whose files may have changed."""
         for key in [key for key in self._open if key[0] == video_path]:
-            self.rest()
+            self.clear_cache()
             self._open.pop(key).close()
 
     def close(self) -> None:
-        """Close everything."""
-        self.rest()
+        """Close all readers."""
+        self.clear_cache()
         while self._open:
             self._open.popitem()[1].close()

@@ -46,10 +46,11 @@ class Curve:
 
 
 def draw_curves(charts: Mapping[str, Sequence[Curve]], *, x_label: str) -> bytes:
-    """Draw line charts side by side; `charts` has the lines by the label of the y axis."""
-    figure = Figure(figsize=(4.6 * len(charts), 3.2), layout="constrained")
+    """Draw line charts, two per row; `charts` has the lines by the label of the y axis."""
+    num_rows, num_columns = (len(charts) + 1) // 2, min(2, len(charts))
+    figure = Figure(figsize=(4.6 * num_columns, 3.0 * num_rows), layout="constrained")
     for index, (label, curves) in enumerate(charts.items(), start=1):
-        axes = figure.add_subplot(1, len(charts), index)
+        axes = figure.add_subplot(num_rows, num_columns, index)
         for curve in curves:
             # A line of a single point would not be visible.
             marker = "o" if len(curve.x) == 1 else None
@@ -83,7 +84,7 @@ def draw_clips(clips: Sequence[Clip], captions: Sequence[str], *, sample_rate_hz
             axes.imshow(clip.video[index])
             axes.set_axis_off()
             if column == 0:
-                axes.set_title(caption, loc="left", fontsize=8)
+                axes.set_title(caption, loc="left", fontsize=10)
         first = row * columns + _NUM_SHOWN_FRAMES + 1
         axes = figure.add_subplot(len(clips), columns, (first, first + 1))
         spectrogram = log_mel(torch.from_numpy(clip.waveform)[None])[0, 0].numpy()

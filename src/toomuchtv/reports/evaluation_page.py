@@ -14,12 +14,12 @@ from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.evaluation.table import (
     PUBLISHED_HEADER,
     SUMMARY_HEADER,
+    comparability_warnings,
     describe_views,
     figure_rows,
-    grids,
     published_rows,
+    score_grids,
     summary_row,
-    warnings_of,
 )
 from toomuchtv.reports.charts import draw_confusion_matrix
 from toomuchtv.reports.page import ResultTable, Section, write_page
@@ -147,7 +147,7 @@ def write_table(folder: str | os.PathLike[str], results: Sequence[Evaluation]) -
     """Write `table.html` and `table.txt` with several results and the published figures."""
     folder = Path(folder)
     rows = sorted(summary_row(result) for result in results)
-    warnings = warnings_of(results)
+    warnings = comparability_warnings(results)
     published = published_rows(results)
     sections = [
         Section(
@@ -156,7 +156,7 @@ def write_table(folder: str | os.PathLike[str], results: Sequence[Evaluation]) -
             "compare scores of different rows, because each row is another protocol.",
             table=ResultTable(header=grid.header, rows=[_without_breaks(row) for row in grid.rows]),
         )
-        for grid in grids(results)
+        for grid in score_grids(results)
     ]
     sections += [
         Section(

@@ -15,7 +15,8 @@ from toomuchtv._internal import distributed
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.batches import PlannedBatches
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler

@@ -6,7 +6,7 @@ import torch
 
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.loader import batches_ahead
-from toomuchtv.data.schedule import stages
+from toomuchtv.data.schedule import schedule_pairs
 from toomuchtv.training.assembly import build_model, split_of
 from toomuchtv.training.device import choose_device, choose_precision
 from toomuchtv.training.profile import StepProfile, profile_step
@@ -44,7 +44,7 @@ def describe(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[s
         batch = "; ".join(
             f"{'' if step == 0 else f'from step {step} '}{sampling.titles_at(step)} titles x "
             f"{sampling.items_per_title} items x {clips} clips"
-            for step, clips in stages(sampling.clips_per_item)
+            for step, clips in schedule_pairs(sampling.clips_per_item)
         )
     return {
         "trains on": f"{_counted(len(split.train), 'title')}, {_counted(len(train), 'item')}, "

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from toomuchtv.evaluation.benchmark import Benchmark, Fold, LabeledClip, ListedClips
+from toomuchtv.evaluation.benchmark import Benchmark, ClipList, Fold, LabeledClip
 from toomuchtv.evaluation.datasets.tables import first_folder, read_lines
 from toomuchtv.evaluation.errors import BenchmarkError
 
@@ -33,7 +33,7 @@ def read_ucf101(root: Path) -> Benchmark:
     """
     lists = root / "ucfTrainTestlist"
     videos = first_folder(root, ["videos", "UCF-101", "UCF101"], what="UCF101")
-    listed = ListedClips()
+    listed = ClipList()
     classes: set[str] = set()
     folds = []
     for number in range(1, _NUM_SPLITS + 1):
@@ -54,7 +54,7 @@ def read_ucf101(root: Path) -> Benchmark:
         clips=tuple(listed.clips),
         folds=tuple(folds),
         classes=tuple(sorted(classes)),
-        missing=tuple(dict.fromkeys(listed.missing)),
+        missing=listed.missing,
     )
 
 
@@ -80,7 +80,7 @@ def read_hmdb51(root: Path) -> Benchmark:
     """
     lists = root / "testTrainMulti_7030_splits"
     videos = first_folder(root, ["videos", "hmdb51_org", "hmdb51"], what="HMDB51")
-    listed = ListedClips()
+    listed = ClipList()
     folds = []
     classes: set[str] = set()
     for number in range(1, _NUM_SPLITS + 1):
@@ -110,7 +110,7 @@ def read_hmdb51(root: Path) -> Benchmark:
         clips=tuple(listed.clips),
         folds=tuple(folds),
         classes=tuple(sorted(classes)),
-        missing=tuple(dict.fromkeys(listed.missing)),
+        missing=listed.missing,
     )
 
 

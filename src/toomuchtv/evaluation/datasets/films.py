@@ -19,11 +19,10 @@ import math
 from pathlib import Path
 
 from toomuchtv.errors import MediaError
-from toomuchtv.evaluation.benchmark import Benchmark, Fold, LabeledClip, ListedClips
+from toomuchtv.evaluation.benchmark import Benchmark, ClipList, Fold, LabeledClip
 from toomuchtv.evaluation.datasets.tables import media_index, read_lines
 from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.media.original import open_media
-from toomuchtv.media.pictures import picture_stream
+from toomuchtv.media.containers import find_video_stream, open_media
 
 LVU_TASKS = ("relationship", "way_speaking", "scene", "director", "genre", "writer", "year")
 LVU_NUMBERS = ("like_ratio", "view_count")
@@ -40,7 +39,7 @@ def read_lvu(root: Path, task: str) -> Benchmark:
     """
     folder = root / "lvu_1.0" / task
     index = media_index([root])
-    listed = ListedClips()
+    listed = ClipList()
     classes: set[str] = set()
     sides: dict[str, tuple[int, ...]] = {}
     for side, role in _SIDES.items():
@@ -61,7 +60,7 @@ def read_lvu(root: Path, task: str) -> Benchmark:
     return Benchmark(
         name=f"lvu-{task}", root=root, task="single_label", modalities=("video", "audio"),
         clips=tuple(listed.clips), folds=(Fold(name="test", **sides),),
-        classes=tuple(sorted(classes)), missing=tuple(dict.fromkeys(listed.missing)),
+        classes=tuple(sorted(classes)), missing=listed.missing,
     )  # fmt: skip
 
 
@@ -73,7 +72,7 @@ def read_lvu_number(root: Path, task: str) -> Benchmark:
     """
     num_counts = 2 if task == "like_ratio" else 1
     index = media_index([root])
-    listed = ListedClips()
+    listed = ClipList()
     sides: dict[str, tuple[int, ...]] = {}
     for side, role in _SIDES.items():
         path = root / "lvu_1.0" / task / f"{side}.csv"
@@ -96,7 +95,7 @@ def read_lvu_number(root: Path, task: str) -> Benchmark:
         name=f"lvu-{task.replace('_', '-')}", root=root, task="regression",
         modalities=("video", "audio"), clips=tuple(listed.clips),
         folds=(Fold(name="test", **sides),), classes=(),
-        missing=tuple(dict.fromkeys(listed.missing)),
+        missing=listed.missing,
     )  # fmt: skip
 
 
@@ -117,7 +116,7 @@ def read_movienet_scenes(root: Path) -> Benchmark:
             f"lists of films ({error})"
         ) from error
     index = media_index([root / "videos"])
-    listed = ListedClips()
+    listed = ClipList()
     ends: dict[str, float] = {}
     sides = {
         role: listed.add_all(
@@ -128,9 +127,9 @@ def read_movienet_scenes(root: Path) -> Benchmark:
     return Benchmark(
         name="movienet-scenes", root=root, task="multi_label", modalities=("video", "audio"),
         clips=tuple(listed.clips), folds=(Fold(name="test", **sides),), classes=("scene",),
-        missing=tuple(dict.fromkeys(listed.missing)),
+        missing=listed.missing,
         notes=(f"a boundary is judged by {2 * _AROUND_SECONDS:g} s around it, not by whole shots",),
-        ends=ends,
+        end_seconds=ends,
     )  # fmt: skip
 
 
@@ -168,7 +167,7 @@ def _boundaries(
 def _frame_rate(path: Path) -> float:
     try:
         with open_media(path) as container:
-            stream = picture_stream(container)
+            stream = find_video_stream(container)
             return float(stream.average_rate or stream.guessed_rate or 24)
     except MediaError as error:
         raise BenchmarkError(str(error)) from error

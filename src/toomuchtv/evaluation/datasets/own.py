@@ -15,9 +15,9 @@ from pathlib import Path
 
 from toomuchtv.evaluation.benchmark import (
     Benchmark,
+    ClipList,
     Fold,
     LabeledClip,
-    ListedClips,
     cross_validation_folds,
 )
 from toomuchtv.evaluation.datasets.tables import MEDIA_SUFFIXES, read_table
@@ -34,7 +34,7 @@ def read_folder(root: Path) -> Benchmark:
         BenchmarkError: There are fewer than two classes, or a test folder without a training one.
     """
     split = {name: root / name for name in _SIDES if (root / name).is_dir()}
-    listed = ListedClips()
+    listed = ClipList()
     if not split:
         clips = _of_classes(root)
         listed.add_all(clips)
@@ -84,7 +84,7 @@ def read_csv(root: Path) -> Benchmark:
     rows = read_table(table, ["path", "label"], what="table of labels")
     if not {"split", "fold"} & rows[0].keys():
         raise BenchmarkError(f"{str(table)!r} needs a column split (train, val, test) or fold")
-    listed = ListedClips()
+    listed = ClipList()
     sides: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     groups = []
     for number, row in enumerate(rows, start=2):
@@ -112,7 +112,7 @@ def read_csv(root: Path) -> Benchmark:
     return Benchmark(
         name="csv", root=root, task="multi_label" if several else "single_label",
         modalities=("video", "audio"), clips=tuple(listed.clips), folds=folds,
-        classes=tuple(sorted(set(labels))), missing=tuple(listed.missing),
+        classes=tuple(sorted(set(labels))), missing=listed.missing,
     )  # fmt: skip
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from toomuchtv.evaluation.benchmark import (
     Benchmark,
+    ClipList,
     Fold,
     LabeledClip,
-    ListedClips,
     cross_validation_folds,
 )
 from toomuchtv.evaluation.datasets.tables import (
@@ -98,7 +98,7 @@ def read_urbansound8k(root: Path) -> Benchmark:
 
 
 def _folded(root: Path, name: str, clips: list[LabeledClip]) -> Benchmark:
-    listed = ListedClips()
+    listed = ClipList()
     listed.add_all(clips)
     return Benchmark(
         name=name,
@@ -108,7 +108,7 @@ def _folded(root: Path, name: str, clips: list[LabeledClip]) -> Benchmark:
         clips=tuple(listed.clips),
         folds=cross_validation_folds([clip.group for clip in listed.clips]),
         classes=tuple(sorted({clip.labels[0] for clip in clips})),
-        missing=tuple(listed.missing),
+        missing=listed.missing,
     )
 
 
@@ -124,7 +124,7 @@ def read_fsd50k(root: Path) -> Benchmark:
     vocabulary = [
         line.split(",")[1] for line in read_lines(truth / "vocabulary.csv", what="FSD50K")
     ]
-    listed = ListedClips()
+    listed = ClipList()
 
     def taken(rows: list[dict[str, str]], folder: str) -> tuple[int, ...]:
         return listed.add_all(
@@ -154,7 +154,7 @@ def read_fsd50k(root: Path) -> Benchmark:
         clips=tuple(listed.clips),
         folds=(Fold(name="eval", train=train, validation=validation, test=tested),),
         classes=tuple(sorted(vocabulary)),
-        missing=tuple(listed.missing),
+        missing=listed.missing,
     )
 
 
@@ -164,7 +164,7 @@ def read_dcase2013(root: Path) -> Benchmark:
     Raises:
         BenchmarkError: A folder is missing, or a file's name has no class and number.
     """
-    listed = ListedClips()
+    listed = ClipList()
     sides = []
     for side, names in (
         ("train", ["scenes_stereo", "train"]),
@@ -192,5 +192,5 @@ def read_dcase2013(root: Path) -> Benchmark:
         clips=tuple(listed.clips),
         folds=(Fold(name="test", train=sides[0], test=sides[1]),),
         classes=tuple(sorted({clip.labels[0] for clip in listed.clips})),
-        missing=tuple(listed.missing),
+        missing=listed.missing,
     )

@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from toomuchtv.evaluation.benchmark import Benchmark, Fold, LabeledClip, ListedClips, Task
+from toomuchtv.evaluation.benchmark import Benchmark, ClipList, Fold, LabeledClip, Task
 from toomuchtv.evaluation.datasets.tables import MEDIA_SUFFIXES, media_index, read_lines, read_table
 from toomuchtv.evaluation.errors import BenchmarkError
 
@@ -40,7 +40,7 @@ def read_kinetics(root: Path) -> Benchmark:
     tables = _split_tables(root)
     if not tables:
         return _kinetics_folders(root)
-    listed = ListedClips()
+    listed = ClipList()
     index = media_index([root])
     rows = {
         side: read_table(path, ["label", "youtube_id", "time_start", "time_end"], what="Kinetics")
@@ -81,7 +81,7 @@ def _split_tables(root: Path) -> dict[str, Path]:
 
 
 def _kinetics_folders(root: Path) -> Benchmark:
-    listed = ListedClips()
+    listed = ClipList()
     sides: dict[str, tuple[int, ...]] = {}
     classes: set[str] = set()
     for side, names in (("train", _TRAIN_NAMES), ("test", _TEST_NAMES)):
@@ -125,11 +125,11 @@ def read_vggsound_pairs(root: Path) -> Benchmark:
 
 def _vggsound(
     root: Path, *, only_test: bool = False
-) -> tuple[ListedClips, dict[str, tuple[int, ...]], set[str]]:
+) -> tuple[ClipList, dict[str, tuple[int, ...]], set[str]]:
     path = root / "vggsound.csv"
     rows = list(csv.reader(read_lines(path, what="VGGSound")))
     index = media_index([root])
-    listed = ListedClips()
+    listed = ClipList()
     by_side: dict[str, list[LabeledClip]] = {"train": [], "test": []}
     for row in rows:
         if len(row) != 4 or row[3] not in by_side:
@@ -147,7 +147,7 @@ def read_audioset(root: Path) -> Benchmark:
         BenchmarkError: A table is missing or malformed.
     """
     names = _audioset_names(root)
-    listed = ListedClips()
+    listed = ClipList()
     index = media_index([root])
     train = _segments(root, index, "balanced_train_segments.csv", names)
     if (root / "unbalanced_train_segments.csv").is_file():
@@ -166,7 +166,7 @@ def read_audioset_pairs(root: Path) -> Benchmark:
         BenchmarkError: As `read_audioset`.
     """
     names = _audioset_names(root)
-    listed = ListedClips()
+    listed = ClipList()
     rows = listed.add_all(_segments(root, media_index([root]), "eval_segments.csv", names))
     return _pairs(root, "audioset-pairs", listed, rows, set(names.values()))
 
@@ -213,7 +213,7 @@ def _web_clip(
 def _train_against_test(
     root: Path,
     name: str,
-    listed: ListedClips,
+    listed: ClipList,
     sides: dict[str, tuple[int, ...]],
     classes: set[str],
     modalities: tuple[str, ...],
@@ -227,12 +227,12 @@ def _train_against_test(
         clips=tuple(listed.clips),
         folds=(Fold(name="test", train=sides["train"], test=sides["test"]),),
         classes=tuple(sorted(classes)),
-        missing=tuple(dict.fromkeys(listed.missing)),
+        missing=listed.missing,
     )
 
 
 def _pairs(
-    root: Path, name: str, listed: ListedClips, rows: tuple[int, ...], classes: set[str]
+    root: Path, name: str, listed: ClipList, rows: tuple[int, ...], classes: set[str]
 ) -> Benchmark:
     return Benchmark(
         name=name,
@@ -242,5 +242,5 @@ def _pairs(
         clips=tuple(listed.clips),
         folds=(Fold(name="test", train=(), test=rows),),
         classes=tuple(sorted(classes)),
-        missing=tuple(dict.fromkeys(listed.missing)),
+        missing=listed.missing,
     )

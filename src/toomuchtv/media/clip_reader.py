@@ -1,0 +1,440 @@
+"""Reading clips, frames and audio from any media file, without a proxy.
+
+`read_clip` and `read_audio` seek; `iterate_frames` and `iterate_audio` decode a whole file once.
+Times are seconds on the item's timeline: zero is the first presented frame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+
+from toomuchtv.errors import MediaError
+from toomuchtv.media.audio import AlignedResampler
+from toomuchtv.media.clip import Clip, ClipFormat, VideoArray, WaveformArray
+from toomuchtv.media.containers import (
+    decode_frames,
+    find_video_stream,
+    frame_duration_seconds,
+    open_media,
+)
+from toomuchtv.media.deinterlace import Deinterlacer
+from toomuchtv.media.frame_converter import (
+    BlackBars,
+    FrameConverter,
+    display_size,
+    size_for_short_side,
+)
+from toomuchtv.media.letterbox import detect_black_bars
+from toomuchtv.media.timestamps import (
+    FrameSampler,
+    Timeline,
+    read_timeline,
+    timestamp_tolerance,
+)
+
+Letterbox = Literal["keep", "crop"]
+
+# Audio decoders need preroll: AAC and Opus overlap their windows, and MP3 frames use bits of the
+# frames before.
+_AUDIO_PREROLL_SECONDS = 0.5
+# Around a discontinuity one seeks to video keyframes, and audio is stored up to this far away.
+_INTERLEAVING_SECONDS = 2.0
+# Seeks land on a keyframe that the container's index names. Where that is too late (open groups of
+# pictures, wrong indexes), the next seek goes further back.
+_SEEK_BACK_SECONDS = (0.0, 2.0, 12.0, 60.0)
+
+
+def read_clip(
+    path: str | os.PathLike[str],
+    *,
+    start_seconds: float = 0.0,
+    frames: int = 16,
+    frame_rate: float = 8.0,
+    audio_seconds: float = 2.0,
+    sample_rate_hz: int = 16_000,
+    short_side: int | None = None,
+    audio_track: int = 0,
+    letterbox: Letterbox = "keep",
+) -> Clip:
+    """Read one clip from any media file.
+
+    Frame i of the clip is the frame displayed at `start_seconds + i / frame_rate`. After the end of
+    the video, its last frame is repeated. The audio is centered on the middle of the frames' span,
+    and is zero where the file has none.
+
+    The file is decoded in this process, which a crash or an endless loop of FFmpeg over a damaged
+    file would take down. For untrusted files, call this function in a worker process, as `scan`
+    and `prepare` do.
+
+    Args:
+        path: The media file.
+        start_seconds: Time of frame 0, in seconds after the first presented frame.
+        frames: Number of frames.
+        frame_rate: Frames per second of the clip, whatever the frame rate of the file is.
+        audio_seconds: Duration of the audio.
+        sample_rate_hz: Sample rate of the waveform.
+        short_side: Length of the shorter side in pixels after scaling; None keeps the size.
+        audio_track: Index of the audio track. A missing track gives zeros.
+        letterbox: "crop" removes black bars, for which about 32 frames of the file are decoded.
+
+    Returns:
+        The clip: rotated for display, with square pixels, deinterlaced, in SDR.
+
+    Raises:
+        MediaError: The file cannot be opened, has no video, or ends before `start_seconds`.
+        ValueError: A value is out of range.
+    """
+    if start_seconds < 0:
+        raise ValueError(f"start_seconds must be at least 0, got {start_seconds}")
+    clip_format = ClipFormat(
+        frames=frames,
+        frame_rate=frame_rate,
+        audio_seconds=audio_seconds,
+        sample_rate_hz=sample_rate_hz,
+    )
+    with _errors_named(path):
+        bars = _bars_to_crop(path, letterbox)
+        with open_media(path) as container:
+            find_video_stream(container).thread_type = "AUTO"
+            timeline = read_timeline(path, container)
+            video = _seek_and_decode(
+                container, clip_format, start_seconds, timeline, short_side, bars
+            )
+        if video is None and start_seconds <= _SEEK_BACK_SECONDS[-1]:
+            # A seek to the first frame may miss it, in MPEG-TS by a whole group of pictures. A
+            # container that was just opened starts at the first frame.
+            with open_media(path) as container:
+                video = _decode_clip(
+                    container, clip_format, start_seconds, timeline, 0, short_side, bars
+                )
+    if video is None:
+        raise MediaError(
+            f"cannot read {os.fspath(path)!r}: there is no frame at {start_seconds:.3f} s: "
+            "the video ends before, or cannot be decoded there"
+        )
+    waveform = read_audio(
+        path,
+        first_sample=clip_format.audio_start_sample(start_seconds),
+        num_samples=clip_format.num_samples,
+        sample_rate_hz=sample_rate_hz,
+        timeline=timeline,
+        audio_track=audio_track,
+    )
+    return Clip(video=video, waveform=waveform, start_seconds=start_seconds)
+
+
+def iterate_frames(
+    path: str | os.PathLike[str],
+    *,
+    frame_rate: float = 8.0,
+    short_side: int | None = None,
+    letterbox: Letterbox = "keep",
+) -> Iterator[VideoArray]:
+    """Yield the frames of a whole file at a constant rate, decoding the file once.
+
+    Frame i is the frame displayed at `i / frame_rate` seconds after the first presented frame, so
+    that frames `[k, k + 16)` are those of `read_clip(start_seconds=k / frame_rate, frames=16)`. The
+    last frame is the last one that begins before the video ends. Memory does not grow with the
+    duration.
+
+    Args:
+        path: The media file.
+        frame_rate: Frames per second to yield.
+        short_side: Length of the shorter side in pixels after scaling; None keeps the size.
+        letterbox: "crop" removes black bars; see `read_clip`.
+
+    Yields:
+        RGB frames, uint8 `[H, W, 3]`.
+
+    Raises:
+        MediaError: The file cannot be opened, or no frame of its video can be decoded.
+        ValueError: `frame_rate` is not positive.
+    """
+    if not frame_rate > 0:
+        raise ValueError(f"frame_rate must be positive, got {frame_rate}")
+    with _errors_named(path):
+        bars = _bars_to_crop(path, letterbox)
+        with open_media(path) as container:
+            timeline = read_timeline(path, container)
+        with open_media(path) as container:
+            find_video_stream(container).thread_type = "AUTO"
+            times = (index / frame_rate for index in itertools.count())
+            yield from _decode_at(
+                container, times, timeline, short_side=short_side, bars=bars, hold_last=False
+            )
+
+
+def read_audio(
+    path: str | os.PathLike[str],
+    *,
+    first_sample: int,
+    num_samples: int,
+    sample_rate_hz: int,
+    origin_seconds: float = 0.0,
+    timeline: Timeline | None = None,
+    audio_track: int = 0,
+) -> WaveformArray:
+    """Read a range of samples, mono, zero where there is no audio.
+
+    Args:
+        path: The media file.
+        first_sample: Index of the first sample at `sample_rate_hz`, counted from time zero. It may
+            be negative.
+        num_samples: Number of samples.
+        sample_rate_hz: Sample rate of the result.
+        origin_seconds: Timestamp in the container that is time zero.
+        timeline: The item's timeline, used instead of `origin_seconds` if given. The audio then
+            follows its discontinuities.
+        audio_track: Index of the audio track. A missing track gives zeros.
+
+    Returns:
+        float32 `[num_samples]` in -1..1.
+
+    Raises:
+        MediaError: The file cannot be opened or its audio cannot be decoded.
+    """
+    timeline = timeline or Timeline(origin_seconds=origin_seconds)
+    out = np.zeros(num_samples, np.float32)
+    with _errors_named(path, "the audio of "), open_media(path) as container:
+        for offset, samples in _decode_audio(
+            container, first_sample, num_samples, sample_rate_hz, timeline, audio_track
+        ):
+            start, stop = max(offset, 0), min(offset + len(samples), num_samples)
+            if start < stop:
+                out[start:stop] = samples[start - offset : stop - offset]
+    return out
+
+
+def iterate_audio(
+    path: str | os.PathLike[str],
+    *,
+    sample_rate_hz: int = 16_000,
+    block_seconds: float = 10.0,
+    audio_track: int = 0,
+) -> Iterator[WaveformArray]:
+    """Yield the audio of a whole file in blocks, decoding the file once.
+
+    Concatenated, the blocks are the samples from time zero, which is the first presented frame, to
+    the end of the track. Without a decodable video, time zero is that of the container's
+    timestamps. Nothing is yielded for a missing track.
+
+    Args:
+        path: The media file.
+        sample_rate_hz: Sample rate of the result.
+        block_seconds: Duration of a block; only the last one is shorter.
+        audio_track: Index of the audio track.
+
+    Yields:
+        float32 `[block_seconds * sample_rate_hz]` in -1..1, mono.
+
+    Raises:
+        MediaError: The file cannot be opened or its audio cannot be decoded.
+        ValueError: `block_seconds` is shorter than a sample.
+    """
+    block = round(block_seconds * sample_rate_hz)
+    if block < 1:
+        raise ValueError(f"block_seconds must be at least one sample, got {block_seconds}")
+    with _errors_named(path, "the audio of "):
+        timeline = Timeline(origin_seconds=0.0)
+        with open_media(path) as container, contextlib.suppress(MediaError):
+            timeline = read_timeline(path, container)
+        parts: list[WaveformArray] = []
+        buffered = 0
+        with open_media(path) as container:
+            for offset, samples in _decode_audio(
+                container, 0, math.inf, sample_rate_hz, timeline, audio_track
+            ):
+                parts.append(samples[max(0, -offset) :])
+                buffered += len(parts[-1])
+                while buffered >= block:
+                    joined = np.concatenate(parts)
+                    yield joined[:block]
+                    parts, buffered = [joined[block:]], buffered - block
+        if buffered:
+            yield np.concatenate(parts)
+
+
+@contextlib.contextmanager
+def _errors_named(path: str | os.PathLike[str], what: str = "") -> Iterator[None]:
+    """Raise FFmpeg's errors as `MediaError` with the name of the file."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise MediaError(f"cannot decode {what}{os.fspath(path)!r}: {error}") from error
+
+
+def _bars_to_crop(path: str | os.PathLike[str], letterbox: Letterbox) -> BlackBars | None:
+    if letterbox not in ("keep", "crop"):
+        raise ValueError(f"letterbox must be 'keep' or 'crop', got {letterbox!r}")
+    if letterbox == "keep":
+        return None
+    with open_media(path) as container:
+        return detect_black_bars(container)
+
+
+def _seek_and_decode(
+    container: InputContainer,
+    clip_format: ClipFormat,
+    start_seconds: float,
+    timeline: Timeline,
+    short_side: int | None,
+    bars: BlackBars | None,
+) -> VideoArray | None:
+    """Seek further back each time until the start is reached; None if no seek reaches it."""
+    stream = find_video_stream(container)
+    for seek_back in _SEEK_BACK_SECONDS:
+        if start_seconds <= seek_back:
+            break
+        range_index = timeline.seek(container, stream, start_seconds - seek_back)
+        video = _decode_clip(
+            container, clip_format, start_seconds, timeline, range_index, short_side, bars
+        )
+        if video is not None:
+            return video
+    return None
+
+
+def _decode_clip(
+    container: InputContainer,
+    clip_format: ClipFormat,
+    start_seconds: float,
+    timeline: Timeline,
+    range_index: int,
+    short_side: int | None,
+    bars: BlackBars | None,
+) -> VideoArray | None:
+    """Decode from the container's position; None if the start of the clip is not reached."""
+    times = (start_seconds + i / clip_format.frame_rate for i in range(clip_format.frames))
+    try:
+        return np.stack(
+            list(
+                _decode_at(
+                    container,
+                    times,
+                    timeline,
+                    start_seconds=start_seconds,
+                    range_index=range_index,
+                    short_side=short_side,
+                    bars=bars,
+                )
+            )
+        )
+    except _StartNotReachedError:
+        return None
+
+
+class _StartNotReachedError(MediaError):
+    """Decoding began after the requested start, or the video ends before it."""
+
+
+def _decode_at(
+    container: InputContainer,
+    times: Iterator[float],
+    timeline: Timeline,
+    *,
+    start_seconds: float = 0.0,
+    range_index: int = 0,
+    short_side: int | None = None,
+    bars: BlackBars | None = None,
+    hold_last: bool = True,
+) -> Iterator[VideoArray]:
+    """Yield the RGB frames displayed at `times`, decoding from the container's position.
+
+    After the end of the video, the last frame is held for all remaining times if `hold_last` is
+    set, else for one frame duration.
+    """
+    stream = find_video_stream(container)
+    tolerance = timestamp_tolerance(stream)
+    frame_seconds = frame_duration_seconds(stream)
+    sampler = FrameSampler(times, tolerance_seconds=tolerance)
+    seconds_of = timeline.video_clock(stream, range_index)
+    deinterlacer = Deinterlacer()
+    converter: FrameConverter | None = None
+    last_seconds: float | None = None
+    is_empty = True
+
+    def convert(selected: Iterable[VideoFrame]) -> Iterator[VideoArray]:
+        nonlocal is_empty
+        assert converter is not None
+        for frame in selected:
+            is_empty = False
+            yield np.asarray(converter.convert(frame).to_ndarray(), np.uint8)
+
+    for frame in decode_frames(container, stream):
+        seconds = seconds_of(frame)
+        if converter is None:
+            latest = start_seconds
+            if frame.interlaced_frame and seconds > tolerance:
+                latest -= frame_seconds  # deinterlacing needs the frame before as well
+            if seconds > latest + tolerance:
+                raise _StartNotReachedError
+            size = display_size(frame, stream, bars)
+            if short_side is not None:
+                size = size_for_short_side(size, short_side)
+            converter = FrameConverter(
+                width=size[0], height=size[1], pixel_format="rgb24", bars=bars
+            )
+        last_seconds = seconds
+        for whole_frame, at in deinterlacer.push(frame, seconds):
+            yield from convert(sampler.push(whole_frame, at))
+        if sampler.is_complete:
+            return
+    if last_seconds is None:
+        raise _StartNotReachedError
+    for whole_frame, at in deinterlacer.close():
+        yield from convert(sampler.push(whole_frame, at))
+    if is_empty and start_seconds > last_seconds + frame_seconds + tolerance:
+        raise _StartNotReachedError
+    yield from convert(sampler.close(math.inf if hold_last else last_seconds + frame_seconds))
+
+
+def _decode_audio(
+    container: InputContainer,
+    first_sample: int,
+    num_samples: float,
+    sample_rate_hz: int,
+    timeline: Timeline,
+    audio_track: int,
+) -> Iterator[tuple[int, WaveformArray]]:
+    """Yield consecutive blocks of samples with their offset from `first_sample`.
+
+    The first block may begin before `first_sample` and the last one end after `num_samples`.
+    """
+    if audio_track >= len(container.streams.audio):
+        return
+    stream = container.streams.audio[audio_track]
+    if stream.codec_context is None:
+        raise MediaError("its audio is in a format for which there is no decoder here")
+    preroll = first_sample - round(_AUDIO_PREROLL_SECONDS * sample_rate_hz)
+    # FFmpeg reports wrong timestamps after a seek in Ogg FLAC, by up to a page.
+    can_seek = (container.format.name, stream.codec_context.name) != ("ogg", "flac")
+    range_index = 0
+    if preroll > 0 and can_seek:
+        seek_back = _INTERLEAVING_SECONDS if timeline.ranges else 0.0
+        range_index = timeline.seek(container, stream, preroll / sample_rate_hz - seek_back)
+    seconds_of = timeline.audio_clock(range_index)
+    resampler = AlignedResampler(sample_rate_hz=sample_rate_hz, first_sample=preroll)
+    offset: int | None = None
+    for frame in decode_frames(container, stream):
+        seconds = seconds_of(frame)
+        if seconds is None:
+            continue
+        samples = resampler.push(frame, seconds)
+        if offset is None:
+            offset = resampler.first_sample - first_sample
+        yield offset, samples
+        offset += len(samples)
+        if offset >= num_samples:
+            return
+    if offset is not None:
+        yield offset, resampler.finish()

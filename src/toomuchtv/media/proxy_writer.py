@@ -1,0 +1,447 @@
+"""Writing proxies: the small copies that training reads, made in one pass over an original file.
+
+Video is MPEG-4 part 2 at a constant frame rate, in short closed groups of pictures without
+B-frames, so that a random clip costs a few small frames to decode. At the same size and quality it
+decodes nearly twice as fast as H.264 (docs/how_it_works/proxies.md). Audio is FLAC in MP4: it is
+lossless, and its index leads to any sample, without an encoder delay to account for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from pydantic import BaseModel, ConfigDict, Field
+
+from toomuchtv.errors import MediaError
+from toomuchtv.media.audio import AlignedResampler, silent_blocks
+from toomuchtv.media.clip import WaveformArray
+from toomuchtv.media.containers import find_video_stream, frame_duration_seconds, open_media
+from toomuchtv.media.deinterlace import Deinterlacer
+from toomuchtv.media.frame_converter import (
+    BlackBars,
+    FrameConverter,
+    display_size,
+    size_for_short_side,
+)
+from toomuchtv.media.letterbox import detect_black_bars
+from toomuchtv.media.timestamps import FrameSampler, Timeline, read_timeline, timestamp_tolerance
+
+_PROGRESS_EVERY_SECONDS = 2.0
+# A frame that is displayed for longer than this has a damaged timestamp after it.
+_MAX_FRAME_SECONDS = 3600.0
+_MAX_LAST_FRAME_SECONDS = 10.0
+# Samples per FLAC frame. A clip then takes about ten packets rather than thirty, which halves the
+# time to read its audio.
+_AUDIO_FRAME_SIZE = 4096
+_MAX_TICKS_PER_SECOND = 65_535  # MPEG-4 counts ticks in 16 bits
+_COLORSPACE_BT601 = 6  # AVCOL_SPC_SMPTE170M
+_FF_QP2LAMBDA = 118
+
+
+class ProxyFormat(BaseModel):
+    """How proxies are encoded. `prepare` makes a proxy again if its format has changed.
+
+    Attributes:
+        frame_rate: Frames per second.
+        short_side: Length of the shorter side in pixels.
+        keyframe_every: Distance of keyframes in frames.
+        quantizer: How coarsely frames are encoded, 1 (best, largest) to 31.
+        sample_rate_hz: Sample rate of the audio.
+        languages: Languages of the audio tracks to keep; see the guide on languages.
+        letterbox: Whether black bars are kept or cropped; see `letterbox.detect_black_bars`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frame_rate: float = Field(default=8.0, gt=0.0, le=120.0)
+    short_side: int = Field(default=128, ge=16, le=2160, multiple_of=2)
+    keyframe_every: int = Field(default=8, ge=1, le=600)
+    quantizer: int = Field(default=4, ge=1, le=31)
+    sample_rate_hz: int = Field(default=16_000, ge=2_000, le=96_000)
+    languages: tuple[str, ...] = ()
+    letterbox: Literal["keep", "crop"] = "keep"
+
+    def estimated_bytes_per_second(self, aspect: float = 16 / 9) -> float:
+        """Return the approximate size of a proxy per second, to check disk space before work.
+
+        The factors were fitted to animation and live action at the default quality. Noise and film
+        grain take more.
+        """
+        pixels = self.short_side**2 * aspect
+        return 0.09 * pixels * self.frame_rate * 4 / self.quantizer + 1.1 * self.sample_rate_hz
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySummary:
+    """What was written to a proxy.
+
+    Attributes:
+        num_frames: Number of video frames.
+        width: Width in pixels.
+        height: Height in pixels.
+        num_samples: Number of audio samples, 0 without audio.
+        damaged_packets: Packets of the original that could not be decoded and were skipped.
+    """
+
+    num_frames: int
+    width: int
+    height: int
+    num_samples: int
+    damaged_packets: int
+
+
+def write_proxy(
+    source: str | os.PathLike[str],
+    video_path: str | os.PathLike[str],
+    audio_path: str | os.PathLike[str] | None,
+    proxy_format: ProxyFormat,
+    *,
+    audio_track: int = 0,
+    num_threads: int = 1,
+    on_progress: Callable[[float], None] = lambda seconds: None,
+) -> ProxySummary:
+    """Write the proxy of one file.
+
+    The files are written under their final names; callers that must not leave partial files behind
+    pass temporary names and rename them.
+
+    Args:
+        source: The original file, which is only read.
+        video_path: Where to write the video, `.mp4`.
+        audio_path: Where to write the audio, `.mp4`; None for a proxy without audio.
+        proxy_format: Rates, size and quality.
+        audio_track: Index of the audio track of the original.
+        num_threads: Number of decoding threads.
+        on_progress: Called about every two seconds of film with the seconds done.
+
+    Raises:
+        MediaError: The source has no video, cannot be decoded, or the disk is full.
+    """
+    try:
+        bars: BlackBars | None = None
+        if proxy_format.letterbox == "crop":
+            with open_media(source) as container:
+                bars = detect_black_bars(container)
+        with open_media(source) as container:
+            timeline = read_timeline(source, container)
+        with open_media(source) as container:
+            video = VideoWriter(Path(video_path), proxy_format)
+            audio = None if audio_path is None else AudioWriter(Path(audio_path), proxy_format)
+            try:
+                transcoder = _Transcoder(container, timeline, video, audio, audio_track, bars)
+                transcoder.limit_threads(num_threads)
+                transcoder.run(on_progress)
+                return transcoder.finish()
+            finally:
+                video.close()
+                if audio is not None:
+                    audio.close()
+    except av.FFmpegError as error:
+        raise MediaError(f"cannot make a proxy of {os.fspath(source)!r}: {error}") from error
+
+
+def write_audio_proxy(
+    source: str | os.PathLike[str],
+    audio_path: str | os.PathLike[str],
+    proxy_format: ProxyFormat,
+    *,
+    audio_track: int,
+    num_samples: int,
+    on_progress: Callable[[float], None] = lambda seconds: None,
+) -> None:
+    """Write the proxy of a further audio track, such as another language, without the video.
+
+    Args:
+        source: The original file, which is only read.
+        audio_path: Where to write the audio, `.mp4`.
+        proxy_format: Its sample rate.
+        audio_track: Index of the audio track of the original.
+        num_samples: Length of the item's other proxies; shorter audio is padded with zeros.
+        on_progress: Called with 0.0 about every two seconds, as a sign of life.
+
+    Raises:
+        MediaError: The source cannot be decoded, or the disk is full.
+    """
+    try:
+        with open_media(source) as container:
+            seconds_of = read_timeline(source, container).audio_clock()
+        with open_media(source) as container:
+            writer = AudioWriter(Path(audio_path), proxy_format)
+            try:
+                last_report = time.monotonic()
+                for packet in container.demux(container.streams.audio[audio_track]):
+                    try:
+                        frames = packet.decode()
+                    except av.InvalidDataError:
+                        continue
+                    for frame in frames:
+                        seconds = seconds_of(frame)
+                        if seconds is not None:
+                            writer.push(frame, seconds)
+                    if time.monotonic() - last_report > _PROGRESS_EVERY_SECONDS:
+                        last_report = time.monotonic()
+                        on_progress(0.0)
+                writer.finish(num_samples)
+            finally:
+                writer.close()
+    except av.FFmpegError as error:
+        raise MediaError(
+            f"cannot make a proxy of the audio of {os.fspath(source)!r}: {error}"
+        ) from error
+
+
+class _Transcoder:
+    """One pass over the packets of an original, which feeds a video and an audio writer."""
+
+    def __init__(
+        self,
+        container: InputContainer,
+        timeline: Timeline,
+        video_writer: VideoWriter,
+        audio_writer: AudioWriter | None,
+        audio_track: int,
+        bars: BlackBars | None,
+    ) -> None:
+        self._container = container
+        self._video_writer = video_writer
+        self._audio_writer = audio_writer
+        self._bars = bars
+        self._video = find_video_stream(container)
+        self._audio = container.streams.audio[audio_track] if audio_writer is not None else None
+        self._video_seconds = timeline.video_clock(self._video)
+        self._audio_seconds = timeline.audio_clock()
+        self._format = video_writer.proxy_format
+        times = (index / self._format.frame_rate for index in itertools.count())
+        self._sampler = FrameSampler(times, tolerance_seconds=timestamp_tolerance(self._video))
+        self._deinterlacer = Deinterlacer()
+        self._has_frame = False
+        self._last_seconds = 0.0
+        self._damaged_packets = 0
+
+    def limit_threads(self, num_threads: int) -> None:
+        self._video.thread_count = num_threads
+        self._video.thread_type = "AUTO" if num_threads > 1 else "NONE"
+
+    def run(self, on_progress: Callable[[float], None]) -> None:
+        reported = 0.0
+        streams = [stream for stream in (self._video, self._audio) if stream is not None]
+        packets = self._container.demux(streams)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.InvalidDataError, IndexError):
+                # The container breaks off here, and what came before it is used. PyAV raises
+                # IndexError where a stream appears in the middle of a file.
+                self._damaged_packets += 1
+                packet = None
+            if packet is None:
+                break
+            self._decode(packet)
+            if self._last_seconds >= reported + _PROGRESS_EVERY_SECONDS:
+                reported = self._last_seconds
+                on_progress(reported)
+        # If the demuxer broke off, its flushing packets are missing.
+        for stream in streams:
+            try:
+                self._take(stream.decode(None))
+            except (av.FFmpegError, EOFError):
+                continue  # it was flushed already
+
+    def _decode(self, packet: Packet[Any]) -> None:
+        try:
+            decoded = packet.decode()
+        except EOFError:
+            return
+        except av.FFmpegError:  # not only InvalidDataError but also "not yet implemented"
+            self._damaged_packets += 1
+            return
+        self._take(decoded)
+
+    def _take(self, decoded: Iterable[object]) -> None:
+        for frame in decoded:
+            if isinstance(frame, VideoFrame):
+                self._take_video(frame)
+            elif isinstance(frame, AudioFrame) and self._audio_writer is not None:
+                seconds = self._audio_seconds(frame)
+                if seconds is not None:
+                    self._audio_writer.push(frame, seconds)
+
+    def _take_video(self, frame: VideoFrame) -> None:
+        seconds = self._video_seconds(frame)
+        # Written so that NaN is refused too.
+        if not seconds - self._last_seconds <= _MAX_FRAME_SECONDS:
+            raise MediaError(
+                f"its timestamps are implausible: {seconds:.0f} s follow {self._last_seconds:.0f} s"
+            )
+        if not self._has_frame:
+            self._has_frame = True
+            size = display_size(frame, self._video, self._bars)
+            self._video_writer.open(size, self._bars)
+        self._last_seconds = max(self._last_seconds, seconds)
+        self._sample(self._deinterlacer.push(frame, seconds))
+
+    def _sample(self, frames: Iterable[tuple[VideoFrame, float]]) -> None:
+        for frame, seconds in frames:
+            for selected in self._sampler.push(frame, seconds):
+                self._video_writer.write(selected)
+
+    def finish(self) -> ProxySummary:
+        if not self._has_frame:
+            raise MediaError("no frame of its video can be decoded")
+        self._sample(self._deinterlacer.close())
+        last_frame_seconds = min(frame_duration_seconds(self._video), _MAX_LAST_FRAME_SECONDS)
+        for frame in self._sampler.close(self._last_seconds + last_frame_seconds):
+            self._video_writer.write(frame)
+        num_frames = self._video_writer.finish()
+        num_samples = 0
+        if self._audio_writer is not None:
+            num_samples = round(num_frames / self._format.frame_rate * self._format.sample_rate_hz)
+            self._audio_writer.finish(num_samples)
+        return ProxySummary(
+            num_frames=num_frames,
+            width=self._video_writer.width,
+            height=self._video_writer.height,
+            num_samples=num_samples,
+            damaged_packets=self._damaged_packets,
+        )
+
+
+class VideoWriter:
+    """Encodes the video of a proxy.
+
+    Args:
+        path: Where to write it, `.mp4`.
+        proxy_format: Size, rate and quality.
+    """
+
+    def __init__(self, path: Path, proxy_format: ProxyFormat) -> None:
+        self.proxy_format = proxy_format
+        self.width = self.height = 0
+        self._path = path
+        self._container: av.container.OutputContainer | None = None
+        self._num_frames = 0
+        self._last_input: VideoFrame | None = None
+        self._converted: VideoFrame | None = None
+
+    def open(self, display: tuple[int, int], bars: BlackBars | None) -> None:
+        """Open the file, once the display size (width, height) of the original is known."""
+        proxy_format = self.proxy_format
+        self.width, self.height = size_for_short_side(display, proxy_format.short_side)
+        self._converter = FrameConverter(
+            width=self.width, height=self.height, pixel_format="yuv420p", bars=bars
+        )
+        self._container = av.open(str(self._path), "w", format="mp4")
+        rate = Fraction(proxy_format.frame_rate).limit_denominator(
+            min(1001, int(_MAX_TICKS_PER_SECOND / proxy_format.frame_rate))
+        )
+        self._stream = self._container.add_stream("mpeg4", rate=rate)
+        self._stream.width, self._stream.height = self.width, self.height
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.time_base = self._tick = 1 / rate
+        context.gop_size = proxy_format.keyframe_every
+        context.colorspace = _COLORSPACE_BT601
+        self._stream.thread_count = 1
+        self._stream.options = {**_mpeg4_options(proxy_format.quantizer)}
+
+    def write(self, frame: VideoFrame) -> None:
+        """Append a frame. If it is the same object as the one before, it is converted once."""
+        assert self._container is not None
+        if frame is not self._last_input or self._converted is None:
+            self._last_input, self._converted = frame, self._converter.convert(frame)
+        self._converted.pts = self._num_frames
+        self._converted.time_base = self._tick
+        self._converted.pict_type = 0
+        self._container.mux(self._stream.encode(self._converted))
+        self._num_frames += 1
+
+    def finish(self) -> int:
+        """Flush the encoder and return the number of frames."""
+        assert self._container is not None
+        self._container.mux(self._stream.encode(None))
+        return self._num_frames
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._container is not None:
+            self._container.close()
+
+
+def _mpeg4_options(quantizer: int) -> dict[str, str]:
+    """Return options for a constant quantizer with rate-distortion optimized decisions.
+
+    The decisions weigh bits against distortion by the rate control's lambda, which `qmin` and
+    `qmax` do not fix. With a free lambda, a test film came out at 28 dB in a sixth of the bits.
+    """
+    step, weight = str(quantizer), str(quantizer * _FF_QP2LAMBDA)
+    return {
+        "qmin": step, "qmax": step, "lmin": weight, "lmax": weight,
+        "mbd": "rd", "trellis": "1", "flags": "+mv4",
+    }  # fmt: skip
+
+
+class AudioWriter:
+    """Encodes the audio of a proxy.
+
+    Args:
+        path: Where to write it, `.mp4`.
+        proxy_format: Its sample rate.
+    """
+
+    def __init__(self, path: Path, proxy_format: ProxyFormat) -> None:
+        self._rate = proxy_format.sample_rate_hz
+        self._resampler = AlignedResampler(sample_rate_hz=self._rate)
+        self._container = av.open(str(path), "w", format="mp4")
+        self._stream = self._container.add_stream("flac", rate=self._rate)
+        self._stream.layout = "mono"
+        self._stream.format = "s16"
+        self._stream.options = {"frame_size": str(_AUDIO_FRAME_SIZE)}
+        self._num_samples = 0
+        self._buffered: list[WaveformArray] = []
+
+    def push(self, frame: AudioFrame, seconds: float) -> None:
+        """Append a decoded frame that begins `seconds` after the first presented frame."""
+        self._buffered.append(self._resampler.push(frame, seconds))
+        # A call of the encoder for each of the original's small frames would take longer.
+        if sum(map(len, self._buffered)) >= _AUDIO_FRAME_SIZE:
+            self._write_buffered()
+
+    def _write_buffered(self) -> None:
+        self._write(np.concatenate([*self._buffered, np.zeros(0, np.float32)]))
+        self._buffered = []
+
+    def _write(self, samples: WaveformArray) -> None:
+        if len(samples) == 0:
+            return
+        values = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+        frame = AudioFrame.from_ndarray(values.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = self._rate
+        frame.time_base = Fraction(1, self._rate)
+        frame.pts = self._num_samples
+        self._container.mux(self._stream.encode(frame))
+        self._num_samples += len(samples)
+
+    def finish(self, total_samples: int) -> None:
+        """Flush everything, and append zeros until there are `total_samples`."""
+        self._buffered.append(self._resampler.finish())
+        self._write_buffered()
+        for block in silent_blocks(total_samples - self._num_samples, self._rate):
+            self._write(block)
+        self._container.mux(self._stream.encode(None))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()

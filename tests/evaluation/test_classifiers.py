@@ -1,0 +1,191 @@
+"""Classifiers and their selection against scikit-learn and other independent references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from toomuchtv.evaluation.classifiers import FeatureSet, fit_one_vs_rest
+from toomuchtv.evaluation.linear_probe import fit_and_score, select
+from toomuchtv.evaluation.metrics import average_precisions, top1_correct
+from toomuchtv.evaluation.protocols import PROTOCOLS, ProbeProtocol
+from toomuchtv.evaluation.protocols.config import LogisticConfig, MlpConfig, SvmConfig
+
+
+def clusters(num: int, noise: float, seed: int, *, classes: int = 4, views: int = 1) -> FeatureSet:
+    """Gaussian clusters around the corners of a simplex, in five groups."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(num) % classes
+    centers = np.eye(classes)[labels][:, None]
+    features = centers + noise * rng.standard_normal((num, views, classes))
+    return FeatureSet(
+        features=features.astype(np.float32),
+        targets=np.eye(classes, dtype=np.bool_)[labels],
+        groups=[str(index // classes % 5) for index in range(num)],
+    )
+
+
+def probe(name: str) -> ProbeProtocol:
+    protocol = PROTOCOLS[name]
+    assert isinstance(protocol, ProbeProtocol)
+    return protocol
+
+
+def accuracy(scores: NDArray[np.float32], side: FeatureSet) -> float:
+    return float(top1_correct(scores, side.targets.astype(np.bool_)).mean())
+
+
+@pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0])
+def test_the_svm_equals_scikit_learns(strength: float) -> None:
+    side = clusters(120, 0.6, 0)
+    features, targets = side.samples()
+    ours = fit_one_vs_rest(features, targets, strength)
+    theirs = LinearSVC(C=strength, tol=1e-8, max_iter=100_000, dual=False)
+    theirs.fit(features, targets.argmax(axis=1))
+    np.testing.assert_allclose(ours[:-1], theirs.coef_.T, atol=2e-3)
+    np.testing.assert_allclose(ours[-1], theirs.intercept_, atol=2e-3)
+
+
+def test_logistic_regression_equals_liblinears() -> None:
+    features, targets = clusters(120, 0.6, 1).samples()
+    ours = fit_one_vs_rest(features, targets, 0.5, loss="logistic")
+    for column in range(targets.shape[1]):
+        theirs = LogisticRegression(C=0.5, solver="liblinear", tol=1e-8)
+        theirs.fit(features, targets[:, column])
+        np.testing.assert_allclose(ours[:-1, column], theirs.coef_[0], atol=2e-3)
+
+
+def test_the_start_does_not_change_the_solution() -> None:
+    features, targets = clusters(120, 0.6, 2).samples()
+    warm = fit_one_vs_rest(features, targets, 1.0, start=fit_one_vs_rest(features, targets, 1e-3))
+    cold = fit_one_vs_rest(features, targets, 1.0)
+    np.testing.assert_allclose(warm, cold, atol=2e-3)
+
+
+def test_linear_equals_scikit_learns_pipeline_and_grid_search() -> None:
+    train, test = clusters(160, 0.9, 0), clusters(80, 0.9, 1)
+    protocol = probe("linear")
+    scores, chosen = fit_and_score(protocol, train, test)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    search = GridSearchCV(
+        pipeline,
+        {"logisticregression__C": list(LogisticConfig().candidates)},
+        cv=StratifiedGroupKFold(protocol.inner_folds),
+    )
+    labels = train.targets.argmax(axis=1)
+    search.fit(train.features[:, 0], labels, groups=list(train.groups))
+    assert chosen["chosen"] == search.best_params_["logisticregression__C"]
+    theirs = search.score(test.features[:, 0], test.targets.argmax(axis=1))
+    assert accuracy(scores, test) == pytest.approx(theirs)
+
+
+def test_an_svm_protocol_equals_scikit_learns_with_averaged_views() -> None:
+    train, test = clusters(80, 1.0, 0, views=10), clusters(60, 1.0, 1, views=30)
+    scores, _ = fit_and_score(probe("brave-svm"), train, test)
+    samples, targets = train.samples()
+    pipeline = make_pipeline(StandardScaler(), LinearSVC(C=1e-4, tol=1e-8, max_iter=100_000))
+    pipeline.fit(samples, targets.argmax(axis=1))
+    theirs = pipeline.decision_function(test.features.reshape(-1, 4)).reshape(60, 30, 4)
+    assert (scores.argmax(axis=1) == theirs.mean(axis=1).argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "crisscross-svm"])
+def test_selection_does_not_depend_on_the_test_set(name: str) -> None:
+    train = clusters(80, 0.8, 0)
+    protocol = probe(name)
+    chosen = select(protocol, train)
+    for seed in range(3):
+        assert fit_and_score(protocol, train, clusters(40, 0.8, seed))[1] == {"chosen": chosen}
+
+
+def test_selection_on_the_test_set_is_at_least_as_good_and_is_named_peeking() -> None:
+    honest, peeking = probe("crisscross-svm"), probe("crisscross-svm-peeking")
+    assert peeking.selection == "test"
+    assert "peeking" in peeking.name
+    for seed in range(4):
+        train, test = clusters(60, 1.2, seed), clusters(60, 1.2, 100 + seed)
+        assert accuracy(fit_and_score(peeking, train, test)[0], test) >= accuracy(
+            fit_and_score(honest, train, test)[0], test
+        )
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "brave-svm", "crisscross-svm"])
+def test_separable_classes_are_learned_and_shuffled_labels_are_not(name: str) -> None:
+    train, test = clusters(80, 0.05, 0), clusters(40, 0.05, 1)
+    assert accuracy(fit_and_score(probe(name), train, test)[0], test) == 1.0
+    shuffled = FeatureSet(
+        features=train.features,
+        targets=train.targets[np.random.default_rng(0).permutation(80)],
+        groups=train.groups,
+    )
+    assert accuracy(fit_and_score(probe(name), shuffled, test)[0], test) < 0.7
+
+
+def test_the_hear_network_learns_a_nonlinear_function() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.uniform(-1, 1, (400, 1, 2)).astype(np.float32)
+    classes = (features[:, 0].prod(axis=1) > 0).astype(int)  # exclusive or
+    side = FeatureSet(
+        features=features,
+        targets=np.eye(2, dtype=np.bool_)[classes],
+        groups=[str(row % 4) for row in range(400)],
+    )
+    small = MlpConfig(hidden_dim=64, learning_rates=(3.2e-3,), hidden_layers=(2,), max_epochs=90)
+    protocol = probe("hear").model_copy(update={"classifier": small})
+    train, test = side.take(np.arange(300)), side.take(np.arange(300, 400))
+    scores, chosen = fit_and_score(protocol, train, test)
+    assert accuracy(scores, test) > 0.85
+    assert chosen["hidden_layers"] == 2
+    linear = fit_and_score(probe("linear"), train, test)[0]
+    assert accuracy(linear, test) < 0.7
+
+
+def test_multi_label_classes_are_learned_one_vs_rest() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, (200, 3)).astype(np.bool_)
+    features = (targets + 0.1 * rng.standard_normal((200, 3))).astype(np.float32)[:, None]
+    side = FeatureSet(
+        features=features, targets=targets, groups=[str(row % 5) for row in range(200)]
+    )
+    train, test = side.take(np.arange(150)), side.take(np.arange(150, 200))
+    scores, _ = fit_and_score(probe("linear"), train, test, task="multi_label")
+    assert np.nanmean(average_precisions(scores, test.targets.astype(np.bool_))) == pytest.approx(
+        1.0
+    )
+
+
+def test_selection_uses_an_official_validation_set() -> None:
+    train, validation = clusters(80, 1.0, 0), clusters(80, 1.0, 5)
+    protocol = probe("linear")
+    chosen = select(protocol, train, validation=validation)
+    best = max(
+        protocol.classifier.candidates if isinstance(protocol.classifier, LogisticConfig) else (),
+        key=lambda strength: accuracy(
+            fit_and_score(
+                protocol.model_copy(update={"classifier": LogisticConfig(candidates=(strength,))}),
+                train,
+                validation,
+            )[0],
+            validation,
+        ),
+    )
+    assert chosen == best
+
+
+@pytest.mark.parametrize("name", ["linear", "knn", "crisscross-svm"])
+def test_a_few_clips_are_enough(name: str) -> None:
+    train, test = clusters(5, 0.01, 0), clusters(4, 0.01, 1)
+    few = FeatureSet(features=train.features, targets=train.targets, groups=list("abcde"))
+    assert fit_and_score(probe(name), few, test)[0].shape == (4, 4)
+
+
+def test_candidates_of_the_svm_are_those_of_the_release() -> None:
+    config = probe("crisscross-svm").classifier
+    assert isinstance(config, SvmConfig)
+    assert config.candidates == (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1.0)

@@ -1,0 +1,216 @@
+"""Laws of the sound timeline and of the downmix."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from numpy.typing import NDArray
+
+from tests.media.coded_media import late_by, sound
+from toomuchtv.media.audio import AlignedResampler, downmix_to_mono
+from toomuchtv.media.proxy_writer import AudioWriter, ProxyFormat
+
+
+def frame_of(samples: NDArray[np.float32], rate_hz: int) -> AudioFrame:
+    frame = AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+    frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
+    return frame
+
+
+def lay(
+    wave: NDArray[np.float32],
+    *,
+    rate_hz: int,
+    target_hz: int,
+    start_seconds: float = 0.0,
+    first_sample: int = 0,
+    step: int = 1024,
+    rounded_to: float = 0.0,
+) -> tuple[int, NDArray[np.float32]]:
+    """Push a wave in frames of `step`; give the index of the first sample out, and them all."""
+    timeline = AlignedResampler(sample_rate_hz=target_hz, first_sample=first_sample)
+    parts = []
+    for at in range(0, len(wave), step):
+        seconds = start_seconds + at / rate_hz
+        if rounded_to:
+            seconds = round(seconds / rounded_to) * rounded_to
+        parts.append(timeline.push(frame_of(wave[at : at + step], rate_hz), seconds))
+    parts.append(timeline.finish())
+    return timeline.first_sample, np.concatenate(parts)
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize(("start_seconds", "first_sample"), [(0.0, 0), (1.7, 20_011), (-0.3, -50)])
+def test_an_impulse_stays_where_it_is(
+    rate_hz: int, start_seconds: float, first_sample: int
+) -> None:
+    for impulse in (0.43, 0.71, 0.9):
+        wave = np.zeros(rate_hz, np.float32)
+        wave[round(impulse * rate_hz)] = 1.0
+        first, out = lay(
+            wave, rate_hz=rate_hz, target_hz=16_000, start_seconds=start_seconds,
+            first_sample=first_sample, step=1000,
+        )  # fmt: skip
+        assert first <= first_sample < first + 441
+        at = start_seconds + round(impulse * rate_hz) / rate_hz
+        assert abs(first + int(np.abs(out).argmax()) - at * 16_000) <= 1
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
+@pytest.mark.parametrize("rounded_to", [0.0, 0.001])
+def test_any_beginning_gives_the_same_samples(rate_hz: int, rounded_to: float) -> None:
+    """Sound asked for from the middle of a frame on lies where it would lie from the start on."""
+    wave = sound(np.arange(2 * rate_hz) / rate_hz).astype(np.float32)
+    _, whole = lay(wave, rate_hz=rate_hz, target_hz=16_000, rounded_to=rounded_to)
+    for first_sample in range(3_000, 3_000 + 1024, 37):
+        first, part = lay(
+            wave, rate_hz=rate_hz, target_hz=16_000, first_sample=first_sample,
+            rounded_to=rounded_to,
+        )  # fmt: skip
+        late, alike = late_by(
+            part[2_000:10_000], whole[first + 1_900 : first + 10_100].astype(np.float64), within=100
+        )
+        assert abs(late) <= 16_000 * rounded_to / 2 + 1
+        assert alike > 0.95
+
+
+@pytest.mark.parametrize("early_ms", [1.0, 3.0, 22.0, 24.5, 43.7])
+def test_sound_from_before_time_zero_is_cut_off_exactly(early_ms: float) -> None:
+    """A frame that begins just before time zero is cut there, not moved."""
+    rate = 16_000
+    early = round(early_ms * rate / 1000)
+    wave = sound(np.arange(rate) / rate).astype(np.float32)
+    _, out = lay(wave, rate_hz=rate, target_hz=rate, start_seconds=-early / rate, step=320)
+    np.testing.assert_array_equal(out, wave[early:])
+
+
+def test_gaps_are_silent_and_overlaps_are_heard_once() -> None:
+    rate = 16_000
+    timeline = AlignedResampler(sample_rate_hz=rate)
+    ones = np.ones(1600, np.float32)
+    spans = [(0.1, 1), (0.2, 2), (0.5, 3), (0.55, 4), (0.65, 5)]  # starts, and each frame's level
+    out = np.concatenate(
+        [timeline.push(frame_of(ones * np.float32(v / 8), rate), at) for at, v in spans]
+    )
+    levels = [(0.05, 0), (0.15, 1), (0.25, 2), (0.4, 0), (0.52, 3), (0.58, 3), (0.63, 4), (0.7, 5)]
+    assert [8 * out[round(at * rate)] for at, _ in levels] == [v for _, v in levels]
+    assert len(out) == round(0.75 * rate)
+
+
+def test_rounded_timestamps_make_no_gaps() -> None:
+    """Matroska's times are off by up to half a millisecond; no sample is lost or doubled."""
+    wave = sound(np.arange(48_000) / 48_000).astype(np.float32)
+    _, out = lay(wave, rate_hz=48_000, target_hz=48_000, rounded_to=0.001)
+    np.testing.assert_array_equal(out, wave)
+
+
+def test_a_track_that_changes_its_rate_goes_on_in_time() -> None:
+    timeline = AlignedResampler(sample_rate_hz=16_000)
+    parts = []
+    for rate, begin in ((48_000, 0), (44_100, 1), (48_000, 2)):
+        for step in range(10):
+            time = begin + (step * rate // 10 + np.arange(rate // 10)) / rate
+            frame = frame_of(sound(time).astype(np.float32), rate)
+            parts.append(timeline.push(frame, float(time[0])))
+    out = np.concatenate([*parts, timeline.finish()])
+    for begin in (8_000, 20_000, 36_000):  # each in the middle of a stretch
+        late, alike = late_by(
+            out[begin : begin + 4000],
+            sound(np.arange(begin - 50, begin + 4050) / 16_000),
+            within=50,
+        )
+        assert abs(late) <= 1
+        assert alike > 0.9
+
+
+@pytest.mark.parametrize("name", ["u8", "s16", "s32", "flt", "dbl"])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("layout", ["mono", "stereo"])
+def test_every_sample_format_means_the_same(name: str, planar: bool, layout: str) -> None:
+    channels = 1 if layout == "mono" else 2
+    time = np.arange(500) / 16_000
+    wanted = np.stack([0.9 * np.sin(2 * np.pi * hz * time) for hz in (440, 700)[:channels]])
+    scaled: NDArray[np.generic]
+    if name == "u8":
+        scaled = np.rint(wanted * 127 + 128).astype(np.uint8)
+    elif name == "s16":
+        scaled = np.rint(wanted * 32767).astype(np.int16)
+    elif name == "s32":
+        scaled = np.rint(wanted * (2**31 - 1)).astype(np.int32)
+    else:
+        scaled = wanted.astype({"flt": np.float32, "dbl": np.float64}[name])
+    laid = scaled if planar else scaled.T.reshape(1, -1)
+    frame = AudioFrame.from_ndarray(
+        np.ascontiguousarray(laid), format=name + ("p" if planar else ""), layout=layout
+    )
+    mono = downmix_to_mono(frame)
+    assert mono.dtype == np.float32
+    tolerance = {"u8": 0.012, "s16": 1e-4}.get(name, 1e-6)
+    np.testing.assert_allclose(mono, wanted.mean(axis=0), atol=tolerance)
+
+
+def channel_frame(values: NDArray[np.float32], layout: str, *, planar: bool) -> AudioFrame:
+    """A frame of `[channels, samples]`; planar ones by FFmpeg, as PyAV cannot make them of 7.1."""
+    packed = np.ascontiguousarray(values.T.reshape(1, -1))
+    frame = AudioFrame.from_ndarray(packed, format="flt", layout=layout)
+    frame.sample_rate = 16_000
+    if planar:
+        (frame,) = AudioResampler(format="fltp", layout=layout, rate=16_000).resample(frame)
+    return frame
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("layout", ["mono", "stereo", "2.1", "3.0", "quad", "5.0", "5.1", "7.1"])
+def test_the_downmix_cannot_clip_and_hears_every_channel(layout: str, planar: bool) -> None:
+    names = [c.name for c in AudioFrame(format="flt", layout=layout, samples=1).layout.channels]
+    full = np.ones((len(names), 64), np.float32)
+    heard = downmix_to_mono(channel_frame(full, layout, planar=planar))
+    assert heard.shape == (64,)
+    assert heard == pytest.approx(1.0, abs=1e-6)  # all at full scale is full scale
+    # ITU-R BS.775: surround channels 3 dB down, the low-frequency effects left out.
+    weight = {name: 1.0 if name in {"FL", "FR", "FC"} else math.sqrt(0.5) for name in names}
+    if "LFE" in weight:
+        weight["LFE"] = 0.0
+    for index, name in enumerate(names):
+        alone = np.zeros((len(names), 64), np.float32)
+        alone[index] = 1.0
+        heard = downmix_to_mono(channel_frame(alone, layout, planar=planar))
+        assert heard == pytest.approx(weight[name] / sum(weight.values()), abs=1e-6)
+
+
+@pytest.mark.parametrize("rate_hz", [22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("tone_hz", [1_000, 6_500, 9_500, 10_800, 13_300, 17_000, 22_000])
+def test_resampling_keeps_what_fits_and_nothing_folds_back(rate_hz: int, tone_hz: int) -> None:
+    """At 16 kHz nothing above 8 kHz can be told: it must be gone, not heard at another pitch."""
+    if tone_hz >= rate_hz / 2:
+        pytest.skip("the source cannot hold it either")
+    wave = np.sin(2 * np.pi * tone_hz * np.arange(rate_hz) / rate_hz).astype(np.float32)
+    _, out = lay(wave, rate_hz=rate_hz, target_hz=16_000)
+    middle = out[4_000:12_000].astype(np.float64)
+    if tone_hz < 8_000:
+        wanted = np.sin(2 * np.pi * tone_hz * np.arange(4_000, 12_000) / 16_000)
+        np.testing.assert_allclose(middle, wanted, atol=0.02)
+    else:
+        assert 10 * np.log10(np.square(middle).mean() / 0.5 + 1e-20) < -50.0
+
+
+def test_a_long_silence_is_written_some_at_a_time(tmp_path: Path) -> None:
+    """A damaged file had seconds of sound and hours of picture: its silence took gigabytes."""
+    writer = AudioWriter(tmp_path / "sound.mp4", ProxyFormat(sample_rate_hz=16_000))
+    num_samples = 1200 * 16_000
+    tracemalloc.start()
+    writer.finish(num_samples)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    writer.close()
+    assert peak < 20e6 < 4 * num_samples
+    with av.open(str(tmp_path / "sound.mp4")) as container:
+        assert container.streams.audio[0].duration == num_samples

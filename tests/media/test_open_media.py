@@ -1,0 +1,122 @@
+"""One function opens media for reading, and it opens nothing but the file that it was given."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+
+import toomuchtv
+from tests.media_files import write_film, write_still
+from toomuchtv.catalog.probe import probe_file
+from toomuchtv.errors import MediaError
+from toomuchtv.evaluation.benchmark import LabeledClip
+from toomuchtv.evaluation.reading import read_video_views
+from toomuchtv.evaluation.views import VideoViews
+from toomuchtv.media.clip_reader import iterate_frames, read_audio, read_clip
+from toomuchtv.media.containers import MediaOpenError, open_media, video_duration_seconds
+from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
+
+SOURCES = sorted(Path(toomuchtv.__file__).parent.rglob("*.py"))
+
+
+def _evaluate(path: Path) -> None:
+    clip = LabeledClip(
+        path=path, labels=("a",), source="a", group="a", start_seconds=0.0, stop_seconds=0.5
+    )
+    views = VideoViews(frames=2, frame_rate=8.0, crop=16, short_side=16)
+    read_video_views(clip, views, seed=0)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "probe": probe_file,
+    "read_clip": lambda path: read_clip(path, frames=2, audio_seconds=0.1),
+    "read_audio": lambda path: read_audio(
+        path, first_sample=0, num_samples=10, sample_rate_hz=16_000
+    ),
+    "iterate_frames": lambda path: list(iterate_frames(path)),
+    "evaluation": _evaluate,
+    "duration": video_duration_seconds,
+    "proxy": lambda path: write_proxy(path, path.with_name("v.mp4"), None, ProxyFormat()),
+    "proxy reader": lambda path: ProxyReader(path, None, frame_rate=8.0, sample_rate_hz=16_000),
+}
+
+
+def _ffconcat(folder: Path, film: Path) -> Path:
+    path = folder / "list.mkv"
+    path.write_text(f"ffconcat version 1.0\nfile {film.name}\n")
+    return path
+
+
+def _m3u8(folder: Path, film: Path) -> Path:
+    path = folder / "list.m3u8"
+    path.write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{film.resolve()}\n#EXT-X-ENDLIST\n"
+    )
+    return path
+
+
+def _image_sequence(folder: Path, film: Path) -> Path:
+    for number in range(2):
+        write_still(folder / f"image{number}.png")
+    return folder / "image%d.png"
+
+
+def _session_description(folder: Path, film: Path) -> Path:
+    path = folder / "session.mp4"
+    path.write_text("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nt=0 0\nm=video 5004 RTP/AVP 96\n")
+    return path
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("write", [_ffconcat, _m3u8, _image_sequence, _session_description])
+def test_every_reader_refuses_files_that_refer_to_others(
+    tmp_path: Path, reader: str, write: Callable[[Path, Path], Path]
+) -> None:
+    film = write_film(tmp_path / "film.mp4", seconds=1.0)
+    READERS[reader](film)
+    with pytest.raises(MediaError):
+        READERS[reader](write(tmp_path, film))
+
+
+@pytest.mark.parametrize("write", [_ffconcat, _m3u8])
+def test_playlists_would_open_without_the_policy(
+    tmp_path: Path, write: Callable[[Path, Path], Path]
+) -> None:
+    """FFmpeg itself reads what the test above sees refused, so that the refusal is the policy's."""
+    film = write_film(tmp_path / "film.mp4", seconds=1.0)
+    path = write(tmp_path, film)
+    with av.open(str(path)) as container:
+        assert container.format.name in {"concat", "hls"}
+    with pytest.raises(MediaOpenError, match="a playlist or manifest"):
+        open_media(path)
+
+
+def test_a_path_is_never_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_film(tmp_path / "http:a.mp4", seconds=0.5)
+    monkeypatch.chdir(tmp_path)
+    assert read_clip("http:a.mp4", frames=1).video.shape[0] == 1
+    with pytest.raises(MediaOpenError):
+        open_media("concat:http:a.mp4")
+
+
+def test_paths_may_be_strings_or_path_objects(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mp4", seconds=0.5)
+    for one in (path, str(path)):
+        with open_media(one) as container:
+            assert container.streams.video[0].width == 64
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_no_other_module_opens_media_for_reading(path: Path) -> None:
+    """A call of `av.open` is either in `open_media` or has the mode "w" as a literal."""
+    if path.parts[-2:] == ("media", "containers.py"):
+        return
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"av.open", "container.open"}:
+            modes = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "mode")]
+            assert [ast.unparse(mode) for mode in modes] == ["'w'"], path

@@ -37,7 +37,7 @@ from toomuchtv.evaluation.metrics import top1_correct
 from toomuchtv.evaluation.protocols import ProbeProtocol, choose_protocol
 from toomuchtv.evaluation.result import FoldPredictions
 from toomuchtv.evaluation.summary import correct_by_clip, fold_summary
-from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model, load
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, load
 from toomuchtv.models.two_tower import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_device
@@ -70,7 +70,7 @@ def run_condition(out: Path, size: StudySize, condition: Condition) -> Condition
     with open_catalog(catalog_path(out, condition.library)) as catalog:
         hours = float(catalog.snapshot().duration_seconds.sum()) / 3600
         if condition.policy == "untrained":
-            _save_model(config, fresh_model(config.model, config.training.seed), run)
+            _save_model(config, TwoTower.from_config(config.model, seed=config.training.seed), run)
         elif pretrain(catalog, run, config, resume=True).interrupted:
             return None
     pretrained = load(run).to(choose_device(config.training.device))
@@ -123,7 +123,7 @@ def _milestones(
     benchmark = _read_transfer_set(transfer_path(out, condition.library.seed), "actions")
     found = []
     for step in milestone_steps(size):
-        model = fresh_model(config.model, config.training.seed)
+        model = TwoTower.from_config(config.model, seed=config.training.seed)
         checkpoints.load_module(step, "model", model)
         at = folder / "milestones" / f"step{step}"
         _save_model(config, model, at)

@@ -15,8 +15,8 @@ from toomuchtv.errors import CatalogError, MediaError
 from toomuchtv.media.clip import Clip
 from toomuchtv.reports.charts import COLORS, Curve, draw_clips, draw_curves
 from toomuchtv.reports.page import ResultTable, Section, write_page
-from toomuchtv.training.assembly import item_names, split_of
 from toomuchtv.training.metrics import read_metrics
+from toomuchtv.training.run import item_names, split_catalog
 from toomuchtv.training.run_config import Config, load_config
 
 _NUM_EXAMPLES = 5
@@ -165,7 +165,7 @@ def _negatives_section(trained: Lines) -> Section:
 
 def _examples_section(catalog: Catalog, config: Config, step: int) -> list[Section]:
     """Show clips of the last batch, of different items as far as possible."""
-    train = catalog.snapshot().of_titles(split_of(catalog, config).train)
+    train = catalog.snapshot().of_titles(split_catalog(catalog, config).train)
     names = item_names(catalog, train)
     sampler = ClipSampler(train, config.sampling, config.clip)
     specs = list(sampler.draw(seed=config.training.seed, step=step - 1))

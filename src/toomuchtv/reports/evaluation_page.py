@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.evaluation.table import (
@@ -189,15 +185,12 @@ def write_table(folder: str | os.PathLike[str], results: Sequence[Evaluation]) -
         "of its protocol.",
         sections=sections,
     )
-    text = io.StringIO()
-    console = Console(file=text, width=200, color_system=None)
-    console.print(_text_table("Measured", SUMMARY_HEADER, rows))
-    for warning in warnings:
-        console.print(f"warning: {warning}", markup=False)
+    blocks = [_text_table("Measured", SUMMARY_HEADER, rows)]
+    blocks += [f"warning: {warning}\n" for warning in warnings]
     if published:
-        console.print(_text_table("Published by others", PUBLISHED_HEADER, published))
+        blocks.append(_text_table("Published by others", PUBLISHED_HEADER, published))
     partial = folder / "table.partial"
-    partial.write_text(text.getvalue(), encoding="utf-8")
+    partial.write_text("".join(blocks), encoding="utf-8", errors="backslashreplace")
     os.replace(partial, folder / "table.txt")
 
 
@@ -211,8 +204,11 @@ def _without_breaks(row: Sequence[str]) -> list[str]:
     ]
 
 
-def _text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*header, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    return table
+def _text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Format a table as text with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, ["-" * width for width in widths], *rows)
+    ]
+    return "\n".join([title, *lines, "", ""])

@@ -46,7 +46,7 @@ def _embeddings(num_clips: int) -> list[Tensor]:
 
 
 def blockwise(name: str, num_clips: int) -> dict[str, float]:
-    """Loss and gradients of one loss as this package computes them."""
+    """Loss and gradients of one objective as this package computes them."""
     config = TypeAdapter[LossConfig](LossConfig).validate_python({"name": name})
     loss = build_loss(config, embedding_dim=DIM)
     video, audio = _embeddings(num_clips)
@@ -78,9 +78,9 @@ def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     step = TrainingStep(
         model=model,
         loss=loss,
-        to_input=ClipTransform(config.transform, config.augmentation),
+        transform=ClipTransform(config.transform, config.augmentation),
         optimizer=torch.optim.AdamW(model.parameters(), fused=True),
-        roles=PairLabelConfig(),
+        pair_labels=PairLabelConfig(),
         precision=torch.bfloat16,
         max_gradient_norm=1.0,
         chunk_size=chunk_size,

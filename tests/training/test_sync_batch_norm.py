@@ -1,4 +1,4 @@
-"""Batch norm over several processes is that of one process with the whole batch."""
+"""Synchronized batch norm on several processes is batch norm of the whole batch on one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
-from toomuchtv.training.synchronized_norm import SynchronizedBatchNorm, synchronize_norms
+from toomuchtv.training.sync_batch_norm import CpuSyncBatchNorm, convert_sync_batch_norm
 
 CPU = torch.device("cpu")
-#: Clips of the first of two processes; the other has the rest of nine.
-FIRST, ALL = 3, 9
+#: Clips of the first of two processes, and of both.
+FIRST, ALL = 4, 8
 SHAPES = {"flat": (ALL, 5), "pictures": (ALL, 5, 4, 3), "clips": (ALL, 5, 2, 3, 4)}
 
 
@@ -59,7 +59,7 @@ def take_part(folder: Path) -> None:
         found: dict[str, Tensor] = {}
         for name, shape in SHAPES.items():
             x, weights = whole(shape)
-            own = norm_of(x[cut], fresh(SynchronizedBatchNorm(5)), weights[cut])
+            own = norm_of(x[cut], fresh(CpuSyncBatchNorm(5)), weights[cut])
             found |= {f"{name} {key}": value.contiguous() for key, value in own.items()}
         save_file(found, folder / f"{distributed.rank()}.safetensors")
 
@@ -72,14 +72,12 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("name", list(SHAPES))
-def test_unequal_parts_come_to_what_the_whole_does(
-    name: str, parts: list[dict[str, Tensor]]
-) -> None:
+def test_two_processes_normalize_as_one(name: str, parts: list[dict[str, Tensor]]) -> None:
     x, weights = whole(SHAPES[name])
     kind: dict[str, type[nn.Module]] = {
         "flat": nn.BatchNorm1d, "pictures": nn.BatchNorm2d, "clips": nn.BatchNorm3d,
     }  # fmt: skip
-    # Float64: the reference should not be what is off.
+    # The reference is in float64, so that differences are those of the tested code.
     double = fresh(kind[name](5)).double()
     alone = norm_of(x.double(), double, weights.double())
     for key, value in alone.items():
@@ -90,13 +88,13 @@ def test_unequal_parts_come_to_what_the_whole_does(
             assert torch.equal(found[0], found[1]), key
 
 
-def test_alone_it_is_torch_to_the_bit() -> None:
+def test_one_process_normalizes_as_torch_to_the_bit() -> None:
     x, weights = whole(SHAPES["pictures"])
     expected = norm_of(x, fresh(nn.BatchNorm2d(5)), weights)
     model = nn.Sequential(fresh(nn.BatchNorm2d(5)))
     before = model.state_dict()
-    synchronize_norms(model)
-    assert isinstance(model[0], SynchronizedBatchNorm)
+    convert_sync_batch_norm(model, CPU)
+    assert isinstance(model[0], CpuSyncBatchNorm)
     assert model.state_dict().keys() == before.keys()
     for name, value in norm_of(x, model[0], weights).items():
         assert torch.equal(value, expected[name]), name

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from toomuchtv.data.clip_specs import ClipSpecs
-from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.config import SamplingConfig, fit_batch_size, other_policy
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
-from toomuchtv.data.policy_variants import opposite_policy, resized
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.diagnosis.embedding import ClipSource, Embedder
 from toomuchtv.diagnosis.pairs import (
@@ -63,8 +62,8 @@ def draw_policy_batches(
         seed: Seed of the clips.
     """
     drawn: list[PolicyBatches | Unavailable] = []
-    own = resized(policy, min(policy.batch_size, max_clips))
-    for one, trained_with in ((own, True), (opposite_policy(own), False)):
+    own = fit_batch_size(policy, min(policy.batch_size, max_clips))
+    for one, trained_with in ((own, True), (other_policy(own), False)):
         try:
             sampler = ClipSampler(source.snapshot, one, source.clip_format)
         except ValueError as error:

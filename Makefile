@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint format clean
+.PHONY: setup demo test test-newest test-oldest lint format clean
 
 setup: $(STAMP)
 
@@ -21,6 +21,24 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The main job on a tiny library, with the newest and with the oldest versions that pyproject.toml
+# allows, each in its own environment. torch is the CPU build of the only version that was tested.
+NEWEST_PYTHON ?= python3.13
+OLDEST_PYTHON ?= python3.11
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+test-newest:
+	$(NEWEST_PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python $(PIP_INSTALL) torch==2.13.0
+	.venv-newest/bin/python $(PIP_INSTALL) --upgrade --upgrade-strategy eager torch==2.13.0 -e .
+	.venv-newest/bin/python -m tests.main_job
+
+test-oldest:
+	$(OLDEST_PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python $(PIP_INSTALL) torch==2.13.0
+	.venv-oldest/bin/python $(PIP_INSTALL) -c constraints-oldest.txt -e .
+	.venv-oldest/bin/python -m tests.main_job
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,4 +49,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-newest .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

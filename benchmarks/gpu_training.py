@@ -26,10 +26,9 @@ from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.evaluation.evaluate import evaluate
 from toomuchtv.media.proxy_writer import ProxyFormat
-from toomuchtv.training.chunk_size import find_chunk_size
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain
-from toomuchtv.training.profile import flops_per_clip
+from toomuchtv.training.profile import find_chunk_size, flops_per_clip
 from toomuchtv.training.run_config import Config, load_config
 
 STUDY_SECONDS = 420.0

@@ -31,7 +31,8 @@ from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.snapshot import CatalogSnapshot, no_segments
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
-from toomuchtv.data.batches import ClipReader, PlannedBatches
+from toomuchtv.data.batches import PlannedBatches
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.loader import iterate_batches

@@ -24,8 +24,8 @@ from benchmarks.figures import Figures, Notebook, parser, spread
 from toomuchtv.data.clip_specs import ClipBatch, ClipSpec, ClipSpecs
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.pair_labels import PairLabelConfig
-from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import LOSSES, LossConfig, MemoryBank, build_loss
+from toomuchtv.models import TwoTower
 from toomuchtv.training.run_config import load_config
 from toomuchtv.training.step import TrainingStep
 
@@ -46,7 +46,7 @@ def _embeddings(num_clips: int) -> list[Tensor]:
 
 
 def blockwise(name: str, num_clips: int) -> dict[str, float]:
-    """Loss and gradients of one loss as this package computes them."""
+    """Loss and gradients of one objective as this package computes them."""
     config = TypeAdapter[LossConfig](LossConfig).validate_python({"name": name})
     loss = build_loss(config, embedding_dim=DIM)
     video, audio = _embeddings(num_clips)
@@ -73,14 +73,14 @@ def dense(num_clips: int) -> dict[str, float]:
 def one_step(num_clips: int, chunk_size: int) -> dict[str, float]:
     """One optimizer step of the preset tiny on clips at random."""
     config = load_config(preset="tiny")
-    model = fresh_model(config.model, 0)
+    model = TwoTower.from_config(config.model, seed=0)
     loss = build_loss(config.loss, embedding_dim=DIM)
     step = TrainingStep(
         model=model,
         loss=loss,
-        to_input=ClipTransform(config.transform, config.augmentation),
+        transform=ClipTransform(config.transform, config.augmentation),
         optimizer=torch.optim.AdamW(model.parameters(), fused=True),
-        roles=PairLabelConfig(),
+        pair_labels=PairLabelConfig(),
         precision=torch.bfloat16,
         max_gradient_norm=1.0,
         chunk_size=chunk_size,

@@ -25,15 +25,15 @@ from toomuchtv.data.clip_specs import ClipSpec
 from toomuchtv.data.clip_transform import RGB_MEAN, RGB_STD
 from toomuchtv.data.log_mel import LogMel
 from toomuchtv.data.sampler import ClipSampler
-from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.media.proxy_reader import ProxyPool
-from toomuchtv.models.video import FullConv, SpatialConv, TemporalConv
+from toomuchtv.models import TwoTower
+from toomuchtv.models.convolutions import FullConv, ShortcutConv, SpatialConv, TemporalConv
 from toomuchtv.training.run_config import Config
 
 
 def plain_model(config: Config) -> nn.Module:
     """Our model with every convolution computed as torch's own three-dimensional one."""
-    model = fresh_model(config.model, config.training.seed)
+    model = TwoTower.from_config(config.model, seed=config.training.seed)
     _replace(model)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return model
@@ -41,7 +41,7 @@ def plain_model(config: Config) -> nn.Module:
 
 def _replace(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if isinstance(child, SpatialConv | TemporalConv | FullConv):
+        if isinstance(child, SpatialConv | TemporalConv | FullConv | ShortcutConv):
             plain = nn.Conv3d(
                 child.in_channels,
                 child.out_channels,

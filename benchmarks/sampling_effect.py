@@ -1,8 +1,8 @@
-"""Uniform against hierarchical sampling over seeds: the demo's comparison, repeated.
+"""Uniform against hierarchical sampling: the demo, repeated over seeds.
 
-Each seed renders another library, starts from other weights and draws other plans. Printed: mean
-accuracy of a linear classifier of the events, from video and from audio, on titles unseen by any
-training; and the difference of the two policies, paired by seed.
+Each seed renders another library, starts from other weights and draws other batches. Printed are
+the mean accuracy of a linear classifier of the events, from video and from audio, on titles that
+were not in training, and the difference of the two policies, paired by seed.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import statistics
 from typing import Any
 
 from benchmarks.figures import Figures, parser
-from experiments.demo.run import ARMS, run_demo
+from experiments.demo.run import CONDITIONS, run_demo
 from toomuchtv.cli.console import Output
 
 
 def main() -> None:
-    """Run the demo for every seed and print the spread."""
+    """Run the demo for every seed and print means and standard deviations."""
     arguments = parser(__doc__)
     arguments.add_argument("--seeds", type=int, default=3)
     options = arguments.parse_args()
@@ -30,21 +30,28 @@ def main() -> None:
 
 
 def summarize(results: list[dict[str, Any]]) -> dict[str, float]:
-    """Mean and standard deviation over seeds, each arm and sense; and the paired difference."""
+    """Return mean and standard deviation by condition and modality, and of paired differences."""
     values: dict[str, float] = {"seeds": len(results)}
-    for sense in ("video", "audio"):
-        by_arm = {
-            arm: [result["scores"][arm][sense]["metrics"]["accuracy"]["mean"] for result in results]
-            for arm in ("untrained", *ARMS)
+    for modality in ("video", "audio"):
+        by_condition = {
+            condition: [
+                result["scores"][condition][modality]["metrics"]["accuracy"]["mean"]
+                for result in results
+            ]
+            for condition in ("untrained", *CONDITIONS)
         }
-        for arm, accuracies in by_arm.items():
-            values |= _mean_and_deviation(f"{sense}_{arm}", accuracies)
+        for condition, accuracies in by_condition.items():
+            values |= _mean_and_deviation(f"{modality}_{condition}", accuracies)
         gains = [
             hierarchical - uniform
-            for hierarchical, uniform in zip(by_arm["hierarchical"], by_arm["uniform"], strict=True)
+            for hierarchical, uniform in zip(
+                by_condition["hierarchical"], by_condition["uniform"], strict=True
+            )
         ]
-        values |= _mean_and_deviation(f"{sense}_hierarchical_minus_uniform", gains)
-        values[f"{sense}_chance"] = results[0]["scores"]["uniform"][sense]["chance"]["accuracy"]
+        values |= _mean_and_deviation(f"{modality}_hierarchical_minus_uniform", gains)
+        values[f"{modality}_chance"] = results[0]["scores"]["uniform"][modality]["chance"][
+            "accuracy"
+        ]
     return values
 
 

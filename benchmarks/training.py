@@ -31,10 +31,10 @@ from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.media.proxy_writer import ProxyFormat
-from toomuchtv.training.assembly import assemble
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain
 from toomuchtv.training.profile import flops_per_clip
+from toomuchtv.training.run import open_run
 from toomuchtv.training.run_config import Config, load_config
 
 CPU = torch.device("cpu")
@@ -152,11 +152,11 @@ def measure(
 def diagnostics_cost(catalog: Catalog, out: Path) -> dict[str, float]:
     """What the figures of the negatives cost, as a share of a step of the preset tiny."""
     config = load_config(preset="tiny", settings=_COMMON)
-    run = assemble(catalog, out / f"diagnosed_{time.time_ns()}", config, resume=False, device=CPU)
+    run = open_run(catalog, out / f"diagnosed_{time.time_ns()}", config, resume=False, device=CPU)
     batch = run.data.batches[0]
-    _, _, gathered = run.step(batch, 1e-3)
+    result = run.step(batch, 1e-3)
     step = statistics.median(_seconds(lambda: run.step(batch, 1e-3), 3))
-    figures = statistics.median(_seconds(lambda: run.step.negatives(gathered), 20))
+    figures = statistics.median(_seconds(lambda: run.step.metrics(result), 20))
     every = load_config(preset="tiny").training.log_every
     return {
         "diagnostics_milliseconds": 1000 * figures,

@@ -1,1 +1,1 @@
-"""What `make demo` runs."""
+"""The demo that `make demo` runs."""

@@ -1,4 +1,4 @@
-"""The demo's report: curves, scores, and pictures of what was seen and found."""
+"""The demo's report: scores, training curves, and examples of clips and retrieval results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from toomuchtv.reports.charts import COLORS, Curve, draw_clips, draw_curves
 from toomuchtv.reports.page import ResultTable, Section, write_page
 from toomuchtv.training.metrics import read_metrics
 
-_NUM_SEEN = 5
-_NUM_QUERIES = 5
-_NUM_ANSWERS = 4
+_NUM_EXAMPLES = 5
+_NUM_NEIGHBORS = 4
+_CURVES = {
+    "loss": "loss",
+    "effective_negatives": "effective negatives",
+    "mass_same_title": "softmax mass on the same title",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """One arm of the demo: its run and its scores."""
+    """The run and the scores of one condition."""
 
     name: str
     run: Path
@@ -35,113 +39,107 @@ class DemoResult:
 
 
 def write_demo_page(
-    path: Path, *, out: Path, arms: list[DemoResult], seed: int, steps: int
+    path: Path, *, out: Path, results: list[DemoResult], seed: int, steps: int
 ) -> None:
     """Write the demo's report.
 
     Args:
-        path: Where to.
+        path: Path of the page.
         out: The demo's folder.
-        arms: `untrained` first, then the trained ones.
+        results: `untrained` first, then the trained conditions.
         seed: The demo's seed.
-        steps: Steps of each training.
+        steps: Number of training steps.
     """
-    trained = [arm for arm in arms if arm.name != "untrained"]
-    scores = {arm.name: arm.video.metrics["accuracy"]["mean"] for arm in arms}
+    trained = [one for one in results if one.name != "untrained"]
+    scores = ", ".join(
+        f"{one.video.metrics['accuracy']['mean']:.2f} ({one.name})" for one in results
+    )
     with open_catalog(out / "cat") as catalog:
         sections = [
-            _scores_section(arms),
+            _scores_section(results),
             _curves_section(trained),
-            _retrieval_section(arms),
-            *_pictures(catalog, trained[-1]),
+            _retrieval_section(results),
+            *_example_sections(catalog, trained[-1]),
         ]
         num_titles = len(catalog.titles())
     write_page(
         path,
         title="toomuchtv: what two encoders learned from rendered television",
-        lead=f"Two encoders, one for sight and one for sound, were taught by {num_titles} rendered "
-        f"films and series, with no labels, in {steps} steps of 64 clips. A linear classifier on "
-        "the frozen video features then names the events in titles that no training has seen: "
-        + ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
-        + f" (chance {arms[0].video.chance['accuracy']:.3f}). This is one run, of seed {seed}; the "
-        "README has the spread over seeds.",
+        lead=f"A video encoder and an audio encoder were trained on {num_titles} rendered films "
+        f"and series, without labels, for {steps} steps of 64 clips. A linear classifier on the "
+        "frozen video features then recognizes the events in titles that were not in training. "
+        f"Its accuracy is {scores}; chance is {results[0].video.chance['accuracy']:.3f}. This is "
+        f"one run with seed {seed}. docs/experiments/2026-11-sampling-effect.md has the variation "
+        "over seeds.",
         sections=sections,
     )
 
 
-def _scores_section(arms: list[DemoResult]) -> Section:
-    def pair(result: Evaluation) -> tuple[float, float]:
-        accuracy = result.metrics["accuracy"]
+def _scores_section(results: list[DemoResult]) -> Section:
+    def mean_and_std(evaluation: Evaluation) -> tuple[float, float]:
+        accuracy = evaluation.metrics["accuracy"]
         return accuracy["mean"], accuracy["std"]
 
     return Section(
         heading="Events in unseen titles",
         text="Accuracy of a linear classifier on frozen features, over the three splits of the "
-        "studio's labeled clips (UCF101's layout, split by title).",
-        how_to_read="Bars are means, whiskers the standard deviation over the three splits, which "
-        "share clips. The gray bar is the same architecture with fresh weights: what lies above "
-        "it was learned. Orange and blue differ in the sampling of batches alone.",
+        "rendered labeled clips. They have UCF101's layout and are split by title.",
+        how_to_read="Bars are means, and whiskers are standard deviations over the three splits, "
+        "which share clips. The gray bar has the same architecture with random weights, so the "
+        "difference from it was learned. Orange and blue differ only in the sampling of batches.",
         png=draw_scores(
             {
-                "from video": {arm.name: pair(arm.video) for arm in arms},
-                "from audio": {arm.name: pair(arm.audio) for arm in arms},
+                "from video": {one.name: mean_and_std(one.video) for one in results},
+                "from audio": {one.name: mean_and_std(one.audio) for one in results},
             },
-            chance=arms[0].video.chance["accuracy"],
+            chance=results[0].video.chance["accuracy"],
             y_label="accuracy",
         ),
-        png_alt="Bar chart of event accuracy by arm",
+        png_alt="Bar chart of event accuracy by condition",
     )
 
 
 def _curves_section(trained: list[DemoResult]) -> Section:
-    charts: dict[str, list[Curve]] = {"loss": [], "effective negatives": []}
-    mass: list[Curve] = []
-    for arm, color in zip(trained, COLORS[1:], strict=False):
-        lines = [line for line in read_metrics(arm.run) if "loss" in line]
+    charts: dict[str, list[Curve]] = {label: [] for label in _CURVES.values()}
+    for one, color in zip(trained, COLORS[1:], strict=False):
+        lines = [line for line in read_metrics(one.run) if "loss" in line]
         steps = [line["step"] for line in lines]
-        for label, key in (("loss", "loss"), ("effective negatives", "effective_negatives")):
+        for key, label in _CURVES.items():
             values = [line[key] for line in lines]
-            charts[label].append(Curve(name=arm.name, x=steps, y=values, color=color))
-        values = [line["mass_same_title"] for line in lines]
-        mass.append(Curve(name=arm.name, x=steps, y=values, color=color))
+            charts[label].append(Curve(name=one.name, x=steps, y=values, color=color))
     return Section(
         heading="Training",
-        text="The loss, how many negatives it effectively looks at, and how much of their weight "
-        "lies on the same title.",
-        how_to_read="The two losses are of different tasks and do not compare: telling moments of "
-        "one title apart is harder than telling titles apart, so the blue curve lies higher. A "
-        "uniform batch spends its negatives on other titles; a hierarchical one is made to tell "
-        "moments of the same title apart.",
-        png=draw_curves({**charts, "mass on the same title": mass}, x_label="step"),
-        png_alt="Loss, effective negatives and mass on the same title over the steps",
+        text="The loss, the effective number of negatives, and the share of the negatives' softmax "
+        "weights that is on the same title.",
+        how_to_read="The two losses belong to different tasks and cannot be compared. "
+        "Distinguishing clips of one title is harder than distinguishing titles, so the blue loss "
+        "is higher. In a uniform batch, almost all negatives are from other titles. A hierarchical "
+        "batch has many negatives from the same title.",
+        png=draw_curves(charts, x_label="step"),
+        png_alt="Loss, effective negatives and softmax mass on the same title over the steps",
     )
 
 
-def _retrieval_section(arms: list[DemoResult]) -> Section:
+def _retrieval_section(results: list[DemoResult]) -> Section:
     rows = []
-    for arm in arms:
-        for side, scopes in arm.retrieval.metrics.items():
+    for one in results:
+        for side, scopes in one.retrieval.metrics.items():
             for scope in ("all", "within_title"):
-                figures = scopes[scope]["video_to_audio"]
-                chance = arm.retrieval.chance[side][scope]["video_to_audio"]
-                rows.append(
-                    [
-                        arm.name,
-                        side.replace("_", " "),
-                        scope.replace("_", " "),
-                        *(f"{figures[key]:.3f}" for key in ("recall_at_1", "recall_at_10")),
-                        f"{figures['median_rank']:.0f}",
-                        f"{chance['recall_at_1']:.3f} / {chance['recall_at_10']:.3f} / "
-                        f"{chance['median_rank']:.0f}",
-                    ]
-                )
+                found = scopes[scope]["video_to_audio"]
+                chance = one.retrieval.chance[side][scope]["video_to_audio"]
+                row = [one.name, side.replace("_", " "), scope.replace("_", " ")]
+                row += [f"{found['recall_at_1']:.3f}", f"{found['recall_at_10']:.3f}"]
+                row += [f"{found['median_rank']:.0f}"]
+                row += [f"{chance['recall_at_1']:.3f} / {chance['recall_at_10']:.3f} / "
+                        f"{chance['median_rank']:.0f}"]  # fmt: skip
+                rows.append(row)
     return Section(
-        heading="Does a picture find its own sound?",
-        text="Retrieval from video to audio among moments of the library that do not overlap, on "
-        "titles held out of training and on those trained on.",
-        how_to_read="'all' ranks the sounds of all drawn moments, 'within title' only those of the "
-        "query's own title, where palette and theme music are of no help. The last column is what "
-        "guessing gives for R@1, R@10 and the median rank.",
+        heading="Retrieval: does a video find its own audio?",
+        text="Retrieval from video to audio among clips of the library that do not overlap, for "
+        "titles that were held out of training and for titles that were in training.",
+        how_to_read="'all' ranks the audio of all clips. 'within title' ranks only the audio of "
+        "the query's own title, where color palette and theme music do not help. The last column "
+        "has R@1, R@10 and the median rank of random guessing.",
         table=ResultTable(
             header=["encoders", "titles", "candidates", "R@1", "R@10", "median rank", "chance"],
             rows=rows,
@@ -149,10 +147,10 @@ def _retrieval_section(arms: list[DemoResult]) -> Section:
     )
 
 
-def _pictures(catalog: Catalog, arm: DemoResult) -> list[Section]:
-    """Moments of held-out titles: what they look and sound like, and what finds what."""
-    pretrained = load(arm.run)
-    snapshot = catalog.snapshot().of_titles(run_split(arm.run, catalog.titles())["held_out"])
+def _example_sections(catalog: Catalog, result: DemoResult) -> list[Section]:
+    """Show clips of held-out titles, and the clips whose audio is nearest to their video."""
+    pretrained = load(result.run)
+    snapshot = catalog.snapshot().of_titles(run_split(result.run, catalog.titles())["held_out"])
     clip_format = pretrained.config.clip
     batch = draw_validation_batch(
         catalog.folder, snapshot, catalog.proxies(), clip_format, num_clips=128, seed=1
@@ -170,42 +168,40 @@ def _pictures(catalog: Catalog, arm: DemoResult) -> list[Section]:
         name = names[int(snapshot.title_id[int(batch.specs.item[index])])]
         return f"{name}, {float(batch.specs.start_seconds[index]):.1f} s"
 
-    # One moment a title, so that the rows differ.
-    firsts = np.unique(title.numpy(), return_index=True)[1].tolist()
-    seen = firsts[:_NUM_SEEN]
-    queries = firsts[:_NUM_QUERIES]
+    # One clip per title makes the rows differ.
+    queries = np.unique(title.numpy(), return_index=True)[1].tolist()[:_NUM_EXAMPLES]
     nearest = [
-        (video[query] @ audio.T).argsort(descending=True)[:_NUM_ANSWERS].tolist()
+        (video[query] @ audio.T).argsort(descending=True)[:_NUM_NEIGHBORS].tolist()
         for query in queries
     ]
     captions = [
-        ["asks: " + caption(query)]
-        + [("own sound: " if index == query else "") + caption(index) for index in found]
+        ["query: " + caption(query)]
+        + [("own audio: " if index == query else "") + caption(index) for index in found]
         for query, found in zip(queries, nearest, strict=True)
     ]
+    clips = [clip(index) for index in queries]
     return [
         Section(
-            heading="What the encoders see and hear",
-            text="Moments of held-out titles: four of the frames, and the log-mel spectrogram of "
-            "the sound around them.",
+            heading="What the encoders receive",
+            text="Clips of held-out titles: four of their frames, and the log-mel spectrogram of "
+            "their audio.",
             png=draw_clips(
-                [clip(index) for index in seen],
-                [caption(index) for index in seen],
+                clips,
+                [caption(index) for index in queries],
                 sample_rate_hz=clip_format.sample_rate_hz,
             ),
-            png_alt="Frames and spectrograms of some moments",
+            png_alt="Frames and spectrograms of some clips",
         ),
         Section(
-            heading="Nearest across the senses",
-            text=f"Left, framed, the picture that asks ({arm.name} encoders); right, the moments "
-            "whose sound lies nearest to it, nearest first, shown by their own pictures.",
-            how_to_read="Good answers show the same event, be it in another title; 'own sound' "
-            "marks the sound that belongs to the asking picture.",
+            heading="Nearest neighbors across modalities",
+            text=f"The framed clip on the left is the query. To its right are the clips whose "
+            f"audio embeddings are nearest to the query's video embedding ({result.name} "
+            "encoders), nearest first. They are shown by their middle frames.",
+            how_to_read="Good results show the same event, possibly in another title. 'own audio' "
+            "marks the audio that belongs to the query.",
             png=draw_neighbors(
-                [clip(query) for query in queries],
-                [[clip(index) for index in found] for found in nearest],
-                captions,
+                clips, [[clip(index) for index in found] for found in nearest], captions
             ),
-            png_alt="Pictures and the moments whose sound is nearest to them",
+            png_alt="Query clips and the clips whose audio is nearest to them",
         ),
     ]

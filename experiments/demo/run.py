@@ -1,11 +1,12 @@
-"""The whole job on a small rendered library: what `make demo` runs.
+"""The whole workflow on a small rendered library.
 
-The two trainings differ in the sampling policy and in nothing else: same library, same seed, same
-steps, same batch size. They run side by side, one thread each, as the command line would run them.
+The two trainings differ only in the sampling policy: they have the same library, seed, number of
+steps and batch size. They run at the same time in two processes of the command line.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -27,13 +28,12 @@ from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.training.metrics import read_metrics
 
 STEPS = 800
-ARMS = {
+#: Settings of each condition beyond `SETTINGS`.
+CONDITIONS = {
     "uniform": ["sampling.name=uniform"],
     "hierarchical": ["sampling.name=hierarchical", "sampling.clips_per_item=16"],
 }
-RECIPE = ProxyFormat(short_side=48, frame_rate=8.0)
 SETTINGS = [
-    f"training.steps={STEPS}",
     "training.held_out_share=0.1",
     "training.num_workers=0",
     "training.num_threads=1",
@@ -41,7 +41,7 @@ SETTINGS = [
     "transform.size=32",
     "clip.frames=8",
     "clip.audio_seconds=1.0",
-    # Milder than the default, for so short a training. The same for both arms.
+    # The augmentation is weaker than the default because the training is so short.
     "augmentation.min_crop_area=0.5",
     "augmentation.brightness=0.2",
     "augmentation.contrast=0.2",
@@ -51,8 +51,8 @@ SETTINGS = [
 ]
 
 
-def studio_config(seed: int) -> RenderedTVConfig:
-    """The demo's library: many short titles with a strong signature, all with the same events."""
+def library_config(seed: int) -> RenderedTVConfig:
+    """Return the demo's library: many short titles with strong signatures and the same events."""
     return RenderedTVConfig(
         movies=96,
         shows=8,
@@ -67,115 +67,126 @@ def studio_config(seed: int) -> RenderedTVConfig:
     )
 
 
-def run_demo(out: Path, *, seed: int, num_workers: int, output: Output) -> dict[str, Any]:
-    """Render, scan, prepare, train twice, probe, and write `out/report.html`.
+def run_demo(
+    out: str | os.PathLike[str],
+    *,
+    seed: int,
+    num_workers: int,
+    output: Output,
+    steps: int = STEPS,
+    library: RenderedTVConfig | None = None,
+) -> dict[str, Any]:
+    """Render, scan, prepare, train twice, evaluate, and write `out/report.html`.
 
     Args:
-        out: Folder for everything; what is there already is not done again.
-        seed: Of the library, the weights and the plans.
-        num_workers: Processes for rendering and preparing.
-        output: Where each step is announced.
+        out: Output folder. Finished parts are not repeated.
+        seed: Seed of the library, the initial weights and the batches.
+        num_workers: Number of processes for rendering and preparing.
+        output: Console on which each step is announced.
+        steps: Number of training steps.
+        library: Another library than `library_config(seed)`.
 
     Returns:
-        Paths and figures: `report`, `scores`, `retrieval`, `seconds`.
+        Paths and figures under `report`, `scores`, `retrieval` and `seconds`.
 
     Raises:
-        ToomuchtvError: A step failed.
+        ToomuchtvError: If a step fails.
     """
-    begun = time.monotonic()
-    studio = out / "studio"
-    _announce(output, 1, "Rendering a library of films and series whose events are known.")
-    with output.progress("s of film") as progress:
+    out, begun = Path(out), time.monotonic()
+    output.info("1/6 Rendering a library of films and series with known events.")
+    with output.progress("seconds of film") as progress:
         summary = render_library(
-            studio, studio_config(seed), num_workers=num_workers, progress=progress
+            out / "rendered",
+            library or library_config(seed),
+            num_workers=num_workers,
+            progress=progress,
         )
     output.info(
         f"   {summary.movies} films and {summary.shows} series, "
         f"{summary.library_seconds / 60:.0f} minutes; {summary.action_clips} labeled clips of "
-        "titles that are not among them"
+        "other titles"
     )
-    _announce(output, 2, "Scanning it: which titles and items there are, and what they hold.")
+    output.info("2/6 Scanning the library for titles and their files.")
     with output.progress("files") as progress:
         scanned = scan_library(
-            studio / "library", out / "cat", num_workers=num_workers, progress=progress
+            out / "rendered" / "library", out / "cat", num_workers=num_workers, progress=progress
         )
     output.info(f"   {scanned.titles} titles, {scanned.items} items")
-    _announce(output, 3, "Preparing proxies: small copies that a random moment is read from fast.")
-    with open_catalog(out / "cat") as catalog, output.progress("s of film") as progress:
-        prepared = prepare_catalog(catalog, RECIPE, num_workers=num_workers, progress=progress)
-    output.info(f"   {prepared.bytes / 1e6:.0f} MB")
-    _announce(
-        output, 4, "Training twice from the same start: batches drawn uniformly over the library, "
-        "and batches of few titles with many clips each.",
-    )  # fmt: skip
-    with output.progress("steps") as progress:
-        _train_arms(out, seed, progress)
-    _announce(
-        output, 5, "Probing: can a linear classifier on the frozen features name the events of "
-        "titles that no training has seen?",
-    )  # fmt: skip
-    arms = _evaluate_arms(out, seed, output)
-    for arm in arms:
-        output.info(
-            f"   {arm.name:13} events from video "
-            f"{arm.video.metrics['accuracy']['mean']:.2f}, from audio "
-            f"{arm.audio.metrics['accuracy']['mean']:.2f}   "
-            f"(chance {arm.video.chance['accuracy']:.3f})"
+    output.info("3/6 Preparing proxies, which are small copies with fast random access.")
+    proxy_format = ProxyFormat(short_side=48, frame_rate=8.0)
+    with (
+        open_catalog(out / "cat") as catalog,
+        output.progress("seconds of film") as progress,
+    ):
+        prepared = prepare_catalog(
+            catalog, proxy_format, num_workers=num_workers, progress=progress
         )
-    _announce(output, 6, "Writing the report.")
+    output.info(f"   {prepared.bytes / 1e6:.0f} MB")
+    output.info(
+        "4/6 Training twice from the same initial weights: with batches drawn uniformly from the "
+        "library, and with batches of few titles and many clips per title."
+    )
+    with output.progress("steps") as progress:
+        _train(out, seed, steps, progress)
+    output.info(
+        "5/6 Training linear classifiers on the frozen features to recognize events in titles "
+        "that were not in training."
+    )
+    results = [_evaluate(out, name, seed, output) for name in ("untrained", *CONDITIONS)]
+    for result in results:
+        video, audio = (one.metrics["accuracy"]["mean"] for one in (result.video, result.audio))
+        output.info(
+            f"   {result.name:13} accuracy from video {video:.2f}, from audio {audio:.2f} "
+            f"(chance {result.video.chance['accuracy']:.3f})"
+        )
+    output.info("6/6 Writing the report.")
     report = out / "report.html"
-    write_demo_page(report, out=out, arms=arms, seed=seed, steps=STEPS)
+    write_demo_page(report, out=out, results=results, seed=seed, steps=steps)
     seconds = time.monotonic() - begun
     output.info(f"   {report}, after {seconds / 60:.1f} minutes")
     return {
         "report": report,
         "seconds": seconds,
         "scores": {
-            arm.name: {"video": asdict(arm.video), "audio": asdict(arm.audio)} for arm in arms
+            one.name: {"video": asdict(one.video), "audio": asdict(one.audio)} for one in results
         },
-        "retrieval": {arm.name: asdict(arm.retrieval) for arm in arms},
+        "retrieval": {one.name: asdict(one.retrieval) for one in results},
     }
 
 
-def _announce(output: Output, number: int, text: str) -> None:
-    output.info(f"{number}/6 {text}")
-
-
-def run_path(out: Path, arm: str) -> Path:
-    """Where an arm's run lies."""
-    return out / "runs" / arm
-
-
-def _train_arms(out: Path, seed: int, progress: ProgressCallback) -> None:
-    """Run the trainings that are not done, side by side, each as its own process."""
-    waiting = [arm for arm in ARMS if not (run_path(out, arm) / "model" / "config.json").exists()]
-    processes = {arm: _start(out, arm, seed) for arm in waiting}
+def _train(out: Path, seed: int, steps: int, progress: ProgressCallback) -> None:
+    """Run the unfinished trainings at the same time, each in a process of its own."""
+    runs = {name: out / "runs" / name for name in CONDITIONS}
+    waiting = {n: run for n, run in runs.items() if not (run / "model/config.json").exists()}
+    processes = {name: _start(out, name, seed, steps) for name in waiting}
     try:
         while any(process.poll() is None for process in processes.values()):
-            done = sum(_steps_done(run_path(out, arm)) for arm in waiting)
-            progress(done, STEPS * len(waiting), "training both")
+            metrics = [read_metrics(run) for run in waiting.values()]
+            done = sum(lines[-1]["step"] for lines in metrics if lines)
+            progress(done, steps * len(waiting), "training both")
             time.sleep(0.5)
     finally:
         for process in processes.values():
             process.terminate()
             process.wait()
-    for arm, process in processes.items():
+    for name, process in processes.items():
         if process.returncode != 0:
-            said = _log_path(out, arm).read_text(errors="replace").strip()
-            raise ToomuchtvError(f"the training {arm!r} failed: {said[-2000:]}")
+            log = _log_path(out, name).read_text(errors="replace").strip()
+            raise ToomuchtvError(f"the training {name!r} failed: {log[-2000:]}")
 
 
-def _start(out: Path, arm: str, seed: int) -> subprocess.Popen[bytes]:
-    run = run_path(out, arm)
+def _start(out: Path, name: str, seed: int, steps: int) -> subprocess.Popen[bytes]:
+    run = out / "runs" / name
     command = [
         sys.executable, "-m", "toomuchtv", "pretrain", "--json",
         "--catalog", str(out / "cat"), "--run", str(run), "--preset", "tiny",
     ]  # fmt: skip
-    for setting in [*SETTINGS, f"training.seed={seed}", *ARMS[arm]]:
+    own = [f"training.steps={steps}", f"training.seed={seed}", *CONDITIONS[name]]
+    for setting in [*SETTINGS, *own]:
         command += ["--set", setting]
     if (run / "config.toml").exists():
         command.append("--resume")
-    log = _log_path(out, arm)
+    log = _log_path(out, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
         return subprocess.Popen(
@@ -183,40 +194,31 @@ def _start(out: Path, arm: str, seed: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _log_path(out: Path, arm: str) -> Path:
-    return out / "runs" / f"{arm}.log"
+def _log_path(out: Path, name: str) -> Path:
+    return out / "runs" / f"{name}.log"
 
 
-def _steps_done(run: Path) -> float:
-    lines = read_metrics(run)
-    return lines[-1]["step"] if lines else 0
+def _evaluate(out: Path, name: str, seed: int, output: Output) -> DemoResult:
+    # The untrained encoders have the architecture of a run, with random weights.
+    run = out / "runs" / ("hierarchical" if name == "untrained" else name)
+    actions = out / "rendered" / "transfer" / "actions"
 
-
-def _evaluate_arms(out: Path, seed: int, output: Output) -> list[DemoResult]:
-    actions = out / "studio" / "transfer" / "actions"
-    results = []
-    for name in ("untrained", *ARMS):
-        run = run_path(out, "hierarchical" if name == "untrained" else name)
-
-        def measured(benchmark: str, data: Path, **options: Any) -> Evaluation:
-            with output.progress("clips") as progress:
-                return evaluate(
-                    run,  # noqa: B023
-                    benchmark,
-                    data,
-                    untrained=name == "untrained",  # noqa: B023
-                    seed=seed,
-                    progress=progress,
-                    **options,
-                )
-
-        results.append(
-            DemoResult(
-                name=name,
-                run=run,
-                video=measured("ucf101", actions, modality="video"),
-                audio=measured("ucf101", actions, modality="audio"),
-                retrieval=measured("retrieval", out / "cat"),
+    def scores(benchmark: str, data: Path, **options: Any) -> Evaluation:
+        with output.progress("clips") as progress:
+            return evaluate(
+                run,
+                benchmark,
+                data,
+                untrained=name == "untrained",
+                seed=seed,
+                progress=progress,
+                **options,
             )
-        )
-    return results
+
+    return DemoResult(
+        name=name,
+        run=run,
+        video=scores("ucf101", actions, modality="video"),
+        audio=scores("ucf101", actions, modality="audio"),
+        retrieval=scores("retrieval", out / "cat"),
+    )

@@ -1,7 +1,7 @@
-"""The paper's claims as an experiment over rendered worlds that anyone can run again."""
+"""The paper's claims as a controlled experiment on rendered libraries."""
 
-from experiments.study.design import Design, design
+from experiments.study.conditions import Design, design
 from experiments.study.run import run_study
-from experiments.study.scale import FULL, QUICK, Scale, read_scale
+from experiments.study.size import FULL, QUICK, StudySize, read_size
 
-__all__ = ["FULL", "QUICK", "Design", "Scale", "design", "read_scale", "run_study"]
+__all__ = ["FULL", "QUICK", "Design", "StudySize", "design", "read_size", "run_study"]

@@ -1,13 +1,13 @@
-"""Worlds and transfer sets: rendered, scanned and prepared once, for all arms that use them."""
+"""Libraries and transfer sets, rendered and prepared once for all conditions that use them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from experiments.rendered_tv import render_library
-from experiments.study.condition import Library
-from experiments.study.scale import Scale
-from experiments.study.settings import proxy_recipe, transfer_studio, world_studio
+from experiments.study.conditions import Library
+from experiments.study.settings import library_config, proxy_format, transfer_config
+from experiments.study.size import StudySize
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
@@ -15,68 +15,66 @@ from toomuchtv.catalog.store import open_catalog
 from toomuchtv.detection.detect import detect_segments
 from toomuchtv.errors import CatalogError
 
-_READY = "ready"
 
-
-def catalog_path(out: Path, world: Library) -> Path:
-    """Where a world's catalog lies."""
-    return out / "worlds" / world.name / "cat"
+def catalog_path(out: Path, library: Library) -> Path:
+    """Return the path of a library's catalog."""
+    return out / "libraries" / library.name / "cat"
 
 
 def transfer_path(out: Path, seed: int) -> Path:
-    """Where a seed's transfer sets lie: `actions` and `sounds`."""
-    return out / "worlds" / f"transfer-seed{seed}" / "transfer"
+    """Return the folder of a seed's transfer sets, `actions` and `sounds`."""
+    return out / "libraries" / f"transfer-seed{seed}" / "transfer"
 
 
-def make_world(
+def make_library(
     out: Path,
-    scale: Scale,
-    world: Library,
+    size: StudySize,
+    library: Library,
     *,
     num_workers: int,
     progress: ProgressCallback = no_progress,
 ) -> None:
-    """Make a world, or what is left to make of it: as `studio`, `scan` and `prepare` would.
+    """Render, scan and prepare a library, except for what exists already.
 
     Raises:
-        CatalogError: An item of it cannot be used.
-        ValueError: There is another world in its folder.
+        CatalogError: If one of its files cannot be used.
+        ValueError: If its folder holds another library.
     """
-    folder = out / "worlds" / world.name
-    mark = folder / _READY
-    # Rendering says itself whether what is there is this world.
-    render_library(
-        folder / "studio", world_studio(scale, world), num_workers=num_workers, progress=progress
-    )
-    if mark.exists():
+    folder = out / "libraries" / library.name
+    ready = folder / "ready"
+    # Rendering raises an error if the existing files are of another library.
+    config = library_config(size, library)
+    render_library(folder / "rendered", config, num_workers=num_workers, progress=progress)
+    if ready.exists():
         return
-    catalog = catalog_path(out, world)
-    scanned = scan_library(folder / "studio" / "library", catalog, num_workers=num_workers)
+    catalog = catalog_path(out, library)
+    scanned = scan_library(folder / "rendered" / "library", catalog, num_workers=num_workers)
     with open_catalog(catalog) as opened:
-        recipe = proxy_recipe(scale.detail)
-        prepared = prepare_catalog(opened, recipe, num_workers=num_workers, progress=progress)
+        prepared = prepare_catalog(
+            opened, proxy_format(size.detail), num_workers=num_workers, progress=progress
+        )
         found = detect_segments(opened, num_workers=num_workers, progress=progress)
     bad = [*scanned.skipped, *prepared.failed, *found.failed]
     if bad:
         raise CatalogError(
-            f"{len(bad)} files of the world {world.name} cannot be used, the first "
+            f"{len(bad)} files of the library {library.name} cannot be used, the first "
             f"{bad[0].path}: {bad[0].reason}; delete {folder} and run the study again"
         )
-    mark.touch()
+    ready.touch()
 
 
 def make_transfer(
     out: Path,
-    scale: Scale,
+    size: StudySize,
     seed: int,
     *,
     num_workers: int,
     progress: ProgressCallback = no_progress,
 ) -> None:
-    """Render the labeled clips that a seed's arms are judged on.
+    """Render the labeled clips that a seed's conditions are evaluated on.
 
     Raises:
-        ValueError: There are others in their folder.
+        ValueError: If the folder holds other clips.
     """
     folder = transfer_path(out, seed).parent
-    render_library(folder, transfer_studio(scale, seed), num_workers=num_workers, progress=progress)
+    render_library(folder, transfer_config(size, seed), num_workers=num_workers, progress=progress)

@@ -1,115 +1,242 @@
-"""One arm: train it, measure it, write its scores."""
+"""One condition: train it, evaluate it, and write its scores."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from experiments.study.condition import Condition
+import numpy as np
+
+from experiments.study.conditions import Condition, steps_of
 from experiments.study.libraries import catalog_path, transfer_path
-from experiments.study.measure import finetuned_score, linear_score, negatives, shuffled_score
-from experiments.study.scale import Scale
-from experiments.study.scores import ConditionScores, Milestone, Score, scores_path
-from experiments.study.settings import arm_config, milestone_steps
+from experiments.study.scores import (
+    ConditionScores,
+    Milestone,
+    Score,
+    condition_path,
+    scores_path,
+)
+from experiments.study.settings import condition_config, finetune_protocol, milestone_steps
+from experiments.study.size import StudySize
+from toomuchtv._internal.progress import no_progress
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.evaluation.encoders import run_encoder
-from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model, load
+from toomuchtv.diagnosis.embed import Embedder, Tally
+from toomuchtv.diagnosis.policies import measure_batches, plan_batches
+from toomuchtv.diagnosis.results import Missing
+from toomuchtv.diagnosis.source import Source
+from toomuchtv.evaluation.benchmark import Benchmark, Modality
+from toomuchtv.evaluation.datasets import read_benchmark
+from toomuchtv.evaluation.encoders import Encoder, run_encoder
+from toomuchtv.evaluation.finetune import run_finetune
+from toomuchtv.evaluation.linear_probe import run_probe
+from toomuchtv.evaluation.metrics import top1_correct
+from toomuchtv.evaluation.protocols import ProbeProtocol, choose_protocol
+from toomuchtv.evaluation.result import FoldPredictions
+from toomuchtv.evaluation.summary import correct_by_clip, fold_summary
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, load
+from toomuchtv.models.two_tower import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_device
 from toomuchtv.training.pretrain import pretrain
 from toomuchtv.training.run_config import Config
 
-DESIGN = "design.json"
+#: File layout of each transfer set, and the modality that is evaluated on it.
+_TRANSFER_SETS: dict[str, tuple[str, Modality]] = {
+    "actions": ("ucf101", "video"),
+    "sounds": ("esc50", "audio"),
+}
+#: Number of batches per policy for the diagnosis of negatives.
+_NEGATIVE_BATCHES = 4
+
+FiguresByPolicy = dict[str, dict[str, float]]
 
 
-def condition_path(out: Path, arm: Condition) -> Path:
-    """An arm's folder."""
-    return out / "arms" / arm.name
-
-
-def run_condition(out: Path, scale: Scale, arm: Condition) -> ConditionScores | None:
-    """Train an arm, or go on with its training, then measure it; writes its scores.
+def run_condition(out: Path, size: StudySize, condition: Condition) -> ConditionScores | None:
+    """Train a condition or resume its training, evaluate it, and write its scores.
 
     Returns:
         The scores; None if the training was asked to stop.
 
     Raises:
-        ToomuchtvError: Something of it failed.
+        ToomuchtvError: If training or evaluation failed.
     """
     begun = time.process_time()
-    folder = condition_path(out, arm)
-    config = arm_config(scale, arm)
-    run = folder / "run"
-    with open_catalog(catalog_path(out, arm.world)) as catalog:
+    config = condition_config(size, condition)
+    run = condition_path(out, condition) / "run"
+    with open_catalog(catalog_path(out, condition.library)) as catalog:
         hours = float(catalog.snapshot().duration_seconds.sum()) / 3600
-        if arm.policy == "untrained":
-            _with_weights(config, PretrainedEncoder(fresh_model(config.model, config.training.seed),
-                                             _pretrained_config(config)), run)  # fmt: skip
+        if condition.policy == "untrained":
+            _save_model(config, TwoTower.from_config(config.model, seed=config.training.seed), run)
         elif pretrain(catalog, run, config, resume=True).interrupted:
             return None
-    device = choose_device(config.training.device)
-    figures, even = negatives(load(run).to(device), catalog_path(out, arm.world), config)
+    pretrained = load(run).to(choose_device(config.training.device))
+    negatives, even = _negatives(pretrained, catalog_path(out, condition.library), config)
     scores = ConditionScores(
-        arm=arm,
-        scores=_scores(out, scale, arm, run),
-        milestones=_milestones(out, scale, arm, config),
-        negatives=figures,
+        condition=condition,
+        scores=_scores(out, size, condition, run),
+        milestones=_milestones(out, size, condition, config),
+        negatives=negatives,
         even=even,
-        steps=scale.steps_of(arm),
+        steps=steps_of(size, condition),
         hours=hours,
         core_seconds=time.process_time() - begun,
     )
-    partial = scores_path(folder).with_suffix(".partial")
+    path = scores_path(out, condition)
+    partial = path.with_suffix(".partial")
     partial.write_text(scores.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, scores_path(folder))
+    os.replace(partial, path)
     return scores
 
 
-def _scores(out: Path, scale: Scale, arm: Condition, run: Path) -> tuple[Score, ...]:
-    transfer, seed = transfer_path(out, arm.world.seed), arm.world.seed
+def _scores(out: Path, size: StudySize, condition: Condition, run: Path) -> tuple[Score, ...]:
+    seed = condition.library.seed
     encoder = run_encoder(run, untrained=False, seed=seed)
-    cache = run.parent / "features"
-    scores = [linear_score(encoder, transfer, name, cache=cache) for name in ("actions", "sounds")]
-    if "shuffled" in arm.measures:
-        scores += [
-            shuffled_score(encoder, transfer, name, seed=seed, cache=cache)
-            for name in ("actions", "sounds")
-        ]
-    if "finetune" in arm.measures:
-        scores += [
-            finetuned_score(
-                encoder, transfer, name, scale, seed=seed, folder=run.parent / "finetune" / name
-            )
-            for name in ("actions", "sounds")
-        ]
+    folder, cache = run.parent / "finetune", run.parent / "features"
+    transfer = transfer_path(out, seed)
+    sets = {name: _read_transfer_set(transfer, name) for name in _TRANSFER_SETS}
+    scores = [_probe(encoder, benchmark, name, cache=cache) for name, benchmark in sets.items()]
+    if "shuffled" in condition.measures:
+        for name, benchmark in sets.items():
+            shuffled = _shuffle_labels(benchmark, seed)
+            scores.append(_probe(encoder, shuffled, name, protocol="shuffled", cache=cache))
+    if "finetune" in condition.measures:
+        for name, benchmark in sets.items():
+            first = replace(benchmark, folds=benchmark.folds[:1])
+            protocol = finetune_protocol(size, _TRANSFER_SETS[name][1])
+            found = run_finetune(encoder, first, protocol, seed=seed, folder=folder / name)
+            scores.append(_score(name, "finetune", first, found))
     return tuple(scores)
 
 
-def _milestones(out: Path, scale: Scale, arm: Condition, config: Config) -> tuple[Milestone, ...]:
-    """Probe the checkpoints along the way; each is made into a model folder of its own."""
-    if "milestones" not in arm.measures or arm.policy == "untrained":
+def _milestones(
+    out: Path, size: StudySize, condition: Condition, config: Config
+) -> tuple[Milestone, ...]:
+    """Probe the checkpoints along the way. Each is first saved as a model folder."""
+    if "milestones" not in condition.measures or condition.policy == "untrained":
         return ()
-    folder = condition_path(out, arm)
+    folder = condition_path(out, condition)
     checkpoints = Checkpoints(folder / "run" / "checkpoints", keep=config.training.keep_checkpoints)
+    benchmark = _read_transfer_set(transfer_path(out, condition.library.seed), "actions")
     found = []
-    for step in milestone_steps(scale):
-        model = fresh_model(config.model, config.training.seed)
+    for step in milestone_steps(size):
+        model = TwoTower.from_config(config.model, seed=config.training.seed)
         checkpoints.load_module(step, "model", model)
         at = folder / "milestones" / f"step{step}"
-        _with_weights(config, PretrainedEncoder(model, _pretrained_config(config)), at)
-        encoder = run_encoder(at, untrained=False, seed=0)
-        score = linear_score(encoder, transfer_path(out, arm.world.seed), "actions", cache=None)
+        _save_model(config, model, at)
+        score = _probe(run_encoder(at, untrained=False, seed=0), benchmark, "actions", cache=None)
         found.append(Milestone(step=step, accuracy=score.accuracy))
     return tuple(found)
 
 
-def _pretrained_config(config: Config) -> PretrainedConfig:
-    return PretrainedConfig(clip=config.clip, transform=config.transform, model=config.model)
-
-
-def _with_weights(config: Config, pretrained: PretrainedEncoder, run: Path) -> None:
-    """Make a folder that reads as a finished run's, of weights that no run of its own gave."""
+def _save_model(config: Config, model: TwoTower, run: Path) -> None:
+    """Write a folder that can be read like that of a finished run."""
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.toml").write_text(config.to_toml(), encoding="utf-8")
-    pretrained.save(run / "model")
+    contents = PretrainedConfig(clip=config.clip, transform=config.transform, model=config.model)
+    PretrainedEncoder(model, contents).save(run / "model")
+
+
+def _read_transfer_set(transfer: Path, name: str) -> Benchmark:
+    """Read a transfer set and check that no title is on both sides of any of its folds.
+
+    Raises:
+        ValueError: If a title is on both sides.
+    """
+    benchmark = read_benchmark(_TRANSFER_SETS[name][0], transfer / name)
+    for fold in benchmark.folds:
+        train, test = (
+            {benchmark.clips[row].source for row in rows} for rows in (fold.train, fold.test)
+        )
+        if train & test:
+            raise ValueError(
+                f"{name}, {fold.name}: the titles {sorted(train & test)} are in both the training "
+                "and the test clips; render the transfer set again"
+            )
+    return benchmark
+
+
+def _shuffle_labels(benchmark: Benchmark, seed: int) -> Benchmark:
+    """Permute the labels randomly. Accuracy above chance then shows that test labels leak."""
+    order = np.random.default_rng(seed).permutation(len(benchmark.clips))
+    clips = tuple(
+        replace(clip, labels=benchmark.clips[int(other)].labels)
+        for clip, other in zip(benchmark.clips, order, strict=True)
+    )
+    return replace(benchmark, clips=clips)
+
+
+def _probe(
+    encoder: Encoder,
+    benchmark: Benchmark,
+    name: str,
+    *,
+    protocol: str = "linear",
+    cache: Path | None,
+) -> Score:
+    """Train a linear probe, whose regularization is chosen on the training clips."""
+    linear = choose_protocol("linear")
+    assert isinstance(linear, ProbeProtocol)
+    run = run_probe(encoder, benchmark, linear, _TRANSFER_SETS[name][1], cache=cache)
+    return _score(name, protocol, benchmark, run.predictions)
+
+
+def _score(
+    name: str, protocol: str, benchmark: Benchmark, predictions: Sequence[FoldPredictions]
+) -> Score:
+    folds = [float(outcome.value.mean()) for outcome in correct_by_clip(predictions)]
+    hits: dict[str, list[float]] = defaultdict(list)
+    for fold in predictions:
+        correct = top1_correct(fold.scores, fold.targets > 0)
+        for source, hit in zip(fold.sources, correct, strict=True):
+            hits[source].append(float(hit))
+    return Score(
+        benchmark=name,
+        protocol=protocol,
+        modality=_TRANSFER_SETS[name][1],
+        accuracy=fold_summary(folds)["mean"],
+        folds=tuple(folds),
+        chance=1.0 / len(benchmark.classes),
+        sources={source: (sum(values), len(values)) for source, values in sorted(hits.items())},
+    )
+
+
+def _negatives(
+    pretrained: PretrainedEncoder, catalog: Path, config: Config
+) -> tuple[FiguresByPolicy, FiguresByPolicy]:
+    """Measure how hard the negatives in batches of either policy are for these encoders.
+
+    Returns:
+        The figures by policy, as finite means over some batches; and the same figures if all
+        embeddings were equal.
+    """
+    with open_catalog(catalog) as opened:
+        source = Source(
+            opened, opened.snapshot(), config.sampling, config.clip, config.transform.log_mel
+        )
+        embedder = Embedder(source, pretrained, Tally(no_progress, 1))
+        planned = plan_batches(
+            source,
+            config.sampling,
+            largest=config.sampling.batch_size,
+            num_batches=_NEGATIVE_BATCHES,
+            seed=config.training.seed + 1,  # other batches than those of the training
+        )
+        measured = [
+            measure_batches(one, embedder, config.pair_labels, config.loss.temperature)
+            for one in planned
+            if not isinstance(one, Missing)
+        ]
+    found = [one for one in measured if not isinstance(one, Missing)]
+    return (
+        {one.policy: _finite({n: s.mean for n, s in one.figures.items()}) for one in found},
+        {one.policy: _finite({n: s.mean for n, s in one.even.items()}) for one in found},
+    )
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -1,28 +1,35 @@
-"""Differences with intervals: over seeds by Student's t, over test titles by a paired bootstrap."""
+"""Differences between conditions, with confidence intervals.
+
+Intervals over seeds use Student's t. Intervals over test titles use a paired bootstrap.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from experiments.study.scores import Score
+from experiments.study.conditions import Condition, Design
+from experiments.study.scores import ConditionScores, Score
+
+#: Returns a condition for a seed.
+OfSeed = Callable[[int], Condition]
 
 _NUM_DRAWS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over repetitions.
+    """A mean with its 95% confidence interval.
 
     Attributes:
-        mean: Of the values.
-        low: Lower end of the 95% interval; NaN where there are too few values for one.
-        high: Its upper end.
-        values: What it was made of.
+        mean: Mean of the values, or a regression slope.
+        low: Lower end of the interval; NaN if there are too few values.
+        high: Upper end of the interval; NaN if there are too few values.
+        values: The values, one per seed; empty for a slope.
     """
 
     mean: float
@@ -32,17 +39,17 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
-        """Whether there were values enough for an interval."""
+        """True if there were enough values for an interval."""
         return math.isfinite(self.low)
 
     @property
     def is_above_zero(self) -> bool:
-        """Whether all of the interval is."""
+        """True if the whole interval is above zero."""
         return self.has_interval and self.low > 0
 
     @property
     def is_below_zero(self) -> bool:
-        """Whether all of the interval is."""
+        """True if the whole interval is below zero."""
         return self.has_interval and self.high < 0
 
     def __str__(self) -> str:
@@ -51,29 +58,115 @@ class Estimate:
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
-def over_seeds(values: Sequence[float]) -> Estimate | None:
-    """Mean and 95% interval by Student's t; the values must be independent, as seeds are.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The score of one condition minus that of another, paired by seed.
 
-    Returns:
-        None where there is no value.
+    Attributes:
+        estimate: The difference, with an interval over seeds.
+        by_titles: 95% interval over test titles, for the given trainings.
+        base: Mean score of the condition that is subtracted.
+        score: Mean score of the other condition.
     """
+
+    estimate: Estimate
+    by_titles: tuple[float, float]
+    base: float
+    score: float
+
+    def row(self) -> list[str]:
+        """Return the cells of a table with the columns `DIFFERENCE_HEADER`."""
+        one = self.estimate
+        interval = f"{one.low:+.3f} to {one.high:+.3f}" if one.has_interval else "one seed: none"
+        return [
+            f"{self.base:.3f}",
+            f"{self.score:.3f}",
+            f"{one.mean:+.3f}",
+            interval,
+            f"{self.by_titles[0]:+.3f} to {self.by_titles[1]:+.3f}",
+            str(len(one.values)),
+        ]
+
+
+DIFFERENCE_HEADER = ["base", "score", "difference", "95%, seeds", "95%, test titles", "seeds"]
+
+
+class Measurements:
+    """The scores of a study, looked up by condition.
+
+    Args:
+        design: The planned study.
+        scores: The scores so far; conditions may be missing.
+    """
+
+    def __init__(self, design: Design, scores: Sequence[ConditionScores]) -> None:
+        self.design = design
+        self._by_name = {one.condition.name: one for one in scores}
+
+    def of(self, condition: Condition) -> ConditionScores | None:
+        """Return the scores of one condition, or None if it has not finished."""
+        return self._by_name.get(condition.name)
+
+    def finished(self, condition: OfSeed) -> list[ConditionScores]:
+        """Return the scores of a condition for every seed for which it has finished."""
+        found = (self.of(condition(seed)) for seed in self.design.seeds)
+        return [one for one in found if one is not None]
+
+    def accuracies(self, condition: OfSeed, benchmark: str = "actions") -> dict[int, float]:
+        """Return the linear-probe accuracy of a condition for every seed that has one."""
+        found = {}
+        for seed in self.design.seeds:
+            scores = self.of(condition(seed))
+            value = None if scores is None else scores.accuracy(benchmark)
+            if value is not None:
+                found[seed] = value
+        return found
+
+    def gains(self, base: OfSeed, other: OfSeed, benchmark: str = "actions") -> dict[int, float]:
+        """Return the accuracy of `other` minus that of `base` for every seed that has both."""
+        first, second = (self.accuracies(one, benchmark) for one in (base, other))
+        return {seed: second[seed] - first[seed] for seed in first if seed in second}
+
+    def difference(
+        self, base: OfSeed, other: OfSeed, benchmark: str = "actions", protocol: str = "linear"
+    ) -> Difference | None:
+        """Return the score of `other` minus that of `base`, or None if no seed has both."""
+        pairs: list[tuple[Score, Score]] = []
+        for seed in self.design.seeds:
+            sides = [self.of(condition(seed)) for condition in (base, other)]
+            scores = [None if one is None else one.score(benchmark, protocol) for one in sides]
+            if scores[0] is not None and scores[1] is not None:
+                pairs.append((scores[0], scores[1]))
+        estimate = over_seeds([second.accuracy - first.accuracy for first, second in pairs])
+        if estimate is None:
+            return None
+        return Difference(
+            estimate=estimate,
+            by_titles=over_titles(pairs),
+            base=sum(first.accuracy for first, _ in pairs) / len(pairs),
+            score=sum(second.accuracy for _, second in pairs) / len(pairs),
+        )
+
+
+def over_seeds(values: Sequence[float]) -> Estimate | None:
+    """Return the mean of independent values with Student's 95% interval, or None for no values."""
     if not values:
         return None
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Estimate(mean=mean, low=math.nan, high=math.nan, values=tuple(values))
-    reach = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+    mean, reach = float(np.mean(values)), math.nan
+    if len(values) > 1:
+        reach = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     return Estimate(mean=mean, low=mean - reach, high=mean + reach, values=tuple(values))
 
 
-def over_sources(pairs: Sequence[tuple[Score, Score]], *, seed: int = 0) -> tuple[float, float]:
-    """95% interval of the mean of second minus first, by a bootstrap over test titles.
+def over_titles(pairs: Sequence[tuple[Score, Score]], *, seed: int = 0) -> tuple[float, float]:
+    """Return a bootstrap 95% interval over test titles of the mean of second minus first.
 
-    A title of one seed's transfer set is drawn with all its clips, for both of a pair; so it says
-    how much hangs on which titles are tested, with the trainings as they are.
+    A draw resamples the test titles of each seed's transfer set, and takes all clips of a title
+    for both scores of a pair. The interval describes how much depends on the choice of test
+    titles, for the given trainings.
 
     Raises:
-        ValueError: The two of a pair were not tested on the same titles.
+        ValueError: If the scores of a pair were computed on different titles.
     """
     rng = np.random.default_rng(seed)
     drawn = np.zeros(_NUM_DRAWS)
@@ -82,22 +175,21 @@ def over_sources(pairs: Sequence[tuple[Score, Score]], *, seed: int = 0) -> tupl
             raise ValueError("the two scores are not of the same clips: evaluate both alike")
         gain = np.array([other.sources[name][0] - one.sources[name][0] for name in one.sources])
         count = np.array([one.sources[name][1] for name in one.sources], float)
+        # A multinomial draw counts how often each title occurs in a resample.
         draws = rng.multinomial(len(gain), np.full(len(gain), 1 / len(gain)), size=_NUM_DRAWS)
         drawn += (draws @ gain) / (draws @ count)
     low, high = np.percentile(drawn / len(pairs), [2.5, 97.5])
     return float(low), float(high)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slopes:
-    """How a value goes with two others: least squares, with the intervals of the two slopes."""
+def slopes(
+    x: Sequence[tuple[float, float]], y: Sequence[float]
+) -> tuple[Estimate, Estimate] | None:
+    """Fit y = a + b x1 + c x2 by least squares and return b and c with their 95% intervals.
 
-    first: Estimate
-    second: Estimate
-
-
-def slopes(x: Sequence[tuple[float, float]], y: Sequence[float]) -> Slopes | None:
-    """Fit y = a + b x1 + c x2; None where there are too few values, or x1 or x2 does not vary."""
+    Returns:
+        None if there are too few values, or if x1 or x2 does not vary.
+    """
     design = np.array([[1.0, *row] for row in x])
     free = len(y) - 3
     if free < 1 or np.linalg.matrix_rank(design) < 3:
@@ -107,12 +199,7 @@ def slopes(x: Sequence[tuple[float, float]], y: Sequence[float]) -> Slopes | Non
     covariance = np.linalg.inv(design.T @ design) * float(rest @ rest) / free
     reach = stats.t.ppf(0.975, free) * np.sqrt(np.diag(covariance))
     first, second = (
-        Estimate(
-            mean=float(solution[k]),
-            low=float(solution[k] - reach[k]),
-            high=float(solution[k] + reach[k]),
-            values=(),
-        )
-        for k in (1, 2)
+        Estimate(mean=float(b), low=float(b - r), high=float(b + r), values=())
+        for b, r in zip(solution[1:], reach[1:], strict=True)
     )
-    return Slopes(first=first, second=second)
+    return first, second

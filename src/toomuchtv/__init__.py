@@ -2,7 +2,7 @@
 
     clip = toomuchtv.read_clip("film.mkv", start_seconds=61.0)
     catalog = toomuchtv.open_catalog("cat")
-    plan = toomuchtv.draw_clips(catalog.snapshot(), policy, seed=0, step=17)
+    sampler = toomuchtv.HierarchicalBatchSampler(titles, batch_size=64, clips_per_title=16)
     model = toomuchtv.load("runs/first")
 
 Names are imported when first used, so that the command line starts without PyTorch.
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from toomuchtv.catalog.prepare import prepare_catalog
     from toomuchtv.catalog.scan import scan_library
     from toomuchtv.catalog.store import Catalog, open_catalog
-    from toomuchtv.data.clip_specs import ClipSpec, ClipSpecs
+    from toomuchtv.data.augmentation import AugmentationConfig
+    from toomuchtv.data.batch_sampler import HierarchicalBatchSampler
+    from toomuchtv.data.clip_specs import ClipBatch, ClipSpec, ClipSpecs
+    from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
     from toomuchtv.data.config import SamplingConfig
+    from toomuchtv.data.dataset import CatalogDataset, ClipBatchSampler, ClipSample, collate_clips
+    from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
     from toomuchtv.data.sampler import ClipSampler, draw_clips
     from toomuchtv.diagnosis import Diagnosis, diagnose
     from toomuchtv.evaluation.evaluate import evaluate
@@ -33,7 +38,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AugmentationConfig": "data.augmentation",
     "Catalog": "catalog.store",
+    "CatalogDataset": "data.dataset",
+    "ClipBatch": "data.clip_specs",
+    "ClipBatchSampler": "data.dataset",
+    "ClipSample": "data.dataset",
+    "ClipTransform": "data.clip_transform",
+    "HierarchicalBatchSampler": "data.batch_sampler",
+    "PairLabelConfig": "data.pair_labels",
+    "PairLabels": "data.pair_labels",
+    "TransformConfig": "data.clip_transform",
     "Clip": "media.clip",
     "ClipFormat": "media.clip",
     "ClipSpec": "data.clip_specs",
@@ -44,6 +59,7 @@ _HOMES = {
     "ClipSampler": "data.sampler",
     "SamplingConfig": "data.config",
     "PretrainedEncoder": "inference.pretrained",
+    "collate_clips": "data.dataset",
     "ProxyFormat": "media.proxy_writer",
     "diagnose": "diagnosis",
     "draw_clips": "data.sampler",
@@ -58,18 +74,29 @@ _HOMES = {
 }
 
 __all__ = [
+    "AugmentationConfig",
     "Catalog",
+    "CatalogDataset",
     "Clip",
+    "ClipBatch",
+    "ClipBatchSampler",
     "ClipFormat",
+    "ClipSample",
     "ClipSampler",
     "ClipSpec",
     "ClipSpecs",
+    "ClipTransform",
     "Config",
     "Diagnosis",
     "Evaluation",
+    "HierarchicalBatchSampler",
+    "PairLabelConfig",
+    "PairLabels",
     "PretrainedEncoder",
     "ProxyFormat",
     "SamplingConfig",
+    "TransformConfig",
+    "collate_clips",
     "diagnose",
     "draw_clips",
     "evaluate",
@@ -87,3 +114,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'toomuchtv' has no attribute {name!r}")
     return getattr(importlib.import_module(f"toomuchtv.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""Many processes compute what one would: loss, gradients and the step that follows."""
+"""Several processes compute what one process computes: loss, gradients and updated weights."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from toomuchtv.data.augmentation import AugmentationConfig
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.log_mel import LogMelConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
-from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import InfoNCE
+from toomuchtv.models import TwoTower
 from toomuchtv.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -25,35 +25,35 @@ CLIPS = 8
 
 
 def take_step(folder: Path) -> None:
-    """Take one step on this process's part; write what is left of it, one file a process."""
+    """Take one step on this process's part, and write its results to one file per process."""
     with distributed.process_group(CPU):
         rank, world_size = distributed.rank(), distributed.world_size()
-        # Batch norm sees only its own process's clips, so the law holds without it.
-        model = fresh_model(SMALLEST, seed=0).eval()
-        loss_module = InfoNCE(temperature=0.2, learn_temperature=True)
-        parameters = {**dict(model.named_parameters()), **dict(loss_module.named_parameters())}
+        # Batch norm would see only the clips of its own process, so it is in evaluation mode.
+        model = TwoTower.from_config(SMALLEST, seed=0).eval()
+        loss = InfoNCE(temperature=0.2, learn_temperature=True)
+        parameters = {**dict(model.named_parameters()), **dict(loss.named_parameters())}
         step = TrainingStep(
             model=model,
-            loss=loss_module,
-            to_input=ClipTransform(
+            loss=loss,
+            transform=ClipTransform(
                 TransformConfig(size=16, log_mel=LogMelConfig()), AugmentationConfig()
             ),
             optimizer=torch.optim.SGD(parameters.values(), lr=0.1),
-            roles=PairLabelConfig(),
+            pair_labels=PairLabelConfig(),
             precision=torch.float32,
             max_gradient_norm=1e9,
         )
         own = slice(rank * CLIPS // world_size, (rank + 1) * CLIPS // world_size)
-        loss, norm, gathered = step(a_batch(CLIPS)[own], 0.1)
-        figures = step.negatives(gathered)
+        result = step(a_batch(CLIPS)[own], 0.1)
+        metrics = step.metrics(result)
         gradients = {f"{key}.grad": value.grad for key, value in parameters.items()}
         assert all(value is not None for value in gradients.values())
         found = {
-            "loss": loss,
-            "norm": norm,
-            "hardness": torch.tensor(figures.effective_negatives),
-            "video": gathered.video.detach(),
-            "role": gathered.roles.dense(),
+            "loss": torch.tensor(result.loss),
+            "norm": torch.tensor(result.gradient_norm),
+            "hardness": torch.tensor(metrics["effective_negatives"]),
+            "video": distributed.gather(result.embeddings.video),
+            "role": result.pair_labels.dense(),
             **{key: value for key, value in gradients.items() if value is not None},
             **{key: value.detach() for key, value in parameters.items()},
         }
@@ -96,11 +96,11 @@ def check_exchange() -> None:
         norm = nn.BatchNorm1d(2)
         assert norm.running_mean is not None
         norm.running_mean.fill_(float(rank))
-        distributed.average_buffers(norm)
+        distributed.average_tensors([norm.running_mean])
         assert norm.running_mean.tolist() == [0.5, 0.5]
         assert distributed.any_rank(rank == 1, CPU)
-        for text in ("", "not \u00e9mpty \udcff"):
-            assert distributed.text_of_first_rank(text if rank == 0 else "?", CPU) == text
+        for value in (-1, 0, 2**40):
+            assert distributed.broadcast_int(value if rank == 0 else 7, CPU) == value
         assert not distributed.any_rank(False, CPU)
         distributed.barrier()
     assert distributed.world_size() == 1
@@ -118,7 +118,7 @@ def test_one_process_walks_the_same_path() -> None:
         assert not distributed.gather(values).requires_grad
         assert distributed.gather_with_gradient(values) is values
         distributed.sum_gradients([nn.Parameter(torch.ones(2))])
-        distributed.average_buffers(nn.BatchNorm1d(2))
+        distributed.average_tensors([torch.ones(2)])
         distributed.barrier()
         assert distributed.any_rank(True, CPU)
         assert not distributed.any_rank(False, CPU)

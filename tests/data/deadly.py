@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from toomuchtv.data.batches import ClipReader
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipSpec
 from toomuchtv.media.clip import VideoArray, WaveformArray
 
@@ -14,17 +14,27 @@ class Deadly(ClipReader):
     """Its process does not survive reading item 0."""
 
     def read(
-        self, clip: ClipSpec, across: float, video: VideoArray, waveform: WaveformArray
+        self,
+        clip: ClipSpec,
+        video: VideoArray,
+        waveform: WaveformArray,
+        *,
+        crop_position: float | None = None,
     ) -> None:
         if clip.item == 0:
             os.kill(os.getpid(), signal.SIGSEGV)
-        super().read(clip, across, video, waveform)
+        super().read(clip, video, waveform)
 
 
 class AlwaysDeadly(ClipReader):
     """Its process does not survive reading anything."""
 
     def read(
-        self, clip: ClipSpec, across: float, video: VideoArray, waveform: WaveformArray
+        self,
+        clip: ClipSpec,
+        video: VideoArray,
+        waveform: WaveformArray,
+        *,
+        crop_position: float | None = None,
     ) -> None:
         os._exit(7)

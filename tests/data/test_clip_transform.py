@@ -23,6 +23,7 @@ from toomuchtv.data.clip_transform import (
     normalize_rgb,
     resize_matrix,
 )
+from toomuchtv.data.log_mel import LogMelConfig
 
 MEAN, STD = np.array(RGB_MEAN), np.array(RGB_STD)
 SEEDS = np.arange(6, dtype=np.uint64)
@@ -340,3 +341,24 @@ def test_forward_gives_both_shapes() -> None:
     assert video.shape == (2, 3, 4, 24, 24)
     assert audio.shape == (2, 1, 80, 51)
     assert video.dtype == audio.dtype == torch.float32
+
+
+def test_the_transform_takes_keywords_and_needs_no_seeds() -> None:
+    planes = torch.randint(16, 235, (3, 2, 48, 32), dtype=torch.uint8)
+    waveform = torch.rand(3, 8000) - 0.5
+    plain = ClipTransform(size=24)
+    video, log_mel = plain(planes, waveform)
+    assert video.shape == (3, 3, 2, 24, 24)
+    assert log_mel.shape == (3, 1, 80, 51)
+    by_config = ClipTransform(TransformConfig(size=24))
+    assert torch.equal(by_config(planes, waveform)[0], video)
+    assert ClipTransform(size=24, log_mel=LogMelConfig(num_bands=40)).config.log_mel.num_bands == 40
+    augmented = ClipTransform(size=24, augmentation=AugmentationConfig())
+    torch.manual_seed(1)
+    first = augmented(planes, waveform)
+    second = augmented(planes, waveform)
+    torch.manual_seed(1)
+    again = augmented(planes, waveform)
+    assert not torch.equal(first[0], second[0])
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])

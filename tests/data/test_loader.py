@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from toomuchtv._internal.random_numbers import uniforms
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.data.augmentation import AugmentationConfig
-from toomuchtv.data.batches import _CROP, ClipReader, PlannedBatches
+from toomuchtv.data.batches import PlannedBatches
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.config import SamplingConfig
@@ -121,12 +121,11 @@ def test_every_clip_of_a_batch_is_its_own_moment(prepared_catalog: Path) -> None
     for step in range(4):
         batch = batches_of(prepared_catalog)[step]
         plan = planner.draw(seed=6, step=step)
-        across = uniforms(batch.specs.seed, _CROP)
         for row in range(len(batch)):
             alone = batches_of(prepared_catalog).reader
             video = np.empty(batch.video.shape[1:], np.uint8)
             waveform = np.empty(batch.waveform.shape[1:], np.float32)
-            alone.read(plan[row], float(across[row]), video, waveform)
+            alone.read(plan[row], video, waveform)
             np.testing.assert_array_equal(batch.video[row].numpy(), video)
             np.testing.assert_array_equal(batch.waveform[row].numpy(), waveform)
 

@@ -15,7 +15,7 @@ import torch
 
 from tests.data.deadly import AlwaysDeadly, Deadly
 from tests.data.test_loader import assert_equal, batches_of, proxies_of, was_replaced
-from toomuchtv.data.batches import ClipReader
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.loader import BatchStream, iterate_batches
 from toomuchtv.errors import MediaError

@@ -20,8 +20,10 @@ from tests.data.snapshots import CLIP_FRAMES, FORMAT, FRAME_RATE, snapshot_of, s
 from toomuchtv.catalog.records import TitleKind
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot
 from toomuchtv.data.clip_specs import ClipSpecs
-from toomuchtv.data.config import SamplingConfig, group_items
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.item_groups import group_items
 from toomuchtv.data.sampler import ClipSampler, draw_clips
+from toomuchtv.media.clip import ClipFormat
 
 KINDS = st.fixed_dictionaries(
     {kind: st.sampled_from([0.0, 0.5, 2.0]) for kind in ("movie", "show", "clip")}
@@ -467,7 +469,7 @@ def test_silent_and_short_items_are_left_out() -> None:
 
 def test_a_catalog_without_clips_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"none of the 2 prepared items has sound and at least 2 s"
+        ValueError, match=r"none of the 2 prepared items has audio and at least 2 s"
     ):
         ClipSampler(snapshot_of([12, 900], [0, 1], silent=[1]), SamplingConfig(), FORMAT)
 
@@ -488,3 +490,52 @@ def test_a_batch_is_whole_titles() -> None:
     with pytest.raises(ValueError, match=r"batch_size \(10\) must be a multiple of .* \(2 x 3\)"):
         SamplingConfig(batch_size=10, items_per_title=2, clips_per_item=3)
     assert SamplingConfig(name="uniform", batch_size=10, clips_per_item=3).batch_size == 10
+
+
+def blocked_and_recurring(
+    audio_seconds: float, kind: str, *, skip: tuple[str, ...]
+) -> tuple[ClipSampler, ClipFormat]:
+    """A sampler of one item with a segment from 20 s to 30 s, and its clip format."""
+    clip_format = ClipFormat(frames=4, frame_rate=2.0, audio_seconds=audio_seconds)
+    snapshot = snapshot_of([400], [0], segments=[(0, 20.0, 30.0, kind, 3)])
+    policy = SamplingConfig.model_validate(
+        {"batch_size": 2, "clips_per_item": 2, "skip": skip, "min_gap_seconds": 0.0}
+    )
+    return ClipSampler(snapshot, policy, clip_format), clip_format
+
+
+def covered(start_seconds: float, clip_format: ClipFormat) -> tuple[float, float]:
+    """The union of the frames' span and of the audio."""
+    stop = start_seconds + clip_format.span_seconds
+    middle = (start_seconds + stop) / 2
+    reach = clip_format.audio_seconds / 2
+    return min(start_seconds, middle - reach), max(stop, middle + reach)
+
+
+@pytest.mark.parametrize("audio_seconds", [0.5, 2.0, 2.5, 6.0])
+def test_a_clip_recurs_if_its_frames_or_its_audio_touch_the_segment(audio_seconds: float) -> None:
+    sampler, clip_format = blocked_and_recurring(audio_seconds, "opening", skip=())
+    found = set()
+    for step in range(600):
+        for clip in sampler.draw(seed=0, step=step):
+            start, stop = covered(clip.start_seconds, clip_format)
+            assert (clip.recurrence == 3) == (start < 30.0 and stop > 20.0)
+            again = sampler.replacement(clip, 1)
+            start, stop = covered(again.start_seconds, clip_format)
+            assert (again.recurrence == 3) == (start < 30.0 and stop > 20.0)
+            found.add(clip.recurrence)
+    assert found == {-1, 3}
+
+
+@pytest.mark.parametrize("audio_seconds", [0.5, 2.0, 2.5, 6.0])
+def test_neither_frames_nor_audio_touch_a_skipped_segment(audio_seconds: float) -> None:
+    sampler, clip_format = blocked_and_recurring(audio_seconds, "credits", skip=("credits",))
+    grid = np.arange(400 - CLIP_FRAMES + 1) / FRAME_RATE
+    allowed = [
+        start
+        for start in grid.tolist()
+        if not (covered(start, clip_format)[0] < 30.0 and covered(start, clip_format)[1] > 20.0)
+    ]
+    drawn = {clip.start_seconds for step in range(4000) for clip in sampler.draw(seed=0, step=step)}
+    # Neither more nor less than what is allowed.
+    assert drawn == set(allowed)

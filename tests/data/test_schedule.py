@@ -1,4 +1,4 @@
-"""Draws of a run: numbered without gaps, shared as asked, found from both sides."""
+"""The draws of a run are numbered without gaps and divided by shares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toomuchtv.data.schedule import Draws, value_at
+from toomuchtv.data.schedule import DrawNumbers, value_at
 
 
 @st.composite
@@ -21,27 +21,27 @@ def runs(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[float]]:
 
 @settings(max_examples=60)
 @given(runs())
-def test_draws_are_counted_through(run: tuple[list[tuple[int, int]], list[float]]) -> None:
+def test_draws_are_numbered_without_gaps(run: tuple[list[tuple[int, int]], list[float]]) -> None:
     counts, shares = run
-    draws = Draws(counts, shares)
+    draws = DrawNumbers(counts, shares)
     seen: Counter[int] = Counter()
     for step in range(60):
-        deck, number = draws.of_step(step)
-        assert len(deck) == value_at(tuple(counts), step)
+        kind, number = draws.of_step(step)
+        assert len(kind) == value_at(tuple(counts), step)
         before = dict(seen)
-        for of_deck, n in zip(deck.tolist(), number.tolist(), strict=True):
-            assert n == seen[of_deck]  # the next one of its deck
-            seen[of_deck] += 1
-        for of_deck, n in zip(deck.tolist(), number.tolist(), strict=True):
-            bounds = draws.step_bounds(of_deck, n)
-            assert bounds == (before.get(of_deck, 0), seen[of_deck])
+        for of_kind, n in zip(kind.tolist(), number.tolist(), strict=True):
+            assert n == seen[of_kind]  # the next one of its kind
+            seen[of_kind] += 1
+        for of_kind, n in zip(kind.tolist(), number.tolist(), strict=True):
+            bounds = draws.step_bounds(of_kind, n)
+            assert bounds == (before.get(of_kind, 0), seen[of_kind])
     total = sum(seen.values())
     for index, share in enumerate(shares):
         assert abs(seen[index] - share * total) < len(shares)
 
 
-def test_far_steps_are_as_near_as_the_first() -> None:
-    draws = Draws([(0, 64), (10**6, 16)], [0.5, 0.5])
+def test_a_late_step_has_the_right_numbers() -> None:
+    draws = DrawNumbers([(0, 64), (10**6, 16)], [0.5, 0.5])
     _, number = draws.of_step(10**9)
     first = (64 * 10**6 + 16 * (10**9 - 10**6)) // 2
     assert sorted(number.tolist()) == sorted([*range(first, first + 8)] * 2)

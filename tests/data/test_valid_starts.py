@@ -82,3 +82,19 @@ def test_the_best_window(
         assert held[item] == max(counts, default=0)
         if frames:
             assert counts[first[item]] == held[item]
+
+
+def test_the_best_of_several_windows_of_one_item_wins_in_any_order() -> None:
+    """NumPy promises no order for `a[i] = b` with repeated i; the maximum must not depend on it."""
+    rng = np.random.default_rng(0)
+    # One item with many free intervals of different lengths, cut apart by blocked frames.
+    cuts = np.cumsum(rng.integers(2, 9, 400))
+    stretches = [(0, float(cut), float(cut + 1)) for cut in cuts.tolist()]
+    num_frames = int(cuts[-1]) + 10
+    for window in (3, 7, 20):
+        starts = build([num_frames], [1], stretches)
+        usable = np.array(by_looking([num_frames], [1], stretches)[0])
+        held = np.searchsorted(usable, usable + window) - np.arange(len(usable))
+        first, most = starts.best_window(np.array([window]))
+        assert most.tolist() == [held.max()]
+        assert held[first[0]] == held.max()

@@ -20,8 +20,8 @@ from toomuchtv.evaluation.finetune import FineTuner, run_finetune
 from toomuchtv.evaluation.metrics import top1_correct
 from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
 from toomuchtv.evaluation.views import AudioViews, VideoAugment
-from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model
-from toomuchtv.models import VideoEncoderConfig
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
+from toomuchtv.models import TwoTower, VideoEncoderConfig
 from toomuchtv.models.video import build_video_encoder
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.run_config import load_config
@@ -152,7 +152,7 @@ def test_an_audio_encoder_learns_and_resumes(media_root: Path, tmp_path: Path) -
         preset="tiny", settings=("model.audio.width=0.125", "clip.audio_seconds=1.0")
     )
     values = PretrainedConfig(clip=config.clip, transform=config.transform, model=config.model)
-    side = RunAudioEncoder(PretrainedEncoder(fresh_model(values.model, 0), values))
+    side = RunAudioEncoder(PretrainedEncoder(TwoTower.from_config(values.model, seed=0), values))
     made = Encoder(name="small", fingerprint="x", pretraining="nothing", audio=side)
     recipe = of_sound().model_copy(
         update={"epochs": 6, "batch_size": 16, "body_learning_rate": 1e-3, "learning_rate": 5e-3}

@@ -17,10 +17,10 @@ from toomuchtv.inference.hear import (
     get_timestamp_embeddings,
     load_model,
 )
-from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.media.clip import ClipFormat
 from toomuchtv.media.clip_reader import read_audio
-from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
+from toomuchtv.models import AudioEncoderConfig, ModelConfig, TwoTower, VideoEncoderConfig
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     )
     folder = tmp_path_factory.mktemp("run") / "model"
-    PretrainedEncoder(fresh_model(config.model, 0), config).save(folder)
+    PretrainedEncoder(TwoTower.from_config(config.model, seed=0), config).save(folder)
     return folder.parent
 
 

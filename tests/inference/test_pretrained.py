@@ -11,10 +11,10 @@ import torch
 from tests.media_files import write_film
 from toomuchtv.data.clip_transform import TransformConfig
 from toomuchtv.errors import CheckpointError, MediaError
-from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, fresh_model, load
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, load
 from toomuchtv.media.clip import ClipFormat
 from toomuchtv.media.clip_reader import read_clip
-from toomuchtv.models import AudioEncoderConfig, ModelConfig, VideoEncoderConfig
+from toomuchtv.models import AudioEncoderConfig, ModelConfig, TwoTower, VideoEncoderConfig
 
 CONFIG = PretrainedConfig(
     clip=ClipFormat(frames=4, frame_rate=8.0, audio_seconds=0.5),
@@ -30,7 +30,7 @@ CONFIG = PretrainedConfig(
 @pytest.fixture
 def pretrained() -> PretrainedEncoder:
     """A model whose batch norms have seen something, unlike a fresh one's."""
-    model = fresh_model(CONFIG.model, seed=3)
+    model = TwoTower.from_config(CONFIG.model, seed=3)
     generator = torch.Generator().manual_seed(0)
     for buffer in model.buffers():
         if buffer.is_floating_point():

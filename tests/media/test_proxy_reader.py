@@ -381,7 +381,7 @@ def test_a_moment_of_a_catalog_is_the_proxys(made: Made) -> None:
         clip.waveform, reader.read_waveform(first_sample=first, num_samples=8000)
     )
     reader.close()
-    with pytest.raises(ValueError, match="the proxy has 8 frames a second and 16000 Hz"):
+    with pytest.raises(ValueError, match="the proxy has 8 frames per second and 16000 Hz"):
         read_proxy_clip(folder, proxy, 0.0, ClipFormat(frame_rate=3.0))
     with pytest.raises(ValueError, match="start_seconds must be at least 0, got -1"):
         read_proxy_clip(folder, proxy, -1, clip_format)

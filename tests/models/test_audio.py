@@ -1,4 +1,4 @@
-"""The audio encoders: torchvision's names and shapes, for one channel."""
+"""The audio encoders have the parameter names and shapes of torchvision's `resnet18`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from toomuchtv.models.audio import build_audio_encoder
 
 
 def resnet18_layout() -> dict[str, list[int]]:
-    """Names and shapes of torchvision's `resnet18` parameters with one channel, without `fc`."""
+    """Return names and shapes of torchvision's `resnet18` with one input channel, without `fc`."""
     layout = {"conv1.weight": [64, 1, 7, 7], "bn1.weight": [64], "bn1.bias": [64]}
     for stage, before, channels in ((1, 64, 64), (2, 64, 128), (3, 128, 256), (4, 256, 512)):
         for block in (0, 1):
             name = f"layer{stage}.{block}"
-            came = before if block == 0 else channels
-            for number, into in ((1, came), (2, channels)):
-                layout[f"{name}.conv{number}.weight"] = [channels, into, 3, 3]
+            inputs = before if block == 0 else channels
+            for number, in_channels in ((1, inputs), (2, channels)):
+                layout[f"{name}.conv{number}.weight"] = [channels, in_channels, 3, 3]
                 layout[f"{name}.bn{number}.weight"] = [channels]
                 layout[f"{name}.bn{number}.bias"] = [channels]
-            if came != channels:
-                layout[f"{name}.downsample.0.weight"] = [channels, came, 1, 1]
+            if inputs != channels:
+                layout[f"{name}.downsample.0.weight"] = [channels, inputs, 1, 1]
                 layout[f"{name}.downsample.1.weight"] = [channels]
                 layout[f"{name}.downsample.1.bias"] = [channels]
     return layout
 
 
-def test_depth_18_is_torchvisions() -> None:
+def test_depth_18_has_the_layout_of_torchvision() -> None:
     encoder = build_audio_encoder(AudioEncoderConfig())
     shapes = {name: list(value.shape) for name, value in encoder.named_parameters()}
     assert shapes == resnet18_layout()
@@ -36,7 +36,7 @@ def test_depth_18_is_torchvisions() -> None:
     assert count + 2 * 64 * 49 + 512 * 1000 + 1000 == 11_689_512
 
 
-def test_depth_9_has_one_block_a_stage() -> None:
+def test_depth_9_has_one_block_per_stage() -> None:
     encoder = build_audio_encoder(AudioEncoderConfig(depth=9))
     convolutions = [name for name, value in encoder.named_parameters() if value.dim() == 4]
     assert len([name for name in convolutions if "downsample" not in name]) == 9

@@ -1,13 +1,17 @@
-"""The video encoders: torchvision's names and shapes, exact sums, true gradients."""
+"""The video encoders: the layout of torchvision, exact convolutions, correct gradients."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from toomuchtv.models import VideoEncoderConfig, VideoResNet, load_torchvision_weights
-from toomuchtv.models.video import FullConv, SpatialConv, TemporalConv, build_video_encoder
+from toomuchtv.models.audio import ResidualBlock2d
+from toomuchtv.models.convolutions import FullConv, ShortcutConv, SpatialConv, TemporalConv
+from toomuchtv.models.video import build_video_encoder
 
 STAGES = ((1, 64, 64), (2, 64, 128), (3, 128, 256), (4, 256, 512))
 
@@ -23,7 +27,7 @@ def _norm(name: str, channels: int) -> dict[str, list[int]]:
 
 
 def torchvision_layout(*, factored: bool) -> dict[str, list[int]]:
-    """Names and shapes of torchvision's `r2plus1d_18` or `r3d_18`, without `fc`, spelled out."""
+    """Return names and shapes of torchvision's `r2plus1d_18` or `r3d_18`, without `fc`."""
     layout: dict[str, list[int]] = {}
     if factored:
         layout |= {"stem.0.weight": [45, 3, 1, 7, 7], **_norm("stem.1", 45)}
@@ -32,10 +36,10 @@ def torchvision_layout(*, factored: bool) -> dict[str, list[int]]:
         layout |= {"stem.0.weight": [64, 3, 3, 7, 7], **_norm("stem.1", 64)}
     for stage, before, channels in STAGES:
         for block in (0, 1):
-            came = before if block == 0 else channels
-            # Equation in section 3.5 of the paper, with t = d = 3; one number a block.
-            middle = (27 * came * channels) // (9 * came + 3 * channels)
-            for number, into in (("conv1", came), ("conv2", channels)):
+            inputs = before if block == 0 else channels
+            # Equation in section 3.5 of the paper, with t = d = 3; one number per block.
+            middle = (27 * inputs * channels) // (9 * inputs + 3 * channels)
+            for number, into in (("conv1", inputs), ("conv2", channels)):
                 name = f"layer{stage}.{block}.{number}"
                 if factored:
                     layout[f"{name}.0.0.weight"] = [middle, into, 1, 3, 3]
@@ -44,19 +48,19 @@ def torchvision_layout(*, factored: bool) -> dict[str, list[int]]:
                 else:
                     layout[f"{name}.0.weight"] = [channels, into, 3, 3, 3]
                 layout |= _norm(f"{name}.1", channels)
-            if came != channels:
-                layout[f"layer{stage}.0.downsample.0.weight"] = [channels, came, 1, 1, 1]
+            if inputs != channels:
+                layout[f"layer{stage}.0.downsample.0.weight"] = [channels, inputs, 1, 1, 1]
                 layout |= _norm(f"layer{stage}.0.downsample.1", channels)
     return layout
 
 
-# Parameters that torchvision's documentation gives for the models with a classifier of 400 classes.
+# Number of parameters in torchvision's documentation, with a classifier of 400 classes.
 PUBLISHED = {"r2plus1d": 31_505_325, "r3d": 33_371_472}
 CLASSIFIER = 512 * 400 + 400
 
 
 @pytest.mark.parametrize("name", ["r2plus1d", "r3d"])
-def test_depth_18_is_torchvisions(name: str) -> None:
+def test_depth_18_has_the_layout_of_torchvision(name: str) -> None:
     encoder = build_video_encoder(VideoEncoderConfig.model_validate({"name": name}))
     shapes = {key: list(value.shape) for key, value in encoder.state_dict().items()}
     assert shapes == torchvision_layout(factored=name == "r2plus1d")
@@ -65,7 +69,7 @@ def test_depth_18_is_torchvisions(name: str) -> None:
     assert encoder.num_features == 512
 
 
-def test_well_known_shapes() -> None:
+def test_the_expected_layout_has_the_published_shapes() -> None:
     layout = torchvision_layout(factored=True)
     assert layout["layer1.0.conv1.0.0.weight"] == [144, 64, 1, 3, 3]
     assert layout["layer2.0.conv1.0.0.weight"] == [230, 64, 1, 3, 3]
@@ -83,7 +87,7 @@ def test_features_have_their_shape(name: str, frames: int, size: int) -> None:
     assert encoder.num_features == 64
 
 
-def _same_as_conv3d(conv: nn.Conv3d, x: Tensor) -> None:
+def _assert_equals_conv3d(conv: nn.Conv3d, x: Tensor) -> None:
     plain = nn.Conv3d(
         conv.in_channels,
         conv.out_channels,
@@ -107,21 +111,21 @@ def _same_as_conv3d(conv: nn.Conv3d, x: Tensor) -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_spatial_convolution_is_conv3d(layout: torch.memory_format, stride: int) -> None:
+def test_spatial_convolution_equals_conv3d(layout: torch.memory_format, stride: int) -> None:
     torch.manual_seed(0)
     conv = SpatialConv(
         3, 5, (1, 7, 7), stride=(1, stride, stride), padding=(0, 3, 3), bias=False,
         dtype=torch.float64,
     )  # fmt: skip
     x = torch.randn(2, 3, 4, 11, 9, dtype=torch.float64).contiguous(memory_format=layout)
-    _same_as_conv3d(conv, x)
+    _assert_equals_conv3d(conv, x)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("frames", [1, 2, 7, 8])
 @pytest.mark.parametrize("taps", [3, 5])
-def test_temporal_convolution_is_conv3d(
+def test_temporal_convolution_equals_conv3d(
     layout: torch.memory_format, stride: int, frames: int, taps: int
 ) -> None:
     torch.manual_seed(0)
@@ -130,19 +134,73 @@ def test_temporal_convolution_is_conv3d(
         dtype=torch.float64,
     )  # fmt: skip
     x = torch.randn(2, 4, frames, 5, 6, dtype=torch.float64).contiguous(memory_format=layout)
-    _same_as_conv3d(conv, x)
+    _assert_equals_conv3d(conv, x)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("frames", [1, 2, 5])
-def test_full_convolution_is_conv3d(layout: torch.memory_format, stride: int, frames: int) -> None:
+def test_full_convolution_equals_conv3d(
+    layout: torch.memory_format, stride: int, frames: int
+) -> None:
     torch.manual_seed(0)
     conv = FullConv(
         3, 4, (3, 5, 3), stride=stride, padding=(1, 2, 1), bias=False, dtype=torch.float64
     )
     x = torch.randn(2, 3, frames, 6, 7, dtype=torch.float64).contiguous(memory_format=layout)
-    _same_as_conv3d(conv, x)
+    _assert_equals_conv3d(conv, x)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (4, 6, 7), (5, 2, 2)])
+def test_shortcut_convolution_equals_conv3d(
+    layout: torch.memory_format, shape: tuple[int, int, int]
+) -> None:
+    torch.manual_seed(0)
+    conv = ShortcutConv(3, 4, 1, stride=2, bias=False, dtype=torch.float64)
+    x = torch.randn(2, 3, *shape, dtype=torch.float64).contiguous(memory_format=layout)
+    _assert_equals_conv3d(conv, x)
+
+
+STRIDED: dict[str, Callable[[int], nn.Module]] = {
+    "shortcut": lambda c: ShortcutConv(c, 2 * c, 1, stride=2, bias=False),
+    "spatial": lambda c: SpatialConv(
+        c, 2 * c, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False
+    ),
+    "temporal": lambda c: TemporalConv(
+        c, 2 * c, (3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0), bias=False
+    ),
+    "full": lambda c: FullConv(c, 2 * c, 3, stride=2, padding=1, bias=False),
+    "audio": lambda c: nn.Conv2d(c, 2 * c, 3, stride=2, padding=1, bias=False),
+    "audio shortcut": lambda c: ResidualBlock2d(c, 2 * c, 2).get_submodule("downsample.0"),
+}
+
+
+@pytest.mark.parametrize("name", STRIDED)
+@pytest.mark.parametrize("channels", [16, 64])
+@pytest.mark.parametrize("width", [1, 2])
+def test_strided_bfloat16_convolutions_are_right_at_an_output_width_of_1(
+    name: str, channels: int, width: int
+) -> None:
+    torch.manual_seed(0)
+    conv = STRIDED[name](channels)
+    is_2d = name.startswith("audio")
+    x = torch.randn(4, channels, 6, width) if is_2d else torch.randn(4, channels, 4, 2, width)
+    x = x.contiguous(memory_format=torch.channels_last if is_2d else torch.channels_last_3d)
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        conv.zero_grad()
+        data = x.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            out = conv(data)
+        out.float().square().sum().backward()
+        (weight,) = conv.parameters()
+        found[dtype] = [out, data.grad, weight.grad]
+    for exact, rounded in zip(found[torch.float32], found[torch.bfloat16], strict=True):
+        assert exact is not None
+        assert rounded is not None
+        # bfloat16 has 8 bits of precision; a wrong kernel is off by the size of the result.
+        assert (exact - rounded.float()).norm() < 0.02 * exact.norm()
 
 
 def _gradients(
@@ -157,10 +215,10 @@ def _gradients(
 
 @pytest.mark.parametrize("name", ["r2plus1d", "r3d"])
 @pytest.mark.parametrize(("clips", "frames", "size"), [(4, 8, 32), (4, 4, 16), (2, 17, 48)])
-def test_bfloat16_gradients_repeat_and_are_true(
+def test_bfloat16_gradients_are_repeatable_and_close_to_float32(
     name: str, clips: int, frames: int, size: int
 ) -> None:
-    """Some kernels now and then give back memory they never wrote: the same pass, six times."""
+    """Six equal passes, because some kernels sometimes return memory that they never wrote."""
     torch.manual_seed(0)
     config = VideoEncoderConfig.model_validate({"name": name, "depth": 10, "width": 0.125})
     encoder = build_video_encoder(config).eval()
@@ -170,7 +228,7 @@ def test_bfloat16_gradients_repeat_and_are_true(
     first = _gradients(encoder, video, weights, torch.bfloat16)
     assert len(first) == len(list(encoder.parameters()))
     for _ in range(5):
-        junk = torch.full((1 << 20,), torch.nan)  # what unwritten memory would show
+        junk = torch.full((1 << 20,), torch.nan)  # unwritten memory would contain these
         del junk
         again = _gradients(encoder, video, weights, torch.bfloat16)
         assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))

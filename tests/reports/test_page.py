@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import pytest
 
 from experiments.demo.charts import draw_neighbors, draw_scores
-from experiments.study.charts import (
-    HeatMap,
-    Interval,
-    Intervals,
-    Lines,
-    _reach,
-    draw_chart,
-)
 from toomuchtv.media.clip import Clip
 from toomuchtv.reports.charts import Curve, draw_clips, draw_curves
 from toomuchtv.reports.page import ResultTable, Section, write_page
@@ -99,33 +89,6 @@ def test_points_are_listed_and_details_are_folded_away(tmp_path: Path) -> None:
     folded = html[html.index("<details>") : html.index("</details>")]
     assert "<td>&lt;7&gt;</td>" in folded
     assert html.count("<ul>") == html.count("<details>") == html.count("<table>") == 1
-
-
-def test_charts_of_a_study_are_pictures() -> None:
-    sure = Interval(name="a", mean=0.1, low=0.05, high=0.15)
-    unsure = Interval(name="b", mean=-0.1, low=math.nan, high=math.nan)
-    size_of(draw_chart(Intervals(panels={"gain": [sure, unsure], "other": [sure]})))
-    size_of(
-        draw_chart(
-            HeatMap(
-                x_label="x", y_label="y", x=[0.2, 1.0], y=[0.5],
-                panels={"gain": [[0.1, math.nan]], "loss": [[-0.1, 0.0]]},
-                notes={"gain": [["-0.1 to +0.3", ""]]},
-            )
-        )
-    )  # fmt: skip
-    curve = Curve(name="a", x=[0, 1], y=[0.0, 1.0], color="#0072B2")
-    size_of(draw_chart(Lines(x_label="step", panels={"score": [curve]})))
-
-
-def test_a_whisker_that_would_leave_no_room_for_others_runs_off_the_picture() -> None:
-    usual = [Interval(name=str(k), mean=0.1, low=0.0, high=0.2) for k in range(5)]
-    huge = Interval(name="two seeds", mean=0.1, low=-9.0, high=9.2)
-    assert _reach(Intervals(panels={"gain": usual}), 0.0) is None
-    assert _reach(Intervals(panels={"gain": [*usual, huge]}), 0.0) == pytest.approx(0.5)
-    far = Interval(name="far", mean=3.0, low=2.0, high=9.0)  # means are always in the picture
-    assert _reach(Intervals(panels={"gain": [*usual, far]}), 0.0) == pytest.approx(3.6)
-    size_of(draw_chart(Intervals(panels={"gain": [*usual, huge]})))
 
 
 def test_a_wide_table_names_its_cells_for_narrow_screens(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, the newest kept, and never believed when damaged."""
+"""Checkpoints are written atomically, the newest are kept, and damaged ones are never loaded."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def weights(modules: dict[str, nn.Module]) -> dict[str, torch.Tensor]:
     ],
     ids=["adamw", "nesterov", "sgd"],
 )
-def test_training_goes_on_to_the_bit(tmp_path: Path, config: OptimizerConfig) -> None:
+def test_resumed_training_is_identical_to_the_bit(tmp_path: Path, config: OptimizerConfig) -> None:
     modules, optimizer = state(config=config)
     train(modules, optimizer, 3)
     Checkpoints(tmp_path, keep=1).save(3, modules, optimizer)
@@ -74,7 +74,7 @@ def test_training_goes_on_to_the_bit(tmp_path: Path, config: OptimizerConfig) ->
         assert torch.equal(value, weights(other)[name]), name
 
 
-def test_one_module_alone_can_be_put_back(tmp_path: Path) -> None:
+def test_one_module_can_be_loaded_alone(tmp_path: Path) -> None:
     modules, optimizer = state()
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.save(1, modules, optimizer)
@@ -85,11 +85,11 @@ def test_one_module_alone_can_be_put_back(tmp_path: Path) -> None:
         assert torch.equal(value, weights(other)[name]), name
     for name, value in before.items():
         assert torch.equal(value, weights(other)[name]), name
-    with pytest.raises(CheckpointError, match="of another model"):
+    with pytest.raises(CheckpointError, match="does not fit the model"):
         checkpoints.load_module(1, "model", other["loss"])
 
 
-def test_moments_lie_as_their_parameters_do(tmp_path: Path) -> None:
+def test_optimizer_state_has_the_strides_of_its_parameter(tmp_path: Path) -> None:
     modules, optimizer = state()
     train(modules, optimizer, 1)
     Checkpoints(tmp_path, keep=1).save(1, modules, optimizer)
@@ -100,7 +100,7 @@ def test_moments_lie_as_their_parameters_do(tmp_path: Path) -> None:
             assert other_optimizer.state[parameter][key].stride() == parameter.stride()
 
 
-def test_the_newest_are_kept(tmp_path: Path) -> None:
+def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "new" / "folder", keep=2)
     assert checkpoints.steps() == []
     modules, optimizer = state()
@@ -110,7 +110,7 @@ def test_the_newest_are_kept(tmp_path: Path) -> None:
     assert len(list((tmp_path / "new" / "folder").iterdir())) == 2
 
 
-def test_every_so_many_are_kept_for_good(tmp_path: Path) -> None:
+def test_checkpoints_of_multiples_are_never_deleted(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2, keep_every=20)
     modules, optimizer = state()
     for step in range(5, 65, 5):
@@ -119,8 +119,8 @@ def test_every_so_many_are_kept_for_good(tmp_path: Path) -> None:
 
 
 @contextmanager
-def no_file_may_grow_beyond(size: int) -> Iterator[None]:
-    """As on a full disk, the system refuses to write on."""
+def limited_file_size(size: int) -> Iterator[None]:
+    """Make the system refuse longer files, as it does on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -129,14 +129,14 @@ def no_file_may_grow_beyond(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_write_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_older_checkpoint(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     modules, optimizer = state()
     checkpoints.save(1, modules, optimizer)
     before = checkpoints.path(1).read_bytes()
     with (
-        no_file_may_grow_beyond(len(before) // 2),
-        pytest.raises(CheckpointError, match=r"cannot write .*before it stay.*make room"),
+        limited_file_size(len(before) // 2),
+        pytest.raises(CheckpointError, match=r"cannot write .*older checkpoints .*free disk"),
     ):
         checkpoints.save(2, modules, optimizer)
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000001.safetensors"]
@@ -145,7 +145,7 @@ def test_a_write_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     assert checkpoints.steps() == [2]
 
 
-def test_leftovers_of_a_kill_are_no_checkpoint(tmp_path: Path) -> None:
+def test_partial_files_are_no_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "step_00000007.partial").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     assert Checkpoints(tmp_path, keep=1).steps() == []
@@ -175,7 +175,7 @@ def saved(folder: Path, *steps: int) -> Checkpoints:
 
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=60)
-def test_a_bit_that_flipped_anywhere_is_noticed(
+def test_a_flipped_bit_anywhere_is_detected(
     tmp_path_factory: pytest.TempPathFactory, where: float, bit: int
 ) -> None:
     folder = tmp_path_factory.mktemp("flipped")
@@ -188,7 +188,7 @@ def test_a_bit_that_flipped_anywhere_is_noticed(
     assert (folder / "step_00000002.damaged").read_bytes() == content
 
 
-def test_the_sum_is_that_of_names_types_shapes_and_bytes(tmp_path: Path) -> None:
+def test_checksum_covers_names_types_shapes_and_bytes(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 7)
     tensors = load_file(checkpoints.path(7))
     expected = hashlib.sha256(b"step 7\n")
@@ -200,27 +200,27 @@ def test_the_sum_is_that_of_names_types_shapes_and_bytes(tmp_path: Path) -> None
         assert file.metadata() == {"sha256": expected.hexdigest()}
 
 
-def test_one_under_another_name_is_not_believed(tmp_path: Path) -> None:
+def test_a_renamed_checkpoint_is_refused(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 3)
     checkpoints.path(3).rename(checkpoints.path(5))
-    with pytest.raises(CheckpointError, match="does not have the checksum"):
+    with pytest.raises(CheckpointError, match="does not match its"):
         checkpoints.load(5, *state())
 
 
-def test_damaged_ones_are_set_aside_with_a_warning(
+def test_damaged_checkpoints_are_renamed_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoints = saved(tmp_path, 1, 2, 3)
-    save_file({"model.0.bias": torch.zeros(4)}, checkpoints.path(3))  # whole, but without a sum
+    save_file({"model.0.bias": torch.zeros(4)}, checkpoints.path(3))  # no checksum
     checkpoints.path(2).write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         assert checkpoints.newest_good_step() == 1
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 2
-    assert all("set aside as step_0000000" in text for text in said)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert all("renamed to step_0000000" in text for text in messages)
     checkpoints.path(1).write_bytes(b"")
     for _ in range(2):
-        with pytest.raises(CheckpointError, match=r"all checkpoints .* begin the run anew"):
+        with pytest.raises(CheckpointError, match=r"all checkpoints .* start a new run"):
             checkpoints.newest_good_step()
 
 
@@ -232,5 +232,5 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_another_model_is_refused(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.save(1, *state())
-    with pytest.raises(CheckpointError, match="of another model than the config says"):
+    with pytest.raises(CheckpointError, match="does not fit the model"):
         checkpoints.load(1, *state(width=8))

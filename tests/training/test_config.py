@@ -1,19 +1,20 @@
-"""The root config: what goes over what, what is refused and how, and that it survives TOML."""
+"""The config: precedence of preset, file and settings, error messages, and TOML round trips."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from toomuchtv.losses import MemoryBankConfig
-from toomuchtv.training.run_config import PRESETS, Config, config_from, load_config
+from toomuchtv.training.run_config import PRESETS, Config, _models, config_from, load_config
 
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
-def test_toml_gives_the_same_config_back(preset: str | None, tmp_path: Path) -> None:
+def test_toml_round_trip(preset: str | None, tmp_path: Path) -> None:
     config = load_config(
         preset=preset,
         settings=[
@@ -28,13 +29,13 @@ def test_toml_gives_the_same_config_back(preset: str | None, tmp_path: Path) -> 
     assert load_config(file=path).to_toml() == config.to_toml()
 
 
-def test_the_resolved_file_says_everything() -> None:
+def test_toml_holds_every_section() -> None:
     values = tomllib.loads(Config().to_toml())
     assert set(values) == set(Config.model_fields)
     assert values["transform"]["log_mel"]["sample_rate_hz"] == 16_000
 
 
-def test_a_setting_beats_the_file_and_the_file_the_preset(tmp_path: Path) -> None:
+def test_settings_override_the_file_and_the_file_overrides_the_preset(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[training]\nsteps = 77\nseed = 5\n[model.video]\nwidth = 0.5\n")
     tiny = load_config(preset="tiny")
@@ -61,7 +62,7 @@ def test_a_setting_beats_the_file_and_the_file_the_preset(tmp_path: Path) -> Non
         ("loss.learn_temperature=true", True),
     ],
 )
-def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
+def test_values_are_parsed_as_toml(setting: str, value: object) -> None:
     found: object = load_config(settings=[setting])
     for key in setting.partition("=")[0].strip().split("."):
         found = getattr(found, key)
@@ -95,12 +96,12 @@ def test_values_are_written_as_in_toml(setting: str, value: object) -> None:
         ("=5", "a setting has the form section.key=value, got '=5'"),
     ],
 )
-def test_what_is_wrong_is_named(setting: str, message: str) -> None:
+def test_errors_name_the_wrong_setting(setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(settings=[setting])
 
 
-def test_a_section_of_several_kinds_is_checked_by_its_name() -> None:
+def test_the_loss_section_is_checked_by_its_name() -> None:
     config = load_config(settings=["loss.name=memory_bank", "loss.momentum=0.25"])
     assert isinstance(config.loss, MemoryBankConfig)
     assert config.loss.momentum == 0.25
@@ -112,12 +113,12 @@ def test_a_section_of_several_kinds_is_checked_by_its_name() -> None:
     assert Config().loss.name == "info_nce"
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(ValueError, match=r"unknown setting model.vidoe.*; training.steps"):
         config_from({"training": {"steps": 0}, "model": {"vidoe": {}}})
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot read the config .*none.toml.*No such file"):
         load_config(file=tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("[training\nsteps = 5")
@@ -127,6 +128,28 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         load_config(preset="huge")
 
 
-def test_a_config_cannot_be_changed() -> None:
+def test_a_config_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Config().training = Config().training
+
+
+def test_the_config_page_lists_every_key_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "config.md").read_text("utf-8")
+    keys = list(_leaf_keys(Config))
+    assert len(keys) > 80
+    for key, default in keys:
+        shown = "not set" if default is None else str(default)
+        shown = shown.lower() if isinstance(default, bool) else shown
+        if shown and not isinstance(default, tuple) and key != "loss.name":
+            assert f"| `{key}` | `{shown}` |" in page, key
+        else:
+            assert f"`{key}`" in page, key
+
+
+def _leaf_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, field in model.model_fields.items():
+        models = _models(field.annotation)
+        for nested in models:
+            yield from _leaf_keys(nested, f"{prefix}{name}.")
+        if not models:
+            yield prefix + name, field.get_default(call_default_factory=True)

@@ -1,4 +1,4 @@
-"""Chunked and whole, a batch gives the same gradient; what chunks do to batch norm is counted."""
+"""A batch in chunks has the gradient of the whole batch; batch norm sees one chunk at a time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from toomuchtv.data.augmentation import AugmentationConfig
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
-from toomuchtv.inference.pretrained import fresh_model
 from toomuchtv.losses import InfoNCEConfig, build_loss
-from toomuchtv.models import Embeddings
+from toomuchtv.models import Embeddings, TwoTower
 from toomuchtv.training.gradient_cache import CachedEmbeddings, chunks
 from toomuchtv.training.step import TrainingStep
 
@@ -27,30 +26,27 @@ CLIPS = 10
 
 def gradients(batch: ClipBatch, chunk_size: int) -> dict[str, Tensor]:
     """Loss and gradients of one step of real encoders, batch norm by its running statistics."""
-    model = fresh_model(SMALLEST, seed=0).eval()
-    loss_module = build_loss(
-        InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8
-    )
-    parameters = {**dict(model.named_parameters()), **dict(loss_module.named_parameters())}
+    model = TwoTower.from_config(SMALLEST, seed=0).eval()
+    loss = build_loss(InfoNCEConfig(temperature=0.2, learn_temperature=True), embedding_dim=8)
+    parameters = {**dict(model.named_parameters()), **dict(loss.named_parameters())}
     step = TrainingStep(
         model=model,
-        loss=loss_module,
-        to_input=ClipTransform(TransformConfig(size=16), AugmentationConfig()),
+        loss=loss,
+        transform=ClipTransform(TransformConfig(size=16), AugmentationConfig()),
         optimizer=torch.optim.SGD(parameters.values(), lr=0.0),
-        roles=PairLabelConfig(),
+        pair_labels=PairLabelConfig(),
         precision=torch.float32,
         max_gradient_norm=1e9,
         chunk_size=chunk_size,
     )
-    loss, _, _ = step(batch, 0.0)
-    found = {"loss": loss}
+    found = {"loss": torch.tensor(step(batch, 0.0).loss)}
     for name, value in parameters.items():
         assert value.grad is not None
         found[name] = value.grad.clone().contiguous()
     return found
 
 
-def assert_alike(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+def assert_close(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     """The gradient as a whole to 1e-6 of its length; each tensor, smaller and deeper, to 1e-5."""
     assert found.keys() == wanted.keys()
     off = {name: (found[name].double() - value.double()).norm() for name, value in wanted.items()}
@@ -66,7 +62,7 @@ def whole() -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 4, 9])
 def test_chunks_have_the_gradient_of_the_whole(chunk_size: int, whole: dict[str, Tensor]) -> None:
-    assert_alike(gradients(a_batch(CLIPS), chunk_size), whole)
+    assert_close(gradients(a_batch(CLIPS), chunk_size), whole)
 
 
 def test_one_chunk_is_the_whole_to_the_bit(whole: dict[str, Tensor]) -> None:
@@ -76,27 +72,28 @@ def test_one_chunk_is_the_whole_to_the_bit(whole: dict[str, Tensor]) -> None:
 
 
 def chunked_here(folder: Path) -> None:
-    """One of two processes, in chunks of unequal size."""
+    """Take the step of one of two processes, in chunks of unequal size."""
     with distributed.process_group(torch.device("cpu")):
-        half = CLIPS // 2
-        own = slice(0, half) if distributed.rank() == 0 else slice(half, CLIPS)
+        own = slice(0, 5) if distributed.rank() == 0 else slice(5, CLIPS)
         found = gradients(a_batch(CLIPS)[own], 2)
         save_file(found, folder / f"{distributed.rank()}.safetensors")
 
 
-def test_chunks_on_two_processes(whole: dict[str, Tensor], tmp_path: Path) -> None:
+def test_chunks_on_two_processes_have_the_same_gradient(
+    whole: dict[str, Tensor], tmp_path: Path
+) -> None:
     run_processes(2, chunked_here, tmp_path)
     for rank in (0, 1):
-        assert_alike(load_file(tmp_path / f"{rank}.safetensors"), whole)
+        assert_close(load_file(tmp_path / f"{rank}.safetensors"), whole)
 
 
 class Towers(nn.Module):
-    """Two small towers in float64, with batch norm and dropout where asked."""
+    """Two small towers in float64, optionally with batch norm and dropout."""
 
     def __init__(self, *, norm: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.seen: list[Embeddings] = []
+        self.outputs: list[Embeddings] = []
         self.towers = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(6, 7),
@@ -110,7 +107,7 @@ class Towers(nn.Module):
 
     def forward(self, values: Tensor) -> Embeddings:
         found = Embeddings(*(tower(values) for tower in self.towers))
-        self.seen.append(Embeddings(*(side.detach().clone() for side in found)))
+        self.outputs.append(Embeddings(*(side.detach().clone() for side in found)))
         return found
 
     def norms(self) -> list[nn.BatchNorm1d]:
@@ -123,7 +120,7 @@ def values() -> Tensor:
 
 
 def backward(model: Towers, chunk_size: int) -> None:
-    """A loss of all embeddings at once, so that no chunk's gradient is its own affair."""
+    """Backpropagate a loss in which every gradient depends on the embeddings of all chunks."""
     data = values()
     cached = CachedEmbeddings(
         model, lambda clips: model(data[clips]), num_clips=CLIPS, chunk_size=chunk_size
@@ -146,11 +143,11 @@ def test_both_passes_see_the_same_dropout() -> None:
     torch.manual_seed(11)
     backward(model, 4)
     end = torch.get_rng_state()
-    first, second = model.seen[:3], model.seen[3:]
+    first, second = model.outputs[:3], model.outputs[3:]
     for left, right in zip(first, second, strict=True):
         assert torch.equal(left.video, right.video)
         assert torch.equal(left.audio, right.audio)
-    # Random numbers are used up as by one pass, and no two chunks share theirs.
+    # The generator advances as by one pass, and no two chunks get the same random numbers.
     torch.manual_seed(11)
     again = Towers(norm=True, dropout=0.5)
     torch.manual_seed(11)
@@ -159,7 +156,7 @@ def test_both_passes_see_the_same_dropout() -> None:
     assert torch.equal(torch.get_rng_state(), end)
 
 
-def test_batch_norm_takes_a_chunks_statistics_and_moves_once() -> None:
+def test_batch_norm_uses_statistics_of_a_chunk_and_updates_once() -> None:
     model = Towers(norm=True)
     before = [norm.running_mean.clone() for norm in model.norms() if norm.running_mean is not None]
     inputs = [tower[0](values()).detach() for tower in model.towers]  # type: ignore[index]
@@ -176,10 +173,10 @@ def test_batch_norm_takes_a_chunks_statistics_and_moves_once() -> None:
         torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * (share[:, None] * spread).sum(0))
     with torch.no_grad():
         alone = Towers(norm=True)(values()[:4])
-    assert torch.equal(model.seen[0].video, alone.video)
+    assert torch.equal(model.outputs[0].video, alone.video)
 
 
-def test_the_look_without_a_graph_moves_nothing() -> None:
+def test_the_pass_without_a_graph_changes_no_statistics() -> None:
     model = Towers(norm=True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     data = values()
@@ -197,5 +194,5 @@ def test_the_look_without_a_graph_moves_nothing() -> None:
         (0, 0, [(0, 0)]),
     ],
 )
-def test_where_chunks_begin_and_end(count: int, size: int, wanted: list[tuple[int, int]]) -> None:
+def test_slices_of_chunks(count: int, size: int, wanted: list[tuple[int, int]]) -> None:
     assert [(part.start, part.stop) for part in chunks(count, size)] == wanted

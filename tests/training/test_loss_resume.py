@@ -29,7 +29,7 @@ def train(catalog_path: Path, run_path: Path, config: Config, **options: Any) ->
     [(MEMORY, 0), (MEMORY, 4), ({"name": "within_modal", "learn_temperature": True}, 0)],
     ids=["memory bank", "memory bank in chunks", "learned temperature"],
 )
-def test_it_ends_the_same(
+def test_resume_gives_identical_weights_and_memory_bank(
     prepared_catalog: Path, tmp_path: Path, loss: dict[str, Any], chunk_size: int
 ) -> None:
     config = tiny_config(

@@ -1,4 +1,4 @@
-"""The loop: a run that is killed, stopped or resumed ends as one that was left alone."""
+"""The training loop: a run that is killed, stopped or resumed ends like an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,17 @@ from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.data.clip_specs import ClipBatch
+from toomuchtv.data.pair_labels import PairLabels
 from toomuchtv.errors import CheckpointError
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.nan_dump import NotFiniteError
 from toomuchtv.training.pretrain import PretrainResult, pretrain
 from toomuchtv.training.run_config import Config, load_config
-from toomuchtv.training.step import GatheredBatch, TrainingStep
+from toomuchtv.training.step import StepResult, TrainingStep
 
 ROOT = Path(__file__).resolve().parents[2]
-CLOCKED = {"clips_per_second", "data_wait_share"}
+TIMED = {"clips_per_second", "data_wait_share"}
 
 
 def run(
@@ -49,9 +51,9 @@ def run(
 
 
 def untimed(run_path: Path) -> list[dict[str, float]]:
-    """The metrics without what a clock said."""
+    """Read the metrics without those that depend on the clock."""
     return [
-        {key: value for key, value in line.items() if key not in CLOCKED}
+        {key: value for key, value in line.items() if key not in TIMED}
         for line in read_metrics(run_path)
     ]
 
@@ -74,13 +76,13 @@ from toomuchtv.catalog.store import open_catalog
 from toomuchtv.training.run_config import load_config
 from toomuchtv.training.pretrain import pretrain
 
-def tell(done, total, what):
+def print_steps(done, total, what):
     print(int(done), flush=True)
 
 if __name__ == "__main__":
     catalog_path, run_path, config_path = map(Path, sys.argv[1:])
     with open_catalog(catalog_path) as catalog:
-        result = pretrain(catalog, run_path, load_config(file=config_path), progress=tell)
+        result = pretrain(catalog, run_path, load_config(file=config_path), progress=print_steps)
     print("interrupted" if result.interrupted else "finished", flush=True)
 """
 
@@ -88,7 +90,7 @@ if __name__ == "__main__":
 def run_until(
     step: int, number: signal.Signals, catalog_path: Path, run_path: Path, config: Config
 ) -> str:
-    """Begin a run in a process group of its own; signal the group at `step`; return its output."""
+    """Start a run in its own process group, signal the group at `step`, and return its output."""
     script, config_path = run_path.parent / "a_run.py", run_path.parent / "wanted.toml"
     script.write_text(_A_RUN)
     config_path.write_text(config.to_toml())
@@ -122,7 +124,7 @@ def run_until(
     ("training", "optimizer"),
     [
         ({"precision": "float32", "num_workers": 0, "log_every": 1}, {"name": "adamw"}),
-        # Logged every four steps, saved every three: an interval is open at each checkpoint.
+        # Logged every four steps, saved every three: checkpoints are written amid an interval.
         (
             {
                 "precision": "bfloat16", "num_workers": 1, "log_every": 4, "ema_decay": 0.5,
@@ -133,7 +135,7 @@ def run_until(
     ],
     ids=["float32", "bfloat16"],
 )  # fmt: skip
-def test_killed_and_resumed_it_ends_the_same(
+def test_resume_after_kill_gives_identical_weights(
     prepared_catalog: Path,
     tmp_path: Path,
     training: Mapping[str, Any],
@@ -143,7 +145,7 @@ def test_killed_and_resumed_it_ends_the_same(
     whole = run(prepared_catalog, tmp_path / "whole", config)
     assert whole.steps == 8
     assert not whole.interrupted
-    step = random.randint(0, 7)  # any step will do; the message says which
+    step = random.randint(0, 7)  # the law holds for any step; a failure prints it
     run_until(step, signal.SIGKILL, prepared_catalog, tmp_path / "killed", config)
     result = run(prepared_catalog, tmp_path / "killed", config, resume=True)
     print(f"killed at step {step}")
@@ -159,7 +161,7 @@ def test_killed_and_resumed_it_ends_the_same(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_to_the_whole_group_saves_and_ends(
+def test_signal_to_the_process_group_saves_a_checkpoint(
     prepared_catalog: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     config = tiny_config(training={"num_workers": 1, "steps": 400, "checkpoint_every": 0})
@@ -170,7 +172,7 @@ def test_a_signal_to_the_whole_group_saves_and_ends(
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_stopped_by_a_signal_and_resumed_it_ends_the_same(
+def test_resume_after_signal_gives_identical_weights(
     prepared_catalog: Path, tmp_path: Path
 ) -> None:
     config = tiny_config(training={"log_every": 3})
@@ -197,11 +199,12 @@ def finished(prepared_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -
     return path
 
 
-def test_what_a_run_leaves(finished: Path) -> None:
+def test_files_and_metrics_of_a_finished_run(finished: Path) -> None:
     assert load_config(file=finished / "config.toml") == tiny_config()
     names = {path.name for path in finished.iterdir()}
     assert names == {
-        "config.toml", "split.json", "metrics.jsonl", "tensorboard", "checkpoints", "model",
+        "config.toml", "run.json", "split.json", "metrics.jsonl", "tensorboard", "checkpoints",
+        "model",
     }  # fmt: skip
     assert len(list((finished / "checkpoints").iterdir())) == 2
     lines = [line for line in read_metrics(finished) if "loss" in line]
@@ -215,7 +218,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert model.embed_audio(torch.zeros(4000)).shape == (8,)
 
 
-def test_a_finished_run_is_resumed_to_the_same(prepared_catalog: Path, finished: Path) -> None:
+def test_resume_of_a_finished_run_changes_nothing(prepared_catalog: Path, finished: Path) -> None:
     before, weights = untimed(finished), load_file(finished / "model" / "model.safetensors")
     result = run(prepared_catalog, finished, tiny_config(), resume=True)
     assert result.steps == 8
@@ -225,25 +228,86 @@ def test_a_finished_run_is_resumed_to_the_same(prepared_catalog: Path, finished:
         assert torch.equal(value, weights[name])
 
 
-def test_a_run_is_not_overwritten(prepared_catalog: Path, finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds a run already: give --resume"):
+def test_an_existing_folder_is_not_overwritten(
+    prepared_catalog: Path, finished: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="already holds a run: continue it with --resume"):
         run(prepared_catalog, finished, tiny_config())
     with pytest.raises(CheckpointError, match="the config differs from that of the run"):
         run(prepared_catalog, finished, tiny_config(training={"steps": 9}), resume=True)
     (tmp_path / "thesis.txt").write_text("all my work")
     for resume in (False, True):
-        with pytest.raises(CheckpointError, match="is not empty and holds no run"):
+        with pytest.raises(CheckpointError, match="is not empty and does not hold a run"):
             run(prepared_catalog, tmp_path, tiny_config(), resume=resume)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_run_killed_while_it_began_can_begin(prepared_catalog: Path, tmp_path: Path) -> None:
+def test_resume_compares_configs_by_value(prepared_catalog: Path, tmp_path: Path) -> None:
+    config = tiny_config(training={"steps": 2})
+    run(prepared_catalog, tmp_path, config)
+    path = tmp_path / "config.toml"
+    text = path.read_text()
+    assert "loader_timeout_seconds = 300.0\n" in text
+    # A key that this version added after the run began: the file lacks it, the default counts.
+    path.write_text(text.replace("loader_timeout_seconds = 300.0\n", ""))
+    assert run(prepared_catalog, tmp_path, config, resume=True).steps == 2
+    path.write_text(text.replace("weight_decay = 0.05\n", "weight_decay = 0.06\n"))
+    with pytest.raises(CheckpointError, match=r"in optimizer\.weight_decay: resume with"):
+        run(prepared_catalog, tmp_path, config, resume=True)
+    changed = tiny_config(training={"steps": 3, "seed": 1})
+    with pytest.raises(CheckpointError, match=r"optimizer\.weight_decay, .*seed, training\.steps"):
+        run(prepared_catalog, tmp_path, changed, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "has format None, .* older version"),
+        ('{"format": 99}', "has format 99, .* newer version"),
+        ('{"format": "x"}', "has format x, "),
+        ("{}", "does not state the format"),
+        ("[1]", "does not state the format"),
+    ],
+)
+def test_resume_refuses_a_run_of_another_format(
+    prepared_catalog: Path, tmp_path: Path, content: str | None, message: str
+) -> None:
+    (tmp_path / "config.toml").write_text(tiny_config().to_toml())
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        run(prepared_catalog, tmp_path, tiny_config(), resume=True)
+
+
+def test_no_logged_step_builds_dense_pair_labels(
+    prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: PairLabels) -> torch.Tensor:
+        raise AssertionError("dense labels of a large batch do not fit into memory")
+
+    monkeypatch.setattr(PairLabels, "dense", refuse)
+    run(prepared_catalog, tmp_path, tiny_config(training={"steps": 2, "log_every": 1}))
+    lines = [line for line in read_metrics(tmp_path) if "loss" in line]
+    assert all(line["effective_negatives"] >= 1 for line in lines)
+
+
+def test_data_wait_share_counts_only_waits_for_data(prepared_catalog: Path, tmp_path: Path) -> None:
+    """Half a second of other work per step must not count, and no share can exceed 1."""
+    config = tiny_config(training={"steps": 4, "validate_every": 1, "checkpoint_every": 1})
+    run(prepared_catalog, tmp_path, config, progress=lambda done, total, what: time.sleep(0.5))
+    shares = [line["data_wait_share"] for line in read_metrics(tmp_path) if "loss" in line]
+    assert len(shares) == 4
+    # Decoding six clips of two frames takes some hundredths of a second.
+    assert max(shares) < 0.5, shares
+
+
+def test_a_run_killed_at_its_start_can_start_again(prepared_catalog: Path, tmp_path: Path) -> None:
     (tmp_path / "config.partial").write_text("[clip]\nfra")
     config = tiny_config(training={"steps": 1})
     assert run(prepared_catalog, tmp_path, config, resume=True).steps == 1
 
 
-def test_the_newest_checkpoint_damaged_the_one_before_is_gone_on_from(
+def test_a_damaged_newest_checkpoint_resumes_from_the_one_before(
     prepared_catalog: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = tiny_config(training={"steps": 6})
@@ -258,7 +322,7 @@ def test_the_newest_checkpoint_damaged_the_one_before_is_gone_on_from(
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_what_is_not_finite_stops_the_run_with_evidence(
+def test_a_loss_or_gradient_that_is_not_finite_stops_with_a_nan_dump(
     prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     def break_it(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
@@ -268,31 +332,31 @@ def test_what_is_not_finite_stops_the_run_with_evidence(
             else:
                 weights = next(self.model.parameters())
                 weights.register_hook(lambda grad: grad * torch.inf)  # type: ignore[no-untyped-call]
-        return honest(self, batch, rate)
+        return original(self, batch, rate)
 
-    honest = TrainingStep.__call__
+    original = TrainingStep.__call__
     monkeypatch.setattr(TrainingStep, "__call__", break_it)
     with pytest.raises(NotFiniteError, match=r"the loss of step 4 .*lower optimizer.learning_rate"):
         run(prepared_catalog, tmp_path, tiny_config())
-    evidence = json.loads((tmp_path / "not_finite_step_00000004_rank_0.json").read_text())
-    assert evidence["step"] == 4
-    assert len(evidence["clips"]) == 6
-    for clip in evidence["clips"]:
+    dump = json.loads((tmp_path / "not_finite_step_00000004_rank_0.json").read_text())
+    assert dump["step"] == 4
+    assert len(dump["clips"]) == 6
+    for clip in dump["clips"]:
         assert clip["name"] in {
             "Alpha (2001)", "Beta (2002)", "Gamma (2003)", "Delta S01E01", "Delta S01E02",
         }  # fmt: skip
         assert re.fullmatch(r"0:00:0\d\.\d{3}", clip["timecode"])
         assert float(clip["timecode"][5:]) == clip["start_seconds"]
-    loudest = [clip["loudest_sample"] for clip in evidence["clips"]]
-    norms = {name: value["gradient_norm"] for name, value in evidence["parameters"].items()}
-    assert all(isinstance(value["norm"], float) for value in evidence["parameters"].values())
+    loudest = [clip["loudest_sample"] for clip in dump["clips"]]
+    norms = {name: value["gradient_norm"] for name, value in dump["parameters"].items()}
+    assert all(isinstance(value["norm"], float) for value in dump["parameters"].values())
     if what == "loss":
         assert [value == "nan" for value in loudest] == [True] + [False] * 5
         assert set(norms.values()) == {"nan"}
     else:
         bad = [name for name, value in norms.items() if isinstance(value, str)]
         assert bad == ["model.video_encoder.stem.0.weight"]
-        assert evidence["gradient_norm"] == "inf"
+        assert dump["gradient_norm"] == "inf"
     assert [line["step"] for line in read_metrics(tmp_path) if "loss" in line] == [1, 2, 3, 4]
     for value in load_file(tmp_path / "checkpoints" / "step_00000003.safetensors").values():
         assert torch.isfinite(value).all()
@@ -303,12 +367,12 @@ def test_held_out_titles_are_never_trained_on(
 ) -> None:
     seen: list[tuple[int, float]] = []
 
-    def note(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
+    def record(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
         seen.extend((spec.item, spec.start_seconds) for spec in batch.specs)
-        return honest(self, batch, rate)
+        return original(self, batch, rate)
 
-    honest = TrainingStep.__call__
-    monkeypatch.setattr(TrainingStep, "__call__", note)
+    original = TrainingStep.__call__
+    monkeypatch.setattr(TrainingStep, "__call__", record)
     for seed in range(3):
         seen.clear()
         config = tiny_config(training={"seed": seed, "held_out_share": 0.5, "steps": 4})
@@ -325,7 +389,7 @@ def test_held_out_titles_are_never_trained_on(
         assert {names[int(train.title_id[item])] for item, _ in seen} == wanted
 
 
-def test_outside_the_main_thread_it_runs_too(prepared_catalog: Path, tmp_path: Path) -> None:
+def test_training_outside_the_main_thread(prepared_catalog: Path, tmp_path: Path) -> None:
     results: list[PretrainResult] = []
     config = tiny_config(training={"steps": 1})
     thread = threading.Thread(
@@ -336,7 +400,9 @@ def test_outside_the_main_thread_it_runs_too(prepared_catalog: Path, tmp_path: P
     assert results[0].steps == 1
 
 
-def test_a_killed_worker_changes_nothing(prepared_catalog: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_does_not_change_the_weights(
+    prepared_catalog: Path, tmp_path: Path
+) -> None:
     config = tiny_config(training={"num_workers": 1})
     whole = run(prepared_catalog, tmp_path / "whole", config)
     assert whole.worker_restarts == 0
@@ -357,44 +423,42 @@ def test_a_killed_worker_changes_nothing(prepared_catalog: Path, tmp_path: Path)
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
 
-TOGETHER = tiny_config(
+TWO_PROCESSES = tiny_config(
     loss={"learn_temperature": True},
     training={"sync_batch_norm": True, "checkpoint_every": 0},
-    # Plain SGD in small steps: AdamW makes whole steps of what is a rounding error in a gradient
-    # near zero, and large steps magnify it until two runs of one process would differ as much.
+    # Plain SGD with small steps: AdamW turns a rounding error in a gradient near zero into a whole
+    # step, and large steps magnify it.
     optimizer={"name": "sgd", "learning_rate": 1e-4},
 )
 
 
 def train_here(catalog_path: Path, run_path: Path, out: Path) -> None:
-    """One of several processes: train, and write down how its own weights ended."""
+    """Train as one of several processes, and save the final weights of this process."""
     ends: list[dict[str, torch.Tensor]] = []
-    honest = TrainingStep.__call__
+    original = TrainingStep.__call__
 
-    def note(
-        self: TrainingStep, batch: ClipBatch, rate: float
-    ) -> tuple[torch.Tensor, torch.Tensor, GatheredBatch]:
+    def record(self: TrainingStep, batch: ClipBatch, rate: float) -> StepResult:
         assert len(batch) == 3
         assert distributed.world_size() == 2
-        result = honest(self, batch, rate)
+        result = original(self, batch, rate)
         ends[:] = [dict(self.model.named_parameters())]
         return result
 
-    TrainingStep.__call__ = note  # type: ignore[method-assign,assignment]
+    TrainingStep.__call__ = record  # type: ignore[method-assign,assignment]
     rank = os.environ["RANK"]
 
     def stop_at_4(done: float, total: float, what: str) -> None:
-        if done == 4 and rank == "1":  # one of them is asked, all of them stop
+        if done == 4 and rank == "1":  # one process gets the signal, all of them stop
             signal.raise_signal(signal.SIGTERM)
 
-    result = run(catalog_path, run_path, TOGETHER, progress=stop_at_4)
+    result = run(catalog_path, run_path, TWO_PROCESSES, progress=stop_at_4)
     assert result.interrupted
     assert result.steps == 5
     weights = {name: value.detach().contiguous() for name, value in ends[0].items()}
     save_file(weights, out / f"{rank}.safetensors")
 
 
-def test_begun_by_two_processes_and_ended_by_one_it_is_the_same_run(
+def test_two_processes_then_one_give_the_weights_of_one(
     prepared_catalog: Path, tmp_path: Path
 ) -> None:
     run_processes(2, train_here, prepared_catalog, tmp_path / "run", tmp_path)
@@ -403,8 +467,8 @@ def test_begun_by_two_processes_and_ended_by_one_it_is_the_same_run(
     for name, value in zero.items():
         assert torch.equal(value, one[name]), name
         assert torch.equal(value, saved[f"model.{name}"]), name
-    assert run(prepared_catalog, tmp_path / "run", TOGETHER, resume=True).steps == 8
-    run(prepared_catalog, tmp_path / "alone", TOGETHER)
+    assert run(prepared_catalog, tmp_path / "run", TWO_PROCESSES, resume=True).steps == 8
+    run(prepared_catalog, tmp_path / "alone", TWO_PROCESSES)
     ended, alone = (
         load_file(tmp_path / name / "model" / "model.safetensors") for name in ("run", "alone")
     )

@@ -1,4 +1,4 @@
-"""Asked to stop, a run need not wait for its data first."""
+"""A stop request takes effect between two steps, and during a wait for data at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from toomuchtv.data.clip_specs import ClipBatch
-from toomuchtv.training.stop import asked_to_stop
+from toomuchtv.training.stop import stop_on_signals
 
 
 def batch() -> ClipBatch:
@@ -20,32 +20,32 @@ def batch() -> ClipBatch:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_wait_for_data_is_left(number: signal.Signals) -> None:
+def test_a_signal_ends_a_wait_for_data(number: signal.Signals) -> None:
     def slow() -> Iterator[ClipBatch]:
         yield batch()
         time.sleep(60)
         yield batch()
 
     taken = 0
-    with asked_to_stop() as stop:
+    with stop_on_signals() as stop:
         threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
-        for _ in stop.unless_asked(slow()):
+        for _ in stop.until_set(slow()):
             taken += 1
     assert stop.is_set
     assert taken == 1
 
 
-def test_a_step_under_way_is_finished() -> None:
-    with asked_to_stop() as stop:
+def test_a_signal_lets_the_current_step_finish() -> None:
+    with stop_on_signals() as stop:
         steps = []
-        for step, _ in enumerate(stop.unless_asked(iter([batch(), batch(), batch()]))):
+        for step, _ in enumerate(stop.until_set(iter([batch(), batch(), batch()]))):
             if step == 1:
                 signal.raise_signal(signal.SIGTERM)
             steps.append(step)
     assert steps == [0, 1]
 
 
-def test_unless_asked_all_come() -> None:
-    with asked_to_stop() as stop:
-        assert len(list(stop.unless_asked(iter([batch(), batch()])))) == 2
+def test_without_a_signal_every_batch_is_yielded() -> None:
+    with stop_on_signals() as stop:
+        assert len(list(stop.until_set(iter([batch(), batch()])))) == 2
     assert not stop.is_set

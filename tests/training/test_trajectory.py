@@ -19,11 +19,11 @@ from toomuchtv._internal.random_numbers import UInt64Array
 from toomuchtv.data.augmentation import AugmentationConfig
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
-from toomuchtv.inference.pretrained import fresh_model
+from toomuchtv.models import TwoTower
 from toomuchtv.training.optimizer import build_optimizer
 from toomuchtv.training.run_config import OptimizerConfig
 from toomuchtv.training.step import TrainingStep
-from toomuchtv.training.synchronized_norm import synchronize_norms
+from toomuchtv.training.sync_batch_norm import convert_sync_batch_norm
 
 CPU = torch.device("cpu")
 CLIPS, STEPS = 8, 12
@@ -37,7 +37,7 @@ class WideInput(ClipTransform):
     """The encoders' input in float64."""
 
     def forward(
-        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array
+        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array | None = None
     ) -> tuple[Tensor, Tensor]:
         video, log_mel = super().forward(planes, waveform, seeds)
         return video.double(), log_mel.double()
@@ -69,23 +69,26 @@ def train(folder: Path) -> None:
 
 def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str, Tensor]:
     """Loss and gradient norm of every step, weights and statistics at the end."""
-    cuts = [0, CLIPS // 2, CLIPS] if world_size == 2 else [0, CLIPS]
-    model = fresh_model(SMALLEST, seed=0).double()
-    synchronize_norms(model)
+    size = CLIPS // world_size
+    model = TwoTower.from_config(SMALLEST, seed=0).double()
+    convert_sync_batch_norm(model, CPU)
     step = TrainingStep(
         model=model,
         loss=WideInfoNCE(),  # type: ignore[arg-type]
-        to_input=WideInput(TransformConfig(size=16), AugmentationConfig()),
+        transform=WideInput(TransformConfig(size=16), AugmentationConfig()),
         optimizer=build_optimizer([model], config),
-        roles=PairLabelConfig(),
+        pair_labels=PairLabelConfig(),
         precision=torch.float32,  # no autocast
         max_gradient_norm=1.0,
     )
     found: dict[str, Tensor] = {}
     for number in range(STEPS):
-        batch = a_batch(CLIPS, step=number)[slice(cuts[rank], cuts[rank + 1])]
-        loss, norm, _ = step(batch, config.learning_rate)
-        found |= {f"loss {number}": loss, f"norm {number}": norm}
+        batch = a_batch(CLIPS, step=number)[rank * size : (rank + 1) * size]
+        result = step(batch, config.learning_rate)
+        found |= {
+            f"loss {number}": torch.tensor(result.loss, dtype=torch.float64),
+            f"norm {number}": torch.tensor(result.gradient_norm, dtype=torch.float64),
+        }
     return found | {name: value.contiguous() for name, value in model.state_dict().items()}
 
 

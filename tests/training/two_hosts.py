@@ -7,7 +7,7 @@ command. Three questions:
 1. Do two hosts come to the weights of a single process, on the same batches?
 2. The link is cut: how soon does the job end, and does it say why? Asked twice: of a plain job, and
    of an elastic one, whose torchruns talk to each other all the time and so need the system to
-   notice that nobody answers (`net.ipv4.tcp_retries2`; see docs/scaling.md).
+   notice that nobody answers (`net.ipv4.tcp_retries2`; see docs/guide/many_gpus.md).
 3. One process is killed with -9: does torchrun's elastic restart lead to the same weights?
 
     python -m tests.training.two_hosts --out /tmp/two --json two.json
@@ -36,7 +36,7 @@ from toomuchtv.training.metrics import read_metrics
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 PORT = 29_477
 TIMEOUT_SECONDS = 20
-#: Of a segment that nobody acknowledges, as docs/scaling.md has it: 0.2 s, doubled each time.
+#: Retransmissions of an unacknowledged segment (docs/guide/many_gpus.md): 0.2 s, doubled each time.
 RETRIES = 5
 SETTINGS = [
     "clip.frames=4", "clip.audio_seconds=0.25", "transform.size=32",

@@ -1,18 +1,17 @@
-"""Everything this package asks of `torch.distributed`; one process walks the same path as many.
+"""Everything that this package uses of `torch.distributed`. One process runs the same code.
 
-Every process computes the loss of the whole batch from gathered embeddings (see
-`toomuchtv.losses.GatheredLoss`), and the gradient of a gather is that of the process's own rows.
-Summing the parameter gradients of all processes then gives the gradient of one process that holds
-the whole batch.
+The law of gradients: all processes hold equally many clips. Every process computes the loss of the
+whole batch from gathered embeddings (see `toomuchtv.losses.GatheredLoss`), and the backward pass of
+the gather keeps the rows of its own clips. The sum of the processes' parameter gradients is then
+the gradient of one process that holds the whole batch.
 """
 
 from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
@@ -23,154 +22,112 @@ from torch.distributed.rendezvous import rendezvous
 
 from toomuchtv.errors import DistributedError
 
-_MEETING_SECONDS = 900.0
+_RENDEZVOUS_SECONDS = 900.0
 
 
 def world_size() -> int:
-    """Number of processes that train together."""
-    return dist.get_world_size() if _together() else 1
+    """Return the number of processes that train together."""
+    return dist.get_world_size() if _is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process among them, from 0."""
-    return dist.get_rank() if _together() else 0
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if _is_initialized() else 0
 
 
-def place_of_process() -> tuple[int, int]:
-    """Rank of this process and their number, as torchrun says before they have met; else 0, 1."""
+def launched_rank_and_world_size() -> tuple[int, int]:
+    """Return rank and world size as torchrun sets them; (0, 1) without torchrun.
+
+    They are known before `process_group` connects the processes.
+    """
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _together() -> bool:
+def _is_initialized() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
 @contextmanager
 def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Iterator[None]:
-    """Join the other processes if started by torchrun; leave them at the end.
+    """Connect the processes that torchrun started, and disconnect them at the end.
 
-    A wait for another process is given up after `timeout_seconds`.
+    Without torchrun, or inside another process group, this does nothing.
+
+    Args:
+        device: Device of the tensors that are exchanged: NCCL for a GPU, gloo for a CPU.
+        timeout_seconds: Timeout of every collective call.
 
     Raises:
-        DistributedError: It was, or the other process is gone.
+        DistributedError: Another process is gone, or did not answer within the timeout.
     """
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
-        store, number, count = _meet()
+        store, own_rank, size = _rendezvous()
+        timeout = timedelta(seconds=timeout_seconds)
         dist.init_process_group(
-            backend,
-            store=store,
-            rank=number,
-            world_size=count,
-            timeout=timedelta(seconds=timeout_seconds),
+            backend, store=store, rank=own_rank, world_size=size, timeout=timeout
         )
         yield
     except RuntimeError as error:
-        if not _is_of_exchange(error):
+        if not _is_from_torch_distributed(error):
             raise
         raise DistributedError(
-            f"lost contact with another process of this job, or waited for it in vain ({error}). "
-            "Look at what that process says; then start all of them again with --resume"
+            f"lost contact with another process of this job, or its answer timed out ({error}). "
+            "Read the output of that process, then start all processes again with --resume"
         ) from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-def set_patience(timeout_seconds: float) -> None:
-    """Wait so long for another process in an exchange, from now on."""
+def set_timeout(timeout_seconds: float) -> None:
+    """Set the timeout of all later collective calls."""
     if world_size() > 1:
-        # PyTorch has no public name for this; a group made anew would have to be met for again.
+        # PyTorch has no public function for this, and a new group would need a new rendezvous.
         _set_pg_timeout(timedelta(seconds=timeout_seconds))
 
 
-def _meet() -> tuple[Store, int, int]:
-    """Wait until every process has come this far; gives what they share, own rank, and number.
+def _rendezvous() -> tuple[Store, int, int]:
+    """Wait for every process; return the shared store, the rank and the world size.
 
-    One may come minutes after another: it had a model to try first, or more files to open. That is
-    no sign of a loss, so it is not measured by the patience for an exchange.
+    One process may arrive minutes after another, because it has more files to open. That is no
+    failure, so this wait has its own, longer timeout.
     """
-    patience = timedelta(seconds=_MEETING_SECONDS)
-    store, number, count = next(rendezvous("env://", timeout=patience))
-    store.set(f"toomuchtv/here/{number}", "yes")
-    store.wait([f"toomuchtv/here/{other}" for other in range(count)], patience)
-    return PrefixStore("toomuchtv", store), number, count
+    timeout = timedelta(seconds=_RENDEZVOUS_SECONDS)
+    store, own_rank, size = next(rendezvous("env://", timeout=timeout))
+    store.set(f"toomuchtv/here/{own_rank}", "yes")
+    store.wait([f"toomuchtv/here/{other}" for other in range(size)], timeout)
+    return PrefixStore("toomuchtv", store), own_rank, size
 
 
-def _is_of_exchange(error: RuntimeError) -> bool:
-    """Whether an error came up inside of torch.distributed, which has no type of its own for it."""
+def _is_from_torch_distributed(error: RuntimeError) -> bool:
+    """Return True if torch.distributed raised an error, for which it has no common type."""
     return any(
         frame.filename.startswith(os.path.dirname(dist.__file__))
         for frame in traceback.extract_tb(error.__traceback__)
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """How the rows of the whole batch lie on the processes.
+def gather(local: Tensor) -> Tensor:
+    """Join `[n, ...]` of every rank to `[N, ...]` in the order of ranks, without gradient.
 
-    Attributes:
-        sizes: Rows of each process, in order of rank.
-        rank: Of this process.
-    """
-
-    sizes: tuple[int, ...]
-    rank: int
-
-    @property
-    def start(self) -> int:
-        """The first of the own rows."""
-        return sum(self.sizes[: self.rank])
-
-    @property
-    def stop(self) -> int:
-        """The end of the own rows."""
-        return sum(self.sizes[: self.rank + 1])
-
-    @property
-    def total(self) -> int:
-        """Rows of the whole batch."""
-        return sum(self.sizes)
-
-
-def parts(count: int, device: torch.device) -> Parts:
-    """Ask every process how many rows it has; this one has `count`."""
-    if world_size() == 1:
-        return Parts(sizes=(count,), rank=0)
-    own = torch.tensor([count], device=device)
-    counts = [torch.empty_like(own) for _ in range(world_size())]
-    dist.all_gather(counts, own)
-    return Parts(sizes=tuple(torch.cat(counts).tolist()), rank=rank())
-
-
-def gather(local: Tensor, parts_of: Parts | None = None) -> Tensor:
-    """Join `[n, ...]` of every rank to `[N, ...]`, in order of rank; no gradient.
-
-    Args:
-        local: The own rows; every rank may have another number of them.
-        parts_of: How they lie, where that is known already; else the ranks are asked.
+    The shape of `local` must be equal on all ranks.
     """
     if world_size() == 1:
         return local.detach()
-    known = parts_of or parts(len(local), local.device)
     values = local.detach().contiguous()
-    as_bytes = values.dtype == torch.bool
-    if as_bytes:
-        values = values.to(torch.uint8)
-    # The exchange is of equal shapes: all are filled up to the longest.
-    sent = values.new_zeros(max(known.sizes), *values.shape[1:])
-    sent[: len(values)] = values
-    received = [torch.empty_like(sent) for _ in range(world_size())]
-    dist.all_gather(received, sent)
-    joined = torch.cat([part[:size] for part, size in zip(received, known.sizes, strict=True)])
-    return joined.bool() if as_bytes else joined
+    if values.dtype == torch.bool:  # gloo does not exchange booleans
+        return gather(values.to(torch.uint8)).bool()
+    received = [torch.empty_like(values) for _ in range(world_size())]
+    dist.all_gather(received, values)
+    return torch.cat(received)
 
 
 def gather_with_gradient(local: Tensor) -> Tensor:
-    """Join `[n, D]` of every rank to `[N, D]`, n being equal on all ranks.
+    """Join `[n, D]` of every rank to `[N, D]`; n must be equal on all ranks.
 
     The gradient of `local` is the gradient of its own rows of the result. Nothing is exchanged in
     the backward pass.
@@ -181,48 +138,38 @@ def gather_with_gradient(local: Tensor) -> Tensor:
     return torch.cat([joined[:start], local, joined[start + len(local) :]])
 
 
-def all_sum(value: Tensor) -> Tensor:
-    """Sum over the ranks, the same on each; no gradient."""
-    if world_size() == 1:
-        return value.detach()
-    summed = value.detach().clone()
-    dist.all_reduce(summed)
-    return summed
-
-
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Add up the gradients of all ranks, in place."""
-    if world_size() == 1:
+    """Replace the gradients of parameters by their sums over the ranks, in place."""
+    if world_size() > 1:
+        _all_reduce([value.grad for value in parameters if value.grad is not None])
+
+
+def average_tensors(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors of one dtype by their means over the ranks, in place."""
+    if world_size() > 1:
+        _all_reduce(tensors, factor=1.0 / world_size())
+
+
+def _all_reduce(tensors: Sequence[Tensor], factor: float = 1.0) -> None:
+    """Replace tensors by their sums over the ranks times a factor, in one collective call."""
+    if not tensors:
         return
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not grads:
-        return
-    flat = torch.cat([grad.reshape(-1) for grad in grads])
+    flat = torch.cat([value.reshape(-1) for value in tensors])
     dist.all_reduce(flat)
-    parts = torch.split(flat, [grad.numel() for grad in grads])
-    for grad, part in zip(grads, parts, strict=True):
-        grad.copy_(part.view_as(grad))
-
-
-def average_buffers(module: nn.Module) -> None:
-    """Make the running statistics of batch norm alike on every rank: their mean."""
-    if world_size() == 1:
-        return
-    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-    flat = all_sum(torch.cat([buffer.reshape(-1) for buffer in buffers])) / world_size()
-    parts = torch.split(flat, [buffer.numel() for buffer in buffers])
-    for buffer, part in zip(buffers, parts, strict=True):
-        buffer.copy_(part.view_as(buffer))
+    flat *= factor
+    parts = torch.split(flat, [value.numel() for value in tensors])
+    for value, part in zip(tensors, parts, strict=True):
+        value.copy_(part.view_as(value))
 
 
 def barrier() -> None:
-    """Wait until every process is here."""
+    """Wait until every process has reached this point."""
     if world_size() > 1:
         dist.barrier()
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set on any rank; all ranks get the same answer."""
+    """Return True on every rank if the flag is set on any rank."""
     if world_size() == 1:
         return flag
     value = torch.tensor([int(flag)], device=device)
@@ -230,17 +177,10 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     return bool(value.item())
 
 
-def text_of_first_rank(text: str, device: torch.device) -> str:
-    """What rank 0 says; all ranks get it."""
+def broadcast_int(value: int, device: torch.device) -> int:
+    """Return the value of rank 0 on every rank."""
     if world_size() == 1:
-        return text
-    content = text.encode("utf-8", "surrogateescape")
-    length = torch.tensor([len(content)], device=device)
-    dist.broadcast(length, 0)
-    if rank() == 0:
-        letters = torch.tensor(list(content), dtype=torch.uint8, device=device)
-    else:
-        letters = torch.empty(int(length), dtype=torch.uint8, device=device)
-    if len(letters):
-        dist.broadcast(letters, 0)
-    return bytes(letters.tolist()).decode("utf-8", "surrogateescape")
+        return value
+    shared = torch.tensor([value], device=device)
+    dist.broadcast(shared, 0)
+    return int(shared.item())

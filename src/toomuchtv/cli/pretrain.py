@@ -44,15 +44,14 @@ def pretrain(
         toomuchtv pretrain --catalog cat --run runs/first --resume
         torchrun --nproc-per-node 8 -m -- toomuchtv pretrain --catalog cat --run runs/first
     """
-    from toomuchtv._internal.distributed import place_of_process
+    from toomuchtv._internal.distributed import launched_rank_and_world_size
     from toomuchtv.catalog.store import open_catalog
     from toomuchtv.reports.run_page import write_run_page
-    from toomuchtv.training.chunk_size import with_found_chunk_size
     from toomuchtv.training.pretrain import pretrain as run_pretraining
+    from toomuchtv.training.profile import describe_run, with_found_chunk_size
     from toomuchtv.training.run_config import load_config
-    from toomuchtv.training.summary import describe
 
-    rank, world_size = place_of_process()
+    rank, world_size = launched_rank_and_world_size()
     if find_chunk_size and world_size > 1:
         raise typer.BadParameter(
             "--find-chunk-size needs a single process. Run it once without torchrun, and then pass "
@@ -67,7 +66,7 @@ def pretrain(
             resolved = with_found_chunk_size(resolved, run)
             output.info(f"--set training.chunk_size={resolved.training.chunk_size} fits in memory.")
         if rank == 0:
-            output.print_values("Plan", describe(opened, resolved, world_size=world_size))
+            output.print_values("Plan", describe_run(opened, resolved, world_size=world_size))
         with output.progress("steps") as progress:
             result = run_pretraining(opened, run, resolved, resume=resume, progress=progress)
         if rank == 0:

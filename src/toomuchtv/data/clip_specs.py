@@ -140,7 +140,7 @@ class ClipBatch:
         valid: bool `[N]`; false where no clip of the title could be decoded. Such a clip is zeros.
         video: uint8 `[N, T, S * 3 / 2, S]`, YUV 4:2:0 planes; see `media.proxy_reader`.
         waveform: float32 `[N, num_samples]`, in [-1, 1].
-        step: The step that the batch was drawn for.
+        step: The step that the batch was drawn for; 0 in batches of `collate_clips`.
         failures: One message for each clip that could not be decoded.
     """
 
@@ -148,7 +148,7 @@ class ClipBatch:
     valid: Tensor
     video: Tensor
     waveform: Tensor
-    step: int
+    step: int = 0
     failures: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -1,13 +1,14 @@
-"""From a batch as decoded to what the encoders take, on the device, in one pass.
+"""The transform from a decoded batch to the input of the encoders, on the device, in one pass.
 
-Crop, flip and resize are two small matrices a clip, one for rows and one for columns, so that any
-box is resampled with antialiasing by plain matrix products; blur is folded into them. Conversion
-from YUV, color jitter and normalization are one 3x3 matrix and a bias a clip, applied at the
-output's size.
+Crop, flip and resize are two small matrices for each clip, one for rows and one for columns, so
+that matrix products resample any box with antialiasing. Blur is folded into them. Conversion from
+YUV, color jitter and normalization are one 3x3 matrix and a bias for each clip, applied at the
+size of the output.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -36,7 +37,12 @@ _YUV_ZERO = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64)
 
 
 class TransformConfig(BaseModel):
-    """What the encoders are fed: picture size and spectrogram."""
+    """What the encoders receive.
+
+    Attributes:
+        size: Height and width of the frames, in pixels.
+        log_mel: Settings of the spectrogram.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,34 +51,57 @@ class TransformConfig(BaseModel):
 
 
 class ClipTransform(nn.Module):
-    """Turns decoded clips into the encoders' input.
+    """A module that turns a batch of decoded clips into the input of the encoders.
+
+    It crops, resizes, converts and normalizes the video, computes log-mel spectrograms, and
+    augments both. It works on the device of its inputs, a whole batch at a time:
+
+        transform = ClipTransform(size=112, augmentation=AugmentationConfig())
+        video, log_mel = transform(batch.video.cuda(), batch.waveform.cuda(), batch.specs.seed)
 
     Args:
-        config: Size and spectrogram.
-        augment: How training changes clips; None for evaluation.
+        config: Frame size and spectrogram; the defaults if omitted.
+        augmentation: Strength of random augmentation; none if omitted.
+        size: Height and width of the frames, in place of `config.size`.
+        log_mel: Settings of the spectrogram, in place of `config.log_mel`.
     """
 
-    def __init__(self, config: TransformConfig, augment: AugmentationConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: TransformConfig | None = None,
+        augmentation: AugmentationConfig | None = None,
+        *,
+        size: int | None = None,
+        log_mel: LogMelConfig | None = None,
+    ) -> None:
         super().__init__()
-        self.config = config
-        self.augment = augment or AugmentationConfig.none()
-        self.log_mel = LogMel(config.log_mel)
+        config = config or TransformConfig()
+        self.config = TransformConfig(size=size or config.size, log_mel=log_mel or config.log_mel)
+        self.augmentation = augmentation or AugmentationConfig.none()
+        self.log_mel = LogMel(self.config.log_mel)
 
     def forward(
-        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array
+        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Prepare a batch.
+        """Transform a batch.
 
         Args:
-            planes: uint8 `[N, T, S * 3 / 2, S]`, YUV 4:2:0 as `ProxyReader.planes` gives.
-            waveform: float32 `[N, num_samples]`.
-            seeds: uint64 `[N]`, what augmentation draws from.
+            planes: uint8 `[N, T, S * 3 / 2, S]`, square frames as YUV 4:2:0 planes (BT.601, limited
+                range): `S` rows of luma, then `S / 2` rows that hold the U plane `[S / 2, S / 2]`
+                and the V plane. This is the `video` of `ClipBatch`, and a third of the bytes of
+                RGB in float16.
+            waveform: float32 `[N, num_samples]`, in [-1, 1].
+            seeds: uint64 `[N]`, from which the augmentation of each clip is drawn, so that it does
+                not depend on the other clips of the batch. If omitted, PyTorch's global random
+                generator draws them.
 
         Returns:
             Normalized RGB `[N, 3, T, size, size]`, channels last, and log-mel
             `[N, 1, bands, frames]`, both float32.
         """
-        changes = draw_augmentation(self.augment, seeds)
+        if seeds is None:
+            seeds = torch.randint(2**63 - 1, (len(planes),)).numpy().astype(np.uint64)
+        changes = draw_augmentation(self.augmentation, seeds)
         return self.video(planes, changes), self.audio(waveform, changes)
 
     def video(self, planes: Tensor, changes: ClipAugmentation) -> Tensor:

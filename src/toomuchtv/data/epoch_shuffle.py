@@ -1,4 +1,4 @@
-"""Titles dealt without replacement: any draw of a run in constant time and no memory."""
+"""Titles in shuffled order, without replacement within an epoch, in constant time and memory."""
 
 from __future__ import annotations
 
@@ -11,78 +11,87 @@ from toomuchtv._internal.random_numbers import FloatArray, hashed, permuted, uni
 
 IntArray = NDArray[np.int64]
 
-# A batch is mended against another epoch's end within so many times its titles.
+# The beginning of an epoch's shuffle is repaired over this many batches; see `_repaired_head`.
 _HEAD_BATCHES = 3
-_TITLE, _JITTER = 0, 1  # streams of random numbers, see plan.py
+_TITLE, _JITTER = 0, 1  # streams of random numbers, see sampler.py
 
 
 class EpochShuffle:
-    """The titles of one kind. An epoch deals each of them once, in shuffled order.
+    """The shuffled order of a set of titles. An epoch visits each title once.
 
-    The epoch is cut into as many strata of equal weight as there are titles, and one draw is made
-    inside each: under equal weights, that is every title once.
+    The epoch is divided into as many strata of equal weight as there are titles, and one draw is
+    made inside each stratum. With equal weights, a stratum is a title. Draw n of the run is in
+    epoch `n // size` and takes the stratum that a keyed shuffle puts at position `n % size`, so
+    any draw costs the same and nothing has to be remembered.
 
     Args:
-        number: Which deck of the run it is.
-        first: Group of its first title; its titles are consecutive groups.
-        weights: Of its titles; None for equal ones.
-        size: How many titles it has.
+        number: Number of this set among those of the run; it keeps their random numbers apart.
+        first: Number of the first title; the titles of a set are consecutive.
+        weights: Relative weight of each title.
     """
 
-    def __init__(self, *, number: int, first: int, size: int, weights: FloatArray | None) -> None:
-        self.first, self.size = first, size
+    def __init__(self, *, number: int, first: int, weights: FloatArray) -> None:
+        self.first, self.size = first, len(weights)
         self._number = number
-        self._cumulative = None if weights is None else np.cumsum(weights / weights.sum())
+        is_even = bool((weights == weights[0]).all())
+        self._cumulative = None if is_even else np.cumsum(weights / weights.sum())
 
-    def deal(
-        self, numbers: IntArray, step_bounds: Callable[[int], tuple[int, int]], *, seed: int
+    def titles_of(
+        self, draws: IntArray, step_bounds: Callable[[int], tuple[int, int]], *, seed: int
     ) -> IntArray:
-        """The groups of some consecutive draws of one step, `[n]`.
+        """Return the titles of some consecutive draws of one step, `[n]`.
 
         Args:
-            numbers: Which draws of this deck, `[n]`, ascending by one.
-            step_bounds: First and stop of the draws that share a step with a draw.
-            seed: Of the run.
+            draws: Numbers of the draws in this set over the whole run, ascending by one, `[n]`.
+            step_bounds: Returns the first draw, and the draw after the last, of the step that a
+                given draw belongs to.
+            seed: Seed of the run.
         """
-        if len(numbers) == 0:
+        if len(draws) == 0:
             return np.zeros(0, np.int64)
-        epoch, position = numbers // self.size, numbers % self.size
+        epoch, position = draws // self.size, draws % self.size
         stratum = permuted(position, self.size, hashed(seed, _TITLE, self._number, epoch))
         last = int(epoch[-1])
-        if last > 0 and int(position[-1]) < _HEAD_BATCHES * self._largest(step_bounds, last):
-            head = self._head(seed, last, step_bounds)
+        if last > 0 and int(position[-1]) < _HEAD_BATCHES * self._draws_at_edge(step_bounds, last):
+            head = self._repaired_head(seed, last, step_bounds)
             in_head = (position < len(head)) & (epoch == last)
             stratum[in_head] = head[position[in_head]]
         if self._cumulative is None:
             return self.first + stratum
         jitter = uniforms(seed, _JITTER, self._number, epoch, stratum)
-        return self.first + self._at((stratum + jitter) / self.size)
+        return self.first + self._title_at((stratum + jitter) / self.size)
 
-    def draw(self, share: float) -> int:
-        """The group at a place in [0, 1) of the weights."""
+    def title_at(self, share: float) -> int:
+        """Return the title at a position in [0, 1) of the cumulative weights."""
         if self._cumulative is None:
             return self.first + int(share * self.size)
-        return self.first + int(self._at(np.array([share]))[0])
+        return self.first + int(self._title_at(np.array([share]))[0])
 
-    def _at(self, share: FloatArray) -> IntArray:
+    def _title_at(self, share: FloatArray) -> IntArray:
         assert self._cumulative is not None
         titles = np.searchsorted(self._cumulative, share, side="right")
         return np.minimum(titles, self.size - 1).astype(np.int64)
 
-    def _largest(self, step_bounds: Callable[[int], tuple[int, int]], epoch: int) -> int:
-        """Draws of the step in which an epoch begins; 0 where it begins with the step."""
+    def _draws_at_edge(self, step_bounds: Callable[[int], tuple[int, int]], epoch: int) -> int:
+        """Return the draws of the step in which an epoch begins; 0 if both begin together."""
         first, stop = step_bounds(epoch * self.size)
         return stop - first if first < epoch * self.size else 0
 
-    def _head(
+    def _repaired_head(
         self, seed: int, epoch: int, step_bounds: Callable[[int], tuple[int, int]]
     ) -> IntArray:
-        """The first entries of an epoch's shuffle, mended at the epoch's edge.
+        """Return the first entries of an epoch's shuffle, changed so that no step repeats a title.
 
-        A step that lies across the edge takes the last entries of the epoch before and the first
-        of this one. Of these, what the step has already changes places with entries after the
-        step, so that both hold: a step has no title twice, an epoch has every title once. Decks
-        of less than four steps are left as they are.
+        A step that spans the edge of two epochs takes the last entries of the old shuffle (tail)
+        and the first entries of the new one (head). A title that is in both would be twice in the
+        step. Each such entry of the head is swapped with a later entry, behind the step, that is
+        not in the tail. The epoch remains a permutation, so both laws hold: a step has no title
+        twice, and an epoch has every title once.
+
+            old epoch | ... 7 4 | 4 9 2 5 ... | new epoch     the step is [7 4 4 9]
+                             becomes 2 9 4 5                  the step is [7 4 2 9]
+
+        Sets of fewer titles than four steps draw are left as they are.
         """
         edge = epoch * self.size
         first, stop = step_bounds(edge)
@@ -95,8 +104,8 @@ class EpochShuffle:
             self.size,
             hashed(seed, _TITLE, self._number, epoch - 1),
         )
-        is_taken = np.isin(head, tail)
-        twice = np.flatnonzero(is_taken[:inside])
-        spare = inside + np.flatnonzero(~is_taken[inside:])[: len(twice)]
-        head[twice], head[spare] = head[spare], head[twice]
+        in_tail = np.isin(head, tail)
+        repeated = np.flatnonzero(in_tail[:inside])
+        spare = inside + np.flatnonzero(~in_tail[inside:])[: len(repeated)]
+        head[repeated], head[spare] = head[spare], head[repeated]
         return head

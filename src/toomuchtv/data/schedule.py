@@ -1,8 +1,8 @@
-"""Settings that change with the step, and how many draws all steps before one made.
+"""Settings that change with the step, and the number of draws that all earlier steps made.
 
-A schedule is a value, or pairs `[from_step, value]`: each value holds from its step until the next
-one's. What was drawn before step s is a sum over the few stages before it, so that any step is as
-near as the first.
+A schedule is one value, or pairs `[from_step, value]`: each value holds from its step until the
+step of the next pair. The number of draws before step s is a sum over the few pairs before it, so
+that a late step costs as little as the first one.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 V = TypeVar("V", int, float)
 Scheduled: TypeAlias = tuple[tuple[int, V], ...] | V
 
-# So many draws in a row are shared among decks once; shares are met to a thousandth.
+# Length of the repeated pattern that shares draws out among kinds: shares are exact to 0.001.
 _PATTERN_DRAWS = 1000
 
 
-def stages(value: Scheduled[V]) -> tuple[tuple[int, V], ...]:
-    """The stages of a schedule, `(from_step, value)`; a plain value is one stage.
+def schedule_pairs(value: Scheduled[V]) -> tuple[tuple[int, V], ...]:
+    """Return a schedule as pairs `(from_step, value)`; a plain value is one pair.
 
     Raises:
-        ValueError: The first stage does not begin at step 0, or the steps do not ascend.
+        ValueError: The first pair is not of step 0, or the steps do not ascend.
     """
     if not isinstance(value, tuple):
         return ((0, value),)
@@ -39,90 +39,86 @@ def stages(value: Scheduled[V]) -> tuple[tuple[int, V], ...]:
 
 
 def value_at(value: Scheduled[V], step: int) -> V:
-    """The value of a schedule at a step."""
-    pairs = stages(value)
+    """Return the value of a schedule at a step."""
+    pairs = schedule_pairs(value)
     return pairs[bisect_right(pairs, step, key=lambda pair: pair[0]) - 1][1]
 
 
-class Draws:
-    """Numbers the draws of a whole run, and shares them among decks.
+def checked(value: Scheduled[V], is_allowed: Callable[[V], bool], allowed: str) -> Scheduled[V]:
+    """Return a schedule unchanged if each of its values is allowed.
 
-    Draw n of a run goes to the deck that a fixed pattern names at place n modulo its length. So
-    both "which draws of which deck are in step s" and "in which step is draw m of deck d" are
-    arithmetic.
+    Raises:
+        ValueError: A value is not; the message says what is `allowed`.
+    """
+    for step, part in schedule_pairs(value):
+        if not is_allowed(part):
+            raise ValueError(f"must be {allowed}, got {part} from step {step} on")
+    return value
+
+
+class DrawNumbers:
+    """Numbers the draws of a whole run, and divides them among kinds of titles by their shares.
+
+    Draw n of the run belongs to the kind that a fixed pattern has at position n modulo its
+    length. So both "which draws of which kind are in step s" and "in which step is draw m of kind
+    k" are arithmetic, and nothing is counted.
 
     Args:
-        counts: Draws a step, `(from_step, count)`.
-        shares: Of each deck; they sum to 1.
+        counts: Pairs `(from_step, draws in each step)`.
+        shares: Share of each kind; they sum to 1.
     """
 
     def __init__(self, counts: Sequence[tuple[int, int]], shares: Sequence[float]) -> None:
         self._steps = [step for step, _ in counts]
         self._counts = [count for _, count in counts]
-        self._before = [0]  # draws before each stage
-        for (step, count), (following, _) in pairwise(counts):
-            self._before.append(self._before[-1] + (following - step) * count)
+        self._draws_before = [0]  # draws of the run before each pair's first step
+        for (step, count), (next_step, _) in pairwise(counts):
+            self._draws_before.append(self._draws_before[-1] + (next_step - step) * count)
         pattern = _pattern(np.asarray(shares, np.float64))
         self._pattern = pattern
-        self._places = [np.flatnonzero(pattern == deck) for deck in range(len(shares))]
-        # How many of each deck the pattern has before each place, [decks, places].
+        self._positions = [np.flatnonzero(pattern == kind) for kind in range(len(shares))]
+        # Draws of each kind before each position of the pattern, [kinds, positions].
         self._prefix = np.stack(
-            [np.cumsum(pattern == deck) - (pattern == deck) for deck in range(len(shares))]
+            [np.cumsum(pattern == kind) - (pattern == kind) for kind in range(len(shares))]
         )
 
     def of_step(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The draws of one step: `deck [n]`, and `number [n]` of each among its deck's draws."""
-        first, stop = self._range(step)
-        cycle, place = np.divmod(np.arange(first, stop), len(self._pattern))
-        deck = self._pattern[place]
-        a_cycle = np.array([len(places) for places in self._places])
-        return deck, cycle * a_cycle[deck] + self._prefix[deck, place]
+        """Return the draws of one step: `kind [n]`, and `number [n]` among the kind's draws."""
+        pair = bisect_right(self._steps, step) - 1
+        count = self._counts[pair]
+        first = self._draws_before[pair] + (step - self._steps[pair]) * count
+        cycle, position = np.divmod(np.arange(first, first + count), len(self._pattern))
+        kind = self._pattern[position]
+        draws_per_cycle = np.array([len(positions) for positions in self._positions])
+        return kind, cycle * draws_per_cycle[kind] + self._prefix[kind, position]
 
-    def step_bounds(self, deck: int, number: int) -> tuple[int, int]:
-        """First and stop of the deck's draws that are in the same step as its draw `number`."""
-        places = self._places[deck]
-        cycle, place = divmod(number, len(places))
-        draw = cycle * len(self._pattern) + int(places[place])
-        stage = bisect_right(self._before, draw) - 1
-        count = self._counts[stage]
-        first = draw - (draw - self._before[stage]) % count
-        return self._number(deck, first), self._number(deck, first + count)
+    def step_bounds(self, kind: int, number: int) -> tuple[int, int]:
+        """Return first and stop of the kind's draws in the step of its draw `number`."""
+        positions = self._positions[kind]
+        cycle, nth = divmod(number, len(positions))
+        draw = cycle * len(self._pattern) + int(positions[nth])
+        pair = bisect_right(self._draws_before, draw) - 1
+        count = self._counts[pair]
+        first = draw - (draw - self._draws_before[pair]) % count
+        return self._number(kind, first), self._number(kind, first + count)
 
-    def _range(self, step: int) -> tuple[int, int]:
-        stage = bisect_right(self._steps, step) - 1
-        count = self._counts[stage]
-        first = self._before[stage] + (step - self._steps[stage]) * count
-        return first, first + count
-
-    def _number(self, deck: int, draw: int) -> int:
-        """How many draws of the deck come before a draw of the run."""
-        cycle, place = divmod(draw, len(self._pattern))
-        return cycle * len(self._places[deck]) + int(self._prefix[deck, place])
+    def _number(self, kind: int, draw: int) -> int:
+        """Return how many draws of the kind come before a draw of the run."""
+        cycle, position = divmod(draw, len(self._pattern))
+        return cycle * len(self._positions[kind]) + int(self._prefix[kind, position])
 
 
 def _pattern(shares: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The decks of `_PATTERN_DRAWS` draws in a row, as evenly mixed as they can be.
+    """Return the kinds of `_PATTERN_DRAWS` draws in a row, mixed as evenly as possible.
 
-    Each place goes to the deck that is furthest behind its share, so that any stretch of draws
-    meets the shares within one draw or so. A single deck needs one place.
+    Each position goes to the kind that is furthest behind its share, so that any stretch of draws
+    meets the shares within about one draw. A single kind needs one position.
     """
     if len(shares) == 1:
         return np.zeros(1, np.int64)
     pattern = np.empty(_PATTERN_DRAWS, np.int64)
     given = np.zeros(len(shares))
-    for place in range(_PATTERN_DRAWS):
-        pattern[place] = np.argmax(shares * (place + 1) - given)
-        given[pattern[place]] += 1
+    for position in range(_PATTERN_DRAWS):
+        pattern[position] = np.argmax(shares * (position + 1) - given)
+        given[pattern[position]] += 1
     return pattern
-
-
-def checked(value: Scheduled[V], is_allowed: Callable[[V], bool], allowed: str) -> Scheduled[V]:
-    """Give a schedule back if its stages are in order and each of its values is allowed.
-
-    Raises:
-        ValueError: They are not; the message says what is `allowed`.
-    """
-    for step, part in stages(value):
-        if not is_allowed(part):
-            raise ValueError(f"must be {allowed}, got {part} from step {step} on")
-    return value

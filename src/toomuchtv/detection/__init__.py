@@ -1,1 +1,1 @@
-"""What a title contains: openings, credits, shots, black, silence and duplicates."""
+"""Detect what titles contain: openings, credits, shots, black, silence and duplicates."""

@@ -1,54 +1,87 @@
-"""What is in the items of a catalog: segments, things that recur, duplicates; resumable.
+"""Detect what the items of a catalog contain: segments, recurring content and duplicates.
 
-Three steps, each in worker processes, each kept with what it was found from and not done again:
+There are three steps. Each runs in worker processes, and each result is recorded together with a
+digest of its input, so that it is not computed again while the input stays the same.
 
-    item     traces of its proxy; black, silence, logo, shot
-    title    opening, credits, recap, recurring, across its items
-    catalog  duplicates, across its titles
+    scope      input                        result
+    item       its proxy                    features on disk; black, silence, logo, shot
+    title      features of its items        opening, credits, recap, recurring
+    catalog    features of all items        duplicates
 """
 
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
-from toomuchtv.catalog.records import Item, Proxy, SkippedFile
-from toomuchtv.catalog.store import Catalog
-from toomuchtv.detection import recurrence
-from toomuchtv.detection.features_on_disk import FOLDER, features_path
-from toomuchtv.detection.jobs import (
-    ITEM_KINDS,
-    CatalogJob,
-    ItemJob,
-    TitleJob,
-    analyze_item,
-    analyze_title,
-    catalog_source,
-    compare_titles,
-    item_source,
-    title_source,
+from toomuchtv.catalog.records import (
+    Duplicate,
+    Item,
+    Proxy,
+    Segment,
+    SkippedFile,
+    Title,
+    TitleKind,
 )
+from toomuchtv.catalog.store import Catalog, as_open_catalog
+from toomuchtv.detection.detectors import (
+    DETECTORS_VERSION,
+    detect_black,
+    detect_credits,
+    detect_logos,
+    detect_shots,
+    detect_silence,
+)
+from toomuchtv.detection.duplicates import DUPLICATES_VERSION, find_duplicates
+from toomuchtv.detection.features_on_disk import (
+    FOLDER,
+    StoredFingerprints,
+    compute_features,
+    digest,
+    features_path,
+    read_fingerprint,
+    read_frame_features,
+    write_features,
+)
+from toomuchtv.detection.matching import MATCHING_VERSION
+from toomuchtv.detection.recurrence import (
+    CREDITS,
+    RECURRENCE_VERSION,
+    RECURRING_KINDS,
+    Episode,
+    detect_recurring,
+)
+from toomuchtv.errors import MediaError
 
-A = TypeVar("A")
 R = TypeVar("R")
 
-_SILENCE_SECONDS = 300.0
-# A search tells nothing on the way, and its files are our own.
-_SEARCH_SECONDS = 6 * 3600.0
+#: The kinds of segments that are detected in each item by itself.
+ITEM_KINDS = ("black", "silence", "logo", "shot")
+# A worker that reports no progress for this long is killed. The searches in titles and in the
+# catalog report none, and they read only files that we wrote.
+_ITEM_TIMEOUT_SECONDS = 300.0
+_SEARCH_TIMEOUT_SECONDS = 6 * 3600.0
+_FEATURES_IN_MEMORY = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionResult:
-    """What was done, and what the catalog holds now.
+    """What was done, and what the catalog contains now.
 
-    `analyzed` and `skipped` count items; `segments` are those of present items by kind;
-    `recurring` counts the things that come again, `duplicates` the stretches that titles share.
+    Attributes:
+        analyzed: Number of items whose proxy was analyzed.
+        skipped: Number of items that were analyzed before.
+        failed: Items and titles that could not be analyzed, with reasons.
+        segments: Number of segments of items in the library, by kind.
+        recurring: Number of different contents that recur within a title.
+        duplicates: Number of intervals that two titles share.
     """
 
     analyzed: int
@@ -60,25 +93,75 @@ class DetectionResult:
 
 
 def detect_segments(
-    catalog: Catalog, *, num_workers: int = 1, progress: ProgressCallback = no_progress
+    catalog: Catalog | str | os.PathLike[str],
+    *,
+    num_workers: int = 1,
+    progress: ProgressCallback = no_progress,
 ) -> DetectionResult:
-    """Find what is in the prepared items; what was found before from the same is kept.
+    """Detect segments, recurring content and duplicates in the prepared items of a catalog.
+
+    Results that are up to date are kept. A call that was killed can simply be repeated.
 
     Args:
-        catalog: The catalog, with proxies; its folder takes the traces.
-        num_workers: Items worked on at once.
-        progress: Told the seconds of film done.
+        catalog: The catalog or its folder. Features are written to the folder.
+        num_workers: Number of items to analyze at the same time.
+        progress: Receives the seconds of film that are done.
 
     Raises:
         CatalogError: Another process writes to the catalog.
     """
-    with catalog.writing():
-        return _Analysis(catalog, num_workers, progress).run()
+    with as_open_catalog(catalog) as opened, opened.writing():
+        return _Detection(opened, num_workers, progress).run()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One scope to analyze: an item, a title, or the catalog.
+
+    `path` names the scope in messages about failures.
+    """
+
+    scope: str
+    source: str
+    path: Path
+    items: tuple[tuple[Item, Proxy], ...]
+    title_kind: TitleKind | None = None
+
+    @property
+    def seconds(self) -> float:
+        return sum(proxy.duration_seconds for _, proxy in self.items)
+
+    def features_paths(self, folder: Path) -> list[Path]:
+        return [folder / features_path(proxy) for _, proxy in self.items]
+
+
+def _item_job(item: Item, proxy: Proxy) -> _Job:
+    source = digest(features_path(proxy), DETECTORS_VERSION)
+    return _Job(scope=f"item {item.id}", source=source, path=item.path, items=((item, proxy),))
+
+
+def _title_job(title: Title, items: list[tuple[Item, Proxy]]) -> _Job:
+    versions = MATCHING_VERSION, RECURRENCE_VERSION, DETECTORS_VERSION
+    inputs = ((features_path(proxy), item.season, item.episode) for item, proxy in items)
+    return _Job(
+        scope=f"title {title.id}",
+        source=digest(title.kind, versions, *inputs),
+        path=items[0][0].path.parent,
+        items=tuple(items),
+        title_kind=title.kind,
+    )
+
+
+def _catalog_job(items: list[tuple[Item, Proxy]]) -> _Job:
+    items = sorted(items, key=lambda pair: (pair[0].title_id, pair[0].id))
+    inputs = ((item.title_id, features_path(proxy)) for item, proxy in items)
+    source = digest(DUPLICATES_VERSION, MATCHING_VERSION, *inputs)
+    return _Job(scope="catalog", source=source, path=Path(), items=tuple(items))
 
 
 @dataclass(slots=True)
-class _Analysis:
-    """One call of `detect_segments`, under the catalog's lock."""
+class _Detection:
+    """One call of `detect_segments`, which holds the catalog's write lock."""
 
     catalog: Catalog
     num_workers: int
@@ -86,124 +169,174 @@ class _Analysis:
     failed: list[SkippedFile] = field(default_factory=list)
 
     def run(self) -> DetectionResult:
+        """Do the three steps and return the result."""
         for partial in self.catalog.folder.glob(f"{FOLDER}/*/*.partial"):
             partial.unlink(missing_ok=True)
-        proxies = self.catalog.proxies()
-        pairs = [
-            (item, proxies[item.id])
-            for item in self.catalog.items()
-            if item.id in proxies and proxies[item.id].fingerprint == item.fingerprint
-        ]
-        analyzed = self._items(pairs)
-        pairs = [pair for pair in pairs if self._is_traced(pair[1])]
-        self._titles(pairs)
-        self._catalog(pairs)
-        present = {item.id for item in self.catalog.items()}
+        proxies, items = self.catalog.proxies(), self.catalog.items()
+        prepared = [(item, proxies[item.id]) for item in items if item.id in proxies]
+        num_jobs = self._analyze_items(prepared)
+        num_failed = len(self.failed)
+        prepared = [pair for pair in prepared if self._has_features(pair[1])]
+        self._analyze_titles(prepared)
+        self._analyze_catalog(prepared)
+        present = {item.id for item in items}
         segments = [one for one in self.catalog.segments() if one.item_id in present]
         return DetectionResult(
-            analyzed=analyzed,
-            skipped=len(proxies.keys() & present) - analyzed - len(self.failed),
+            analyzed=num_jobs - num_failed,
+            skipped=len(present & proxies.keys()) - num_jobs,
             failed=tuple(self.failed),
             segments=dict(sorted(Counter(one.kind for one in segments).items())),
             recurring=len({one.recurrence for one in segments} - {None}),
             duplicates=len(self.catalog.duplicates()),
         )
 
-    def _is_traced(self, proxy: Proxy) -> bool:
+    def _has_features(self, proxy: Proxy) -> bool:
         return (self.catalog.folder / features_path(proxy)).is_file()
 
-    def _items(self, pairs: list[tuple[Item, Proxy]]) -> int:
-        known = self.catalog.detection_sources()
-        jobs = [ItemJob(item=item, proxy=proxy, source=item_source(proxy)) for item, proxy in pairs]
+    def _analyze_items(self, prepared: list[tuple[Item, Proxy]]) -> int:
+        """Analyze the items that are not up to date, and return their number."""
+        done = self.catalog.detection_sources()
         jobs = [
             job
-            for job in jobs
-            if known.get(f"item {job.item.id}") != job.source or not self._is_traced(job.proxy)
+            for job in (_item_job(item, proxy) for item, proxy in prepared)
+            if done.get(job.scope) != job.source or not self._has_features(job.items[0][1])
         ]
-        jobs.sort(key=lambda job: (-job.proxy.num_frames, job.item.id))
-        seconds = {job.item.id: job.proxy.num_frames / job.proxy.frame_rate for job in jobs}
-        done = dict.fromkeys(seconds, 0.0)
+        jobs.sort(key=lambda job: (-job.seconds, job.items[0][0].id))
+        done_seconds = {job.scope: 0.0 for job in jobs}
+        total_seconds = sum(job.seconds for job in jobs)
 
-        def on_tell(job: ItemJob, amount: float) -> None:
-            done[job.item.id] = min(amount, seconds[job.item.id])
-            self.progress(sum(done.values()), sum(seconds.values()), job.item.path.name)
+        def report(job: _Job, seconds: float) -> None:
+            done_seconds[job.scope] = min(seconds, job.seconds)
+            self.progress(sum(done_seconds.values()), total_seconds, job.path.name)
 
-        function = functools.partial(analyze_item, self.catalog.folder)
-        num_done = 0
-        for job, found in self._results(function, jobs, on_tell):
-            on_tell(job, seconds[job.item.id])
-            if isinstance(found, Failure):
-                self.failed.append(SkippedFile(path=job.item.path, reason=found.reason))
-                continue
-            self.catalog.record_segments(
-                f"item {job.item.id}", job.source, [job.item.id], ITEM_KINDS, found
-            )
-            self._remove_older_traces(job.proxy)
-            num_done += 1
-        return num_done
+        for job, segments in self._results(_analyze_item, jobs, _ITEM_TIMEOUT_SECONDS, report):
+            self._record_segments(job, ITEM_KINDS, segments)
+            proxy = job.items[0][1]
+            path = self.catalog.folder / features_path(proxy)
+            for other in path.parent.glob(f"{proxy.item_id:07d}-*.npz"):
+                if other != path:  # features of earlier content
+                    other.unlink(missing_ok=True)
+        return len(jobs)
 
-    def _remove_older_traces(self, proxy: Proxy) -> None:
-        path = self.catalog.folder / features_path(proxy)
-        for other in path.parent.glob(f"{proxy.item_id:07d}-*.npz"):
-            if other != path:
-                other.unlink(missing_ok=True)
-
-    def _titles(self, pairs: list[tuple[Item, Proxy]]) -> None:
-        known = self.catalog.detection_sources()
-        kinds = {title.id: title.kind for title in self.catalog.titles()}
+    def _analyze_titles(self, prepared: list[tuple[Item, Proxy]]) -> None:
         by_title: dict[int, list[tuple[Item, Proxy]]] = {}
-        for pair in pairs:
+        for pair in prepared:
             by_title.setdefault(pair[0].title_id, []).append(pair)
-        jobs = [
-            TitleJob(
-                title_id=title_id,
-                kind=kinds[title_id],
-                items=tuple(items),
-                source=title_source(kinds[title_id], items),
-            )
-            for title_id, items in by_title.items()
-        ]
-        jobs = [job for job in jobs if known.get(f"title {job.title_id}") != job.source]
-        function = functools.partial(analyze_title, self.catalog.folder)
-        for job, found in self._results(function, jobs, seconds=_SEARCH_SECONDS):
-            items = [item for item, _ in job.items]
-            if isinstance(found, Failure):
-                self.failed.append(SkippedFile(path=items[0].path.parent, reason=found.reason))
-                continue
-            self.catalog.record_segments(
-                f"title {job.title_id}",
-                job.source,
-                [item.id for item in items],
-                recurrence.KINDS,
-                found,
-            )
+        done = self.catalog.detection_sources()
+        jobs = [_title_job(self.catalog.title(number), by_title[number]) for number in by_title]
+        jobs = [job for job in jobs if done.get(job.scope) != job.source]
+        for job, segments in self._results(_analyze_title, jobs, _SEARCH_TIMEOUT_SECONDS):
+            self._record_segments(job, RECURRING_KINDS, segments)
 
-    def _catalog(self, pairs: list[tuple[Item, Proxy]]) -> None:
-        pairs = sorted(pairs, key=lambda pair: (pair[0].title_id, pair[0].id))
-        source = catalog_source(pairs)
-        if self.catalog.detection_sources().get("catalog") == source:
+    def _analyze_catalog(self, prepared: list[tuple[Item, Proxy]]) -> None:
+        job = _catalog_job(prepared)
+        if self.catalog.detection_sources().get(job.scope) == job.source:
             return
-        function = functools.partial(compare_titles, self.catalog.folder)
-        jobs = [CatalogJob(items=tuple(pairs))]
-        for _, found in self._results(function, jobs, seconds=_SEARCH_SECONDS):
-            if isinstance(found, Failure):
-                self.failed.append(SkippedFile(path=Path(), reason=found.reason))
-            else:
-                self.catalog.record_duplicates(source, found)
+        for _, duplicates in self._results(_analyze_catalog, [job], _SEARCH_TIMEOUT_SECONDS):
+            self.catalog.record_duplicates(job.source, duplicates)
+
+    def _record_segments(self, job: _Job, kinds: Collection[str], found: list[Segment]) -> None:
+        item_ids = [item.id for item, _ in job.items]
+        self.catalog.record_segments(job.scope, job.source, item_ids, kinds, found)
 
     def _results(
         self,
-        function: Callable[[A, Callable[[float], None]], R],
-        jobs: list[A],
-        on_tell: Callable[[A, float], None] | None = None,
-        *,
-        seconds: float = _SILENCE_SECONDS,
-    ) -> Iterator[tuple[A, R | Failure]]:
-        if jobs:
-            yield from run_isolated(
-                function,
-                jobs,
-                num_workers=min(self.num_workers, len(jobs)),
-                silence_seconds=seconds,
-                on_tell=on_tell,
+        function: Callable[[Path, _Job, Callable[[float], None]], R],
+        jobs: list[_Job],
+        timeout_seconds: float,
+        report: Callable[[_Job, float], None] | None = None,
+    ) -> Iterator[tuple[_Job, R]]:
+        """Yield the results of jobs that are run in worker processes; collect the failures."""
+        if not jobs:
+            return
+        for job, result in run_isolated(
+            functools.partial(function, self.catalog.folder),
+            jobs,
+            num_workers=min(self.num_workers, len(jobs)),
+            silence_seconds=timeout_seconds,
+            on_report=report,
+        ):
+            if report is not None:
+                report(job, job.seconds)
+            if isinstance(result, Failure):
+                self.failed.append(SkippedFile(path=job.path, reason=result.reason))
+            else:
+                yield job, result
+
+
+# ---- Functions that run in worker processes
+
+
+def _analyze_item(folder: Path, job: _Job, report: Callable[[float], None]) -> list[Segment]:
+    """Compute the features of an item, unless they are on disk, and detect segments in them."""
+    ((item, proxy),) = job.items
+    (path,) = job.features_paths(folder)
+    try:
+        fingerprint, frames = read_fingerprint(path), read_frame_features(path)
+    except MediaError:
+        write_features(path, compute_features(folder, proxy, report))
+        # They are read back, because frame features lose precision on disk: results must not
+        # depend on whether the features were there before.
+        fingerprint, frames = read_fingerprint(path), read_frame_features(path)
+    black = detect_black(frames)
+    intervals = {
+        "black": black,
+        "silence": detect_silence(fingerprint),
+        "logo": detect_logos(frames, black),
+        "shot": detect_shots(frames),
+    }
+    return [
+        Segment(item_id=item.id, start_seconds=start, stop_seconds=stop, kind=kind)
+        for kind, found in intervals.items()
+        for start, stop in found
+    ]
+
+
+def _analyze_title(folder: Path, job: _Job, report: Callable[[float], None]) -> list[Segment]:
+    """Detect what recurs in the episodes of a show, and credits that can be seen."""
+    segments: list[Segment] = []
+    paths = job.features_paths(folder)
+    if job.title_kind is TitleKind.SHOW:
+        segments = detect_recurring(
+            [
+                Episode(
+                    item_id=item.id,
+                    season=item.season,
+                    episode=item.episode,
+                    fingerprint=read_fingerprint(path),
+                )
+                for (item, _), path in zip(job.items, paths, strict=True)
+            ]
+        )
+    report(0.0)
+    for (item, _), path in zip(job.items, paths, strict=True):
+        interval = detect_credits(read_frame_features(path))
+        if interval is None:
+            continue
+        start, stop = interval
+        # What was found by audio is more exact, so it takes precedence.
+        if not any(
+            one.item_id == item.id and one.start_seconds < stop and start < one.stop_seconds
+            for one in segments
+        ):
+            segments.append(
+                Segment(item_id=item.id, start_seconds=start, stop_seconds=stop, kind=CREDITS)
             )
+    return segments
+
+
+def _analyze_catalog(folder: Path, job: _Job, report: Callable[[float], None]) -> list[Duplicate]:
+    """Find the intervals that items of different titles share."""
+    report(0.0)
+    paths = job.features_paths(folder)
+    frames_of = functools.lru_cache(_FEATURES_IN_MEMORY)(lambda i: read_frame_features(paths[i]))
+    (folder / FOLDER).mkdir(exist_ok=True)
+    return list(
+        find_duplicates(
+            [item.id for item, _ in job.items],
+            [item.title_id for item, _ in job.items],
+            StoredFingerprints(paths),
+            frames_of,
+            scratch=folder / FOLDER,
+        )
+    )

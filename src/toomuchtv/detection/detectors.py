@@ -1,11 +1,19 @@
-"""Stretches that say nothing or only who made it: black, silence, logos, the credits of a film.
+"""Detectors of black, silence, logos, the credits of films, and shots.
 
-All from traits and levels that one pass over a proxy gave; precision before recall.
+All of them are rules on the features of one pass over a proxy. They prefer precision to recall.
+Intervals are half-open and in seconds.
+
+A shot boundary (cut) is where a frame differs from the one before by much more than neighboring
+frames do, so that camera movement is not taken for cuts. This follows the content and adaptive
+detectors of PySceneDetect, adapted to a few decoded frames per second. The change of a frame is the
+geometric mean of its frame difference and its histogram distance: a pan has a large difference and
+a small distance, and a flicker of light has the opposite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,101 +26,150 @@ from toomuchtv.detection.fingerprints import (
 )
 from toomuchtv.detection.frame_features import FrameFeatures
 
-#: Raised when the same traits would give other stretches.
+#: Version of the rules. It is raised when the same features would give other intervals.
 DETECTORS_VERSION = 1
 
-#: `[start_seconds, stop_seconds)`.
-Span = tuple[float, float]
+#: An interval `[start_seconds, stop_seconds)`.
+Interval = tuple[float, float]
 
-# Black is coded as 16; encoders leave a few levels of noise on it.
-_BLACK_LUMA, _BLACK_HIGHLIGHT, _BLACK_DEVIATION = 22.0, 40.0, 4.0
+# Black is coded as luma 16. Encoders add a few code values of noise.
+_BLACK_MEAN, _BLACK_P99, _BLACK_STD = 22.0, 40.0, 4.0
 _BLACK_SECONDS = 0.25
 _SILENCE_SECONDS = 0.5
 
 _LOGO_SECONDS = (1.0, 15.0)
-_STILL_LEVELS, _STILL_SHARE = 1.0, 0.5
-_CUT_LEVELS = 12.0
+_STILL_DIFFERENCE, _STILL_SHARE = 1.0, 0.5
+_LOGO_MAX_DIFFERENCE = 12.0
 
-_LETTERS_INK = 0.003
-_LETTERS_FLAT = 0.85
-_LETTERS_LUMA = 130.0
-_LETTERS_SPAN_SECONDS, _LETTERS_SHARE = 6.0, 0.6
+_LETTERS_STROKES, _LETTERS_FLAT, _LETTERS_LUMA = 0.003, 0.85, 130.0
+_CREDITS_WINDOW_SECONDS, _CREDITS_WINDOW_SHARE = 6.0, 0.6
 _CREDITS_SECONDS = 8.0
-# They begin in the last quarter, and not much comes after them.
-_CREDITS_SHARE, _AFTER_SHARE, _AFTER_SECONDS = 0.25, 0.05, 10.0
+# Credits begin in the last quarter, and at most a twentieth of the item (or 10 s) follows them.
+_CREDITS_LAST_SHARE, _AFTER_CREDITS_SHARE, _AFTER_CREDITS_SECONDS = 0.25, 0.05, 10.0
+
+# A change of 1 is a frame difference of 12 code values and a histogram distance of a quarter.
+_CUT_DIFFERENCE, _CUT_DISTANCE = 12.0, 0.25
+# A large change must stand out from its neighbors; a small one must stand out much more.
+_LARGE_CHANGE, _LARGE_RATIO = 1.2, 2.5
+_SMALL_CHANGE, _SMALL_RATIO = 0.4, 4.0
+_NEIGHBORS = 2
+_MIN_SHOT_SECONDS = 0.25
 
 
-def find_black(traits: FrameFeatures) -> list[Span]:
-    """Where the picture is black: near the floor of luma, with hardly any variance, 0.25 s long."""
-    black = (
-        (traits.luma <= _BLACK_LUMA)
-        & (traits.highlight <= _BLACK_HIGHLIGHT)
-        & (traits.deviation <= _BLACK_DEVIATION)
+def detect_black(features: FrameFeatures) -> list[Interval]:
+    """Detect black: luma near its floor with hardly any variance, for 0.25 s or more."""
+    is_black = (
+        (features.luma_mean <= _BLACK_MEAN)
+        & (features.luma_p99 <= _BLACK_P99)
+        & (features.luma_std <= _BLACK_STD)
     )
-    return list(_spans(black, traits.frame_rate, _BLACK_SECONDS))
+    return list(_runs(is_black, features.frame_rate, _BLACK_SECONDS))
 
 
-def find_silence(prints: AudioFingerprint) -> list[Span]:
-    """Where the sound stays below -60 dBFS for half a second."""
-    return list(_spans(prints.level_dbfs < QUIET_DBFS, FINGERPRINT_RATE_HZ, _SILENCE_SECONDS))
+def detect_silence(fingerprint: AudioFingerprint) -> list[Interval]:
+    """Detect silence: audio below -60 dBFS for 0.5 s or more."""
+    is_quiet = fingerprint.level_dbfs < QUIET_DBFS
+    return list(_runs(is_quiet, FINGERPRINT_RATE_HZ, _SILENCE_SECONDS))
 
 
-def find_logos(traits: FrameFeatures, black: list[Span]) -> list[Span]:
-    """Pictures of 1 to 15 s between blacks at the very beginning, mostly still, without a cut.
+def detect_logos(features: FrameFeatures, black: list[Interval]) -> list[Interval]:
+    """Detect logos: intervals of 1 to 15 s between black at the start, mostly still, without a cut.
 
     Args:
-        traits: Of the item.
-        black: What `find_black` gave of it.
+        features: Features of the item's frames.
+        black: The result of `detect_black` for the item.
     """
-    logos: list[Span] = []
-    at = 0.0
-    for start, stop in black:
-        if start > at:
-            first, last = round(at * traits.frame_rate), round(start * traits.frame_rate)
-            moved = traits.moved[first + 1 : last]
+    logos: list[Interval] = []
+    logo_start = 0.0
+    for black_start, black_stop in black:
+        if black_start > logo_start:
+            rate = features.frame_rate
+            first, last = round(logo_start * rate), round(black_start * rate)
+            difference = features.frame_difference[first + 1 : last]
             if not (
-                _LOGO_SECONDS[0] <= start - at <= _LOGO_SECONDS[1]
-                and at > 0
-                and np.mean(moved < _STILL_LEVELS) >= _STILL_SHARE
-                and moved.max(initial=0.0) < _CUT_LEVELS
+                _LOGO_SECONDS[0] <= black_start - logo_start <= _LOGO_SECONDS[1]
+                and logo_start > 0
+                and np.mean(difference < _STILL_DIFFERENCE) >= _STILL_SHARE
+                and difference.max(initial=0.0) < _LOGO_MAX_DIFFERENCE
             ):
-                break  # the film has begun
-            logos.append((at, start))
-        at = stop
+                break  # the film itself has begun
+            logos.append((logo_start, black_start))
+        logo_start = black_stop
     return logos
 
 
-def find_film_credits(traits: FrameFeatures) -> Span | None:
-    """The end credits, by their look: letters on flat ground, long, in the last quarter.
+def detect_credits(features: FrameFeatures) -> Interval | None:
+    """Detect the end credits of a film by their appearance: letters on a flat background.
 
-    A frame is lettered where 0.3% of its pixels or more are bright strokes as thin as letters,
-    and what is behind them is flat and not bright. Credits are at least 8 s in which most frames
-    are; at most a twentieth of the item, as a last scene, comes after.
+    A frame has letters if at least 0.3% of its pixels are bright thin strokes and the background is
+    flat and not bright. Credits are at least 8 s in which most frames have letters, in the last
+    quarter of the item; at most a twentieth of the item, such as a last scene, follows them.
     """
-    seconds = len(traits) / traits.frame_rate
-    lettered = (
-        (traits.ink >= _LETTERS_INK)
-        & (traits.flat >= _LETTERS_FLAT)
-        & (traits.luma <= _LETTERS_LUMA)
+    rate = features.frame_rate
+    duration = len(features) / rate
+    has_letters = (
+        (features.stroke_share >= _LETTERS_STROKES)
+        & (features.flat_share >= _LETTERS_FLAT)
+        & (features.luma_mean <= _LETTERS_LUMA)
     )
-    width = round(_LETTERS_SPAN_SECONDS * traits.frame_rate)
-    mostly = running_mean(lettered.astype(np.float64), width) >= _LETTERS_SHARE
-    after = max(_AFTER_SHARE * seconds, _AFTER_SECONDS)
-    for start, stop in _spans(mostly, traits.frame_rate, _CREDITS_SECONDS):
-        if start < (1 - _CREDITS_SHARE) * seconds or stop < seconds - after:
+    width = round(_CREDITS_WINDOW_SECONDS * rate)
+    mostly = running_mean(has_letters.astype(np.float64), width) >= _CREDITS_WINDOW_SHARE
+    after = max(_AFTER_CREDITS_SHARE * duration, _AFTER_CREDITS_SECONDS)
+    for start, stop in _runs(mostly, rate, _CREDITS_SECONDS):
+        if start < (1 - _CREDITS_LAST_SHARE) * duration or stop < duration - after:
             continue
-        # The smoothing blurs the edges: they are at the first and last lettered frame.
-        first = max(round(start * traits.frame_rate) - width // 2, 0)
-        inside = first + np.flatnonzero(
-            lettered[first : round(stop * traits.frame_rate) + width // 2]
-        )
-        return float(inside[0] / traits.frame_rate), float((inside[-1] + 1) / traits.frame_rate)
+        # The running mean blurs the edges. They are the first and the last frame with letters.
+        first = max(round(start * rate) - width // 2, 0)
+        inside = has_letters[first : round(stop * rate) + width // 2]
+        frames = first + np.flatnonzero(inside)
+        return float(frames[0] / rate), float((frames[-1] + 1) / rate)
     return None
 
 
-def _spans(is_so: NDArray[np.bool_], rate: float, min_seconds: float) -> Iterator[Span]:
-    """Yield the runs that are long enough."""
-    edges = np.flatnonzero(np.diff(is_so.astype(np.int8), prepend=0, append=0))
+def detect_cuts(features: FrameFeatures) -> NDArray[np.int64]:
+    """Detect the frames that begin a new shot, without frame 0. Dissolves and fades are no cuts.
+
+    A cut has a change of at least 1.2 that is 2.5 times the mean change of the two frames before
+    and the two frames after it, or a change of at least 0.4 that is four times that mean.
+    """
+    change = np.sqrt(
+        features.frame_difference.astype(np.float64)
+        / _CUT_DIFFERENCE
+        * features.histogram_distance
+        / _CUT_DISTANCE
+    )
+    if len(change) == 0:
+        return np.zeros(0, np.int64)
+    padded = np.pad(change, _NEIGHBORS, mode="edge")
+    sums = np.convolve(padded, np.ones(2 * _NEIGHBORS + 1), "valid")
+    neighbors = (sums - change) / (2 * _NEIGHBORS)
+    is_cut = (change >= _LARGE_CHANGE) & (change >= _LARGE_RATIO * neighbors)
+    is_cut |= (change >= _SMALL_CHANGE) & (change >= _SMALL_RATIO * neighbors)
+    # Of cuts closer than the shortest shot, the one with the larger change counts.
+    min_frames = _MIN_SHOT_SECONDS * features.frame_rate
+    cuts: list[int] = []
+    for frame in np.flatnonzero(is_cut):
+        if cuts and frame - cuts[-1] < min_frames:
+            if change[frame] > change[cuts[-1]]:
+                cuts[-1] = int(frame)
+        elif frame >= min_frames:
+            cuts.append(int(frame))
+    return np.array(cuts, np.int64)
+
+
+def detect_shots(features: FrameFeatures) -> list[Interval]:
+    """Detect the shots. They follow each other without gaps and cover the whole item."""
+    edges = [0, *detect_cuts(features).tolist(), len(features)]
+    return [
+        (start / features.frame_rate, stop / features.frame_rate)
+        for start, stop in pairwise(edges)
+        if stop > start
+    ]
+
+
+def _runs(condition: NDArray[np.bool_], rate: float, min_seconds: float) -> Iterator[Interval]:
+    """Yield the intervals of at least `min_seconds` in which a condition holds."""
+    edges = np.flatnonzero(np.diff(condition.astype(np.int8), prepend=0, append=0))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         if stop - start >= min_seconds * rate:
             yield float(start / rate), float(stop / rate)

@@ -1,7 +1,8 @@
-"""What analyzing an item's proxy leaves on disk, so that it is decoded for it only once.
+"""Features of items on disk, so that a proxy is decoded for detection only once.
 
-One file an item, `CAT/analysis/0000/0000005-<source>.npz`: the prints of the sound and the traits
-of the pictures, about 20 kB a minute. The name says what it was made from.
+There is one file per item, `CAT/features/0000/0000005-<source>.npz`, with the fingerprint of its
+audio and the features of its frames: about 20 kB per minute. The name contains a digest of what the
+features were computed from, so that a file that exists is up to date.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import hashlib
 import os
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
+from toomuchtv.catalog.proxies import open_proxy
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.detection.fingerprints import (
     FINGERPRINT_VERSION,
@@ -30,139 +32,149 @@ from toomuchtv.detection.frame_features import (
     compute_frame_features,
 )
 from toomuchtv.errors import MediaError
-from toomuchtv.media.proxy_reader import ProxyReader
 
-FOLDER = "analysis"
-_ITEMS_A_FOLDER = 1000
-_KEPT_OPEN = 64
+#: Folder of the files, inside the catalog folder.
+FOLDER = "features"
+_ITEMS_PER_FOLDER = 1000
+_MAX_IN_MEMORY = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Traces:
-    """The fingerprint of an item's sound, empty for a silent one, and its pictures' traits."""
+class ItemFeatures:
+    """The features of one item.
 
-    prints: AudioFingerprint
-    traits: FrameFeatures
+    Attributes:
+        fingerprint: Fingerprint of the preferred audio track. It is empty for a silent item.
+        frames: Features of the frames.
+    """
+
+    fingerprint: AudioFingerprint
+    frames: FrameFeatures
 
 
 def digest(*parts: object) -> str:
-    """A short name for what something was made from."""
+    """Return a short digest of the text of some values."""
     text = "\n".join(map(str, parts))
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def features_path(proxy: Proxy) -> Path:
-    """Where an item's traces lie, relative to the catalog folder: other content, other name."""
+    """Return the path of an item's features, relative to the catalog folder.
+
+    Another content, proxy format or version of the features has another path.
+    """
     source = digest(proxy.fingerprint, proxy.format_id, FINGERPRINT_VERSION, FRAME_FEATURES_VERSION)
-    folder = f"{proxy.item_id // _ITEMS_A_FOLDER:04d}"
+    folder = f"{proxy.item_id // _ITEMS_PER_FOLDER:04d}"
     return Path(FOLDER) / folder / f"{proxy.item_id:07d}-{source}.npz"
 
 
-def compute_features(catalog: Path, proxy: Proxy, tell: Callable[[float], None]) -> Traces:
-    """Look at and listen to a proxy.
+def compute_features(
+    folder: Path, proxy: Proxy, report: Callable[[float], None] = lambda seconds: None
+) -> ItemFeatures:
+    """Compute the features of an item from its proxy.
 
     Args:
-        catalog: The catalog folder.
-        proxy: What to analyze; of its sounds, the preferred one.
-        tell: Called now and then with the seconds done.
+        folder: The catalog's folder.
+        proxy: The proxy.
+        report: Receives the seconds of video that are done, from time to time.
 
     Raises:
         MediaError: The proxy is missing or damaged.
     """
-    video_path = catalog / proxy.video_path
-    traits = compute_frame_features(video_path, frame_rate=proxy.frame_rate, tell=tell)
-    audio_path = None if proxy.audio_path is None else catalog / proxy.audio_path
-    reader = ProxyReader(
-        video_path,
-        audio_path,
-        frame_rate=proxy.frame_rate,
-        sample_rate_hz=proxy.sample_rate_hz,
+    frames = compute_frame_features(
+        folder / proxy.video_path, frame_rate=proxy.frame_rate, report=report
     )
+    reader = open_proxy(folder, proxy)
     try:
-        prints = fingerprint_audio(
+        fingerprint = fingerprint_audio(
             lambda first, count: reader.read_waveform(first_sample=first, num_samples=count),
-            num_samples=proxy.num_samples if audio_path is not None else 0,
+            num_samples=proxy.num_samples if proxy.audio_files else 0,
             sample_rate_hz=proxy.sample_rate_hz,
         )
     finally:
         reader.close()
-    return Traces(prints=prints, traits=traits)
+    return ItemFeatures(fingerprint=fingerprint, frames=frames)
 
 
-def write_features(path: Path, traces: Traces) -> None:
-    """Write traces, whole or not at all. Half precision is plenty for the traits."""
+def write_features(path: Path, features: ItemFeatures) -> None:
+    """Write features to a file, completely or not at all. Frame features have half precision."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
+    frames = {name: getattr(features.frames, name).astype(np.float16) for name in FRAME_FEATURES}
     with partial.open("wb") as file:
         np.savez(
             file,
-            words=traces.prints.words,
-            level_dbfs=traces.prints.level_dbfs,
-            is_distinctive=traces.prints.is_distinctive,
-            frame_rate=np.float64(traces.traits.frame_rate),
-            **{name: getattr(traces.traits, name).astype(np.float16) for name in FRAME_FEATURES},
+            words=features.fingerprint.words,
+            level_dbfs=features.fingerprint.level_dbfs,
+            is_distinctive=features.fingerprint.is_distinctive,
+            frame_rate=np.float64(features.frames.frame_rate),
+            **frames,
         )
     os.replace(partial, path)
 
 
+@contextmanager
+def _arrays(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
+            yield arrays
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise MediaError(f"the features {path.name} are missing or damaged: {error}") from error
+
+
 def read_fingerprint(path: Path) -> AudioFingerprint:
-    """Read the prints alone.
+    """Read only the fingerprint from a file of features.
 
     Raises:
         MediaError: The file is missing or damaged.
     """
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return AudioFingerprint(
-                words=file["words"],
-                level_dbfs=file["level_dbfs"],
-                is_distinctive=file["is_distinctive"],
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise MediaError(f"the analysis {path.name} is missing or damaged: {error}") from error
+    with _arrays(path) as arrays:
+        return AudioFingerprint(
+            words=arrays["words"],
+            level_dbfs=arrays["level_dbfs"],
+            is_distinctive=arrays["is_distinctive"],
+        )
 
 
 def read_frame_features(path: Path) -> FrameFeatures:
-    """Read the traits alone.
+    """Read only the frame features from a file of features.
 
     Raises:
         MediaError: The file is missing or damaged.
     """
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return FrameFeatures(
-                frame_rate=float(file["frame_rate"]),
-                **{name: file[name].astype(np.float32) for name in FRAME_FEATURES},
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise MediaError(f"the analysis {path.name} is missing or damaged: {error}") from error
+    with _arrays(path) as arrays:
+        return FrameFeatures(
+            frame_rate=float(arrays["frame_rate"]),
+            **{name: arrays[name].astype(np.float32) for name in FRAME_FEATURES},
+        )
 
 
-class StoredFingerprints(Sequence[AudioFingerprint]):
-    """The prints of many items, read as they are asked for, a few kept.
+class StoredFingerprints:
+    """A sequence of the fingerprints of many items that reads them from disk when needed.
+
+    The last 64 fingerprints are kept in memory.
 
     Args:
-        paths: One file an item.
+        paths: The file of features of each item.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
-        self._kept: OrderedDict[int, AudioFingerprint] = OrderedDict()
+        self._recent: OrderedDict[int, AudioFingerprint] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._paths)
 
-    @overload
-    def __getitem__(self, index: int) -> AudioFingerprint: ...
-    @overload
-    def __getitem__(self, index: slice) -> StoredFingerprints: ...
-    def __getitem__(self, index: int | slice) -> AudioFingerprint | StoredFingerprints:
-        if isinstance(index, slice):
-            return StoredFingerprints(self._paths[index])
-        prints = self._kept.pop(index, None)
-        if prints is None:
-            prints = read_fingerprint(self._paths[index])
-            if len(self._kept) >= _KEPT_OPEN:
-                self._kept.popitem(last=False)
-        self._kept[index] = prints
-        return prints
+    def __getitem__(self, index: int) -> AudioFingerprint:
+        if not 0 <= index < len(self._paths):  # IndexError ends a loop over the sequence
+            raise IndexError(f"index {index} is not in 0 to {len(self._paths) - 1}")
+        fingerprint = self._recent.pop(index, None)
+        if fingerprint is None:
+            fingerprint = read_fingerprint(self._paths[index])
+            if len(self._recent) >= _MAX_IN_MEMORY:
+                self._recent.popitem(last=False)
+        self._recent[index] = fingerprint
+        return fingerprint
+
+    def __iter__(self) -> Iterator[AudioFingerprint]:
+        return (self[index] for index in range(len(self)))

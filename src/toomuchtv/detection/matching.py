@@ -1,18 +1,34 @@
-"""Stretches of sound that several items share, found by their fingerprints.
+"""Find the intervals of audio that several items share, by their fingerprints.
 
-Near-linear in the hours: every word is looked up in one sorted list of all words, and each place is
-linked only to the next few places of other items that have the same word. An opening in 200
-episodes so costs a chain of links, not 200 x 200 pairs. Links of two items that agree on the
-offset between them are votes for it (as in Wang, "An Industrial-Strength Audio Search Algorithm",
-ISMIR 2003); each offset with enough votes is verified by the bit errors along it.
+The search has three steps. Its cost is nearly linear in the hours of audio.
+
+1. **Index.** Every distinctive word of every item becomes a *posting* `(word, position)`, where the
+   position counts the words of all items one after the other. All postings are sorted by word.
+2. **Voting.** Postings with equal words are candidates for shared audio. Each posting is paired
+   with the next six postings of the same word in other items, and each pair is a vote for `(first
+   item, second item, offset)`, where the offset is the difference of their times (as in Wang, "An
+   Industrial-Strength Audio Search Algorithm", ISMIR 2003). So an opening in 200 episodes costs a
+   chain of votes per word and not 200 x 200 pairs. Unrelated audio scatters its votes over all
+   offsets; shared audio collects them at one.
+3. **Verification.** An offset with at least four votes, including those of its two neighbors, is
+   verified word by word. The score of a word is (a quarter of its bits - its bit errors). An
+   interval is a match where the running mean of the scores is positive; its exact edges are where
+   the cumulative sum of the scores turns.
+
+Voting can run on disk, so that a whole catalog can be searched with bounded memory: postings are
+partitioned by word into files, and a table of small saturating counters finds in a first pass which
+votes can reach the threshold and have to be counted exactly in a second pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,31 +40,44 @@ from toomuchtv.detection.fingerprints import (
     running_mean,
     seconds_to_words,
 )
-from toomuchtv.detection.voting import MIN_VOTES, PlaceShelf, count_votes, scrambled
 
-#: Raised when the same prints would give other matches.
+#: Version of the search. It is raised when the same fingerprints would give other matches.
 MATCHING_VERSION = 1
-# Places in one group that one word may have: what comes more often there tells little.
-_PLACES_A_GROUP = 2
-_LINKS_A_PLACE = 6
-_MOST_PRINTS = 1 << 32
-_OFFSETS_A_PAIR = 48
-# Bit errors: 0.08 in a copy at 64 kbit/s, 0.5 in unrelated sound; the same music under other
-# voices lies between.
-_MAX_ERROR = 0.25
-_SMOOTH = FINGERPRINT_RATE_HZ
-# Stretches on one offset are one if less than this lies between them, or nothing but silence.
-_BRIDGE, _BRIDGE_SILENT = FINGERPRINT_RATE_HZ, 10 * FINGERPRINT_RATE_HZ
-# Where one of the two says nothing, the match neither gains much nor loses much.
-_UNTELLING_SCORE = -1.0
+#: An offset with fewer votes, including those of its neighbors, is taken for chance.
+MIN_VOTES = 4
+
+# A word that is frequent within one group is not specific: only its first postings count.
+_POSTINGS_PER_GROUP = 2
+_VOTES_PER_POSTING = 6
+_MAX_WORDS = 1 << 32  # positions have 32 bits
+_OFFSETS_PER_PAIR = 48
+# The bit error rate is 0.08 in a copy at 64 kbit/s and 0.5 in unrelated audio. The same music under
+# other voices is between them.
+_MAX_BIT_ERROR_RATE = 0.25
+_SMOOTHING_WORDS = FINGERPRINT_RATE_HZ
+# Two intervals at one offset are one interval if fewer distinctive words are between them, provided
+# that the gap is not longer than the second number.
+_BRIDGE_DISTINCTIVE, _BRIDGE_WORDS = FINGERPRINT_RATE_HZ, 10 * FINGERPRINT_RATE_HZ
+# Words that are not distinctive say little for a match and little against it.
+_INDISTINCT_SCORE = -1.0
+
+_PARTITION_BITS = 6
+_POSTINGS_IN_MEMORY = 1 << 22
+_COUNTER_BITS = 26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A stretch of item `first` that item `second` has too, `offset` prints later.
+    """An interval of item `first` that item `second` contains too.
 
-    `start` and `stop` count prints of `first`; `score` grows with the length and falls with the
-    errors; `error` is the share of bits that differ.
+    Attributes:
+        first: Index of the first item.
+        second: Index of the second item, larger than `first`.
+        start: First word of the interval in item `first`.
+        stop: End of the interval in item `first`, exclusive.
+        offset: Number of words by which the interval is later in item `second`.
+        score: Sum of the scores of the words; it grows with length and falls with bit errors.
+        bit_error_rate: Share of the bits of distinctive words that differ.
     """
 
     first: int
@@ -57,185 +86,301 @@ class Match:
     stop: int
     offset: int
     score: float
-    error: float
+    bit_error_rate: float
+
+
+class Fingerprints(Protocol):
+    """Fingerprints by index: a list, or a sequence that reads them from disk."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> AudioFingerprint: ...
 
 
 def find_matches(
-    prints: Sequence[AudioFingerprint],
+    fingerprints: Fingerprints,
     *,
     groups: Sequence[int] | None = None,
     sparsity: int = 1,
     min_seconds: float = 2.0,
     scratch: Path | None = None,
 ) -> Iterator[Match]:
-    """Find the stretches that items share.
+    """Find the intervals of audio that items share.
 
     Args:
-        prints: One per item; may be read from disk as they are asked for.
-        groups: One per item, in order: items of one group are not compared. By default each item
-            is its own.
-        sparsity: Use one of so many words for the look-up: less memory, and longer stretches.
-        min_seconds: Shorter stretches are left out.
-        scratch: A folder for what does not fit in memory; None keeps all there.
+        fingerprints: One fingerprint per item.
+        groups: Group of each item, where items of one group are consecutive. Items of one group are
+            not compared. By default every item is a group of its own.
+        sparsity: Index only one in so many words. This saves memory and misses short intervals.
+        min_seconds: Shortest interval to report.
+        scratch: Folder for postings that do not fit in memory. None keeps all in memory.
 
     Yields:
-        Matches of different items, `first < second`; those of one pair do not overlap. For a
-        thing in many items not every pair is there, but the pairs connect all of them.
+        Matches of different items; the matches of one pair of items do not overlap. For content in
+        many items, not every pair is reported, but the reported pairs connect all items.
+
+    Raises:
+        ValueError: There are more words than 32 bits can number.
     """
-    group_of = np.arange(len(prints)) if groups is None else np.asarray(groups, np.int64)
-    for first, second, offsets in _candidates(prints, group_of, sparsity, scratch):
-        one, other = prints[first], prints[second]
-        yield from _without_overlaps(
-            [
-                match
-                for offset in offsets
-                for match in _verify(one, other, first, second, offset, min_seconds)
-            ]
-        )
+    group_of = np.arange(len(fingerprints)) if groups is None else np.asarray(groups, np.int64)
+    min_words = seconds_to_words(min_seconds)
+    for first, second, offsets in _candidates(fingerprints, group_of, sparsity, scratch):
+        one, other = fingerprints[first], fingerprints[second]
+        matches = (
+            Match(first=first, second=second, start=start, stop=stop, offset=offset, score=score,
+                  bit_error_rate=rate)
+            for offset in offsets
+            for start, stop, score, rate in _verify(one, other, offset, min_words)
+        )  # fmt: skip
+        yield from _without_overlaps(matches)
+
+
+# ---- Index and voting
 
 
 def _candidates(
-    prints: Sequence[AudioFingerprint],
+    fingerprints: Fingerprints,
     group_of: NDArray[np.int64],
     sparsity: int,
     scratch: Path | None,
 ) -> Iterator[tuple[int, int, list[int]]]:
-    """Yield pairs of items with the offsets that enough words agree on."""
-    lengths: list[int] = []
-    num_prints = 0
-    with PlaceShelf(scratch) as shelf:
-        for one in prints:
-            shelf.add(_places(one, num_prints, sparsity))
-            num_prints += len(one)
-            lengths.append(len(one))
-            if num_prints >= _MOST_PRINTS:
+    """Yield pairs of items with the offsets that have enough votes, most votes first."""
+    num_items = len(fingerprints)
+    bases = np.zeros(num_items + 1, np.int64)  # position of the first word of each item
+    with PostingBuffer(scratch) as postings:
+        for item in range(num_items):
+            one = fingerprints[item]
+            postings.add(_postings(one, int(bases[item]), sparsity))
+            bases[item + 1] = bases[item] + len(one)
+            if bases[item + 1] >= _MAX_WORDS:
                 raise ValueError(
-                    f"more than {_MOST_PRINTS / FINGERPRINT_RATE_HZ / 3600:,.0f} hours of sound "
+                    f"more than {_MAX_WORDS / FINGERPRINT_RATE_HZ / 3600:,.0f} hours of audio "
                     "cannot be compared at once: compare parts of the catalog"
                 )
-        bases = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))])
-        width = 2 * max(lengths, default=0) + 1
-        keys, counts = count_votes(shelf, lambda places: _links(places, bases, group_of, width))
-    enough = _enough(keys, counts)
-    pair, offset = np.divmod(keys[enough], width)
+        # A vote is the number ((first * num_items + second) * width + offset + width // 2), so that
+        # neighboring offsets of a pair are neighboring numbers.
+        width = 2 * int(np.diff(bases).max(initial=0)) + 1
+        votes, counts = count_votes(postings, lambda part: _votes(part, bases, group_of, width))
+    enough = _with_enough_votes(votes, counts)
+    pair, offset = np.divmod(votes[enough], width)
     offset -= width // 2
     order = np.lexsort((-counts[enough], pair))
     pair, offset = pair[order], offset[order]
     starts = np.flatnonzero(np.diff(pair, prepend=-1))
     for begin, stop in pairwise([*starts.tolist(), len(pair)]):
-        first, second = divmod(int(pair[begin]), len(prints))
-        yield first, second, [int(o) for o in offset[begin : min(stop, begin + _OFFSETS_A_PAIR)]]
+        first, second = divmod(int(pair[begin]), num_items)
+        yield first, second, offset[begin : min(stop, begin + _OFFSETS_PER_PAIR)].tolist()
 
 
-def _places(one: AudioFingerprint, base: int, sparsity: int) -> NDArray[np.uint64]:
-    """The is_distinctive words of an item with where they are, `word << 32 | place`."""
-    use = one.is_distinctive.copy()
-    use[1:] &= one.words[1:] != one.words[:-1]
+def _hash(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Hash words so that the high bits depend on all bits (Knuth's multiplicative hash)."""
+    return np.asarray(words * np.uint32(2_654_435_769))
+
+
+def _postings(one: AudioFingerprint, base: int, sparsity: int) -> NDArray[np.uint64]:
+    """Return the postings of an item, `word << 32 | position`. Repeated words count once."""
+    is_indexed = one.is_distinctive.copy()
+    is_indexed[1:] &= one.words[1:] != one.words[:-1]
     if sparsity > 1:
-        use &= scrambled(one.words) >> np.uint32(16) & np.uint32(0xFFFF) < 65_536 // sparsity
-    at = np.flatnonzero(use)
+        # All items must keep the same words, so the choice depends on the word alone.
+        is_indexed &= _hash(one.words) >> np.uint32(16) & np.uint32(0xFFFF) < 65_536 // sparsity
+    at = np.flatnonzero(is_indexed)
     word = one.words[at].astype(np.uint64) << np.uint64(32)
     return np.asarray(word | (at + base).astype(np.uint64))
 
 
-def _links(
-    places: NDArray[np.uint64],
+def _votes(
+    postings: NDArray[np.uint64],
     bases: NDArray[np.int64],
     group_of: NDArray[np.int64],
     width: int,
 ) -> NDArray[np.int64]:
-    """Link sorted places that have a word in common: `(first, second, offset)` as one number."""
-    word = (places >> np.uint64(32)).astype(np.uint32)
-    place = (places & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    item = np.searchsorted(bases, place, side="right") - 1
+    """Return the votes of sorted postings; see `_candidates` for their coding."""
+    word = (postings >> np.uint64(32)).astype(np.uint32)
+    position = (postings & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    item = np.searchsorted(bases, position, side="right") - 1
     group = group_of[item]
-    changed = np.ones(len(places), np.bool_)
-    changed[1:] = (word[1:] != word[:-1]) | (group[1:] != group[:-1])
-    begin = np.maximum.accumulate(np.where(changed, np.arange(len(places)), 0))
-    keep = np.arange(len(places)) - begin < _PLACES_A_GROUP
+    # Keep the first postings of each word in each group.
+    is_new = np.ones(len(postings), np.bool_)
+    is_new[1:] = (word[1:] != word[:-1]) | (group[1:] != group[:-1])
+    run_start = np.maximum.accumulate(np.where(is_new, np.arange(len(postings)), 0))
+    keep = np.arange(len(postings)) - run_start < _POSTINGS_PER_GROUP
     word, item, group = word[keep], item[keep], group[keep]
-    time = place[keep] - bases[item]
-    links = [np.zeros(0, np.int64)]
-    for step in range(1, _LINKS_A_PLACE + 1):
+    time = position[keep] - bases[item]
+    votes = [np.zeros(0, np.int64)]
+    for step in range(1, _VOTES_PER_POSTING + 1):
         both = np.flatnonzero((word[step:] == word[:-step]) & (group[step:] != group[:-step]))
-        # Places are sorted by item within a word, so the first has the smaller item.
+        # Postings of one word are sorted by position, so the first item has the smaller index.
         pair = item[both] * (len(bases) - 1) + item[both + step]
-        links.append(pair * width + (time[both + step] - time[both] + width // 2))
-    return np.concatenate(links)
+        votes.append(pair * width + (time[both + step] - time[both] + width // 2))
+    return np.concatenate(votes)
 
 
-def _enough(keys: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices of offsets with enough votes, counting those of the next offset on either side."""
-    if len(keys) == 0:
-        return np.zeros(0, np.int64)
+def _with_enough_votes(votes: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the indices of offsets that have `MIN_VOTES` with those of their two neighbors.
+
+    The true offset is rarely a whole number of words, so the votes of one copy may fall on two
+    neighboring numbers.
+    """
     near = counts.copy()
-    beside = np.flatnonzero(np.diff(keys) == 1)
+    beside = np.flatnonzero(np.diff(votes) == 1)
     near[beside] += counts[beside + 1]
     near[beside + 1] += counts[beside]
     return np.flatnonzero((near >= MIN_VOTES) & (counts >= MIN_VOTES / 2))
 
 
+class PostingBuffer:
+    """Collects postings and returns them sorted by word, in partitions if they are many.
+
+    Args:
+        scratch: Folder for the partitions. None keeps all postings in memory.
+        in_memory: Number of postings that may be in memory. It is 4 million by default.
+    """
+
+    def __init__(self, scratch: Path | None, *, in_memory: int | None = None) -> None:
+        self._scratch = scratch
+        self._in_memory = _POSTINGS_IN_MEMORY if in_memory is None else in_memory
+        self._buffered = [np.zeros(0, np.uint64)]
+        self._num_buffered = 0
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    @property
+    def is_spilled(self) -> bool:
+        """True if postings were spilled to disk."""
+        return self._folder is not None
+
+    def add(self, postings: NDArray[np.uint64]) -> None:
+        """Add postings, `word << 32 | position`, whose positions are higher than those before."""
+        self._buffered.append(postings)
+        self._num_buffered += len(postings)
+        if self._scratch is not None and self._num_buffered > self._in_memory:
+            self._spill()
+
+    def partitions(self) -> Iterator[NDArray[np.uint64]]:
+        """Yield all postings, sorted. All postings of one word are in the same partition."""
+        if self._folder is None:
+            yield np.sort(np.concatenate(self._buffered))
+            return
+        self._spill()
+        for partition in range(1 << _PARTITION_BITS):
+            yield np.sort(np.fromfile(self._path(partition), np.uint64))
+
+    def _spill(self) -> None:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="postings-", dir=self._scratch)
+        postings = np.concatenate(self._buffered)
+        words = (postings >> np.uint64(32)).astype(np.uint32)
+        partition_of = _hash(words) >> np.uint32(32 - _PARTITION_BITS)
+        for partition in range(1 << _PARTITION_BITS):
+            with self._path(partition).open("ab") as file:
+                postings[partition_of == partition].tofile(file)
+        self._buffered, self._num_buffered = [np.zeros(0, np.uint64)], 0
+
+    def _path(self, partition: int) -> Path:
+        assert self._folder is not None
+        return Path(self._folder.name) / f"{partition:02d}"
+
+
+def count_votes(
+    postings: PostingBuffer, votes_of: Callable[[NDArray[np.uint64]], NDArray[np.int64]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count equal votes over all partitions.
+
+    Args:
+        postings: The postings.
+        votes_of: Returns the votes of one partition, each as a number. The numbers of neighboring
+            offsets must be neighbors.
+
+    Returns:
+        The votes, sorted, and the count of each. If the postings were spilled, votes are left out
+        if their slot of four neighboring numbers has fewer than half of `MIN_VOTES` votes.
+    """
+    if not postings.is_spilled:
+        (partition,) = postings.partitions()
+        return np.unique(votes_of(partition), return_counts=True)
+    # First pass: count votes in slots of four neighboring numbers. Different slots may share a
+    # counter, which keeps too many votes and never too few. Counters saturate: if they wrapped, a
+    # very frequent vote could end at zero and be lost.
+    counters = np.zeros(1 << _COUNTER_BITS, np.uint8)
+    for partition in postings.partitions():
+        slots, counts = np.unique(_counter_of(votes_of(partition)), return_counts=True)
+        counters[slots] = np.minimum(counters[slots] + counts, np.iinfo(np.uint8).max)
+    # Second pass: count the remaining votes exactly.
+    kept = []
+    for partition in postings.partitions():
+        votes = votes_of(partition)
+        kept.append(votes[counters[_counter_of(votes)] >= MIN_VOTES // 2])
+    return np.unique(np.concatenate(kept), return_counts=True)
+
+
+def _counter_of(votes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the counter of each vote: a hash of its slot of four neighboring numbers."""
+    mixed = (votes >> 2).astype(np.uint64) * np.uint64(11_400_714_819_323_198_485)
+    return (mixed >> np.uint64(64 - _COUNTER_BITS)).astype(np.int64)
+
+
+# ---- Verification
+
+
 def _verify(
-    one: AudioFingerprint,
-    other: AudioFingerprint,
-    first: int,
-    second: int,
-    offset: int,
-    min_seconds: float,
-) -> Iterator[Match]:
-    """Yield the stretches along one offset where the bits agree."""
-    begin, stop = max(0, -offset), min(len(one), len(other) - offset)
-    if stop - begin < seconds_to_words(min_seconds):
+    one: AudioFingerprint, other: AudioFingerprint, offset: int, min_words: int
+) -> Iterator[tuple[int, int, float, float]]:
+    """Yield start, stop, score and bit error rate of the matching intervals at one offset."""
+    begin, end = max(0, -offset), min(len(one), len(other) - offset)
+    if end - begin < min_words:
         return
-    there = slice(begin + offset, stop + offset)
-    errors = np.bitwise_count(one.words[begin:stop] ^ other.words[there]).astype(np.float64)
-    is_distinctive = one.is_distinctive[begin:stop] & other.is_distinctive[there]
-    score = np.where(is_distinctive, _MAX_ERROR * WORD_BITS - errors, _UNTELLING_SCORE)
+    there = slice(begin + offset, end + offset)
+    errors = np.bitwise_count(one.words[begin:end] ^ other.words[there]).astype(np.float64)
+    is_distinctive = one.is_distinctive[begin:end] & other.is_distinctive[there]
+    score = np.where(is_distinctive, _MAX_BIT_ERROR_RATE * WORD_BITS - errors, _INDISTINCT_SCORE)
     total = np.concatenate([[0.0], np.cumsum(score)])
-    for blurred in _runs(running_mean(score, _SMOOTH) > 0, is_distinctive):
-        # The sharp edges: where the sum of scores turns.
-        low, high = _turn(-total, blurred[0]), _turn(total, blurred[1])
-        told = is_distinctive[low:high]
-        if high - low < seconds_to_words(min_seconds) or told.sum() * 2 < high - low:
+    is_good = running_mean(score, _SMOOTHING_WORDS) > 0
+    for rough_start, rough_stop in _bridged_runs(is_good, is_distinctive):
+        # The running mean blurs the edges. The exact start is where the cumulative sum has its
+        # minimum near the rough start, and the exact stop is where it has its maximum.
+        start, stop = _argmax_near(-total, rough_start), _argmax_near(total, rough_stop)
+        counted = is_distinctive[start:stop]
+        if stop - start < min_words or counted.sum() * 2 < stop - start:
             continue
-        error = float(errors[low:high][told].mean()) / WORD_BITS
-        if error <= _MAX_ERROR * 0.9:
-            yield Match(
-                first=first,
-                second=second,
-                start=begin + low,
-                stop=begin + high,
-                offset=offset,
-                score=float(total[high] - total[low]),
-                error=error,
-            )
+        error_rate = float(errors[start:stop][counted].mean()) / WORD_BITS
+        if error_rate <= _MAX_BIT_ERROR_RATE * 0.9:
+            yield begin + start, begin + stop, float(total[stop] - total[start]), error_rate
 
 
-def _turn(total: NDArray[np.float64], near: int) -> int:
-    begin = max(near - _SMOOTH, 0)
-    return begin + int(np.argmax(total[begin : near + _SMOOTH + 1]))
+def _argmax_near(values: NDArray[np.float64], index: int) -> int:
+    begin = max(index - _SMOOTHING_WORDS, 0)
+    return begin + int(np.argmax(values[begin : index + _SMOOTHING_WORDS + 1]))
 
 
-def _runs(good: NDArray[np.bool_], is_distinctive: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Yield `[start, stop)` of the runs, those that belong together as one."""
-    edges = np.flatnonzero(np.diff(good.astype(np.int8), prepend=0, append=0))
+def _bridged_runs(
+    is_good: NDArray[np.bool_], is_distinctive: NDArray[np.bool_]
+) -> Iterator[tuple[int, int]]:
+    """Yield `[start, stop)` of the runs of good words. Runs with a short gap are one run."""
+    edges = np.flatnonzero(np.diff(is_good.astype(np.int8), prepend=0, append=0))
     if len(edges) == 0:
         return
     starts, stops = edges[::2], edges[1::2]
-    told = np.concatenate([[0], np.cumsum(is_distinctive)])
-    apart = (told[starts[1:]] - told[stops[:-1]] >= _BRIDGE) | (
-        starts[1:] - stops[:-1] >= _BRIDGE_SILENT
+    num_distinctive = np.concatenate([[0], np.cumsum(is_distinctive)])
+    is_gap = (num_distinctive[starts[1:]] - num_distinctive[stops[:-1]] >= _BRIDGE_DISTINCTIVE) | (
+        starts[1:] - stops[:-1] >= _BRIDGE_WORDS
     )
-    for start, stop in zip(
-        starts[np.concatenate([[True], apart])],
-        stops[np.concatenate([apart, [True]])],
-        strict=True,
-    ):
-        yield int(start), int(stop)
+    first, last = np.append(True, is_gap), np.append(is_gap, True)
+    yield from zip(starts[first].tolist(), stops[last].tolist(), strict=True)
 
 
-def _without_overlaps(matches: list[Match]) -> list[Match]:
-    """Of matches of one pair that lie over each other in either item, keep the best."""
+def _without_overlaps(matches: Iterator[Match]) -> list[Match]:
+    """Keep the best of the matches of one pair that overlap in either item."""
     kept: list[Match] = []
     for match in sorted(matches, key=lambda match: -match.score):
         if not any(_overlap(match, other) for other in kept):
@@ -244,6 +389,7 @@ def _without_overlaps(matches: list[Match]) -> list[Match]:
 
 
 def _overlap(one: Match, other: Match) -> bool:
+    """Return whether two matches share more than a quarter of the shorter one in either item."""
     shorter = min(one.stop - one.start, other.stop - other.start)
     here = min(one.stop, other.stop) - max(one.start, other.start)
     there = min(one.stop + one.offset, other.stop + other.offset) - max(

@@ -1,80 +1,128 @@
-"""What comes again in the episodes of a show, by name: opening, credits, recap, and the rest."""
+"""Detect content that recurs in the episodes of a show: openings, credits, recaps and the rest.
+
+The search has three steps and uses only audio fingerprints.
+
+1. **Matching** (`matching.find_matches`) finds intervals that two episodes share.
+2. **Clustering** (`cluster_matches`) groups these intervals, so that one cluster is one content and
+   its members are the places where it occurs. The best matches come first and create clusters;
+   later matches join them. The edges of a member are the median of the edges of its matches, so
+   that two episodes that continue alike after the opening do not make the opening longer.
+3. **Naming** (`detect_recurring`) decides by duration, position and number of episodes what each
+   member is.
+"""
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from toomuchtv.catalog.records import Segment
-from toomuchtv.detection.fingerprints import AudioFingerprint, words_to_seconds
-from toomuchtv.detection.matching import find_matches
-from toomuchtv.detection.occurrences import Occurrence, find_things
+from toomuchtv.detection.fingerprints import (
+    FINGERPRINT_RATE_HZ,
+    AudioFingerprint,
+    words_to_seconds,
+)
+from toomuchtv.detection.matching import Match, find_matches
 
-#: Raised when the same episodes would give other segments.
-NAMING_VERSION = 1
+#: Version of clustering and naming. It is raised when the same matches would give other segments.
+RECURRENCE_VERSION = 1
 OPENING, CREDITS, RECAP, RECURRING = "opening", "credits", "recap", "recurring"
-KINDS = (OPENING, CREDITS, RECAP, RECURRING)
+#: The kinds of segments that `detect_recurring` returns.
+RECURRING_KINDS = (OPENING, CREDITS, RECAP, RECURRING)
 
-_MOST, _ONCE = 0.5, 1.5
 _OPENING_SECONDS = (10.0, 120.0)
 _CREDITS_SECONDS = (5.0, 300.0)
-# An opening may come after a cold open; credits may be followed by a preview.
-_START_SHARE, _END_SHARE, _END_SECONDS = 0.25, 0.12, 60.0
-# A recap comes first, or after a few words.
+# Share of a season's episodes that must contain an opening or credits.
+_SEASON_SHARE = 0.5
+# Content that occurs more often per episode than this is a sting and neither opening nor credits.
+_MAX_PER_EPISODE = 1.5
+# An opening may follow a cold open, and a preview may follow the credits.
+_START_SHARE, _END_SHARE, _END_SECONDS, _END_MAX_SHARE = 0.25, 0.12, 60.0, 0.25
+# A recap is first in its episode, or follows a few words.
 _RECAP_SHARE, _RECAP_SECONDS = 0.15, 180.0
-# A stretch that only two items share must be longer to be believed.
-_MIN_SECONDS_OF_TWO, _MIN_SECONDS = 4.0, 2.0
+# Content of only two episodes must be longer to be trusted.
+_MIN_SECONDS, _MIN_SECONDS_OF_TWO = 2.0, 4.0
+
+# Two intervals of an item are the same if their intersection is this share of their union.
+_SAME_IOU = 0.6
+# An interval that lies to this share inside a member is a shortened copy of it ...
+_INSIDE_SHARE = 0.8
+# ... unless it is a smaller part of the member than this.
+_SHORTENED_SHARE = 0.4
+_MIN_REST_WORDS = 2 * FINGERPRINT_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """One item of a show, as the search needs it; `season` and `episode` order it, or are None."""
+    """One item of a show.
+
+    Attributes:
+        item_id: The item.
+        season: Season number, or None.
+        episode: Episode number, or None.
+        fingerprint: Fingerprint of the item's audio.
+    """
 
     item_id: int
     season: int | None
     episode: int | None
     fingerprint: AudioFingerprint
 
-    @property
-    def seconds(self) -> float:
-        """How long it is."""
-        return words_to_seconds(len(self.fingerprint))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterMember:
+    """One place where the content of a cluster occurs: words `[start, stop)` of an item."""
+
+    item: int
+    start: int
+    stop: int
+
+
+#: The places where one content occurs, sorted by item and start.
+Cluster = tuple[ClusterMember, ...]
 
 
 def detect_recurring(episodes: Sequence[Episode]) -> list[Segment]:
-    """Find what recurs in the episodes of one show, from their sound.
+    """Detect the content that recurs in the episodes of one show, from its audio.
 
-    An `opening` is a thing of 10 to 120 s that most episodes of a season (two at least) have in
-    their first quarter; of several, the one in the most episodes, then the longest. `credits` are
-    at the end of most episodes of a season. A `recap` is what the beginning of an episode has of
-    the body of earlier ones; the place it is from, and all else, is `recurring`.
+    - An `opening` is content of 10 to 120 s that at least half of a season's episodes (and at least
+      two) have in their first quarter. If there are several candidates, it is the one in the most
+      episodes, then the longest.
+    - `credits` are content of 5 to 300 s at the end of at least half of a season's episodes.
+    - A `recap` is content at the beginning of an episode that is in the body of earlier ones only.
+    - Everything else, also the places that a recap was taken from, is `recurring`.
 
     Returns:
-        Segments by item and start, none over another; the same thing has the same `recurrence`,
-        counted from 0.
+        Segments by item and start, which do not overlap. Segments with the same content have the
+        same `recurrence`, counted from 0.
     """
     matches = find_matches([episode.fingerprint for episode in episodes])
-    things = [thing for thing in find_things(matches) if _is_believed(thing)]
-    openings = _season_picks(things, episodes, _may_open, _OPENING_SECONDS, best_only=True)
-    closings = _season_picks(things, episodes, _may_close, _CREDITS_SECONDS, best_only=False)
+    clusters = [cluster for cluster in cluster_matches(matches) if _is_long_enough(cluster)]
+    openings = _season_clusters(
+        clusters, episodes, _is_opening_place, _OPENING_SECONDS, best_only=True
+    )
+    closings = _season_clusters(
+        clusters, episodes, _is_credits_place, _CREDITS_SECONDS, best_only=False
+    )
     segments = []
-    for number, thing in enumerate(things):
-        for one in thing:
-            episode = episodes[one.item]
-            if number in openings and _may_open(one, episode):
+    for number, cluster in enumerate(clusters):
+        for member in cluster:
+            episode = episodes[member.item]
+            if number in openings and _is_opening_place(member, episode):
                 kind = OPENING
-            elif number in closings and _may_close(one, episode):
+            elif number in closings and _is_credits_place(member, episode):
                 kind = CREDITS
-            elif _is_recap(one, thing, episodes):
+            elif _is_recap(member, cluster, episodes):
                 kind = RECAP
             else:
                 kind = RECURRING
             segments.append(
                 Segment(
                     item_id=episode.item_id,
-                    start_seconds=words_to_seconds(one.start),
-                    stop_seconds=words_to_seconds(one.stop),
+                    start_seconds=words_to_seconds(member.start),
+                    stop_seconds=words_to_seconds(member.stop),
                     kind=kind,
                     recurrence=number,
                 )
@@ -82,60 +130,63 @@ def detect_recurring(episodes: Sequence[Episode]) -> list[Segment]:
     return sorted(segments, key=lambda segment: (segment.item_id, segment.start_seconds))
 
 
-def _is_believed(thing: tuple[Occurrence, ...]) -> bool:
-    num_items = len({one.item for one in thing})
-    return _length(thing) >= (_MIN_SECONDS_OF_TWO if num_items == 2 else _MIN_SECONDS)
+# ---- Naming
 
 
-def _length(thing: tuple[Occurrence, ...]) -> float:
-    """The length of a thing in seconds, shortened copies aside."""
-    return words_to_seconds(max(one.stop - one.start for one in thing))
+def _is_long_enough(cluster: Cluster) -> bool:
+    num_items = len({member.item for member in cluster})
+    return _duration(cluster) >= (_MIN_SECONDS_OF_TWO if num_items == 2 else _MIN_SECONDS)
 
 
-def _may_open(one: Occurrence, episode: Episode) -> bool:
-    return words_to_seconds(one.start) <= _START_SHARE * episode.seconds
+def _duration(cluster: Cluster) -> float:
+    """Return the duration of a cluster's content in seconds: that of its longest member."""
+    return words_to_seconds(max(member.stop - member.start for member in cluster))
 
 
-def _may_close(one: Occurrence, episode: Episode) -> bool:
-    last = max(_END_SHARE * episode.seconds, min(_END_SECONDS, 0.25 * episode.seconds))
-    return words_to_seconds(one.stop) >= episode.seconds - last and not _may_open(one, episode)
+def _is_opening_place(member: ClusterMember, episode: Episode) -> bool:
+    return words_to_seconds(member.start) <= _START_SHARE * episode.fingerprint.duration_seconds
 
 
-def _season_picks(
-    things: Sequence[tuple[Occurrence, ...]],
+def _is_credits_place(member: ClusterMember, episode: Episode) -> bool:
+    duration = episode.fingerprint.duration_seconds
+    last = max(_END_SHARE * duration, min(_END_SECONDS, _END_MAX_SHARE * duration))
+    is_at_end = words_to_seconds(member.stop) >= duration - last
+    return is_at_end and not _is_opening_place(member, episode)
+
+
+def _season_clusters(
+    clusters: Sequence[Cluster],
     episodes: Sequence[Episode],
-    fits: Callable[[Occurrence, Episode], bool],
+    is_in_place: Callable[[ClusterMember, Episode], bool],
     seconds: tuple[float, float],
     *,
     best_only: bool,
 ) -> set[int]:
-    """Numbers of the things that most episodes of some season have in the right place."""
-    seasons = Counter(episode.season for episode in episodes)
-    picks: set[int] = set()
-    shares: dict[int | None, list[tuple[int, float, int]]] = {}
-    for number, thing in enumerate(things):
-        # What comes again and again within an episode is a sting.
-        is_sting = len(thing) > _ONCE * len({one.item for one in thing})
-        if is_sting or not seconds[0] <= _length(thing) <= seconds[1]:
+    """Return the numbers of the clusters that most episodes of a season have in the right place."""
+    season_sizes = Counter(episode.season for episode in episodes)
+    candidates: dict[int | None, list[tuple[int, float, int]]] = {}
+    for number, cluster in enumerate(clusters):
+        is_sting = len(cluster) > _MAX_PER_EPISODE * len({member.item for member in cluster})
+        if is_sting or not seconds[0] <= _duration(cluster) <= seconds[1]:
             continue
-        items = {one.item for one in thing if fits(one, episodes[one.item])}
+        items = {member.item for member in cluster if is_in_place(member, episodes[member.item])}
         for season, count in Counter(episodes[item].season for item in items).items():
-            if count >= 2 and count >= _MOST * seasons[season]:
-                shares.setdefault(season, []).append((count, _length(thing), number))
-    for found in shares.values():
-        picks.update([max(found)[2]] if best_only else [number for _, _, number in found])
-    return picks
+            if count >= 2 and count >= _SEASON_SHARE * season_sizes[season]:
+                candidates.setdefault(season, []).append((count, _duration(cluster), number))
+    if best_only:
+        return {max(found)[2] for found in candidates.values()}
+    return {number for found in candidates.values() for _, _, number in found}
 
 
-def _is_recap(one: Occurrence, thing: tuple[Occurrence, ...], episodes: Sequence[Episode]) -> bool:
-    """Whether the beginning of an episode has here what was in the body of earlier ones."""
-    episode = episodes[one.item]
-    latest = min(_RECAP_SECONDS, _RECAP_SHARE * episode.seconds)
-    others = [other for other in thing if other.item != one.item]
-    return (
-        words_to_seconds(one.start) <= latest
-        and all(_is_before(episodes[other.item], episode) for other in others)
-        and all(not _may_open(other, episodes[other.item]) for other in others)
+def _is_recap(member: ClusterMember, cluster: Cluster, episodes: Sequence[Episode]) -> bool:
+    """Return whether the start of an episode shows what is in the body of earlier ones only."""
+    episode = episodes[member.item]
+    latest = min(_RECAP_SECONDS, _RECAP_SHARE * episode.fingerprint.duration_seconds)
+    others = [other for other in cluster if other.item != member.item]
+    return words_to_seconds(member.start) <= latest and all(
+        _is_before(episodes[other.item], episode)
+        and not _is_opening_place(other, episodes[other.item])
+        for other in others
     )
 
 
@@ -143,3 +194,151 @@ def _is_before(one: Episode, other: Episode) -> bool:
     if one.episode is None or other.episode is None:
         return False
     return (one.season or 0, one.episode) < (other.season or 0, other.episode)
+
+
+# ---- Clustering
+
+
+@dataclass(slots=True, eq=False)
+class _OpenCluster:
+    members: list[_OpenMember] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _OpenMember:
+    """A cluster member to which matches can still be added. Its first match is its best one."""
+
+    item: int
+    starts: list[int]
+    stops: list[int]
+    cluster: _OpenCluster
+
+    def intersection(self, start: int, stop: int) -> int:
+        """Return the number of words that an interval shares with the first match."""
+        return min(stop, self.stops[0]) - max(start, self.starts[0])
+
+    def is_same(self, start: int, stop: int) -> bool:
+        """Return whether an interval is the same as the first match."""
+        union = max(stop, self.stops[0]) - min(start, self.starts[0])
+        return self.intersection(start, stop) / union >= _SAME_IOU
+
+    def is_shortened(self, start: int, stop: int) -> bool:
+        """Return whether an interval is a shortened copy of the first match."""
+        common = self.intersection(start, stop)
+        length = self.stops[0] - self.starts[0]
+        return common >= _INSIDE_SHARE * (stop - start) and common >= _SHORTENED_SHARE * length
+
+
+def cluster_matches(matches: Iterable[Match]) -> list[Cluster]:
+    """Group matched intervals by content.
+
+    Returns:
+        The clusters. Members of different clusters do not overlap in any item.
+    """
+    clusters: list[Cluster] = []
+    remaining = sorted(matches, key=_best_first)
+    # The first round drops what reaches beyond its clusters, such as the recap before an opening in
+    # only two episodes. The second round clusters what is outside of the clusters of the first.
+    for _ in range(2):
+        taken = [member for cluster in clusters for member in cluster]
+        pieces = [piece for match in remaining for piece in _outside(match, taken)]
+        clusters += _cluster_round(sorted(pieces, key=_best_first), taken)
+    return clusters
+
+
+def _best_first(match: Match) -> tuple[float, int, int, int]:
+    return -match.score, match.first, match.second, match.start
+
+
+def _cluster_round(matches: list[Match], taken: Iterable[ClusterMember]) -> list[Cluster]:
+    members_of: dict[int, list[_OpenMember]] = {}
+    for match in matches:
+        _add_match(match, members_of)
+    open_clusters = {id(m.cluster): m.cluster for members in members_of.values() for m in members}
+    taken_of: dict[int, list[ClusterMember]] = {}
+    for member in taken:
+        taken_of.setdefault(member.item, []).append(member)
+    clusters = []
+    # Larger clusters take their intervals first; smaller ones get what is left of theirs.
+    for cluster in sorted(open_clusters.values(), key=lambda cluster: -len(cluster.members)):
+        found = []
+        for open_member in cluster.members:
+            others = taken_of.setdefault(open_member.item, [])
+            if (closed := _closed(open_member, others)) is not None:
+                others.append(closed)
+                found.append(closed)
+        if len(found) > 1:
+            clusters.append(tuple(sorted(found, key=lambda one: (one.item, one.start))))
+        else:
+            for member in found:
+                taken_of[member.item].remove(member)
+    return clusters
+
+
+def _add_match(match: Match, members_of: dict[int, list[_OpenMember]]) -> None:
+    """Let a match create a cluster, join one or join two; or drop it.
+
+    Each of the match's two intervals is either that of a member that exists, or it is new. A match
+    is dropped if one of its intervals overlaps members without being one of them.
+    """
+    intervals = [
+        (match.first, match.start, match.stop),
+        (match.second, match.start + match.offset, match.stop + match.offset),
+    ]
+    found: list[_OpenMember | None] = []
+    for item, start, stop in intervals:
+        members = members_of.get(item, [])
+        fits = (m for m in members if m.is_same(start, stop) or m.is_shortened(start, stop))
+        member = next(fits, None)
+        if member is None and any(
+            m.intersection(start, stop) > FINGERPRINT_RATE_HZ for m in members
+        ):
+            return
+        found.append(member)
+    cluster = next((member.cluster for member in found if member is not None), None)
+    cluster = cluster or _OpenCluster()
+    for (item, start, stop), member in zip(intervals, found, strict=True):
+        if member is None:
+            new = _OpenMember(item, [start], [stop], cluster)
+            cluster.members.append(new)
+            members_of.setdefault(item, []).append(new)
+            continue
+        if member.is_same(start, stop):
+            member.starts.append(start)
+            member.stops.append(stop)
+        if member.cluster is not cluster:  # the match shows that two clusters have one content
+            absorbed = member.cluster
+            for moved in absorbed.members:
+                moved.cluster = cluster
+            cluster.members += absorbed.members
+
+
+def _closed(member: _OpenMember, others: Iterable[ClusterMember]) -> ClusterMember | None:
+    """Return the final interval of a member, cut to be outside of others; None if none is left."""
+    start = round(statistics.median(member.starts))
+    stop = round(statistics.median(member.stops))
+    for other in others:
+        if other.start <= start < other.stop:
+            start = other.stop
+        elif start < other.start < stop:
+            stop = other.start
+    if stop - start < _MIN_REST_WORDS:
+        return None
+    return ClusterMember(item=member.item, start=start, stop=stop)
+
+
+def _outside(match: Match, taken: Iterable[ClusterMember]) -> Iterator[Match]:
+    """Yield the parts of a match that are outside of the taken intervals in both of its items."""
+    blocked = sorted(
+        (member.start - shift, member.stop - shift)
+        for item, shift in ((match.first, 0), (match.second, match.offset))
+        for member in taken
+        if member.item == item
+    )
+    at = match.start
+    for start, stop in [*blocked, (match.stop, match.stop)]:
+        until = min(start, match.stop)
+        if until - at >= _MIN_REST_WORDS:
+            share = (until - at) / (match.stop - match.start)
+            yield replace(match, start=at, stop=until, score=match.score * share)
+        at = max(at, stop)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from toomuchtv.catalog.proxies import read_proxy_clip
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import ClipReader
+from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipSpec
-from toomuchtv.data.config import ItemGroups, SamplingConfig, group_items
+from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.item_groups import ItemGroups, group_items
 from toomuchtv.data.log_mel import LogMel, LogMelConfig
 from toomuchtv.diagnosis.results import Moment, MomentPicture
 from toomuchtv.errors import MediaError
@@ -69,7 +70,7 @@ class Source:
         side, samples = self.reader.side, self.clip_format.num_samples
         video = np.empty((self.clip_format.frames, side * 3 // 2, side), np.uint8)
         waveform = np.empty(samples, np.float32)
-        self.reader.read(clip, 0.5, video, waveform)
+        self.reader.read(clip, video, waveform, crop_position=0.5)
         return video, waveform
 
     def name(self, title: int) -> str:

@@ -227,17 +227,10 @@ def load(
     except (ValidationError, ValueError) as error:
         raise CheckpointError(f"{str(folder / 'config.json')!r} is damaged: {error}") from error
     if untrained:
-        return PretrainedEncoder(fresh_model(config.model, seed), config)
+        return PretrainedEncoder(TwoTower.from_config(config.model, seed=seed), config)
     model = TwoTower(config.model)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"cannot load the weights in {str(folder)!r}: {error}") from error
     return PretrainedEncoder(model, config)
-
-
-def fresh_model(config: ModelConfig, seed: int) -> TwoTower:
-    """Build a model whose weights follow from `seed` alone; torch's own generator is untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return TwoTower(config)

@@ -1,6 +1,8 @@
-"""Activation checkpointing: blocks that are computed twice, so that what is inside need not stay.
+"""Activation checkpointing of blocks that contain batch norm.
 
-Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016 (arXiv 1604.06174).
+Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016 (arXiv 1604.06174). This module
+exists because `torch.utils.checkpoint` alone runs a block twice in training mode, which would move
+the running statistics of batch norm twice per step.
 """
 
 from __future__ import annotations
@@ -14,18 +16,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def run_block(block: nn.Module, x: Tensor, *, recompute: bool) -> Tensor:
-    """Run a block; with `recompute`, keep its input alone and run it again in the backward pass.
+def run_block(block: nn.Module, x: Tensor, *, checkpointing: bool) -> Tensor:
+    """Run a block; with `checkpointing`, keep only its input and run it again in the backward pass.
 
-    The gradients are the same to the bit, and so are batch norm's running statistics, which the
-    second pass leaves alone.
+    Gradients and the running statistics of batch norm are identical with and without it.
     """
-    if not (recompute and torch.is_grad_enabled()):
+    if not (checkpointing and torch.is_grad_enabled()):
         out: Tensor = block(x)
         return out
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), running_statistics_kept(block)
+        return nullcontext(), _frozen_running_statistics(block)
 
     return torch.as_tensor(
         checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
@@ -33,13 +34,13 @@ def run_block(block: nn.Module, x: Tensor, *, recompute: bool) -> Tensor:
 
 
 @contextmanager
-def running_statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Within, a pass in training mode leaves the running statistics of batch norm as they are."""
+def _frozen_running_statistics(module: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norm unchanged by passes in training mode."""
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-        # Counted up in a copy: the buffer itself may be part of a graph's or a checkpoint's state.
+        # The pass increments a copy, because the buffer itself may be part of a graph.
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:

@@ -1,8 +1,9 @@
-"""Audio encoders: 2-D residual networks over log-mel `[N, 1, bands, frames]`.
+"""Audio encoders: 2-D residual networks over log-mel spectrograms `[N, 1, bands, frames]`.
 
-The 9-layer one is the audio network of GDT (Patrick et al., "On Compositions of Transformations
-in Contrastive Self-Supervised Learning", ICCV 2021); the 18-layer one that of CrissCross. Names
-and shapes at depth 18 and width 1 are torchvision's `resnet18` with one input channel.
+The network with 9 layers is the audio encoder of GDT (Patrick et al., "On Compositions of
+Transformations in Contrastive Self-Supervised Learning", ICCV 2021), and the one with 18 layers
+that of CrissCross (Sarkar and Etemad, AAAI 2023). Parameter names and shapes at depth 18 and width
+1 are those of torchvision's `resnet18` with one input channel.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ _BLOCKS_BY_DEPTH = {9: (1, 1, 1, 1), 18: (2, 2, 2, 2)}
 
 
 class AudioEncoderConfig(BaseModel):
-    """Which audio encoder. `width` scales the channels of every stage (1.0: 64 to 512)."""
+    """Architecture of the audio encoder.
+
+    Attributes:
+        name: A residual network.
+        depth: Number of layers.
+        width: Factor of the number of channels of every stage; 1.0 means 64 to 512.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,11 +64,12 @@ class AudioResNet(nn.Module):
     """A residual network over log-mel spectrograms.
 
     Attributes:
-        num_features: length of the feature vector it gives.
-        recompute: Whether blocks are computed again for the backward pass instead of kept.
+        num_features: Length of the feature vector.
+        activation_checkpointing: Whether to keep only the input of every block for the backward
+            pass and to compute the rest again.
     """
 
-    recompute = False
+    activation_checkpointing = False
 
     def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
@@ -94,12 +102,12 @@ class AudioResNet(nn.Module):
         x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(log_mel))))
         for stage in range(1, 5):
             for block in self.get_submodule(f"layer{stage}").children():
-                x = run_block(block, x, recompute=self.recompute)
+                x = run_block(block, x, checkpointing=self.activation_checkpointing)
         return x
 
 
 def build_audio_encoder(config: AudioEncoderConfig) -> AudioResNet:
-    """Build the encoder that `config` names, freshly initialized from torch's global generator."""
+    """Build an encoder with random weights from PyTorch's global generator."""
     encoder = AudioResNet(config)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return encoder

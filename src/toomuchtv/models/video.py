@@ -3,7 +3,7 @@
 R(2+1)D factors every 3-D convolution into a spatial and a temporal one (Tran et al., "A Closer
 Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, section 3). Parameter
 names and shapes at depth 18 and width 1 are those of torchvision's `r2plus1d_18` and `r3d_18`,
-so that published weights load; the classifier `fc` alone is left out.
+without the classifier `fc`, so that published weights load.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from toomuchtv.models.activation_checkpointing import run_block
-from toomuchtv.models.temporal import TemporalConvolution
+from toomuchtv.models.convolutions import FullConv, ShortcutConv, SpatialConv, TemporalConv
 
 ConvFactory = Callable[[int, int, int, int], nn.Module]
 
@@ -25,7 +24,14 @@ _BLOCKS_BY_DEPTH = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 class VideoEncoderConfig(BaseModel):
-    """Which video encoder. `width` scales the channels of every stage (1.0: 64 to 512)."""
+    """Architecture of the video encoder.
+
+    Attributes:
+        name: R(2+1)D or R3D.
+        depth: Number of layers.
+        width: Factor of the number of channels of every stage; 1.0 means 64 to 512.
+        stem_stride: Spatial stride of the first convolution.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,61 +39,6 @@ class VideoEncoderConfig(BaseModel):
     depth: Literal[10, 18, 34] = 18
     width: float = Field(default=1.0, gt=0.0, le=4.0)
     stem_stride: Literal[1, 2] = 2
-
-
-class SpatialConv(nn.Conv3d):
-    """A `(1, k, k)` convolution, computed as a 2-D one over `N * T` pictures.
-
-    The same sums; libraries have far more kernels for two dimensions than for three. In the
-    channels-last layout the change of view costs nothing.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `[N, C_in, T, H, W]` to `[N, C, T, H / stride, W / stride]`."""
-        pictures = x.transpose(1, 2).flatten(0, 1)
-        padding = [int(value) for value in self.padding[1:]]
-        out = F.conv2d(pictures, self.weight.squeeze(2), None, self.stride[1:], padding)
-        return out.reshape(len(x), -1, *out.shape[1:]).transpose(1, 2)
-
-
-class TemporalConv(nn.Conv3d):
-    """A `(k, 1, 1)` convolution, computed as a 2-D one over time x pixels.
-
-    Besides speed, for truth: oneDNN's bfloat16 gradient of this 3-D shape now and then returns
-    memory it never wrote (seen with PyTorch 2.13 on AVX-512; tests/models watch for it).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `[N, C_in, T, H, W]` to `[N, C, T / stride, H, W]`."""
-        stride, padding = int(self.stride[0]), int(self.padding[0])
-        rows, weight = x.flatten(3), self.weight.squeeze(4)
-        out: Tensor
-        if x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-            out = TemporalConvolution.apply(rows, weight, stride, padding)  # type: ignore[no-untyped-call]
-        else:
-            out = F.conv2d(rows, weight, None, (stride, 1), (padding, 0))
-        return out.reshape(*out.shape[:3], *x.shape[3:])
-
-
-class FullConv(nn.Conv3d):
-    """A `(k, h, w)` convolution, on a CPU computed as a 2-D one over k frames side by side.
-
-    The frames of one sum stand beside each other as channels. For the reason of `TemporalConv`:
-    the bfloat16 gradient of a small map was infinite every few passes.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `[N, C_in, T, H, W]` to `[N, C, T / stride, H / stride, W / stride]`."""
-        if x.device.type != "cpu":
-            return super().forward(x)
-        padding = [int(value) for value in self.padding]
-        padded = F.pad(x.transpose(1, 2), (0, 0, 0, 0, 0, 0, padding[0], padding[0]))
-        # [N, T', C_in, H, W, k] to [N * T', k * C_in, H, W]
-        frames = padded.unfold(1, self.kernel_size[0], self.stride[0])
-        frames = frames.permute(0, 1, 5, 2, 3, 4).flatten(2, 3).flatten(0, 1)
-        weight = self.weight.transpose(1, 2).flatten(1, 2)
-        out = F.conv2d(frames, weight, None, self.stride[1:], padding[1:])
-        return out.reshape(len(x), -1, *out.shape[1:]).transpose(1, 2)
 
 
 def _conv3d(in_channels: int, middle: int, out_channels: int, stride: int) -> nn.Module:
@@ -113,12 +64,12 @@ def _conv2plus1d(in_channels: int, middle: int, out_channels: int, stride: int) 
 
 
 class ResidualBlock3d(nn.Module):
-    """Two convolutions and a shortcut, as He et al. 2016, in three dimensions."""
+    """The basic block of He et al., "Deep Residual Learning", CVPR 2016, in three dimensions."""
 
     def __init__(self, conv: ConvFactory, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        # As many channels in between as give the parameters of one full 3x3x3 convolution; worked
-        # out for the first and used for both, as the published weights have it.
+        # This number of channels gives the factored pair as many parameters as one full 3x3x3
+        # convolution. As in the published weights, both convolutions use that of the first.
         middle = (in_channels * channels * 27) // (in_channels * 9 + 3 * channels)
         self.conv1 = nn.Sequential(
             conv(in_channels, middle, channels, stride),
@@ -130,7 +81,7 @@ class ResidualBlock3d(nn.Module):
         self.downsample: nn.Module | None = None
         if stride != 1 or in_channels != channels:
             self.downsample = nn.Sequential(
-                nn.Conv3d(in_channels, channels, 1, stride=stride, bias=False),
+                ShortcutConv(in_channels, channels, 1, stride=stride, bias=False),
                 nn.BatchNorm3d(channels),
             )
 
@@ -142,14 +93,15 @@ class ResidualBlock3d(nn.Module):
 
 
 class VideoResNet(nn.Module):
-    """A residual network over frames.
+    """A residual network over the frames of a clip.
 
     Attributes:
-        num_features: length of the feature vector it gives.
-        recompute: Whether blocks are computed again for the backward pass instead of kept.
+        num_features: Length of the feature vector.
+        activation_checkpointing: Whether to keep only the input of every block for the backward
+            pass and to compute the rest again.
     """
 
-    recompute = False
+    activation_checkpointing = False
 
     def __init__(self, config: VideoEncoderConfig) -> None:
         super().__init__()
@@ -180,10 +132,10 @@ class VideoResNet(nn.Module):
 
     def feature_map(self, video: Tensor) -> Tensor:
         """Map normalized RGB `[N, 3, T, H, W]` to the last map `[N, num_features, t, h, w]`."""
-        x = run_block(self.stem, video, recompute=self.recompute)
+        x = run_block(self.stem, video, checkpointing=self.activation_checkpointing)
         for stage in range(1, 5):
             for block in self.get_submodule(f"layer{stage}").children():
-                x = run_block(block, x, recompute=self.recompute)
+                x = run_block(block, x, checkpointing=self.activation_checkpointing)
         return x
 
 
@@ -229,7 +181,7 @@ def load_torchvision_weights(encoder: VideoResNet, state: dict[str, Tensor]) -> 
 
 
 def build_video_encoder(config: VideoEncoderConfig) -> VideoResNet:
-    """Build the encoder that `config` names, freshly initialized from torch's global generator."""
+    """Build an encoder with random weights from PyTorch's global generator."""
     encoder = VideoResNet(config)
     encoder.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return encoder

@@ -12,9 +12,9 @@ from toomuchtv.errors import CatalogError, MediaError
 from toomuchtv.media.clip import Clip
 from toomuchtv.reports.charts import COLORS, Curve, draw_clips, draw_curves
 from toomuchtv.reports.page import ResultTable, Section, write_page
-from toomuchtv.training.assembly import item_names, split_of
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.nan_dump import timecode
+from toomuchtv.training.run import item_names, split_catalog
 from toomuchtv.training.run_config import Config, load_config
 
 _NUM_EXAMPLES = 5
@@ -153,7 +153,7 @@ def _negatives(trained: Lines) -> Section:
 
 def _examples(catalog: Catalog, config: Config, done: int) -> list[Section]:
     """Some clips of the last batch, one an item as far as there are so many."""
-    train = catalog.snapshot().of_titles(split_of(catalog, config).train)
+    train = catalog.snapshot().of_titles(split_catalog(catalog, config).train)
     names = item_names(catalog, train)
     plan = ClipSampler(train, config.sampling, config.clip).draw(
         seed=config.training.seed, step=done - 1

@@ -1,4 +1,4 @@
-"""Which device to train on, and in which precision."""
+"""The device and the precision to train with, and a check that `torch.compile` works there."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-_NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # x86-64, x86-64, 64-bit Arm
+#: CPU flags of native bfloat16 products: the first two on x86-64, the last on 64-bit Arm.
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu` or `cuda` into a device; under torchrun, this process's own GPU.
+    """Turn "auto", "cpu" or "cuda" into a device; under torchrun, into this process's own GPU.
 
     Raises:
-        ValueError: A GPU is asked for and there is none.
+        ValueError: `name` is "cuda" and PyTorch finds no GPU.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("training.device=cuda, but PyTorch finds no GPU here")
+        raise ValueError("training.device=cuda, but PyTorch finds no GPU on this machine")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -26,10 +28,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Turn `auto`, `bfloat16` or `float32` into a dtype for autocast.
+    """Turn "auto", "bfloat16" or "float32" into the dtype of autocast.
 
-    `auto` takes bfloat16 where the device multiplies it natively; elsewhere it is emulated, and
-    slower than float32.
+    "auto" chooses bfloat16 if the device multiplies it natively. Other devices emulate bfloat16,
+    which is slower than float32.
     """
     if name == "auto":
         native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bfloat16()
@@ -38,7 +40,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether the CPU has instructions for bfloat16 products; False where Linux does not say."""
+    """Return True if the CPU multiplies bfloat16 natively; False where that is unknown."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -46,5 +48,30 @@ def cpu_has_bfloat16() -> bool:
     for line in text.splitlines():
         key, _, flags = line.partition(":")
         if key.strip() in {"flags", "Features"}:
-            return not _NATIVE_BFLOAT16.isdisjoint(flags.split())
+            return not _BFLOAT16_FLAGS.isdisjoint(flags.split())
     return False
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile one small kernel with `torch.compile`.
+
+    The first call on a machine compiles PyTorch's headers, which a run needs as well and then
+    finds in the cache.
+
+    Raises:
+        ValueError: The kernel cannot be compiled, because there is no C++ compiler for example.
+    """
+    try:
+        torch.compile(_small_kernel, fullgraph=True)(torch.zeros(8, device=device))
+    except (RuntimeError, OSError) as error:  # PyTorch's compiler errors are RuntimeErrors
+        # The first line says that the backend failed, the second one says why.
+        reason = " ".join(str(error).split("\n", maxsplit=2)[:2])
+        raise ValueError(
+            f"training.compile=true, but torch.compile cannot build a kernel here ({reason}): "
+            "install a C++ compiler, such as g++, or name one in the environment variable CXX; or "
+            "set training.compile=false"
+        ) from error
+
+
+def _small_kernel(x: Tensor) -> Tensor:
+    return x.sin() + 1

@@ -1,20 +1,18 @@
-"""Batches larger than memory, with the gradient of the large batch.
+"""Gradient caching: batches larger than memory, with the gradient of the whole batch.
 
 Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", RepL4NLP
 2021, section 3.2. A contrastive loss needs every clip's embedding at once but not every clip's
 activations:
 
-    1. embed chunk by chunk, keeping no graph
-    2. loss of all embeddings, and its gradient with respect to them: the cache
-    3. embed chunk by chunk again, now with a graph, and send the cached gradient through it
+    1. Embed chunk by chunk without a graph.
+    2. Compute the loss of all embeddings and its gradient with respect to them: the cache.
+    3. Embed chunk by chunk again, now with a graph, and backpropagate the cached gradient.
 
 Both passes of a chunk see the same clips, the same augmentation (a function of the clip's seed) and
-the same dropout (the random state is put back), so they give the same embeddings.
+the same dropout (the random state is restored), so they give the same embeddings.
 
-Batch norm takes its statistics from one chunk, as it would in a batch of that size: with it the
-gradient is that of the large batch up to those statistics, without it exactly. The running
-statistics move once a step, by the mean over the chunks; the pass without a graph leaves them.
-With batch norm synchronized over processes, all must have as many chunks.
+Batch norm takes its statistics from one chunk. Apart from that, the gradient is exactly that of the
+whole batch. The running statistics are updated once per step, with the mean over the chunks.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from toomuchtv.models import Embeddings
 
 
 def chunks(num_clips: int, chunk_size: int) -> list[slice]:
-    """Cut `num_clips` into parts of `chunk_size`, the last one shorter; 0: one part of all."""
+    """Cut `num_clips` into slices of `chunk_size`; the last one may be shorter. 0: one slice."""
     size = chunk_size or max(1, num_clips)
     return [slice(start, min(num_clips, start + size)) for start in range(0, num_clips, size)] or [
         slice(0, 0)
@@ -37,18 +35,18 @@ def chunks(num_clips: int, chunk_size: int) -> list[slice]:
 
 
 class CachedEmbeddings:
-    """Embeddings of a batch whose graph need not be in memory.
+    """Embeddings of a batch whose graph need not be in memory as a whole.
 
-    One chunk keeps its graph and needs no second pass.
+    A batch of one chunk keeps its graph and needs no second pass.
 
     Args:
-        model: What `embed` runs; for its batch norms and its device.
-        embed: Embeds some of the batch's clips; the same clips give the same embeddings.
-        num_clips: Clips of this process's batch.
-        chunk_size: Clips whose activations fit into memory; 0: all of them.
+        model: The model that `embed` runs.
+        embed: A function that embeds some clips of the batch, each time with the same result.
+        num_clips: Number of clips in this process's batch.
+        chunk_size: Number of clips whose activations fit into memory; 0 for all of them.
 
     Attributes:
-        embeddings: Of the whole batch, leaves that gather the loss's gradient.
+        embeddings: Embeddings of the whole batch: leaf tensors that collect the loss's gradient.
     """
 
     def __init__(
@@ -62,19 +60,19 @@ class CachedEmbeddings:
         self._model, self._embed = model, embed
         self._chunks = chunks(num_clips, chunk_size)
         self._device = next(model.parameters()).device
-        self._random: list[list[Tensor]] = []
+        self._random_states: list[list[Tensor]] = []
         self._graph: Embeddings | None = None
         if len(self._chunks) == 1:
             self._graph = embed(self._chunks[0])
             found = [self._graph]
         else:
-            found = [self._glimpse(clips) for clips in self._chunks]
+            found = [self._embed_without_graph(clips) for clips in self._chunks]
         self.embeddings = Embeddings(
             *(torch.cat(side).detach().requires_grad_() for side in zip(*found, strict=True))
         )
 
     def backward(self) -> None:
-        """Send the gradient that the embeddings have gathered on to the model's parameters."""
+        """Backpropagate the gradient of the embeddings to the parameters of the model."""
         grads = [
             torch.zeros_like(side) if side.grad is None else side.grad for side in self.embeddings
         ]
@@ -82,8 +80,8 @@ class CachedEmbeddings:
             torch.autograd.backward(list(self._graph), grads)
             return
         running = _RunningStatistics(self._model)
-        for clips, state in zip(self._chunks, self._random, strict=True):
-            self._set_random(state)
+        for clips, state in zip(self._chunks, self._random_states, strict=True):
+            self._restore_random_state(state)
             running.restore()
             local = self._embed(clips)
             running.add(share=(clips.stop - clips.start) / len(grads[0]))
@@ -91,28 +89,28 @@ class CachedEmbeddings:
         running.set_to_mean()
 
     @torch.no_grad()
-    def _glimpse(self, clips: slice) -> Embeddings:
-        """Embed a chunk as if nobody had looked."""
-        self._random.append(self._get_random())
+    def _embed_without_graph(self, clips: slice) -> Embeddings:
+        """Embed a chunk, and leave the running statistics as they were."""
+        self._random_states.append(self._random_state())
         running = _RunningStatistics(self._model)
         found = self._embed(clips)
         running.restore()
         return found
 
-    def _get_random(self) -> list[Tensor]:
+    def _random_state(self) -> list[Tensor]:
         states = [torch.get_rng_state()]
         if self._device.type == "cuda":
             states.append(torch.cuda.get_rng_state(self._device))
         return states
 
-    def _set_random(self, states: list[Tensor]) -> None:
+    def _restore_random_state(self, states: list[Tensor]) -> None:
         torch.set_rng_state(states[0])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(states[1], self._device)
 
 
 class _RunningStatistics:
-    """The running statistics of a model's batch norms as they were when this was made."""
+    """A snapshot of the running statistics of a model's batch norms."""
 
     def __init__(self, model: nn.Module) -> None:
         norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -122,21 +120,21 @@ class _RunningStatistics:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put them back."""
+        """Restore the snapshot."""
         for buffer, before in zip(self._buffers, self._before, strict=True):
             buffer.copy_(before)
 
     @torch.no_grad()
     def add(self, share: float) -> None:
-        """Note how one chunk, a share of the batch, moved them."""
+        """Add the current statistics to the mean, weighted by the chunk's share of the batch."""
         for buffer, mean in zip(self._buffers, self._mean, strict=True):
             if buffer.is_floating_point():
                 mean.add_(buffer, alpha=share)
             else:
-                mean.copy_(buffer)  # how many batches there were: one more, by whichever chunk
+                mean.copy_(buffer)  # the number of batches: one more after any chunk
 
     @torch.no_grad()
     def set_to_mean(self) -> None:
-        """Move them once, by the mean over the chunks."""
+        """Set the statistics to the mean over the chunks."""
         for buffer, mean in zip(self._buffers, self._mean, strict=True):
             buffer.copy_(mean)

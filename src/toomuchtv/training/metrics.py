@@ -1,32 +1,41 @@
-"""What a run writes down as it goes: `metrics.jsonl` and TensorBoard events."""
+"""Metrics of a run: meters of loss and time, and the log in `metrics.jsonl` and TensorBoard."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
-from collections.abc import Mapping
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
+import torch
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from toomuchtv.training.weights_and_biases import WandbLog
+_Batch = TypeVar("_Batch")
 
 
 class MetricsLog:
-    """Appends one JSON object a logged step; a resumed run takes back what it will do again.
+    """A log that appends one JSON object per logged step to `RUN/metrics.jsonl`.
+
+    The same values go to TensorBoard and, on request, to Weights & Biases. When a run resumes,
+    the lines of steps that it will repeat are removed first.
 
     Args:
-        run_path: The run's folder.
-        resume_step: Lines of steps after this one are dropped.
-        wandb_project: Weights & Biases is told as well; empty: it is not.
+        run_path: Folder of the run.
+        resume_step: Lines of later steps are removed.
+        wandb_project: Weights & Biases project; empty for none.
 
     Raises:
-        ValueError: Weights & Biases is asked for and not installed.
+        ValueError: `wandb_project` is set and `wandb` is not installed.
     """
 
     def __init__(self, run_path: Path, *, resume_step: int = 0, wandb_project: str = "") -> None:
-        self._wandb = WandbLog(wandb_project, run_path) if wandb_project else None
+        self._wandb = _start_wandb(wandb_project, run_path) if wandb_project else None
         self._path = run_path / "metrics.jsonl"
         lines = [line for line in read_metrics(run_path) if line["step"] <= resume_step]
         partial = self._path.with_suffix(".partial")
@@ -36,26 +45,26 @@ class MetricsLog:
         self._board = SummaryWriter(str(run_path / "tensorboard"), purge_step=resume_step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the figures of the state after `step` steps; those that are not finite as null."""
+        """Write the metrics after `step` steps. Values that are not finite become null."""
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
         self._file.write(json.dumps({"step": step, **finite}) + "\n")
         self._file.flush()
         for key, value in values.items():
             self._board.add_scalar(key, value, step)
         if self._wandb is not None:
-            self._wandb.write(step, values)
+            self._wandb.log({**values, "step": step}, step=step)
 
     def close(self) -> None:
-        """Flush and close."""
+        """Flush and close the log."""
         self._file.close()
         self._board.close()
         if self._wandb is not None:
-            self._wandb.close()
+            self._wandb.finish()
 
 
-def read_metrics(run_path: Path) -> list[dict[str, float]]:
-    """Read `metrics.jsonl`; a last line that was cut off by a kill is left out."""
-    path = run_path / "metrics.jsonl"
+def read_metrics(run_path: str | os.PathLike[str]) -> list[dict[str, float]]:
+    """Read `RUN/metrics.jsonl`. A last line that a kill cut off is left out."""
+    path = Path(run_path) / "metrics.jsonl"
     if not path.exists():
         return []
     lines = []
@@ -65,3 +74,143 @@ def read_metrics(run_path: Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             continue
     return lines
+
+
+def _start_wandb(project: str, run_path: Path) -> Any:
+    """Start a run of Weights & Biases, or continue the one whose id is in the run's folder."""
+    try:
+        wandb = importlib.import_module("wandb")
+    except ImportError as error:
+        raise ValueError(
+            "training.wandb_project is set, but the package wandb is not installed: "
+            "pip install 'toomuchtv[wandb]', or leave the setting empty"
+        ) from error
+    id_path = run_path / "wandb_id.txt"
+    if not id_path.exists():
+        id_path.write_text(secrets.token_hex(4) + "\n")
+    return wandb.init(
+        project=project,
+        id=id_path.read_text().strip(),
+        name=run_path.name,
+        dir=str(run_path),
+        resume="allow",
+    )
+
+
+class Stopwatch:
+    """A stopwatch that measures throughput and the time spent waiting for data.
+
+    An interval lasts from one logged step to the next. Only the time inside `next(batches)` counts
+    as waiting: logging, validation and checkpoints belong to the interval, but they are not waits.
+    """
+
+    def __init__(self) -> None:
+        self._start_seconds = time.perf_counter()
+        self._all_clips = 0
+        self.start_interval()
+
+    def start_interval(self) -> None:
+        """Start a new interval."""
+        self._interval_start_seconds = time.perf_counter()
+        self._waited_seconds = 0.0
+        self._interval_clips = 0
+
+    def time_waits(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
+        """Yield the batches, and measure how long each `next` takes."""
+        iterator = iter(batches)
+        while True:
+            before = time.perf_counter()
+            batch = next(iterator, None)
+            self._waited_seconds += time.perf_counter() - before
+            if batch is None:
+                return
+            yield batch
+
+    def count_clips(self, num_clips: int) -> None:
+        """Count the clips of a finished step, those of all processes."""
+        self._interval_clips += num_clips
+        self._all_clips += num_clips
+
+    @property
+    def clips_per_second(self) -> float:
+        """Clips per second in this interval."""
+        return self._interval_clips / self._interval_seconds
+
+    @property
+    def overall_clips_per_second(self) -> float:
+        """Clips per second since the stopwatch was created."""
+        return self._all_clips / max(1e-9, time.perf_counter() - self._start_seconds)
+
+    @property
+    def data_wait_share(self) -> float:
+        """Share of the wall time of this interval that was spent waiting for data, 0 to 1."""
+        return self._waited_seconds / self._interval_seconds
+
+    @property
+    def _interval_seconds(self) -> float:
+        return max(1e-9, time.perf_counter() - self._interval_start_seconds)
+
+
+class LossMeter(nn.Module):
+    """The mean loss since the last logged step.
+
+    It is a module so that checkpoints hold it: a resumed run logs what an uninterrupted run logs.
+    """
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("total", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def add(self, loss: float) -> None:
+        """Add the loss of one step."""
+        self.total += loss
+        self.count += 1
+
+    def reset(self) -> None:
+        """Start a new interval."""
+        self.total.zero_()
+        self.count.zero_()
+
+    @property
+    def mean(self) -> float:
+        """Mean loss of the interval so far; 0 before its first step."""
+        return self.total.item() / max(1, int(self.count))
+
+
+class MetricsTracker:
+    """Counts finished steps and turns them into the metrics of an interval.
+
+    Attributes:
+        stopwatch: Throughput and waiting time.
+        loss_meter: Mean loss of the current interval.
+        last_loss: Mean loss of the last logged interval; NaN before the first one.
+        replaced_clips: Number of clips of this process that could not be decoded as planned.
+    """
+
+    def __init__(self, *, last_loss: float = math.nan) -> None:
+        self.stopwatch = Stopwatch()
+        self.loss_meter = LossMeter()
+        self.last_loss = last_loss
+        self.replaced_clips = 0
+
+    def update(self, *, loss: float, num_clips: int, replaced_clips: int) -> None:
+        """Count a finished step."""
+        self.stopwatch.count_clips(num_clips)
+        self.loss_meter.add(loss)
+        self.replaced_clips += replaced_clips
+
+    def finish_interval(self) -> dict[str, float]:
+        """Return the metrics of the interval, and start a new one."""
+        self.last_loss = self.loss_meter.mean
+        metrics = {
+            "loss": self.last_loss,
+            "clips_per_second": self.stopwatch.clips_per_second,
+            "data_wait_share": self.stopwatch.data_wait_share,
+        }
+        self.stopwatch.start_interval()
+        self.loss_meter.reset()
+        return metrics

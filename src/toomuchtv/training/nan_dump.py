@@ -1,4 +1,4 @@
-"""What is put on disk when a loss or its gradient stops being finite."""
+"""NaN dump: the state that is written when the loss or its gradient is not finite."""
 
 from __future__ import annotations
 
@@ -14,35 +14,31 @@ from torch import Tensor, nn
 from toomuchtv._internal import distributed
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.errors import ToomuchtvError
+from toomuchtv.training.step import StepResult
 
 
 class NotFiniteError(ToomuchtvError):
-    """The loss or its gradient stopped being finite; what is known of it is on disk."""
+    """The loss or its gradient is not finite. The message names the NaN dump."""
 
 
 def write_nan_dump(
     folder: Path,
     batch: ClipBatch,
-    *,
-    loss: float,
-    gradient_norm: float,
-    learning_rate: float,
+    result: StepResult,
     item_names: Sequence[str],
     modules: Mapping[str, nn.Module],
 ) -> NotFiniteError:
-    """Write `not_finite_step_N_rank_R.json`: figures, the batch's clips, norms a parameter.
+    """Write `not_finite_step_N_rank_R.json`: the clips of the batch and the norms of parameters.
 
-    A clip's `seed` is what its augmentation was drawn from. Numbers that JSON has no word for are
+    The `seed` of a clip is the seed of its augmentation. Values that JSON cannot represent are
     strings: "nan", "inf".
 
     Args:
-        folder: The run's.
+        folder: Folder of the run.
         batch: This process's part of the batch.
-        loss: Of the whole batch.
-        gradient_norm: Of all parameters.
-        learning_rate: Of the step.
-        item_names: What a person calls each row of the snapshot.
-        modules: Those that were trained, their gradients of this step still in place.
+        result: Result of the step.
+        item_names: Display name of each row of the snapshot.
+        modules: Trained modules, with the gradients of this step.
 
     Returns:
         The error to raise.
@@ -57,9 +53,9 @@ def write_nan_dump(
         "step": batch.step,
         "rank": distributed.rank(),
         "world_size": distributed.world_size(),
-        "loss": _number(loss),
-        "gradient_norm": _number(gradient_norm),
-        "learning_rate": learning_rate,
+        "loss": _json_number(result.loss),
+        "gradient_norm": _json_number(result.gradient_norm),
+        "learning_rate": result.learning_rate,
         "clips": _clips(batch, item_names),
         "could_not_be_decoded": list(batch.failures),
         "parameters": {
@@ -69,14 +65,15 @@ def write_nan_dump(
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
     return NotFiniteError(
-        f"the loss of step {batch.step} is {loss}, the norm of its gradient {gradient_norm}; the "
-        f"batch's clips and the gradient of every parameter are in {str(path)!r}. Resume from the "
-        "last checkpoint with a lower optimizer.learning_rate, or with training.precision=float32"
+        f"the loss of step {batch.step} is {result.loss} and its gradient norm is "
+        f"{result.gradient_norm}; {str(path)!r} lists the clips of the batch and the gradient norm "
+        "of every parameter. Start a new run with a lower optimizer.learning_rate, or with "
+        "training.precision=float32"
     )
 
 
 def _clips(batch: ClipBatch, item_names: Sequence[str]) -> list[dict[str, Any]]:
-    sound = batch.waveform.flatten(1)
+    waveform = batch.waveform.flatten(1)
     return [
         {
             "name": item_names[item],
@@ -86,31 +83,31 @@ def _clips(batch: ClipBatch, item_names: Sequence[str]) -> list[dict[str, Any]]:
             "start_seconds": start,
             "valid": valid,
             "seed": seed,
-            "loudest_sample": _number(loudest),
+            "loudest_sample": _json_number(peak),
         }
-        for title, item, start, valid, seed, loudest in zip(
+        for title, item, start, valid, seed, peak in zip(
             batch.specs.title.tolist(),
             batch.specs.item.tolist(),
             batch.specs.start_seconds.tolist(),
             batch.valid.tolist(),
             batch.specs.seed.tolist(),
-            sound.abs().amax(dim=1).tolist(),
+            waveform.abs().amax(dim=1).tolist(),
             strict=True,
         )
     ]
 
 
 def timecode(seconds: float) -> str:
-    """A moment as people write it: `h:mm:ss.mmm`."""
+    """Format a time as `h:mm:ss.mmm`."""
     milliseconds = round(seconds * 1000)
     minutes, rest = divmod(milliseconds, 60_000)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
 
 
 def _norm(value: Tensor | None) -> float | str | None:
-    """None where there is no gradient: none was computed."""
-    return None if value is None else _number(torch.linalg.vector_norm(value.detach()).item())
+    """Return the norm; None if there is no gradient."""
+    return None if value is None else _json_number(torch.linalg.vector_norm(value.detach()).item())
 
 
-def _number(value: float) -> float | str:
+def _json_number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)

@@ -1,8 +1,10 @@
-"""The loop: from a catalog to a run's folder with a model in it."""
+"""The training loop: from a prepared catalog to a folder with a trained model."""
 
 from __future__ import annotations
 
-from contextlib import closing
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,24 +12,36 @@ import torch
 
 from toomuchtv._internal import distributed
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv.catalog.store import Catalog
+from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.data.loader import BatchStream, iterate_batches
-from toomuchtv.training.assembly import Run, assemble
-from toomuchtv.training.compiled import check_compiler
-from toomuchtv.training.device import choose_device
-from toomuchtv.training.metrics_tracker import MetricsTracker, as_pretrained
+from toomuchtv.training.device import check_compiler, choose_device
+from toomuchtv.training.metrics import MetricsLog
 from toomuchtv.training.nan_dump import write_nan_dump
 from toomuchtv.training.optimizer import learning_rate
+from toomuchtv.training.run import Run, open_run
 from toomuchtv.training.run_config import Config
-from toomuchtv.training.stop import StopRequest, asked_to_stop
+from toomuchtv.training.stop import StopRequest, stop_on_signals
+from toomuchtv.training.validation import held_out_loss
 
-#: Until the first step is done, processes may be far apart: one has more to open than another.
-_STARTING_SECONDS = 900.0
+#: Timeout of collective calls before the first step, when one process may have more files to open
+#: than another.
+_STARTUP_TIMEOUT_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainResult:
-    """What a run came to. `loss` is the mean of the last logged interval."""
+    """The result of a pretraining.
+
+    Attributes:
+        run: Folder of the run.
+        steps: Number of steps that are done.
+        loss: Mean loss of the last logged interval; NaN if nothing was logged.
+        clips_per_second: Clips per second over all processes, from the first step of this call on.
+        model: Folder of the trained model. It exists unless `interrupted` is true.
+        interrupted: True if SIGTERM or SIGINT ended the run before its last step.
+        replaced_clips: Number of clips of this process that could not be decoded as planned.
+        worker_restarts: Number of decoding processes that were replaced.
+    """
 
     run: Path
     steps: int
@@ -40,105 +54,122 @@ class PretrainResult:
 
 
 def pretrain(
-    catalog: Catalog,
-    run_path: Path,
+    catalog: Catalog | str | os.PathLike[str],
+    run: str | os.PathLike[str],
     config: Config,
     *,
     resume: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> PretrainResult:
-    """Train a pair of encoders on a prepared catalog.
+    """Train a video encoder and an audio encoder on a prepared catalog.
 
-    Killed at any moment and resumed, it ends (on a CPU, with the same number of threads and
-    processes) in the weights of the uninterrupted run, to the bit. SIGTERM and SIGINT save a
-    checkpoint once the step under way is done, and return.
+    A run that is killed at any time and resumed ends with the weights of an uninterrupted run, to
+    the bit, on a CPU with the same number of threads and processes. SIGTERM and SIGINT finish the
+    current step, save a checkpoint and return. Under torchrun, each process calls this function.
 
     Args:
-        catalog: A catalog with proxies.
-        run_path: The run's folder; made if need be. All processes must see it.
+        catalog: A catalog with proxies, or its folder.
+        run: Folder of the run, created if it does not exist. All processes must see it.
         config: All settings.
-        resume: Go on with what is in the folder; where there is nothing, begin.
-        progress: Told the steps done.
+        resume: True to continue the run in the folder. If there is none, a new run begins.
+        progress: Called after each step with the number of steps that are done.
 
     Raises:
-        CheckpointError: The folder holds a run and `resume` is not set, or its config differs.
+        CheckpointError: The folder holds a run and `resume` is false, or it holds a run with
+            another config or format.
         CatalogError: The catalog has no proxies.
         ValueError: The config does not fit the catalog, the number of processes, or this machine.
-        NotFiniteError: The loss is not finite.
-        DistributedError: Another process of the job is gone, or does not answer.
-        MediaError: A clip is bad, or a loader's worker lost, and the config says to stop.
+        NotFiniteError: The loss or its gradient is not finite.
+        DistributedError: Another process of the job is gone or does not answer.
+        MediaError: A clip cannot be decoded, or a decoding process was lost, and the config says
+            to stop.
     """
-    device = choose_device(config.training.device)
-    if config.training.compile:
+    training = config.training
+    device = choose_device(training.device)
+    if training.compile:
         check_compiler(device)
-    if config.training.num_threads:
-        torch.set_num_threads(config.training.num_threads)
-    with distributed.process_group(device, _STARTING_SECONDS), asked_to_stop() as stop:
-        run = assemble(catalog, run_path, config, resume=resume, device=device)
-        with closing(MetricsTracker(run)) as ledger, closing(_stream(run)) as batches:
-            done = _train(run, ledger, batches, stop, progress)
-            interrupted = done < config.training.steps
-            if distributed.rank() == 0 and not interrupted:
-                as_pretrained(run).save(run_path / "model")
+    if training.num_threads:
+        torch.set_num_threads(training.num_threads)
+    opened = nullcontext(catalog) if isinstance(catalog, Catalog) else open_catalog(Path(catalog))
+    with (
+        opened as source,
+        distributed.process_group(device, _STARTUP_TIMEOUT_SECONDS),
+        stop_on_signals() as stop,
+    ):
+        state = open_run(source, Path(run), config, resume=resume, device=device)
+        with _open_log(state) as log, closing(_load_batches(state)) as batches:
+            done = _train(state, batches, log, stop, progress)
+            if distributed.rank() == 0 and done == training.steps:
+                state.encoder().save(state.path / "model")
         return PretrainResult(
-            run=run_path,
+            run=state.path,
             steps=done,
-            loss=ledger.loss,
-            clips_per_second=ledger.clock.overall_clips_per_second,
-            model=run_path / "model",
-            interrupted=interrupted,
-            replaced_clips=ledger.replaced_clips,
+            loss=state.tracker.last_loss,
+            clips_per_second=state.tracker.stopwatch.overall_clips_per_second,
+            model=state.path / "model",
+            interrupted=done < training.steps,
+            replaced_clips=state.tracker.replaced_clips,
             worker_restarts=batches.worker_restarts,
         )
 
 
 def _train(
     run: Run,
-    ledger: MetricsTracker,
     batches: BatchStream,
+    log: MetricsLog | None,
     stop: StopRequest,
     progress: ProgressCallback,
 ) -> int:
-    """Take the steps that are left, or those until asked to stop; returns how many are done."""
-    training, done, saved = run.config.training, run.start_step, run.start_step
+    """Take the remaining steps, or those until a stop is requested; return how many are done."""
+    config, training, tracker = run.config, run.config.training, run.tracker
+    done = saved = run.start_step
 
-    def due(every: int) -> bool:
+    def is_due(every: int) -> bool:
         return done == training.steps or (every > 0 and done % every == 0)
 
     progress(done, training.steps, "training")
-    for batch in stop.unless_asked(batches):
-        ledger.clock.data_is_here()
-        rate = learning_rate(run.config.optimizer, done, training.steps)
-        loss, norm, gathered = run.step(batch, rate)
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise write_nan_dump(
-                run.path,
-                batch,
-                loss=float(loss),
-                gradient_norm=float(norm),
-                learning_rate=rate,
-                item_names=run.data.item_names,
-                modules=run.modules,
-            )
-        run.settle()
+    for batch in tracker.stopwatch.time_waits(stop.until_set(batches)):
+        result = run.step(batch, learning_rate(config.optimizer, done, training.steps))
+        if not result.is_finite:
+            raise write_nan_dump(run.path, batch, result, run.data.item_names, run.modules)
+        # All processes are running now: from here on, one that is late counts as lost.
+        distributed.set_timeout(training.distributed_timeout_seconds)
         done += 1
-        ledger.count(batch, loss, gathered)
-        if due(training.log_every):
-            ledger.log(done, rate, norm, gathered)
-        if due(training.validate_every):
-            ledger.validate(done)
+        tracker.update(
+            loss=result.loss, num_clips=result.num_clips, replaced_clips=len(batch.failures)
+        )
+        if is_due(training.log_every):
+            metrics = {**tracker.finish_interval(), **run.step.metrics(result)}
+            if log is not None:
+                log.write(done, metrics)
+        if is_due(training.validate_every) and log is not None and run.data.held_out is not None:
+            loss = held_out_loss(run.encoder(), run.step.loss, run.data.held_out)
+            run.step.model.train()
+            log.write(done, {"held_out_loss": loss})
         stops = distributed.any_rank(stop.is_set, run.device)
-        if stops or due(training.checkpoint_every):
+        if stops or is_due(training.checkpoint_every):
             run.save(saved := done)
-        progress(done, training.steps, f"loss {float(loss):.3f}")
+        progress(done, training.steps, f"loss {result.loss:.3f}")
         if stops:
             break
-    if done > saved:  # asked to stop while there was no batch
+    if done > saved:  # the stop was requested while there was no batch
         run.save(done)
     return done
 
 
-def _stream(run: Run) -> BatchStream:
+@contextmanager
+def _open_log(run: Run) -> Iterator[MetricsLog | None]:
+    """Open the metrics log on rank 0; the other ranks have none."""
+    if distributed.rank() > 0:
+        yield None
+        return
+    project = run.config.training.wandb_project
+    log = MetricsLog(run.path, resume_step=run.start_step, wandb_project=project)
+    with closing(log):
+        yield log
+
+
+def _load_batches(run: Run) -> BatchStream:
     training = run.config.training
     return iterate_batches(
         run.data.batches,

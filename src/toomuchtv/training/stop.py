@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a wish to stop: noted at once, fulfilled between two steps."""
+"""SIGTERM and SIGINT as requests to stop, which take effect between two steps."""
 
 from __future__ import annotations
 
@@ -7,33 +7,39 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from toomuchtv._internal import distributed
-from toomuchtv.data.clip_specs import ClipBatch
+
+_Batch = TypeVar("_Batch")
 
 
 class _StopWaitingError(BaseException):
-    """Leaves a wait for data, which may last for minutes, when asked to stop."""
+    """Raised by the signal handler to leave a wait for data, which may last for minutes."""
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop; made by `asked_to_stop`."""
+    """A flag that a signal sets; created by `stop_on_signals`.
+
+    Attributes:
+        is_set: True once SIGTERM or SIGINT arrived.
+    """
 
     def __init__(self) -> None:
         self.is_set = False
         self._is_waiting = False
 
-    def note(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         self.is_set = True
         if self._is_waiting:
             self._is_waiting = False
             raise _StopWaitingError
 
-    def unless_asked(self, batches: Iterator[ClipBatch]) -> Iterator[ClipBatch]:
-        """The batches, until their end or, while waiting for one, until asked to stop.
+    def until_set(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
+        """Yield the batches until their end, or until a stop is requested during a wait for one.
 
-        One of several processes waits on: the others count on its part of the step.
+        With several processes the wait goes on: the others need this process's part of the step.
         """
         while True:
             try:
@@ -50,16 +56,19 @@ class StopRequest:
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[StopRequest]:
-    """A request that SIGTERM or SIGINT sets; the handlers of before come back at the end."""
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Handle SIGTERM and SIGINT as a stop request; restore the previous handlers at the end.
+
+    Python handles signals in the main thread only. In another thread nothing sets the request.
+    """
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, stop.note) for number in numbers}
+    previous = {number: signal.signal(number, stop.handle) for number in numbers}
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The loss on titles that are never trained on."""
+"""The loss on held-out titles."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ from toomuchtv.data.pair_labels import PairLabel
 from toomuchtv.inference.pretrained import PretrainedEncoder
 from toomuchtv.losses import PairLoss
 
-_CLIPS_AT_ONCE = 64
+_CLIPS_PER_PASS = 64
 
 
 @torch.no_grad()
-def held_out_loss(pretrained: PretrainedEncoder, loss: PairLoss, batch: ClipBatch) -> float:
-    """Return the loss of a batch that only this process holds, without augmentation.
+def held_out_loss(encoder: PretrainedEncoder, loss: PairLoss, batch: ClipBatch) -> float:
+    """Compute the loss of a batch of this process alone, without augmentation.
 
-    Every other clip is a negative. Nothing is remembered: neither running statistics nor banks
-    move, and the loss module returns to the mode that it was in.
+    Every other clip is a negative. Running statistics and memory banks do not change.
 
     Args:
-        pretrained: The encoders as they would be saved now.
-        loss: The loss module of the run.
-        batch: Of moments that do not overlap; invalid clips are left out.
+        encoder: The encoders as they would be saved now.
+        loss: The training loss. It is in evaluation mode during this call.
+        batch: Clips that do not overlap. Invalid clips are left out.
     """
     parts = [
-        pretrained.embed_planes(planes, waveform)
+        encoder.embed_planes(planes, waveform)
         for planes, waveform in zip(
-            torch.split(batch.video, _CLIPS_AT_ONCE),
-            torch.split(batch.waveform, _CLIPS_AT_ONCE),
+            torch.split(batch.video, _CLIPS_PER_PASS),
+            torch.split(batch.waveform, _CLIPS_PER_PASS),
             strict=True,
         )
     ]
     video, audio = (torch.cat(values) for values in zip(*parts, strict=True))
     device = video.device
     valid = batch.valid.to(device)
-    role = torch.diag(valid).to(torch.int8)
-    role[~valid] = PairLabel.IGNORE
-    role[:, ~valid] = PairLabel.IGNORE
+    labels = torch.diag(valid).to(torch.int8)
+    labels[~valid] = PairLabel.IGNORE
+    labels[:, ~valid] = PairLabel.IGNORE
     was_training = loss.training
     loss.eval()
-    value = float(loss(video, audio, role))
+    value = float(loss(video, audio, labels))
     loss.train(was_training)
     return value

@@ -1,15 +1,14 @@
-"""Scores by rule instead of by training: what answers say of them is known beforehand."""
+"""Scores that follow a rule instead of a training, so that the right findings are known."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from experiments.study.condition import Condition
-from experiments.study.design import Design, design
-from experiments.study.scale import Scale
+from experiments.study.conditions import Condition, Design, design, steps_of
 from experiments.study.scores import ConditionScores, Milestone, Score
+from experiments.study.size import StudySize
 
-SCALE = Scale(
+SIZE = StudySize(
     name="toy",
     items=16,
     steps=80,
@@ -21,34 +20,34 @@ SCALE = Scale(
     diversities=(0.2, 0.8),
     milestones=(0.25, 0.5),
 )
-#: Accuracy on actions of an arm; on sounds it is 0.3 more.
+#: Returns a condition's accuracy on actions; on sounds it is 0.3 more.
 Rule = Callable[[Condition], float]
 
 
 def study() -> Design:
-    return design(SCALE)
+    return design(SIZE)
 
 
-def noise(arm: Condition) -> float:
-    """Something small that hangs on the arm and its seed, the same in every session."""
-    return 0.001 * (sum(map(ord, arm.name)) % 7) + 0.002 * arm.world.seed
+def noise(condition: Condition) -> float:
+    """Return a small deterministic number that depends on the condition and its seed."""
+    return 0.001 * (sum(map(ord, condition.name)) % 7) + 0.002 * condition.library.seed
 
 
-def evaluated(arm: Condition, rule: Rule) -> ConditionScores:
-    """An arm's scores as the rule has them, one test title being half as good as the other."""
+def evaluated(condition: Condition, rule: Rule) -> ConditionScores:
+    """Return a condition's scores by the rule; one test title is half as good as the other."""
     scores = []
-    for benchmark, sense, more in (("actions", "video", 0.0), ("sounds", "audio", 0.3)):
-        protocols = ["linear", *(["finetune"] if "finetune" in arm.measures else []),
-                     *(["shuffled"] if "shuffled" in arm.measures else [])]  # fmt: skip
+    for benchmark, modality, more in (("actions", "video", 0.0), ("sounds", "audio", 0.3)):
+        protocols = ["linear", *(["finetune"] if "finetune" in condition.measures else []),
+                     *(["shuffled"] if "shuffled" in condition.measures else [])]  # fmt: skip
         for protocol in protocols:
-            accuracy = rule(arm) + more
+            accuracy = rule(condition) + more
             if protocol == "shuffled":
-                accuracy = 1 / 29 + 0.01 * (-1) ** arm.world.seed + noise(arm) / 100
+                accuracy = 1 / 29 + 0.01 * (-1) ** condition.library.seed + noise(condition) / 100
             scores.append(
                 Score(
                     benchmark=benchmark,
                     protocol=protocol,
-                    sense=sense,
+                    modality=modality,
                     accuracy=accuracy,
                     folds=(accuracy,) * 3,
                     chance=1 / 29,
@@ -58,13 +57,13 @@ def evaluated(arm: Condition, rule: Rule) -> ConditionScores:
                     },
                 )
             )
-    steps = SCALE.steps_of(arm)
-    milestones = [Milestone(step=k * steps // 4, accuracy=rule(arm) * k / 4) for k in (1, 2)]
-    effective = {"uniform": 8.0 + noise(arm), "hierarchical": 20.0 + 2 * noise(arm)}
+    steps = steps_of(SIZE, condition)
+    milestones = [Milestone(step=k * steps // 4, accuracy=rule(condition) * k / 4) for k in (1, 2)]
+    effective = {"uniform": 8.0 + noise(condition), "hierarchical": 20.0 + 2 * noise(condition)}
     return ConditionScores(
-        arm=arm,
+        condition=condition,
         scores=tuple(scores),
-        milestones=tuple(milestones) if "milestones" in arm.measures else (),
+        milestones=tuple(milestones) if "milestones" in condition.measures else (),
         negatives={
             policy: {"effective_negatives": value, "mass_same_title": value / 100,
                      "easy_negative_share": 1 / value, "top1": 1 / value}
@@ -72,23 +71,27 @@ def evaluated(arm: Condition, rule: Rule) -> ConditionScores:
         },
         even={policy: {"effective_negatives": 31.0} for policy in effective},
         steps=steps,
-        hours=SCALE.hours,
+        hours=SIZE.hours,
         core_seconds=1.0,
     )  # fmt: skip
 
 
-def paper_like(arm: Condition) -> float:
-    """Hierarchical is better, on shows by more, with stronger signatures by more; openings hurt."""
+def paper_like(condition: Condition) -> float:
+    """Hierarchical sampling is better, most on shows and with strong signatures; openings hurt."""
     gain = 0.0
-    if arm.policy == "hierarchical":
-        gain = {"movies": 0.1, "both": 0.12, "shows": 0.2, "clips": 0.0}[arm.world.content]
-        gain *= arm.world.signature
-        gain -= 0.02 if arm.clips_per_title == 2 else 0.0
-        gain -= 0.05 if arm.recurring == "negative" else 0.0
-    floor = 0.1 if arm.policy == "untrained" else 0.15
-    return floor + gain + noise(arm)
+    if condition.policy == "hierarchical":
+        gain = {"movies": 0.1, "both": 0.12, "shows": 0.2, "clips": 0.0}[condition.library.content]
+        gain *= condition.library.signature
+        gain -= 0.02 if condition.clips_per_title == 2 else 0.0
+        gain -= 0.05 if condition.recurring == "negative" else 0.0
+    floor = 0.1 if condition.policy == "untrained" else 0.15
+    return floor + gain + noise(condition)
 
 
-def no_difference(arm: Condition) -> float:
-    """Nothing but noise."""
-    return 0.15 + (noise(arm) if arm.policy == "uniform" else noise(arm) * (-1) ** arm.world.seed)
+def no_difference(condition: Condition) -> float:
+    """There is nothing but noise."""
+    return 0.15 + (
+        noise(condition)
+        if condition.policy == "uniform"
+        else noise(condition) * (-1) ** condition.library.seed
+    )

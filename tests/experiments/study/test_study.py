@@ -1,4 +1,4 @@
-"""The whole study at toy size, on real files and in processes of its own."""
+"""The whole study at toy size, on real files and in separate processes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from experiments.study import FULL, Scale, design, run_study
-from experiments.study.design import Design, main_arms
-from experiments.study.run import claim, stages
-from experiments.study.run_condition import condition_path
-from experiments.study.scale import read_scale
-from experiments.study.scores import read_scores
+from experiments.study import FULL, StudySize, design, run_study
+from experiments.study.conditions import Design, main_conditions
+from experiments.study.run import claim_folder, stages
+from experiments.study.scores import condition_path, read_scores
+from experiments.study.size import read_size
 from toomuchtv.cli.console import Output
 
-TOY = Scale(
+TOY = StudySize(
     name="toy",
     items=8,
     minutes=0.25,
@@ -40,88 +39,94 @@ def quiet() -> Output:
 
 
 def only(whole: Design, *names: str) -> Design:
-    arms = tuple(arm for arm in whole.arms if arm.name in names)
-    assert len(arms) == len(names)
-    return whole.model_copy(update={"arms": arms})
+    conditions = tuple(condition for condition in whole.conditions if condition.name in names)
+    assert len(conditions) == len(names)
+    return whole.model_copy(update={"conditions": conditions})
 
 
 @pytest.mark.slow
-def test_every_arm_is_run_and_every_question_answered(tmp_path: Path) -> None:
+def test_a_whole_study_answers_every_question_and_is_not_repeated(tmp_path: Path) -> None:
     out = tmp_path / "study"
     whole = design(TOY)
     result = run_study(out, whole, num_workers=2, output=quiet())
     assert result.failed == ()
-    assert result.arms == len(whole.arms)
-    assert all(answer.chart is not None for answer in result.answers)
+    assert result.num_conditions == len(whole.conditions)
+    assert all(one.draw_chart is not None for one in result.findings)
     record = json.loads((out / "study.json").read_text())
-    hours = [arm["hours"] for arm in record["arms"]]
+    hours = [condition["hours"] for condition in record["conditions"]]
     assert hours == pytest.approx([TOY.hours] * len(hours), rel=0.01)
     first = {path: path.stat().st_mtime_ns for path in out.rglob("scores.json")}
     again = run_study(out, whole, num_workers=2, output=quiet())
-    assert again.answers == result.answers
+    assert again.findings == result.findings
     assert {path: path.stat().st_mtime_ns for path in out.rglob("scores.json")} == first
 
 
 @pytest.mark.slow
-def test_an_arm_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_failed_condition_is_listed_and_the_others_continue(tmp_path: Path) -> None:
     out = tmp_path / "study"
     two = only(design(TOY), "movies-seed1-uniform", "movies-seed1-untrained")
-    uniform = next(arm for arm in two.arms if arm.policy == "uniform")
+    uniform = next(condition for condition in two.conditions if condition.policy == "uniform")
     (condition_path(out, uniform) / "run").mkdir(parents=True)
     (condition_path(out, uniform) / "run" / "config.toml").write_text("[training]\nsteps = 5\n")
     result = run_study(out, two, num_workers=1, output=quiet())
-    assert [failure.arm for failure in result.failed] == [uniform.name]
+    assert [failure.condition for failure in result.failed] == [uniform.name]
     assert "error:" in result.failed[0].reason
-    assert result.arms == 1
+    assert result.num_conditions == 1
     assert "not done" not in result.page.read_text()
     assert uniform.name in result.page.read_text()
-    untrained = next(arm for arm in two.arms if arm.policy == "untrained")
-    scores = read_scores(condition_path(out, untrained), untrained)
+    untrained = next(condition for condition in two.conditions if condition.policy == "untrained")
+    scores = read_scores(out, untrained)
     assert scores is not None
     assert {(one.benchmark, one.protocol) for one in scores.scores} == {
         ("actions", "linear"), ("sounds", "linear"), ("actions", "finetune"),
         ("sounds", "finetune"),
     }  # fmt: skip
-    # Its cause taken away, the same call does what is left.
+    # After the cause is removed, the same call runs what is left.
     (condition_path(out, uniform) / "run" / "config.toml").unlink()
     assert run_study(out, two, num_workers=1, output=quiet()).failed == ()
 
 
 @pytest.mark.slow
-def test_a_study_of_finer_detail(tmp_path: Path) -> None:
-    """What a larger size changes goes through all parts: rendering, proxies, clips, probes."""
-    large = read_scale(Path(__file__).parents[3] / "benchmarks" / "study_large.toml")
-    scale = TOY.model_copy(update={"detail": large.detail.model_copy(update={"loader_workers": 1})})
+def test_a_study_with_finer_detail(tmp_path: Path) -> None:
+    """The settings of a larger size reach rendering, proxies, clips and probes."""
+    large = read_size(Path(__file__).parents[3] / "benchmarks" / "study_large.toml")
+    size = TOY.model_copy(update={"detail": large.detail.model_copy(update={"loader_workers": 1})})
     names = ("movies-seed1-uniform", "movies-seed1-k8", "shows-seed1-k8over4-in-show")
-    result = run_study(tmp_path, only(design(scale), *names), num_workers=2, output=quiet())
+    result = run_study(tmp_path, only(design(size), *names), num_workers=2, output=quiet())
     assert result.failed == ()
-    assert result.arms == 3
-    config = (condition_path(tmp_path, design(scale).arms[1]) / "run" / "config.toml").read_text()
+    assert result.num_conditions == 3
+    config = (
+        condition_path(tmp_path, design(size).conditions[1]) / "run" / "config.toml"
+    ).read_text()
     assert "size = 64" in config
 
 
-def test_another_study_is_refused(tmp_path: Path) -> None:
-    claim(tmp_path, design(TOY))
-    claim(tmp_path, design(TOY))
-    # One that an older version wrote, which knew of less, is this one.
+def test_a_folder_of_another_study_is_rejected(tmp_path: Path) -> None:
+    claim_folder(tmp_path, design(TOY))
+    claim_folder(tmp_path, design(TOY))
+    # A design of an older version, which had fewer settings, is recognized.
     path = tmp_path / "design.json"
     older = json.loads(path.read_text())
-    del older["scale"]["detail"]
+    del older["size"]["detail"]
     path.write_text(json.dumps(older))
-    claim(tmp_path, design(TOY))
+    claim_folder(tmp_path, design(TOY))
     with pytest.raises(ValueError, match="holds another study"):
-        claim(tmp_path, design(TOY, first_seed=2))
+        claim_folder(tmp_path, design(TOY, first_seed=2))
     path.write_text("{")
     with pytest.raises(ValueError, match="holds another study"):
-        claim(tmp_path, design(TOY))
+        claim_folder(tmp_path, design(TOY))
 
 
-def test_worlds_are_made_when_their_arms_come_up() -> None:
+def test_libraries_are_made_stage_by_stage() -> None:
     whole = design(FULL)
     parts = stages(whole)
-    assert [arm for part in parts for arm in part] == list(whole.arms)
-    main = [arm for seed in whole.seeds for arm in main_arms(FULL, seed)]
-    assert [arm.name for arm in parts[0]][: len(main)] == [arm.name for arm in main]
-    assert {arm.world for arm in parts[0]} == {arm.world for arm in main}
+    assert [condition for part in parts for condition in part] == list(whole.conditions)
+    main = [condition for seed in whole.seeds for condition in main_conditions(FULL, seed)]
+    assert [condition.name for condition in parts[0]][: len(main)] == [
+        condition.name for condition in main
+    ]
+    assert {condition.library for condition in parts[0]} == {
+        condition.library for condition in main
+    }
     assert len(parts) == 3
-    assert len({arm.world for part in parts[:2] for arm in part}) == 30
+    assert len({condition.library for part in parts[:2] for condition in part}) == 30

@@ -1,0 +1,98 @@
+"""Figures of docs/experiments/2026-11-study*.md that are on no page of a study.
+
+    python -m benchmarks.study_conditions out/large
+    python -m benchmarks.study_conditions out/study out/again
+
+Printed are, over the seeds of all given studies and by the linear probes: the gain on shows minus
+that on films, for each k; the gain on films with an alternative setting, the gain with the study's
+own setting in the same seeds, and their difference; and the last loss of uniform conditions and of
+k = 32, with the loss of a model that knows only the title of each clip in a uniform batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import binom
+
+from experiments.study.conditions import ALTERNATIVES, LEVELS, Design, chosen, uniform
+from experiments.study.findings import BENCHMARK_NAMES, on_content
+from experiments.study.scores import condition_path, read_scores
+from experiments.study.statistics import Measurements, over_seeds
+from toomuchtv.training.metrics import read_metrics
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("studies", nargs="+", type=Path, help="folders of studies")
+    studies: list[Path] = parser.parse_args().studies
+    designs = [
+        Design.model_validate_json((study / "design.json").read_text("utf-8")) for study in studies
+    ]
+    every = tuple(condition for design in designs for condition in design.conditions)
+    design = designs[0].model_copy(update={"conditions": every})
+    read = [
+        read_scores(study, condition)
+        for study, one in zip(studies, designs, strict=True)
+        for condition in one.conditions
+    ]
+    print_gains(Measurements(design, [scores for scores in read if scores is not None]))
+    print_losses(studies, designs)
+
+
+def print_gains(measurements: Measurements) -> None:
+    """Print the gains on shows minus films, and with alternative settings."""
+    for benchmark in BENCHMARK_NAMES:
+        for k in sorted({8, *measurements.design.size.clips_per_title}):
+            films, shows = (
+                measurements.gains(
+                    on_content(content, uniform),
+                    on_content(content, chosen, clips_per_title=k),
+                    benchmark,
+                )
+                for content in ("movies", "shows")
+            )
+            more = [shows[seed] - films[seed] for seed in films.keys() & shows.keys()]
+            _show(f"{benchmark}: gain on shows minus gain on films, k={k}", more)
+        for name in ALTERNATIVES:
+            usual, other = (
+                measurements.gains(
+                    on_content("movies", uniform, alternative=alternative),
+                    on_content("movies", chosen, alternative=alternative),
+                    benchmark,
+                )
+                for alternative in ("", name)
+            )
+            _show(f"{benchmark}: gain on films, other {name}", list(other.values()))
+            _show("   the study's own, in the same seeds", [usual[seed] for seed in other])
+            _show("   the one minus the other", [other[seed] - usual[seed] for seed in other])
+
+
+def print_losses(studies: list[Path], designs: list[Design]) -> None:
+    """Print the last losses of uniform sampling and of k = 32 on plain libraries."""
+    size = designs[0].size
+    others = np.arange(size.batch_size)
+    for content, titles in (("movies", size.items), ("shows", size.items // LEVELS["show"])):
+        # With n other clips of the same title, a model that knows only titles has loss ln(1 + n).
+        weights = binom.pmf(others, size.batch_size - 1, 1 / titles)
+        print(f"  {content}: loss of title knowledge {float(weights @ np.log1p(others)):.2f}")
+        for study, design in zip(studies, designs, strict=True):
+            for condition in design.conditions:
+                seed = condition.library.seed
+                plain = {f"{content}-seed{seed}-uniform", f"{content}-seed{seed}-k32"}
+                metrics = read_metrics(condition_path(study, condition) / "run")
+                losses = [line["loss"] for line in metrics if "loss" in line]
+                if losses and condition.name in plain:
+                    print(f"    {condition.name:58} {losses[-1]:.2f}")
+
+
+def _show(what: str, values: list[float]) -> None:
+    if values:
+        print(f"  {what:62} {over_seeds(values)} of {len(values)} seeds")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The size of a study: one set of numbers for all of its conditions."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Content = Literal["movies", "shows", "both", "clips"]
+
+#: Length of the labeled clips that conditions are evaluated on. A training clip must fit in.
+TRANSFER_SECONDS = 2.0
+#: Frame rate of the encoders' input.
+CLIP_FRAME_RATE = 8.0
+
+
+class Frozen(BaseModel):
+    """An immutable model that rejects unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Detail(Frozen):
+    """Resolution of the rendered films and of the encoders' input.
+
+    Attributes:
+        width: Width of the rendered films and their proxies, in pixels.
+        height: Height of the rendered films and their proxies, in pixels.
+        frame_rate: Frames per second of films and proxies.
+        sample_rate_hz: Sample rate of the audio.
+        clip_frames: Number of frames of a clip, at `CLIP_FRAME_RATE`.
+        clip_audio_seconds: Length of a clip's audio.
+        crop: Side of the square that the video encoder receives, in pixels.
+        num_bands: Number of mel bands.
+        precision: Precision of training. float32 gives the same results on any CPU.
+        loader_workers: Number of loader processes per training; 0 loads in the training process.
+    """
+
+    width: int = 80
+    height: int = 48
+    frame_rate: int = Field(default=8, ge=8)
+    sample_rate_hz: int = 8000
+    clip_frames: int = Field(default=4, ge=1)
+    clip_audio_seconds: float = Field(default=1.0, gt=0.0, le=TRANSFER_SECONDS)
+    crop: int = Field(default=32, ge=16)
+    num_bands: int = Field(default=40, ge=1)
+    precision: Literal["auto", "bfloat16", "float32"] = "float32"
+    loader_workers: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        longest = int(TRANSFER_SECONDS * CLIP_FRAME_RATE)
+        if self.clip_frames > longest:
+            raise ValueError(
+                f"got clip_frames={self.clip_frames}; the labeled clips have {longest} frames at "
+                f"{CLIP_FRAME_RATE:g} per second: use {longest} or fewer"
+            )
+        if self.crop > min(self.width, self.height):
+            raise ValueError(
+                f"got crop={self.crop} for frames of {self.width}x{self.height}: render larger "
+                "frames or lower crop"
+            )
+        return self
+
+
+class StudySize(Frozen):
+    """Numbers that are the same for all conditions of a study.
+
+    Attributes:
+        name: `full`, `quick`, or any other name.
+        items: Number of films or episodes of a library, each of `minutes`. There are a quarter as
+            many series, so that a uniform batch has few clips of the same series.
+        minutes: Length of each film or episode.
+        steps: Number of training steps.
+        batch_size: Clips per step.
+        learning_rate: Peak learning rate.
+        temperature: Temperature of the loss.
+        transfer_clips_per_kind: Clips per kind of event in each transfer set.
+        seeds: Number of seeds of the main comparison.
+        side_seeds: Number of seeds of questions 4 (levels), 5 and 6.
+        guard_seeds: Number of seeds of the conditions with an alternative setting.
+        map_seeds: Number of seeds of each cell of the map.
+        signatures: Strengths of the signature on the map.
+        diversities: Diversities on the map.
+        clips_per_title: Values of k that are tried.
+        contents: Contents of the main comparison.
+        milestones: Shares of the training after which a condition is evaluated, besides the end.
+        finetune_epochs: Number of epochs of fine-tuning.
+        threads: Number of threads of each training.
+        condition_core_seconds: Measured time of a condition on one core; None if not measured.
+        library_core_seconds: Measured time of a library on one core.
+        transfer_core_seconds: Measured time of a seed's transfer sets on one core.
+        width: Width of the encoders relative to the full encoders.
+        event_kinds: Number of kinds of events; None for all.
+        detail: Resolution of the films and of the encoders' input.
+    """
+
+    name: str
+    items: int = Field(ge=4, multiple_of=4)
+    minutes: float = 0.5
+    steps: int = Field(ge=1)
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    temperature: float = 0.07
+    transfer_clips_per_kind: int = 20
+    seeds: int = Field(ge=1)
+    side_seeds: int = Field(ge=0)
+    guard_seeds: int = Field(ge=0)
+    map_seeds: int = Field(ge=0)
+    signatures: tuple[float, ...] = (0.2, 0.6, 1.0)
+    diversities: tuple[float, ...] = (0.2, 0.8)
+    clips_per_title: tuple[int, ...] = (2, 4, 8, 16, 32)
+    contents: tuple[Content, ...] = ("movies", "shows", "both")
+    milestones: tuple[float, ...] = (0.125, 0.25, 0.5, 0.75)
+    finetune_epochs: int = 10
+    threads: int = 1
+    condition_core_seconds: float | None = 125.0
+    library_core_seconds: float = 60.0
+    transfer_core_seconds: float = 60.0
+    width: float = 0.125
+    event_kinds: int | None = 12
+    detail: Detail = Detail()
+
+    @property
+    def processes_per_condition(self) -> int:
+        """Number of processes of one training, including its loader processes."""
+        return 1 + self.detail.loader_workers
+
+    @property
+    def hours(self) -> float:
+        """Duration of every library."""
+        return self.items * self.minutes / 60
+
+    @property
+    def alternatives(self) -> dict[str, float]:
+        """The alternative value of each setting that is varied as a check."""
+        return {
+            "temperature": 2 * self.temperature,
+            "learning_rate": self.learning_rate / 2,
+            "steps": 2 * self.steps,
+        }
+
+    def with_seeds(self, seeds: int) -> StudySize:
+        """Return a copy with another number of seeds, which also limits the side comparisons."""
+        fewer = {name: min(getattr(self, name), seeds) for name in
+                 ("side_seeds", "guard_seeds", "map_seeds")}  # fmt: skip
+        return self.model_copy(update={"seeds": seeds, **fewer})
+
+
+FULL = StudySize(
+    name="full", items=64, steps=500, seeds=5, side_seeds=3, guard_seeds=2, map_seeds=2
+)
+QUICK = StudySize(
+    name="quick", items=32, condition_core_seconds=60.0, library_core_seconds=30.0, steps=200,
+    seeds=1, side_seeds=1, guard_seeds=0, map_seeds=1, clips_per_title=(2, 8, 32),
+    signatures=(0.2, 1.0), diversities=(0.2, 0.8), contents=("movies", "shows"),
+    milestones=(0.5,), finetune_epochs=3, transfer_clips_per_kind=10,
+)  # fmt: skip
+
+
+def read_size(path: str | os.PathLike[str]) -> StudySize:
+    """Read a custom size: a TOML file with the numbers that differ from the full study.
+
+    The time of a condition counts as unknown unless the file sets `condition_core_seconds`.
+
+    Raises:
+        ValueError: If the file cannot be read, or a number is unknown or out of range.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"cannot read the size {str(path)!r}: {error}") from error
+    usual = {**FULL.model_dump(), "name": path.stem, "condition_core_seconds": None}
+    return StudySize.model_validate({**usual, **values})

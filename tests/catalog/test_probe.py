@@ -108,12 +108,12 @@ def test_cut_header_is_refused(
 
 
 def test_audio_only_is_refused(tmp_path: Path) -> None:
-    assert refusal(write_sound(tmp_path / "a.mp4")) == "no video stream: only sound"
+    assert refusal(write_sound(tmp_path / "a.mp4")) == "no video stream: only audio"
 
 
 def test_cover_art_is_not_video(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.mp4", cover=True)
-    assert refusal(path) == "no video stream: only cover art and sound"
+    assert refusal(path) == "no video stream: only cover art and audio"
 
 
 def test_still_images_are_refused(tmp_path: Path) -> None:

@@ -163,8 +163,8 @@ def test_bad_files_are_skipped_with_their_reasons(
         "header cut.mp4": "not a media file, or its header is missing",
         "index cut.mp4": "its index (the moov box) is missing or damaged: the file was cut, or its "
         "recording or download never finished",
-        "sound.m4a": "no video stream: only sound",
-        "song.m4a": "no video stream: only cover art and sound",
+        "sound.m4a": "no video stream: only audio",
+        "song.m4a": "no video stream: only cover art and audio",
         "holiday.png": "a still image, not a film",
         "image.mp4": "a still image, not a film",
         "one picture.mp4": "a still image: it has only one frame",

@@ -134,5 +134,5 @@ def test_every_place_is_as_likely(size: int) -> None:
 
 @pytest.mark.parametrize("positions", [[-1], [5]])
 def test_positions_outside_are_refused(positions: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"positions must lie in \[0, 5\)"):
+    with pytest.raises(ValueError, match=r"positions must be in \[0, 5\)"):
         permuted(np.array(positions), 5, 0)

@@ -17,10 +17,10 @@ import pytest
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.errors import MediaError
 
-Tell = Callable[[float], None]
+Report = Callable[[float], None]
 
 
-def act(word: str, tell: Tell) -> str:
+def act(word: str, report: Report) -> str:
     """Do what `word` says; runs in the worker."""
     if word == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -31,7 +31,7 @@ def act(word: str, tell: Tell) -> str:
     if word == "slow but alive":
         for step in range(8):
             time.sleep(0.2)
-            tell(step)
+            report(step)
     if word == "media":
         raise MediaError("the header is cut")
     if word == "os":
@@ -45,26 +45,26 @@ def act(word: str, tell: Tell) -> str:
     return word.upper()
 
 
-def whoami(_: int, tell: Tell) -> int:
+def whoami(_: int, report: Report) -> int:
     return os.getpid()
 
 
-def local_error(_: int, tell: Tell) -> None:
+def local_error(_: int, report: Report) -> None:
     class LocalError(Exception):
         pass
 
     raise LocalError("does not pickle")
 
 
-def unpicklable(_: int, tell: Tell) -> object:
+def unpicklable(_: int, report: Report) -> object:
     return lambda: None
 
 
-def add(amount: int, argument: int, tell: Tell) -> int:
+def add(amount: int, argument: int, report: Report) -> int:
     return argument + amount
 
 
-def sleep_and_leave_pid(folder: Path, tell: Tell) -> None:
+def sleep_and_leave_pid(folder: Path, report: Report) -> None:
     (folder / "pid").write_text(str(os.getpid()))
     time.sleep(600)
 
@@ -137,21 +137,21 @@ def test_a_mistake_in_the_program_is_raised_here_with_its_traceback() -> None:
     [(local_error, "LocalError: does not pickle"), (unpicklable, "local object")],
 )
 def test_what_does_not_pickle_is_raised_all_the_same(
-    function: Callable[[int, Tell], object], message: str
+    function: Callable[[int, Report], object], message: str
 ) -> None:
     with pytest.raises(Exception, match=message) as caught:
         list(run_isolated(function, [1], num_workers=1, silence_seconds=30))
     assert "in a worker process" in caught.value.__notes__[0]
 
 
-def test_tells_arrive_in_order_with_their_argument() -> None:
+def test_reports_arrive_in_order_with_their_argument() -> None:
     told: list[tuple[str, float]] = []
     jobs = run_isolated(
         act,
         ["slow but alive"],
         num_workers=1,
         silence_seconds=30,
-        on_tell=lambda word, amount: told.append((word, amount)),
+        on_report=lambda word, amount: told.append((word, amount)),
     )
     assert list(jobs) == [("slow but alive", "SLOW BUT ALIVE")]
     assert told == [("slow but alive", step) for step in range(8)]

@@ -1,4 +1,4 @@
-"""What paths say, in the layouts of the usual media servers; a table of cases."""
+"""Table of paths in the layouts of the usual media servers, and of what they mean."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ CASES: list[tuple[str, tuple[str, str, int | None, int | None, int | None, str |
     ("Heat (1995)/Heat (1995) - cd1.avi", ("movie", "Heat", 1995, None, None, None)),
     ("Heat (1995) {imdb-tt0113277}/Heat.mkv", ("movie", "Heat", 1995, None, None, None)),
     ("Kill Bill Vol. 2 (2004).mkv", ("movie", "Kill Bill Vol. 2", 2004, None, None, None)),
-    # Numbers that are no episodes
+    # Numbers that are not episodes
     ("Apollo 13 (1995)/Apollo 13 (1995).mkv", ("movie", "Apollo 13", 1995, None, None, None)),
     ("1917 (2019)/1917 (2019) - 1080p.mkv", ("movie", "1917", 2019, None, None, None)),
     (
         "Movies/2001 A Space Odyssey (1968)/2001.mkv",
         ("movie", "2001 A Space Odyssey", 1968, None, None, None),
     ),
-    # The folder against a garbage file name; a collection's folder against a good one
+    # A good folder and a meaningless file name; a folder of a collection and a good file name
     ("Movies/Amelie (2001)/abc-xyz123.mkv", ("movie", "Amelie", 2001, None, None, None)),
     ("Movies/Amelie/VTS_01_1.vob", ("movie", "Amelie", None, None, None, None)),
     ("Saga (1977)/Empire (1980).mkv", ("movie", "Empire", 1980, None, None, None)),
@@ -60,14 +60,14 @@ CASES: list[tuple[str, tuple[str, str, int | None, int | None, int | None, str |
     ("Up (2009)/Deleted Scenes/a.mp4", ("movie", "Up", 2009, None, None, "deleted")),
     ("TV/Lost/Extras/Bloopers.mkv", ("show", "Lost", None, None, None, "other")),
     ("TV/Lost/Season 01/Lost-featurette.mkv", ("show", "Lost", None, 1, None, "featurette")),
-    # What only looks like an extra
+    # Names that only look like extras
     ("Movies/Shorts/Luxo Jr (1986).mkv", ("movie", "Luxo Jr", 1986, None, None, None)),
     ("TV/Lost/Season 01/Lost - S01E05 - Interview.mkv", ("show", "Lost", None, 1, 5, None)),
     (
         "Interview with the Vampire (1994)/Interview with the Vampire (1994).mkv",
         ("movie", "Interview with the Vampire", 1994, None, None, None),
     ),
-    # Cameras and data sets: no episodes, and no two of them one title
+    # Cameras and datasets: these are not episodes, and each is a title of its own
     ("clips/dog/012.mp4", ("movie", "012", None, None, None, None)),
     ("IMG_1234.MOV", ("movie", "IMG 1234", None, None, None, None)),
     ("ucf/Run/v_Run_g01_c02.avi", ("movie", "v Run g01 c02", None, None, None, None)),
@@ -79,7 +79,7 @@ CASES: list[tuple[str, tuple[str, str, int | None, int | None, int | None, str |
 
 
 @pytest.mark.parametrize(("path", "expected"), CASES, ids=[ascii(path) for path, _ in CASES])
-def test_path_says(
+def test_path_is_parsed(
     path: str, expected: tuple[str, str, int | None, int | None, int | None, str | None]
 ) -> None:
     name = parse_name(Path(path))
@@ -98,7 +98,7 @@ def test_a_name_that_is_not_utf8_is_printable() -> None:
 
 
 @given(st.binary(min_size=1, max_size=40).filter(lambda b: b.strip(b"./") and b"\0" not in b))
-def test_any_path_gives_a_title_that_prints(name: bytes) -> None:
+def test_every_path_gives_a_printable_title(name: bytes) -> None:
     parsed = parse_name(Path(os.fsdecode(name)))
     assert parsed.title
     assert parsed.title.isprintable()
@@ -106,11 +106,11 @@ def test_any_path_gives_a_title_that_prints(name: bytes) -> None:
 
 
 @given(st.text(max_size=40))
-def test_readable_text_stays_as_it_is(text: str) -> None:
+def test_printable_text_is_not_changed(text: str) -> None:
     assert printable(printable(text)) == printable(text)
 
 
-def test_one_title_under_several_spellings_has_one_key() -> None:
+def test_all_spellings_of_a_title_have_one_key() -> None:
     keys = {title_key(name, None) for name in ("Law & Order", "law and order", "Law.And_Order")}
     assert len(keys) == 1
     assert title_key("Show", 2005) != title_key("Show", 2020)

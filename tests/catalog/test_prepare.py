@@ -52,7 +52,7 @@ def counts(result: PrepareResult) -> tuple[int, int, int]:
 
 
 def files(cat: Path) -> dict[str, tuple[int, int]]:
-    """All files below `proxies`, with their sizes and times."""
+    """Return all files below `proxies` with their sizes and times."""
     return {
         path.name: (path.stat().st_size, path.stat().st_mtime_ns)
         for path in (cat / "proxies").rglob("*")
@@ -79,7 +79,7 @@ def check_whole(cat: Path) -> int:
 
 
 def first_gray(cat: Path, name: str, start_seconds: float = 0.0) -> float:
-    """The gray level that an item's proxy shows then."""
+    """Return the gray level of an item's proxy at a time."""
     with open_catalog(cat) as catalog:
         (item,) = (item for item in catalog.items() if item.path.name == name)
         return float(catalog.clip(item.id, start_seconds, CLIP).video[0, -8:].mean())
@@ -96,7 +96,7 @@ def test_every_kind_of_item_is_prepared_once(library: Path, cat: Path) -> None:
     write_film(library / "short (2004).mkv", seconds=1.0)
     write_film(library / "two (2005).webm", seconds=1.0, languages=("eng", "deu"))
     scan_library(library, cat)
-    told: list[tuple[float, float]] = []
+    reported: list[tuple[float, float]] = []
     with open_catalog(cat) as catalog:
         estimate = estimate_prepare(catalog, FORMAT)
         assert estimate.items == 5
@@ -106,15 +106,15 @@ def test_every_kind_of_item_is_prepared_once(library: Path, cat: Path) -> None:
             catalog,
             FORMAT,
             num_workers=2,
-            progress=lambda done, total, _: told.append((done, total)),
+            progress=lambda done, total, _: reported.append((done, total)),
         )
         proxies = catalog.proxies()
         names = {item.path.name.split()[0]: proxies[item.id] for item in catalog.items()}
         late = next(item.id for item in catalog.items() if item.path.name.startswith("late"))
         heard = catalog.clip(late, 0.0, ClipFormat(frames=24, audio_seconds=3.0)).waveform
     assert counts(result) == (5, 0, 0)
-    assert told[-1][0] == pytest.approx(told[-1][1])
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert reported[-1][0] == pytest.approx(reported[-1][1])
+    assert [done for done, _ in reported] == sorted(done for done, _ in reported)
     assert check_whole(cat) == 5
     assert result.bytes == sum(size for size, _ in files(cat).values())
     assert result.film_seconds == pytest.approx(8.0, abs=0.5)
@@ -197,7 +197,7 @@ def test_bad_sources_are_listed_and_the_rest_done(library: Path, cat: Path) -> N
     assert check_whole(cat) == 2
     with open_catalog(cat) as catalog:
         cut = next(item.id for item in catalog.items() if item.path.name.startswith("cut"))
-        assert 8 <= catalog.proxies()[cut].num_frames <= 26  # up to the cut, of 32
+        assert 8 <= catalog.proxies()[cut].num_frames <= 26  # of 32 frames
     assert first_gray(cat, "cut (2002).ts", 0.5) == gray_shown(22)
     assert counts(prepare(cat)) == (0, 2, 2)
 
@@ -306,7 +306,7 @@ def test_a_full_disk_stops_the_call_and_free_space_lets_it_resume(
     assert kept.items() <= files(cat).items()
 
 
-def test_a_disk_too_full_for_the_record_is_a_full_disk(
+def test_a_disk_without_space_for_the_record_counts_as_full(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files may still fit on a disk on which the catalog cannot grow."""
@@ -328,7 +328,7 @@ def test_a_disk_too_full_for_the_record_is_a_full_disk(
     assert counts(prepare(cat)) == (1, 0, 0)
 
 
-# ---- Which track
+# ---- Choice of audio tracks
 
 
 def track(index: int, *flags: str) -> AudioTrack:

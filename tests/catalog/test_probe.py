@@ -1,4 +1,4 @@
-"""Laws of the probe, on real files: what is there is found, what is promised is checked."""
+"""Laws of the probe, on real files: streams are found, and declared durations are checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refusal(path: Path) -> str:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm", "avi", "ts", "flv"])
-def test_duration_is_of_the_picture_in_every_container(tmp_path: Path, suffix: str) -> None:
+def test_duration_is_that_of_the_video_in_every_container(tmp_path: Path, suffix: str) -> None:
     probe = probe_file(write_film(tmp_path / f"film.{suffix}", seconds=8.0))
     assert probe.duration_seconds == pytest.approx(8.0, abs=1.5e-3)  # a millisecond clock
     assert probe.video.frame_rate == pytest.approx(24.0)
@@ -31,32 +31,32 @@ def test_duration_is_of_the_picture_in_every_container(tmp_path: Path, suffix: s
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_sound_longer_than_the_picture_does_not_lengthen_it(tmp_path: Path, suffix: str) -> None:
+def test_longer_audio_does_not_change_the_duration(tmp_path: Path, suffix: str) -> None:
     path = write_film(tmp_path / f"film.{suffix}", seconds=2.0, audio_stop_seconds=9.0)
     assert probe_file(path).duration_seconds == pytest.approx(2.0, abs=1.5e-3)
 
 
-def test_raw_stream_without_timestamps_is_counted(tmp_path: Path) -> None:
+def test_frames_of_a_raw_stream_without_timestamps_are_counted(tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.h264", seconds=4.0, frame_rate=25, languages=())
     probe = probe_file(path)
     assert probe.duration_seconds == pytest.approx(4.0)
 
 
-def test_one_second(tmp_path: Path) -> None:
+def test_a_film_of_one_second(tmp_path: Path) -> None:
     assert probe_file(write_film(tmp_path / "a.mp4", seconds=1.0)).duration_seconds == 1.0
 
 
-def test_no_audio_is_no_fault(tmp_path: Path) -> None:
+def test_a_film_without_audio_has_no_warnings(tmp_path: Path) -> None:
     probe = probe_file(write_film(tmp_path / "a.mp4", languages=()))
     assert probe.audio_tracks == ()
     assert probe.warnings == ()
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
-def test_late_sound_says_when_it_starts(tmp_path: Path, suffix: str) -> None:
+def test_late_audio_has_its_start_time(tmp_path: Path, suffix: str) -> None:
     path = write_film(tmp_path / f"a.{suffix}", seconds=5.0, audio_start_seconds=3.0)
     probe = probe_file(path)
-    # The encoder's run-in of 1024 samples may count as sound.
+    # The priming of the encoder, 1024 samples, may count as audio.
     assert probe.audio_tracks[0].start_seconds == pytest.approx(3.0, abs=1024 / 16_000 + 1e-3)
     assert probe.duration_seconds == pytest.approx(5.0, abs=1.5e-3)
 
@@ -67,7 +67,7 @@ def test_rotation_is_clockwise(tmp_path: Path, rotation_degrees: int) -> None:
     assert probe_file(path).video.rotation_degrees == rotation_degrees
 
 
-def test_tracks_have_their_languages(tmp_path: Path) -> None:
+def test_audio_tracks_have_their_languages(tmp_path: Path) -> None:
     probe = probe_file(write_film(tmp_path / "a.mkv", languages=("eng", "jpn", None)))
     assert [track.language for track in probe.audio_tracks] == ["eng", "jpn", None]
     assert [track.index for track in probe.audio_tracks] == [0, 1, 2]
@@ -75,7 +75,7 @@ def test_tracks_have_their_languages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
-def test_film_cut_in_the_middle_is_used_as_far_as_it_goes(
+def test_a_film_that_was_cut_is_used_up_to_the_cut(
     tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     options = {"movflags": "faststart"} if suffix == "mp4" else {}
@@ -107,13 +107,13 @@ def test_cut_header_is_refused(
     assert capfd.readouterr() == ("", "")
 
 
-def test_sound_alone_is_refused(tmp_path: Path) -> None:
-    assert refusal(write_sound(tmp_path / "a.mp4")) == "no video stream: only sound"
+def test_audio_only_is_refused(tmp_path: Path) -> None:
+    assert refusal(write_sound(tmp_path / "a.mp4")) == "no video stream: only audio"
 
 
 def test_cover_art_is_not_video(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.mp4", cover=True)
-    assert refusal(path) == "no video stream: only cover art and sound"
+    assert refusal(path) == "no video stream: only cover art and audio"
 
 
 def test_still_images_are_refused(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_empty_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.mp4") == "cannot be read: No such file or directory"
 
 
-def test_a_playlist_in_disguise_reaches_nothing(tmp_path: Path) -> None:
+def test_a_playlist_with_the_name_of_a_film_is_refused(tmp_path: Path) -> None:
     write_film(tmp_path / "part.ts")
     (tmp_path / "list.mp4").write_text(
         "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\npart.ts\n#EXT-X-ENDLIST\n"
@@ -139,7 +139,7 @@ def test_a_playlist_in_disguise_reaches_nothing(tmp_path: Path) -> None:
     assert refusal(tmp_path / "list.mp4")
 
 
-def test_a_name_with_a_colon_is_no_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_with_a_colon_is_not_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_film(tmp_path / "http:a.mp4")
     monkeypatch.chdir(tmp_path)
     assert isinstance(probe_file(Path("http:a.mp4")), Probe)

@@ -1,4 +1,4 @@
-"""Laws of scanning, on real files: nothing usable is lost, nothing unusable is silent."""
+"""Laws of scanning, on real files: usable files are used, and all others are reported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cat(tmp_path: Path) -> Path:
 
 
 def film(library: Path, name: str, number: int = 0) -> Path:
-    """A small film whose content depends on `number`."""
+    """Write a small film whose content depends on `number`."""
     return write_film(library / name, seconds=0.5, first_frame=number, languages=())
 
 
@@ -86,7 +86,9 @@ def test_real_library(media_root: Path, cat: Path) -> None:
     assert result.seconds == pytest.approx(sum(found.values()) - 52, abs=3)
 
 
-def test_number_of_workers_does_not_show_in_the_catalog(media_root: Path, tmp_path: Path) -> None:
+def test_the_catalog_does_not_depend_on_the_number_of_workers(
+    media_root: Path, tmp_path: Path
+) -> None:
     for num_workers in (1, 3):
         scan_library(
             media_root / "library", tmp_path / f"cat{num_workers}", num_workers=num_workers
@@ -136,11 +138,11 @@ def test_extras_join_the_title_they_belong_to(library: Path, cat: Path) -> None:
         assert len({item.title_id for item in items}) == 2
 
 
-# ---- Bad input: every case beside a good film, which must not be lost
+# ---- Bad input, always beside a good film that must be used
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_bad_files_are_set_aside_with_their_reason(
+def test_bad_files_are_skipped_with_their_reasons(
     library: Path, cat: Path, num_workers: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     film(library, "Good (2001).mp4")
@@ -161,8 +163,8 @@ def test_bad_files_are_set_aside_with_their_reason(
         "header cut.mp4": "not a media file, or its header is missing",
         "index cut.mp4": "its index (the moov box) is missing or damaged: the file was cut, or its "
         "recording or download never finished",
-        "sound.m4a": "no video stream: only sound",
-        "song.m4a": "no video stream: only cover art and sound",
+        "sound.m4a": "no video stream: only audio",
+        "song.m4a": "no video stream: only cover art and audio",
         "holiday.png": "a still image, not a film",
         "image.mp4": "a still image, not a film",
         "one picture.mp4": "a still image: it has only one frame",
@@ -173,9 +175,9 @@ def test_bad_files_are_set_aside_with_their_reason(
     assert counts(again) == (0, 0, 0, 1, 0)
 
 
-def test_a_cut_film_is_used_up_to_the_cut_and_said_so(library: Path, cat: Path) -> None:
+def test_a_cut_film_is_used_up_to_the_cut_with_a_warning(library: Path, cat: Path) -> None:
     keep_part(write_film(library / "Cut (2001).mkv", seconds=20.0), 0.0, 0.5)
-    for _ in range(2):  # the second scan does not look again, but does say it again
+    for _ in range(2):  # the second scan does not probe again but repeats the warning
         result = scan_library(library, cat)
         assert result.items == 1
         assert 8 < result.seconds < 12
@@ -214,7 +216,7 @@ def test_unusual_names_are_used(library: Path, cat: Path) -> None:
     assert copy.reason == "same content as Amélie (2001).mp4"
 
 
-def test_a_crash_of_the_reader_costs_one_file(
+def test_a_crash_of_the_decoder_loses_one_file_only(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scan_module, "_probe_in_worker", crash_on_evil)
@@ -228,13 +230,13 @@ def test_a_crash_of_the_reader_costs_one_file(
 
 
 def crash_on_evil(path: Path, tell: Any) -> Any:
-    """Stand in for a decoder with a fault; runs in the worker."""
+    """Stand in for a decoder that crashes; runs in the worker."""
     if path.name.startswith("evil"):
         os.kill(os.getpid(), signal.SIGSEGV)
     return probe_file(path)
 
 
-def test_a_folder_without_permission_is_set_aside(
+def test_a_folder_without_permission_is_skipped(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film(library, "Good (2001).mp4", 1)
@@ -244,14 +246,14 @@ def test_a_folder_without_permission_is_set_aside(
         result = scan_library(library, cat)
     assert reasons(result) == {"locked": "folder cannot be read: Permission denied"}
     assert counts(result) == (0, 0, 0, 1, 1)
-    result = scan_library(library, cat)  # given back, the film is what it was
+    result = scan_library(library, cat)  # with permission again, the film is the same item
     assert (result.items, result.skipped) == (2, ())
     assert counts(result) == (0, 0, 0, 2, 0)
 
 
 @contextmanager
 def without_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Take the right to read a folder, or, from root whom no mode binds, act as if."""
+    """Remove the permission to read a folder, or simulate that for root."""
     if os.geteuid() != 0:
         folder.chmod(0)
         yield
@@ -269,7 +271,9 @@ def without_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield
 
 
-def test_links_neither_loop_nor_lead_out(library: Path, cat: Path, tmp_path: Path) -> None:
+def test_links_are_not_followed_in_circles_or_out_of_the_library(
+    library: Path, cat: Path, tmp_path: Path
+) -> None:
     film(library, "a/Good (2001).mp4", 1)
     outside = film(tmp_path, "outside/Secret (2002).mp4", 2)
     (library / "a" / "loop").symlink_to(library)
@@ -290,7 +294,7 @@ def test_links_neither_loop_nor_lead_out(library: Path, cat: Path, tmp_path: Pat
     }
 
 
-def test_what_libraries_hold_beside_films_is_counted_only(library: Path, cat: Path) -> None:
+def test_subtitles_artwork_and_hidden_files_are_only_counted(library: Path, cat: Path) -> None:
     film(library, "Up (2009)/Up (2009).mp4")
     for name in ("Up (2009).nfo", "Up (2009).en.srt", "Up (2009).jpg", "poster.jpg", ".hidden.mp4"):
         (library / "Up (2009)" / name).write_text("beside")
@@ -304,7 +308,7 @@ def test_the_same_film_twice_is_one_item(library: Path, cat: Path) -> None:
         result = scan_library(library, cat)
         assert result.items == 1
         assert reasons(result) == {"b (2001).mp4": "same content as a (2001).mp4"}
-    (library / "a (2001).mp4").unlink()  # then the copy steps in
+    (library / "a (2001).mp4").unlink()  # then the copy becomes the item
     before = paths_by_id(cat)
     result = scan_library(library, cat)
     assert (result.items, result.skipped, result.renamed) == (1, (), 1)
@@ -315,7 +319,7 @@ def test_the_same_film_twice_is_one_item(library: Path, cat: Path) -> None:
 
 
 def nothing() -> Generator[None]:
-    """Stand in for jobs where there must be none."""
+    """Stand in for results where no job may run."""
     yield from ()
 
 
@@ -390,7 +394,7 @@ def test_swapped_names_follow_the_content(library: Path, cat: Path) -> None:
     assert paths_by_id(cat) == {1: "b (2002).mp4", 2: "a (2001).mp4"}
 
 
-def test_new_content_under_a_known_name_is_an_update(library: Path, cat: Path) -> None:
+def test_new_content_at_a_known_path_is_an_update(library: Path, cat: Path) -> None:
     film(library, "a (2001).mp4", 1)
     scan_library(library, cat)
     write_film(library / "a (2001).mp4", seconds=2.0)
@@ -400,7 +404,7 @@ def test_new_content_under_a_known_name_is_an_update(library: Path, cat: Path) -
     assert paths_by_id(cat) == {1: "a (2001).mp4"}
 
 
-def test_content_that_moves_out_of_the_way_of_new_content_keeps_its_item(
+def test_content_that_is_moved_before_its_path_is_reused_keeps_its_item(
     library: Path, cat: Path
 ) -> None:
     film(library, "a (2001).mp4", 1)
@@ -411,7 +415,7 @@ def test_content_that_moves_out_of_the_way_of_new_content_keeps_its_item(
     assert paths_by_id(cat) == {1: "old (2001).mp4", 2: "a (2001).mp4"}
 
 
-def test_a_film_that_goes_bad_is_missing_until_it_is_good_again(library: Path, cat: Path) -> None:
+def test_a_damaged_film_is_missing_until_it_is_restored(library: Path, cat: Path) -> None:
     path = film(library, "a (2001).mp4")
     data = path.read_bytes()
     scan_library(library, cat)
@@ -424,7 +428,9 @@ def test_a_film_that_goes_bad_is_missing_until_it_is_good_again(library: Path, c
     assert paths_by_id(cat) == {1: "a (2001).mp4"}
 
 
-def test_vanished_files_are_marked_and_come_back(library: Path, cat: Path, tmp_path: Path) -> None:
+def test_vanished_files_are_marked_and_keep_their_items(
+    library: Path, cat: Path, tmp_path: Path
+) -> None:
     path = film(library, "a (2001).mp4", 1)
     film(library, "b (2002).mp4", 2)
     scan_library(library, cat)
@@ -520,7 +526,7 @@ def test_a_second_scan_at_the_same_time_is_refused(library: Path, cat: Path) -> 
 def test_progress_runs_from_start_to_end(library: Path, cat: Path) -> None:
     for number in range(3):
         film(library, f"{number} (200{number}).mp4", number)
-    told: list[tuple[float, float]] = []
-    scan_library(library, cat, progress=lambda done, total, _: told.append((done, total)))
-    assert told == sorted(told)
-    assert told[-1] == (3, 3)
+    reported: list[tuple[float, float]] = []
+    scan_library(library, cat, progress=lambda done, total, _: reported.append((done, total)))
+    assert reported == sorted(reported)
+    assert reported[-1] == (3, 3)

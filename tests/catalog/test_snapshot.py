@@ -1,4 +1,4 @@
-"""Snapshots: what is in one, and that the order in which it was found does not show."""
+"""Laws of snapshots: which items they have, independently of the order of scanning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROBE = Probe(
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """An item, by its name; `tracks` of None: it has no proxy."""
+    """An item. It has no proxy if `tracks` is None."""
 
     name: str
     title: str
@@ -58,7 +58,7 @@ ENTRIES = [
 
 
 def fill(folder: Path, entries: list[Entry]) -> Catalog:
-    """Make a catalog of entries, in that order."""
+    """Make a catalog of entries, in this order."""
     catalog = open_catalog(folder, create=True)
     ids: dict[str, int] = {}
     for number, entry in enumerate(entries):
@@ -97,7 +97,7 @@ def fill(folder: Path, entries: list[Entry]) -> Catalog:
 
 
 def facts(snapshot: CatalogSnapshot) -> list[tuple[object, ...]]:
-    """What the rows say, whatever their ids are."""
+    """Return the content of the rows without ids."""
     return sorted(
         (
             int(snapshot.num_frames[row]),
@@ -137,7 +137,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> CatalogSnapshot:
         return catalog.snapshot()
 
 
-def test_it_holds_what_is_prepared_and_current(snapshot: CatalogSnapshot) -> None:
+def test_a_snapshot_has_the_prepared_items(snapshot: CatalogSnapshot) -> None:
     assert facts(snapshot) == EXPECTED
     assert repr(snapshot) == "CatalogSnapshot(3 titles, 4 items, 0.06 h, 4 segments)"
     keys = list(zip(snapshot.title_id.tolist(), snapshot.item_id.tolist(), strict=True))
@@ -148,13 +148,13 @@ def test_it_holds_what_is_prepared_and_current(snapshot: CatalogSnapshot) -> Non
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_order_does_not_show(tmp_path: Path, seed: int) -> None:
+def test_the_order_of_scanning_does_not_matter(tmp_path: Path, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(ENTRIES))
     with fill(tmp_path, [ENTRIES[place] for place in order]) as catalog:
         assert facts(catalog.snapshot()) == EXPECTED
 
 
-def test_only_the_kinds_asked_for_come_along(tmp_path: Path, snapshot: CatalogSnapshot) -> None:
+def test_only_the_requested_kinds_are_included(tmp_path: Path, snapshot: CatalogSnapshot) -> None:
     with fill(tmp_path, ENTRIES) as catalog:
         few = catalog.snapshot(segment_kinds=("opening",)).segments
     assert few.stop_seconds.tolist() == [12.5, 4.5]

@@ -1,4 +1,4 @@
-"""Splits by title: nothing on both sides, and the same library splits the same everywhere."""
+"""Laws of splits: no title is in both parts, and a library has the same split everywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def titles_of(count: int) -> list[Title]:
 
 
 @given(st.integers(0, 40), st.floats(0.0, 0.99), st.integers(0, 2**31 - 1))
-def test_each_title_is_on_one_side(count: int, share: float, seed: int) -> None:
+def test_each_title_is_in_one_part(count: int, share: float, seed: int) -> None:
     titles = titles_of(count)
     split = split_titles(titles, held_out_share=share, seed=seed)
     assert sorted(split.train + split.held_out) == [title.id for title in titles]
@@ -49,7 +49,7 @@ def test_order_and_ids_do_not_matter(order: list[int], ids: list[int], seed: int
     assert held_out(titles) == held_out(other)
 
 
-def test_a_larger_share_holds_out_more_of_the_same() -> None:
+def test_a_larger_share_extends_the_held_out_titles() -> None:
     titles = titles_of(30)
     held_out = [
         set(split_titles(titles, held_out_share=share).held_out) for share in (0.1, 0.3, 0.8)
@@ -63,22 +63,22 @@ def test_seeds_split_differently() -> None:
     assert len(splits) == 20
 
 
-def test_every_title_is_as_likely_held_out() -> None:
+def test_every_title_has_the_same_probability() -> None:
     titles = titles_of(10)
     counts = dict.fromkeys([title.id for title in titles], 0)
     for seed in range(500):
         for title_id in split_titles(titles, held_out_share=0.2, seed=seed).held_out:
             counts[title_id] += 1
-    assert all(60 < count < 140 for count in counts.values())  # 100 each, five deviations
+    assert all(60 < count < 140 for count in counts.values())  # the mean is 100
 
 
-def test_names_that_are_no_utf8_split_too() -> None:
+def test_names_that_are_not_utf8_are_split() -> None:
     titles = [*titles_of(3), Title(id=1, kind=TitleKind.MOVIE, name="caf\udce9", year=None)]
     assert len(split_titles(titles, held_out_share=0.5).held_out) == 2
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
-def test_shares_outside_are_refused(share: float) -> None:
+def test_shares_out_of_range_are_refused(share: float) -> None:
     with pytest.raises(ValueError, match=r"held_out_share must be in \[0, 1\)"):
         split_titles(titles_of(3), held_out_share=share)
 
@@ -89,7 +89,7 @@ def test_shares_outside_are_refused(share: float) -> None:
     st.floats(0.01, 0.9),
     st.integers(0, 1000),
 )
-def test_titles_that_share_content_lie_on_one_side(
+def test_titles_that_share_content_are_in_one_part(
     count: int, pairs: list[tuple[int, int]], share: float, seed: int
 ) -> None:
     titles = titles_of(count)
@@ -108,7 +108,7 @@ def test_titles_that_share_content_lie_on_one_side(
     assert bool(split.held_out) == (reached != set(sides))  # unless all are one group
 
 
-def test_without_duplicates_the_split_is_the_same_as_ever() -> None:
+def test_irrelevant_duplicates_do_not_change_the_split() -> None:
     titles = titles_of(20)
     plain = split_titles(titles, held_out_share=0.25, seed=3)
     assert split_titles(titles, held_out_share=0.25, seed=3, duplicates=[]) == plain

@@ -91,7 +91,7 @@ def add(catalog: Catalog, item: Item = ITEM) -> Item:
         return replace(item, id=catalog.put_item(item))
 
 
-def test_records_come_back_as_they_went_in(tmp_path: Path) -> None:
+def test_records_are_returned_as_they_were_written(tmp_path: Path) -> None:
     with open_catalog(tmp_path / "cat", create=True) as catalog:
         catalog.set_library(Path(os.fsdecode(b"/films/\xff")))
         item = add(catalog)

@@ -1,7 +1,7 @@
-"""Prints of sounds that never were: random words, whose copies differ in a few bits.
+"""Fingerprints of random words, whose copies differ in a few bits.
 
-What the matcher sees of real sound, without the sound: unrelated prints differ in half of their
-bits, those of another encode in a few (`tests/media/test_sound_prints.py` measures both).
+They have the statistics of real audio without the audio: unrelated fingerprints differ in half of
+their bits, and those of another encoding in a few (`test_fingerprints.py` measures both).
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from toomuchtv.detection.fingerprints import FINGERPRINT_RATE_HZ, WORD_BITS, AudioFingerprint
 
-#: Share of the bits turned: of two copies, 7% of the bits differ and 10% of the words are whole,
-#: as of films at 64 kbit/s and the worst offset.
+#: Share of the bits that each encoding flips. In two copies, 7% of the bits differ and 10% of the
+#: words are equal, as in films at 64 kbit/s and the worst offset.
 ERROR = 0.036
 
 
 def random_words(seed: int, seconds: float) -> NDArray[np.uint32]:
-    """The words of a sound of its own."""
+    """Return the words of audio that no other seed has."""
     return np.random.default_rng([7, seed]).integers(
         0, 1 << WORD_BITS, round(seconds * FINGERPRINT_RATE_HZ), np.uint32
     )
 
 
 def encoded(*parts: NDArray[np.uint32], seed: int = 0, error: float = ERROR) -> AudioFingerprint:
-    """The prints of these sounds one after the other, in an encode of its own."""
+    """Return the fingerprint of the parts one after the other, in an encoding of its own."""
     words = np.concatenate(parts)
     turned = np.random.default_rng([8, seed]).random((len(words), WORD_BITS)) < error
     flips = (turned << np.arange(WORD_BITS, dtype=np.uint32)).sum(1).astype(np.uint32)
@@ -36,7 +36,7 @@ def encoded(*parts: NDArray[np.uint32], seed: int = 0, error: float = ERROR) -> 
 
 
 def silence(seconds: float) -> AudioFingerprint:
-    """The prints of digital silence."""
+    """Return the fingerprint of digital silence."""
     count = round(seconds * FINGERPRINT_RATE_HZ)
     return AudioFingerprint(
         words=np.zeros(count, np.uint32),

@@ -1,4 +1,4 @@
-"""Laws of the analysis of a catalog: found from real files, and found again only if need be."""
+"""Laws of detection in a catalog of real files: what is found, and that work is not repeated."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RATE = 16_000
 def cut(
     source: Path, path: Path, start: float, stop: float, *, gain: float = 1.0, crf: int = 23
 ) -> None:
-    """Cut a piece out of a film and encode it anew: 128x72, AAC at 64 kbit/s."""
+    """Cut a part out of a film and encode it again: 128x72, AAC at 64 kbit/s."""
     path.parent.mkdir(parents=True, exist_ok=True)
     count = round((stop - start) * RATE)
     sound = gain * read_audio(
@@ -67,7 +67,7 @@ def cut(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, media_root: Path) -> Path:
-    """A film and its trailer, a film under two names, a silent and a very short one; prepared."""
+    """Prepare a film and its trailer, one film twice, a silent film and a very short film."""
     out = tmp_path_factory.mktemp("analysis")
     films, library = media_root / "library", out / "library"
     steel = films / "Movies/Tears of Steel (2012)/Tears of Steel (2012).webm"
@@ -98,11 +98,11 @@ def catalog(folder: Path, first_result: DetectionResult) -> Iterator[Catalog]:
 
 
 def ids(catalog: Catalog) -> dict[str, int]:
-    """Item ids by the name of the title."""
+    """Return item ids by the name of the title."""
     return {item.path.name.split()[0]: item.id for item in catalog.items()}
 
 
-def test_a_trailer_and_a_film_twice_are_found_and_nothing_else(catalog: Catalog) -> None:
+def test_only_the_trailer_and_the_repeated_film_are_duplicates(catalog: Catalog) -> None:
     by_name = ids(catalog)
     shared = {frozenset((one.item_id, one.other_item_id)): one for one in catalog.duplicates()}
     assert len(shared) == len(catalog.duplicates()) == 2
@@ -119,7 +119,7 @@ def test_a_trailer_and_a_film_twice_are_found_and_nothing_else(catalog: Catalog)
     assert one.stop_seconds - one.start_seconds == pytest.approx(16.0, abs=1.0)
 
 
-def test_titles_that_share_content_are_split_together(catalog: Catalog) -> None:
+def test_titles_that_share_content_stay_in_one_part(catalog: Catalog) -> None:
     titles = {title.name: title.id for title in catalog.titles()}
     pairs = [("Steel", "Teaser"), ("Sintel", "Dragon")]
     known = {frozenset((titles[one], titles[other])) for one, other in pairs}
@@ -137,7 +137,7 @@ def test_titles_that_share_content_are_split_together(catalog: Catalog) -> None:
         assert split.held_out
 
 
-def test_every_item_has_its_shots_and_nothing_that_is_not_there(catalog: Catalog) -> None:
+def test_every_item_has_shots_and_no_false_detection(catalog: Catalog) -> None:
     proxies = catalog.proxies()
     for item in catalog.items():
         shots = [one for one in catalog.segments(item.id) if one.kind == "shot"]
@@ -154,7 +154,7 @@ def test_every_item_has_its_shots_and_nothing_that_is_not_there(catalog: Catalog
     }
 
 
-def test_what_was_found_is_not_looked_for_again(
+def test_detection_is_not_repeated(
     catalog: Catalog, folder: Path, first_result: DetectionResult
 ) -> None:
     def times() -> dict[str, int]:
@@ -167,7 +167,7 @@ def test_what_was_found_is_not_looked_for_again(
     assert (first_result.analyzed, first_result.skipped) == (6, 0)
     assert (times(), catalog.segments(), catalog.detection_sources()) == before
     assert again.segments == first_result.segments
-    # A file lost is made again, it alone, and gives the same.
+    # Only a file of features that was lost is computed again, and the segments stay the same.
     lost = next((folder / FOLDER).rglob("*.npz"))
     lost.unlink()
     (lost.parent / "0000099-x.npz.partial").write_bytes(b"of a process that was killed")
@@ -177,7 +177,7 @@ def test_what_was_found_is_not_looked_for_again(
     assert not list((folder / FOLDER).rglob("*.partial"))
 
 
-def test_a_damaged_proxy_is_listed_and_the_rest_is_done(
+def test_a_damaged_proxy_is_reported_and_the_rest_is_done(
     catalog: Catalog, folder: Path, tmp_path: Path
 ) -> None:
     item_id = ids(catalog)["Mute"]
@@ -197,7 +197,7 @@ def test_a_damaged_proxy_is_listed_and_the_rest_is_done(
     assert detect_segments(catalog).failed == ()
 
 
-def test_a_trace_that_is_no_trace_is_refused(tmp_path: Path) -> None:
+def test_damaged_features_are_refused(tmp_path: Path) -> None:
     from toomuchtv.detection.features_on_disk import read_fingerprint, read_frame_features
 
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 and no more")
@@ -208,7 +208,7 @@ def test_a_trace_that_is_no_trace_is_refused(tmp_path: Path) -> None:
                 read(tmp_path / name)
 
 
-def test_the_command_line_shows_it(folder: Path, catalog: Catalog) -> None:
+def test_the_command_line_shows_what_was_detected(folder: Path, catalog: Catalog) -> None:
     shown = CliRunner().invoke(app, ["catalog", "show", str(folder), "--json"])
     assert shown.exit_code == 0, shown.output
     content = json.loads(shown.stdout)
@@ -219,7 +219,7 @@ def test_the_command_line_shows_it(folder: Path, catalog: Catalog) -> None:
     assert shared == {frozenset({"Steel", "Teaser"}), frozenset({"Sintel", "Dragon"})}
     one = CliRunner().invoke(app, ["catalog", "show", str(folder), "--title", "steel"])
     assert one.exit_code == 0
-    assert "0:00:14." in one.stdout  # where the teaser is from
+    assert "0:00:14." in one.stdout  # the start of the teaser in the film
     assert "Sintel" not in one.stdout
     none = CliRunner().invoke(app, ["catalog", "show", str(folder), "--title", "Steal"])
     assert none.exit_code == 2

@@ -1,4 +1,4 @@
-"""Laws of sound prints: the same for a copy however coded, and silent about silence."""
+"""Laws of audio fingerprints: copies have nearly the same one, and silence is not distinctive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from toomuchtv.media.clip_reader import read_audio
 RATE = 16_000
 
 
-def prints_of(sound: WaveformArray, rate: int = RATE) -> AudioFingerprint:
+def fingerprint_of(sound: WaveformArray, rate: int = RATE) -> AudioFingerprint:
     return fingerprint_audio(reader_of(sound), num_samples=len(sound), sample_rate_hz=rate)
 
 
@@ -49,7 +49,7 @@ def bit_errors(one: AudioFingerprint, other: AudioFingerprint) -> float:
 
 
 def recoded(sound: WaveformArray, *, bit_rate: int = 64_000) -> WaveformArray:
-    """The sound after AAC, without the encoder's delay."""
+    """Return the audio after encoding with AAC, without the delay of the encoder."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=RATE, layout="mono")
@@ -68,7 +68,7 @@ def recoded(sound: WaveformArray, *, bit_rate: int = 64_000) -> WaveformArray:
 
 @pytest.fixture(scope="module")
 def film(media_root: Path) -> WaveformArray:
-    """Forty seconds of a film's music and effects."""
+    """Read forty seconds of the music and effects of a film."""
     path = media_root / "library/Movies/Big Buck Bunny (2008)/Big Buck Bunny (2008).mp4"
     return read_audio(path, first_sample=100 * RATE, num_samples=40 * RATE, sample_rate_hz=RATE)
 
@@ -80,7 +80,7 @@ def other_film(media_root: Path) -> WaveformArray:
 
 
 def reference_bits(sound: WaveformArray, number: int) -> NDArray[np.bool_]:
-    """The paper's equation for one word: straight from the sound, in double precision."""
+    """Compute one word by the paper's equation, directly from the audio in double precision."""
 
     def energies(index: int) -> NDArray[np.float64]:
         size = round(0.384 * RATE)
@@ -89,7 +89,7 @@ def reference_bits(sound: WaveformArray, number: int) -> NDArray[np.bool_]:
         power = np.abs(np.fft.rfft(part)) ** 2
         hz = np.fft.rfftfreq(size, 1 / RATE)
         edges = 300 * (2000 / 300) ** (np.arange(34) / 33)
-        # The nearest bin to each edge: bands are 18 Hz wide at the least, bins 2.6.
+        # Edges are rounded to bins of 2.6 Hz; the narrowest band has 18 Hz.
         bins = np.round(edges / hz[1]).astype(int)
         return np.array([power[a:b].sum() for a, b in pairwise(bins)])
 
@@ -97,44 +97,46 @@ def reference_bits(sound: WaveformArray, number: int) -> NDArray[np.bool_]:
     return np.asarray(slope < 0)
 
 
-def test_words_are_those_of_the_paper(film: WaveformArray) -> None:
-    prints = prints_of(film)
+def test_words_are_those_of_the_papers_equation(film: WaveformArray) -> None:
+    fingerprint = fingerprint_of(film)
     agree = []
-    for number in range(20, len(prints) - 20, 41):
-        bits = np.array([prints.words[number] >> (31 - bit) & 1 for bit in range(WORD_BITS)])
+    for number in range(20, len(fingerprint) - 20, 41):
+        bits = np.array([fingerprint.words[number] >> (31 - bit) & 1 for bit in range(WORD_BITS)])
         agree.append(bits == reference_bits(film, number))
-    # Filtering and rounding turn the bits that hang in the balance, and no others.
+    # Filtering and rounding only change bits whose two sides are nearly equal.
     assert np.mean(agree) > 0.985
 
 
-def test_gain_changes_nothing(film: WaveformArray) -> None:
-    prints = prints_of(film)
-    np.testing.assert_array_equal(prints_of(np.float32(0.125) * film).words, prints.words)
-    assert bit_errors(prints_of(np.float32(0.3) * film), prints) < 0.001
+def test_gain_does_not_change_the_fingerprint(film: WaveformArray) -> None:
+    fingerprint = fingerprint_of(film)
+    np.testing.assert_array_equal(fingerprint_of(np.float32(0.125) * film).words, fingerprint.words)
+    assert bit_errors(fingerprint_of(np.float32(0.3) * film), fingerprint) < 0.001
 
 
 @pytest.mark.parametrize("offset", [0, 250])
-def test_another_encode_turns_few_bits(
+def test_another_encoding_changes_few_bits(
     film: WaveformArray, other_film: WaveformArray, offset: int
 ) -> None:
-    """Half a word of offset, 250 samples, is the worst."""
-    prints = prints_of(film)
-    copy = prints_of(np.float32(0.5) * recoded(film)[offset:])
-    assert bit_errors(copy, prints) < 0.12
-    assert 0.4 < bit_errors(prints_of(other_film), prints) < 0.6
+    """The worst offset is half a word, which is 250 samples."""
+    fingerprint = fingerprint_of(film)
+    copy = fingerprint_of(np.float32(0.5) * recoded(film)[offset:])
+    assert bit_errors(copy, fingerprint) < 0.12
+    assert 0.4 < bit_errors(fingerprint_of(other_film), fingerprint) < 0.6
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
-def test_any_rate_gives_the_same_prints(media_root: Path, film: WaveformArray, rate: int) -> None:
+def test_every_sample_rate_gives_the_same_fingerprint(
+    media_root: Path, film: WaveformArray, rate: int
+) -> None:
     path = media_root / "library/Movies/Big Buck Bunny (2008)/Big Buck Bunny (2008).mp4"
     sound = read_audio(path, first_sample=100 * rate, num_samples=10 * rate, sample_rate_hz=rate)
-    assert bit_errors(prints_of(sound, rate), prints_of(film)) < 0.03
+    assert bit_errors(fingerprint_of(sound, rate), fingerprint_of(film)) < 0.03
 
 
-def test_blocks_leave_no_seam(film: WaveformArray) -> None:
-    """Prints are made in blocks of 32 s; a sound that begins 24 s later has other blocks."""
-    late = prints_of(film[24 * RATE :])  # 24 s are a whole number of samples kept
-    whole = prints_of(film)
+def test_blocks_do_not_change_the_fingerprint(film: WaveformArray) -> None:
+    """Blocks have 32 s, so audio that begins 24 s later has other blocks."""
+    late = fingerprint_of(film[24 * RATE :])  # 24 s are a whole number of decimated samples
+    whole = fingerprint_of(film)
     np.testing.assert_array_equal(late.words[12:], whole.words[24 * FINGERPRINT_RATE_HZ + 12 :])
     np.testing.assert_array_equal(late.level_dbfs, whole.level_dbfs[24 * FINGERPRINT_RATE_HZ :])
 
@@ -143,7 +145,7 @@ def test_level_is_in_decibels_of_full_scale() -> None:
     time = np.arange(4 * RATE) / RATE
     tone = np.sin(2 * np.pi * 640 * time).astype(np.float32)
     tone[2 * RATE :] *= 0.001
-    level = prints_of(tone).level_dbfs
+    level = fingerprint_of(tone).level_dbfs
     assert set(level[: 2 * FINGERPRINT_RATE_HZ]) == {-3}
     assert set(level[2 * FINGERPRINT_RATE_HZ :]) == {-63}
 
@@ -157,27 +159,29 @@ def test_level_is_in_decibels_of_full_scale() -> None:
     ],
     ids=["digital silence", "a steady tone", "room tone"],
 )
-def test_what_says_nothing_is_not_telling(sound: WaveformArray) -> None:
+def test_silence_tones_and_noise_floors_are_not_distinctive(sound: WaveformArray) -> None:
     assert (
-        not prints_of(sound).is_distinctive[2 * FINGERPRINT_RATE_HZ :].any()
-    )  # its beginning is a change
+        not fingerprint_of(sound).is_distinctive[2 * FINGERPRINT_RATE_HZ :].any()
+    )  # the start of the audio is a change
 
 
-def test_films_are_telling(film: WaveformArray, other_film: WaveformArray) -> None:
-    assert prints_of(film).is_distinctive.mean() > 0.7
-    assert prints_of(other_film).is_distinctive.mean() > 0.9
+def test_films_are_distinctive(film: WaveformArray, other_film: WaveformArray) -> None:
+    assert fingerprint_of(film).is_distinctive.mean() > 0.7
+    assert fingerprint_of(other_film).is_distinctive.mean() > 0.9
 
 
 @pytest.mark.parametrize("num_samples", [0, 1, 499, 500, 501, 5_000])
-def test_short_sounds_have_short_prints(num_samples: int) -> None:
+def test_short_audio_has_a_short_fingerprint(num_samples: int) -> None:
     sound = np.random.default_rng(1).normal(0, 0.1, num_samples).astype(np.float32)
-    prints = prints_of(sound)
-    assert len(prints) == num_samples * FINGERPRINT_RATE_HZ // RATE
-    assert len(prints.level_dbfs) == len(prints.is_distinctive) == len(prints)
+    fingerprint = fingerprint_of(sound)
+    assert len(fingerprint) == num_samples * FINGERPRINT_RATE_HZ // RATE
+    assert len(fingerprint.level_dbfs) == len(fingerprint.is_distinctive) == len(fingerprint)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), max_size=40), st.integers(1, 50))
-def test_running_mean_is_the_mean_of_what_is_there(values: list[float], width: int) -> None:
+def test_running_mean_is_the_mean_of_the_entries_that_exist(
+    values: list[float], width: int
+) -> None:
     found = running_mean(np.array(values, np.float64), width)
     for at in range(len(values)):
         begin = max(at - width // 2, 0)

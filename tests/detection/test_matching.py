@@ -1,4 +1,4 @@
-"""Laws of matching: all that is shared and nothing else, from edge to edge, in any order."""
+"""Laws of matching: shared intervals are found with exact edges, and nothing else is found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from toomuchtv.media.clip_reader import read_audio
 
 
 def seconds(match: Match) -> tuple[float, float, float]:
-    """Start, stop, and start in the other."""
+    """Return start, stop, and start in the other item, in seconds."""
     return (
         match.start / FINGERPRINT_RATE_HZ,
         match.stop / FINGERPRINT_RATE_HZ,
@@ -37,7 +37,7 @@ def seconds(match: Match) -> tuple[float, float, float]:
     seed=st.integers(0, 1000),
 )  # fmt: skip
 @settings(max_examples=25)
-def test_a_shared_stretch_is_found_from_edge_to_edge(
+def test_a_shared_interval_is_found_with_exact_edges(
     before: float, there: float, length: float, seed: int
 ) -> None:
     common = random_words(3 * seed, length)
@@ -50,9 +50,9 @@ def test_a_shared_stretch_is_found_from_edge_to_edge(
     assert match.bit_error_rate == pytest.approx(0.07, abs=0.03)
 
 
-def test_unrelated_sounds_share_nothing() -> None:
-    prints = [encoded(random_words(seed, 300)) for seed in range(8)]
-    assert list(find_matches(prints)) == []
+def test_unrelated_audio_has_no_matches() -> None:
+    fingerprints = [encoded(random_words(seed, 300)) for seed in range(8)]
+    assert list(find_matches(fingerprints)) == []
 
 
 def test_silence_matches_nothing() -> None:
@@ -61,12 +61,12 @@ def test_silence_matches_nothing() -> None:
 
 
 def test_an_item_is_not_compared_with_itself() -> None:
-    """Not even where it repeats."""
+    """Content that repeats within one item is not a match."""
     twice = random_words(1, 20)
     assert list(find_matches([encoded(twice, random_words(2, 30), twice)])) == []
 
 
-def test_nothing_and_next_to_nothing_share_nothing() -> None:
+def test_empty_and_very_short_audio_have_no_matches() -> None:
     none = encoded(random_words(1, 0.0))
     assert list(find_matches([])) == []
     assert list(find_matches([none])) == []
@@ -76,7 +76,7 @@ def test_nothing_and_next_to_nothing_share_nothing() -> None:
     )
 
 
-def test_more_than_can_be_numbered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_audio_than_32_bits_can_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matching, "_MAX_WORDS", 3600 * FINGERPRINT_RATE_HZ)
     with pytest.raises(ValueError, match="more than 1 hours of audio"):
         list(find_matches([encoded(random_words(n, 1000)) for n in range(4)]))
@@ -84,45 +84,49 @@ def test_more_than_can_be_numbered_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 def test_items_of_one_group_are_not_compared() -> None:
     common = random_words(0, 30)
-    prints = [encoded(common, random_words(n, 20), seed=n) for n in range(1, 5)]
-    found = find_matches(prints, groups=[1, 1, 2, 2])
+    fingerprints = [encoded(common, random_words(n, 20), seed=n) for n in range(1, 5)]
+    found = find_matches(fingerprints, groups=[1, 1, 2, 2])
     assert {(match.first, match.second) for match in found} <= {(0, 2), (0, 3), (1, 2), (1, 3)}
-    assert list(find_matches(prints, groups=[1, 1, 1, 1])) == []
+    assert list(find_matches(fingerprints, groups=[1, 1, 1, 1])) == []
 
 
-def test_matches_of_many_items_connect_them_all_and_do_not_grow_with_their_square() -> None:
+def test_matches_connect_all_items_and_do_not_grow_quadratically() -> None:
     common = random_words(0, 8)
     counts = {}
     for num_items in (60, 120):
-        prints = [encoded(random_words(n, 5), common, seed=n) for n in range(1, num_items + 1)]
-        matches = list(find_matches(prints))
+        fingerprints = [
+            encoded(random_words(n, 5), common, seed=n) for n in range(1, num_items + 1)
+        ]
+        matches = list(find_matches(fingerprints))
         counts[num_items] = len(matches)
         joined = {0}
         for _ in range(num_items):
             joined |= {m.second for m in matches if m.first in joined}
             joined |= {m.first for m in matches if m.second in joined}
         assert joined == set(range(num_items))
-    assert counts[120] < 3 * counts[60]  # pairs grow fourfold
+    assert counts[120] < 3 * counts[60]  # the number of pairs grows by four
 
 
 @pytest.mark.parametrize("in_memory", [1, 1000])
-def test_votes_that_do_not_fit_in_memory_are_counted_alike(
+def test_matches_are_the_same_when_postings_are_on_disk(
     in_memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     common, other = random_words(0, 25), random_words(50, 15)
-    prints = [encoded(random_words(n, 11 * n), common, seed=n) for n in range(1, 5)]
-    prints += [
+    fingerprints = [encoded(random_words(n, 11 * n), common, seed=n) for n in range(1, 5)]
+    fingerprints += [
         encoded(random_words(n, 30), other, random_words(n + 20, 9), seed=n) for n in range(5, 8)
     ]
-    expected = list(find_matches(prints))
+    expected = list(find_matches(fingerprints))
     assert len(expected) >= 5
     monkeypatch.setattr(matching, "_POSTINGS_IN_MEMORY", in_memory)
-    assert list(find_matches(prints, scratch=tmp_path)) == expected
+    assert list(find_matches(fingerprints, scratch=tmp_path)) == expected
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("in_memory", [1, 10, 10_000])
-def test_a_postings_gives_back_what_it_was_given(tmp_path: Path, in_memory: int) -> None:
+def test_a_posting_buffer_returns_all_postings_sorted_by_word(
+    tmp_path: Path, in_memory: int
+) -> None:
     words = np.random.default_rng(0).integers(0, 50, 400).astype(np.uint64) << np.uint64(32)
     places = words | np.arange(400, dtype=np.uint64)
     with PostingBuffer(tmp_path, in_memory=in_memory) as postings:
@@ -136,20 +140,20 @@ def test_a_postings_gives_back_what_it_was_given(tmp_path: Path, in_memory: int)
         np.testing.assert_array_equal(part, np.sort(part))
         np.testing.assert_array_equal(part, same)
     found = [set((part >> np.uint64(32)).tolist()) for part in parts]
-    assert sum(map(len, found)) == len(set.union(*found))  # no word in two parts
+    assert sum(map(len, found)) == len(set.union(*found))  # no word is in two partitions
 
 
-def test_votes_are_counted_over_all_parts(tmp_path: Path) -> None:
-    """A link of four votes, from four words that lie in files of their own; chance has one."""
+def test_votes_are_counted_over_all_partitions(tmp_path: Path) -> None:
+    """One number gets four votes from words in different partitions; the others get one each."""
     places = np.arange(4000, dtype=np.uint64) << np.uint64(32) | np.arange(4000, dtype=np.uint64)
 
-    def links(part: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def votes_of(part: NDArray[np.uint64]) -> NDArray[np.int64]:
         place = (part & np.uint64(0xFFFFFFFF)).astype(np.int64)
         return np.where(place % 1000 == 0, 77, 1_000_000 * (1 + place))
 
     with PostingBuffer(tmp_path, in_memory=500) as postings:
         postings.add(places)
-        keys, counts = count_votes(postings, links)
+        keys, counts = count_votes(postings, votes_of)
     assert dict(zip(keys.tolist(), counts.tolist(), strict=True))[77] == 4
     assert len(keys) < 100
 
@@ -164,8 +168,8 @@ def test_very_frequent_votes_are_not_lost(tmp_path: Path, count: int) -> None:
     assert (votes.tolist(), counts.tolist()) == ([77], [count])
 
 
-def test_real_sound_is_found_in_another_encode_and_only_there(media_root: Path) -> None:
-    """A scene of a film inside another's sound: softer, at 64 kbit/s, from an odd sample on."""
+def test_real_audio_is_found_in_another_encoding_and_only_there(media_root: Path) -> None:
+    """The audio of a scene is inserted in another film: softer, at 64 kbit/s, at an odd sample."""
     films = media_root / "library"
     steel = films / "Movies/Tears of Steel (2012)/Tears of Steel (2012).webm"
     llama = films / "TV/Caminandes/Season 01/Caminandes - S01E03 - Llamigos.mp4"
@@ -175,10 +179,10 @@ def test_real_sound_is_found_in_another_encode_and_only_there(media_root: Path) 
     host = other.copy()
     host[at : at + length] = 0.4 * recoded(whole[begin : begin + length])
 
-    def prints(sound: WaveformArray) -> AudioFingerprint:
+    def fingerprints(sound: WaveformArray) -> AudioFingerprint:
         return fingerprint_audio(reader_of(sound), num_samples=len(sound), sample_rate_hz=RATE)
 
-    (match,) = find_matches([prints(whole), prints(host)])
+    (match,) = find_matches([fingerprints(whole), fingerprints(host)])
     expected = begin / RATE, (begin + length) / RATE, 20.0
     assert seconds(match) == pytest.approx(expected, abs=0.5)
-    assert list(find_matches([prints(whole), prints(other)])) == []
+    assert list(find_matches([fingerprints(whole), fingerprints(other)])) == []

@@ -1,4 +1,4 @@
-"""Laws of what recurs: the right name, the right edges, and no name for what comes once."""
+"""Laws of recurring content: kinds and edges are right, and unique content is not reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Words = NDArray[np.uint32]
 
 
 def show(*episodes: Sequence[Words], season: int = 1) -> list[Episode]:
-    """Episodes of one season, each in an encode of its own."""
+    """Return episodes of one season, each in an encoding of its own."""
     return [
         Episode(
             item_id=100 * season + number,
@@ -31,12 +31,12 @@ def show(*episodes: Sequence[Words], season: int = 1) -> list[Episode]:
 
 
 def story(number: int, seconds: float = 300.0) -> Words:
-    """A story that no other episode has."""
+    """Return content that no other episode has."""
     return random_words(1000 + number, seconds)
 
 
 def found(segments: list[Segment], kind: str) -> dict[int, tuple[float, float]]:
-    """Start and stop by item, of a kind that each item has once."""
+    """Return start and stop by item for a kind that each item has once."""
     chosen = [segment for segment in segments if segment.kind == kind]
     spans = {one.item_id: (one.start_seconds, one.stop_seconds) for one in chosen}
     assert len(spans) == len(chosen)
@@ -51,7 +51,7 @@ def recurrences(segments: list[Segment], kind: str) -> set[int | None]:
     return {segment.recurrence for segment in segments if segment.kind == kind}
 
 
-def test_openings_and_credits_are_found_wherever_the_cold_open_ends() -> None:
+def test_openings_are_found_after_cold_opens_of_any_duration() -> None:
     opening, closing = random_words(1, 40), random_words(2, 25)
     colds = [0.0, 12.0, 70.0, 33.0]
     segments = detect_recurring(
@@ -67,7 +67,7 @@ def test_openings_and_credits_are_found_wherever_the_cold_open_ends() -> None:
     assert recurrences(segments, "opening") != recurrences(segments, "credits")
 
 
-def test_each_season_may_have_an_opening_of_its_own() -> None:
+def test_each_season_may_have_its_own_opening() -> None:
     first, second, closing = random_words(1, 30), random_words(2, 50), random_words(3, 20)
     episodes = [
         *show(*([first, story(n), closing] for n in range(3)), season=1),
@@ -96,7 +96,7 @@ def test_a_shortened_opening_is_the_same_opening() -> None:
 
 
 def test_an_opening_with_a_pause_is_one_opening() -> None:
-    """Five seconds without a sound, in which nothing tells the episodes apart."""
+    """The pause has five seconds in which no word is distinctive."""
     opening = random_words(1, 45)
     episodes = show(*([random_words(10 + n, 7 * n), opening, story(n)] for n in range(3)))
     for number, episode in enumerate(episodes):
@@ -107,7 +107,7 @@ def test_an_opening_with_a_pause_is_one_opening() -> None:
     assert openings == {101 + n: about(7 * n, 7 * n + 45) for n in range(3)}
 
 
-def test_a_recap_is_what_the_beginning_has_of_earlier_bodies() -> None:
+def test_a_recap_is_content_of_earlier_episodes_at_the_start() -> None:
     opening, first = random_words(1, 30), story(1)
     clip = first[150 * 32 : 165 * 32]
     segments = detect_recurring(
@@ -120,7 +120,7 @@ def test_a_recap_is_what_the_beginning_has_of_earlier_bodies() -> None:
 
 
 def test_two_episodes_that_begin_alike_do_not_lengthen_the_opening() -> None:
-    """A double episode: its second part shows the first one's teaser again, before the opening."""
+    """In a double episode, the second part repeats the teaser of the first before the opening."""
     opening, teaser = random_words(1, 40), random_words(2, 20)
     parts: list[list[Words]] = [[random_words(20 + n, 15), opening, story(n)] for n in range(6)]
     parts[2][0] = parts[3][0] = teaser
@@ -135,7 +135,7 @@ def test_two_episodes_that_begin_alike_do_not_lengthen_the_opening() -> None:
         == {(103, 0, 20), (104, 0, 20)}  # fmt: skip
 
 
-def test_a_sting_is_recurring_and_no_more() -> None:
+def test_a_sting_is_recurring_and_not_an_opening() -> None:
     sting = random_words(1, 5)
     parts = [[story(n, 100), sting, story(50 + n, 60), sting, story(90 + n, 40)] for n in range(4)]
     segments = detect_recurring(show(*parts))
@@ -144,9 +144,9 @@ def test_a_sting_is_recurring_and_no_more() -> None:
     assert sum(segment.item_id == 101 for segment in segments) >= 1
 
 
-def test_what_comes_once_is_not_found() -> None:
+def test_unique_content_is_not_reported() -> None:
     assert detect_recurring(show(*([story(n)] for n in range(5)))) == []
-    # Not even where one episode repeats itself, or all are silent.
+    # Neither a repetition within one episode nor silence counts.
     twice = story(1, 60)
     assert detect_recurring(show([twice, story(2), twice], [story(3)])) == []
     silent = [
@@ -156,19 +156,19 @@ def test_what_comes_once_is_not_found() -> None:
 
 
 @pytest.mark.parametrize("seconds", [8.0, 140.0])
-def test_what_is_too_short_or_too_long_is_no_opening(seconds: float) -> None:
+def test_content_of_the_wrong_duration_is_not_an_opening(seconds: float) -> None:
     common = random_words(1, seconds)
     segments = detect_recurring(show(*([common, story(n, 600)] for n in range(3))))
     assert {segment.kind for segment in segments} == {"recurring"}
 
 
-def test_few_episodes_of_a_season_make_no_opening() -> None:
+def test_content_of_few_episodes_is_not_an_opening() -> None:
     common = random_words(1, 30)
     parts = [[common, story(n)] if n < 2 else [story(n)] for n in range(6)]
     assert {one.kind for one in detect_recurring(show(*parts))} == {"recurring"}
 
 
-def test_a_show_of_nothing_has_nothing() -> None:
+def test_empty_shows_have_no_segments() -> None:
     assert detect_recurring([]) == []
     assert detect_recurring(show([story(1)])) == []
     assert (
@@ -177,7 +177,7 @@ def test_a_show_of_nothing_has_nothing() -> None:
     )
 
 
-def test_segments_do_not_overlap_and_the_order_of_episodes_changes_nothing_found() -> None:
+def test_segments_do_not_overlap_and_do_not_depend_on_the_order_of_episodes() -> None:
     opening, closing = random_words(1, 30), random_words(2, 20)
     episodes = show(*([random_words(30 + n, 5 * n), opening, story(n), closing] for n in range(5)))
     segments = detect_recurring(episodes)

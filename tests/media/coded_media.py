@@ -1,8 +1,8 @@
-"""Media files whose every picture says its number and whose sound is a formula of time.
+"""Media files whose frames show their number and whose audio is a formula of time.
 
-The picture: frame `n` shows `n` in binary, one bar a bit, white for one. The sound: a sum of
-sinusoids of unrelated pitches, so that any two moments sound different and the sound at any
-instant can be computed without reading a file. Nothing here uses the package under test.
+Frame `n` shows `n` in binary, one bar per bit, white for one. The audio is a sum of sinusoids of
+unrelated frequencies, so that any two clips sound different and the audio at any time can be
+computed without reading a file. Nothing here uses the package under test.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RNG = np.random.default_rng(1906)
 _PITCHES_HZ = _RNG.uniform(200.0, 3000.0, size=40)
 _PHASES = _RNG.uniform(0.0, 2 * np.pi, size=40)
 
-# Quick rather than good, with reordered frames where the codec has them.
+# Fast rather than good settings, with reordered frames where the codec supports them.
 _OPTIONS = {
     "libx264": {"preset": "ultrafast", "bf": "2", "crf": "18"},
     "libx265": {"preset": "ultrafast", "crf": "16", "x265-params": "log-level=none:bframes=2"},
@@ -40,10 +40,10 @@ _OPTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class CodedFilm:
-    """A film to write: container by suffix, codecs, rates, and when its tracks start.
+    """A film to write: container by suffix, codecs, rates, and start times of its tracks.
 
-    `video_start` and `audio_start` are on the container's clock. A `cadence` makes the frame rate
-    vary: the frames last so many ticks of `rate`, in turn. Options are added to the usual ones.
+    `video_start` and `audio_start` are timestamps. A `cadence` makes the frame rate variable: it
+    lists how many ticks of `rate` each frame lasts, repeatedly. Options are added to the defaults.
     """
 
     suffix: str
@@ -73,21 +73,21 @@ class CodedFilm:
 
     @cached_property
     def _ticks(self) -> list[int]:
-        """When each frame appears, in ticks of `rate`; some frames more than are written."""
+        """Start of each frame in ticks of `rate`, for some more frames than are written."""
         turns = itertools.cycle(self.cadence)
         lengths = itertools.islice(turns, round(self.seconds * self.rate) + 1)
         return list(itertools.accumulate(lengths, initial=0))
 
     def frame_start(self, number: int) -> Fraction:
-        """When a frame appears, in seconds after the first one."""
+        """Return the start of a frame, in seconds after the first frame."""
         return self._ticks[number] / self.rate
 
     def frame_at(self, seconds: Fraction) -> int:
-        """The number of the frame on screen so long after the first one appeared."""
+        """Return the number of the frame displayed at this time after the first frame."""
         return min(bisect_right(self._ticks, seconds * self.rate) - 1, self.num_frames - 1)
 
     def sound_at(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The sound at these seconds after the first picture."""
+        """Return the audio at these times, in seconds after the first frame."""
         clock = seconds + float(self.video_start)
         stop = float(self.audio_start) + (self.audio_seconds or self.seconds)
         sounding = (clock >= float(self.audio_start)) & (clock < stop)
@@ -102,7 +102,7 @@ class CodedFilm:
             video.width, video.height, video.pix_fmt = WIDTH, self.height, self.pixel_format
             video.codec_context.gop_size = self.gop_size
             video.codec_context.time_base = 1 / self.rate
-            # FFmpeg's own Vorbis encoder is marked experimental and knows only stereo.
+            # FFmpeg's own Vorbis encoder is marked experimental and supports only stereo.
             layout = "stereo" if self.audio_codec == "vorbis" else "mono"
             audio = container.add_stream(
                 self.audio_codec, rate=self.audio_rate_hz, layout=layout, options={"strict": "-2"}
@@ -141,10 +141,10 @@ class CodedFilm:
 
 
 def splice(path: Path, out: Path, *, at_seconds: float, shift_seconds: float) -> Path:
-    """Cut an MPEG-TS file at a keyframe and write its rest with other timestamps.
+    """Cut an MPEG-TS file at a keyframe and write the second part with other timestamps.
 
-    What a recorder leaves that was stopped and started again: bytes that go on, a clock that does
-    not. Pictures and sound of the rest keep their places relative to each other.
+    This is what a recorder writes that was stopped and started again: the bytes continue, and the
+    timestamps do not. Video and audio of the second part keep their offset to each other.
 
     Args:
         path: A file with closed groups of pictures.
@@ -163,7 +163,7 @@ def splice(path: Path, out: Path, *, at_seconds: float, shift_seconds: float) ->
     for index, part in enumerate(parts):
         with av.open(str(path)) as source, av.open(str(part), "w", format="mpegts") as target:
             copies = {s.index: target.add_stream_from_template(s) for s in source.streams}
-            rest = False  # decoding order: with a closed group of pictures, all after it is later
+            rest = False  # whether this packet belongs to the second part
             for packet in source.demux():
                 if packet.dts is None or packet.pts is None:
                     continue
@@ -184,28 +184,28 @@ def splice(path: Path, out: Path, *, at_seconds: float, shift_seconds: float) ->
 
 
 def bars(number: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
-    """The picture of a frame, RGB `[height, width, 3]`: the highest bit leftmost."""
+    """Return the image of a frame, RGB `[height, width, 3]`, the highest bit leftmost."""
     bits = [(number >> bit) & 1 for bit in reversed(range(NUM_BITS))]
     row = np.repeat(np.array(bits, np.uint8) * 215 + 20, width // NUM_BITS)
     return np.broadcast_to(row[None, :, None], (height, width, 3)).copy()
 
 
-def number_of(picture: NDArray[np.uint8]) -> int:
-    """Read the number back, from RGB `[H, W, 3]` of any size."""
-    height, width = picture.shape[:2]
+def number_of(image: NDArray[np.uint8]) -> int:
+    """Return the number that an image shows, RGB `[H, W, 3]` of any size."""
+    height, width = image.shape[:2]
     centers = ((np.arange(NUM_BITS) + 0.5) * width / NUM_BITS).astype(int)
-    levels = picture[height // 4 : -height // 4].mean(axis=(0, 2))[centers]
+    levels = image[height // 4 : -height // 4].mean(axis=(0, 2))[centers]
     assert np.all(np.abs(levels - 128) > 40), f"the bars cannot be read: {levels}"
     return int("".join("1" if level > 128 else "0" for level in levels), 2)
 
 
 def numbers_of(video: NDArray[np.uint8]) -> list[int]:
-    """The numbers of all frames of `[T, H, W, 3]`."""
-    return [number_of(picture) for picture in video]
+    """Return the numbers that frames `[T, H, W, 3]` show."""
+    return [number_of(image) for image in video]
 
 
 def sound(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sound at any instants, in -0.8..0.8."""
+    """Return the audio at any times, in -0.8..0.8."""
     waves = np.cos(2 * np.pi * np.outer(seconds, _PITCHES_HZ) + _PHASES)
     total: NDArray[np.float64] = 0.02 * waves.sum(axis=1)
     return total
@@ -214,7 +214,7 @@ def sound(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
 def late_by(
     heard: NDArray[np.float32], expected: NDArray[np.float64], *, within: int
 ) -> tuple[int, float]:
-    """How many samples `heard` lags behind `expected`, and how alike they are then (-1..1).
+    """Return how many samples `heard` lags behind `expected`, and their correlation then.
 
     Args:
         heard: `[S]`.

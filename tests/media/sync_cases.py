@@ -25,8 +25,8 @@ RATE_HZ = 16_000
 RECIPE = ProxyFormat(short_side=48, sample_rate_hz=RATE_HZ)
 FRAMES, AUDIO_SECONDS = 6, 0.8
 SPAN_SECONDS = Fraction(FRAMES, 8)
-SEARCH = RATE_HZ * 3 // 10  # sound is looked for up to 0.3 s away
-LEAST_LIKENESS = 0.75  # of the low rates some encoders choose
+SEARCH = RATE_HZ * 3 // 10  # audio is searched up to 0.3 s away
+MIN_CORRELATION = 0.75  # at the low bit rates that some encoders choose
 
 NTSC_FILM, NTSC, NTSC_60 = Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001)
 HOURS = Fraction(5 * 3600)
@@ -34,10 +34,10 @@ HOURS = Fraction(5 * 3600)
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One file to make: a film, and what is done to it afterwards.
+    """A file to make: a film, and what is done to it afterwards.
 
-    `first_number` is the first picture that the file presents, `finish` turns the film as written
-    into the file that is read, and moments before `listen_from` are not looked at.
+    `first_number` is the first frame that the file presents, `finish` converts the film as written
+    to the file that is read, and times before `listen_from` are not tested.
     """
 
     name: str
@@ -49,30 +49,33 @@ class Case:
 
 @dataclass(kw_only=True)
 class Offsets:
-    """The worst found in one file, by the way it was read; `failure` says why where it was not."""
+    """The worst offsets in one file, from the original and from the proxy.
+
+    `failure` is the reason if a reading failed.
+    """
 
     frames: dict[str, float] = field(default_factory=dict)
     sound_ms: dict[str, float] = field(default_factory=dict)
     failure: str = ""
 
     def add(self, way: str, frames: float, sound_ms: float) -> None:
-        """Keep the worse of this and what was found before."""
+        """Keep the worse of these offsets and of those found before."""
         for kept, value in ((self.frames, frames), (self.sound_ms, sound_ms)):
             kept[way] = max(kept.get(way, 0.0), value, key=abs)
 
     @property
     def worst_frame(self) -> float:
-        """Whichever way it was read."""
+        """The worst offset of frames, in frames."""
         return max(map(abs, self.frames.values()))
 
     @property
     def worst_sound_ms(self) -> float:
-        """Whichever way it was read."""
+        """The worst offset of audio, in milliseconds."""
         return max(map(abs, self.sound_ms.values()))
 
 
 def film(suffix: str, video: str, audio: str, rate: Fraction | int = 25, **more: Any) -> Case:
-    """A case that PyAV writes by itself, named by what it is."""
+    """Return a case that PyAV writes, named by its container, codecs and rate."""
     made = CodedFilm(
         suffix=suffix, video_codec=video, audio_codec=audio, rate=Fraction(rate), **more
     )
@@ -82,7 +85,7 @@ def film(suffix: str, video: str, audio: str, rate: Fraction | int = 25, **more:
 
 
 def by_command(suffix: str, *arguments: str, rate: Fraction | int = 25) -> Case:
-    """A case that the `ffmpeg` command makes of a lossless film."""
+    """Return a case that the `ffmpeg` command makes from a lossless film."""
 
     def convert(source: Path, folder: Path) -> Path:
         out = folder / f"converted{suffix}"
@@ -98,7 +101,7 @@ def by_command(suffix: str, *arguments: str, rate: Fraction | int = 25) -> Case:
 
 
 def usual_cases() -> Iterator[Case]:
-    """Containers, codecs and rates as people have them."""
+    """Yield the usual combinations of containers, codecs and rates."""
     yield from _in_mp4_and_mov()
     yield from _in_other_containers()
     yield from _by_the_command()
@@ -173,7 +176,7 @@ def _by_the_command() -> Iterator[Case]:
 
 
 def hard_cases() -> Iterator[Case]:
-    """What goes wrong in practice; each that PyAV can make is a test too."""
+    """Yield combinations that are known to be hard."""
     later: dict[str, Any] = {"audio_start": Fraction(2), "audio_seconds": 4.0, "seconds": 6.0}
     sooner: dict[str, Any] = {"video_start": Fraction(3, 2), "audio_seconds": 6.0}
     mp4 = film(".mp4", "libx264", "aac", 24).film
@@ -237,7 +240,7 @@ def _first_picture(path: Path) -> float:
 
 
 def measure(case: Case, folder: Path) -> Offsets:
-    """Make the file of a case and read it both ways."""
+    """Make the file of a case, and read it and its proxy."""
     folder.mkdir(parents=True, exist_ok=True)
     path = case.film.write(folder)
     if case.finish is not None:
@@ -286,7 +289,7 @@ def _from_proxy(case: Case, path: Path, folder: Path) -> Iterator[Reading]:
 
 
 def _starts(case: Case) -> Sequence[Fraction]:
-    """Random moments, backwards too, the first and one near the end among them."""
+    """Return starts in no order, among them the first one and one near the end."""
     shown = Fraction(case.film.seconds) - case.film.frame_start(case.first_number)
     last = shown - Fraction(12, 10)
     inside = [Fraction(share, 100) * (last - case.listen_from) for share in (71, 23, 48, 100, 9)]
@@ -294,7 +297,7 @@ def _starts(case: Case) -> Sequence[Fraction]:
 
 
 def _frames_off(case: Case, start: Fraction, numbers: list[int]) -> float:
-    """The largest difference from the numbers on screen; rounding of timestamps is let pass."""
+    """Return the largest offset; differences within the rounding of timestamps do not count."""
     film, worst = case.film, 0
     begin = film.frame_start(case.first_number)
     for index, number in enumerate(numbers):
@@ -309,11 +312,11 @@ def _sound_off_ms(case: Case, first_sample: int, heard: NDArray[np.float32]) -> 
     index = np.arange(first_sample - SEARCH, first_sample + len(heard) + SEARCH)
     expected = case.film.sound_at(index / RATE_HZ + begin)
     late, alike = late_by(heard, expected, within=SEARCH)
-    return 1000 * late / RATE_HZ if alike >= LEAST_LIKENESS else UNREADABLE
+    return 1000 * late / RATE_HZ if alike >= MIN_CORRELATION else UNREADABLE
 
 
 def missing(case: Case) -> str | None:
-    """What this machine lacks to make a case; None if nothing."""
+    """Return what this machine lacks to make a case, or None."""
     if "_by_command" in case.name and shutil.which("ffmpeg") is None:
         return "no ffmpeg command"
     for codec in (case.film.video_codec, case.film.audio_codec):

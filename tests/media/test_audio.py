@@ -1,4 +1,4 @@
-"""Laws of the sound timeline and of the downmix."""
+"""Resampled audio keeps its place on the timeline, and the downmix weights every channel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lay(
     step: int = 1024,
     rounded_to: float = 0.0,
 ) -> tuple[int, NDArray[np.float32]]:
-    """Push a wave in frames of `step`; give the index of the first sample out, and them all."""
+    """Push a wave in frames of `step`; return the index of the first output sample, and all."""
     timeline = AlignedResampler(sample_rate_hz=target_hz, first_sample=first_sample)
     parts = []
     for at in range(0, len(wave), step):
@@ -49,7 +49,7 @@ def lay(
 
 @pytest.mark.parametrize("rate_hz", [16_000, 22_050, 44_100, 48_000, 96_000])
 @pytest.mark.parametrize(("start_seconds", "first_sample"), [(0.0, 0), (1.7, 20_011), (-0.3, -50)])
-def test_an_impulse_stays_where_it_is(
+def test_resampling_keeps_the_position_of_an_impulse(
     rate_hz: int, start_seconds: float, first_sample: int
 ) -> None:
     for impulse in (0.43, 0.71, 0.9):
@@ -66,8 +66,8 @@ def test_an_impulse_stays_where_it_is(
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
 @pytest.mark.parametrize("rounded_to", [0.0, 0.001])
-def test_any_beginning_gives_the_same_samples(rate_hz: int, rounded_to: float) -> None:
-    """Sound asked for from the middle of a frame on lies where it would lie from the start on."""
+def test_samples_do_not_depend_on_where_reading_begins(rate_hz: int, rounded_to: float) -> None:
+    """Audio read from the middle of a frame on has the same position as read from the start."""
     wave = sound(np.arange(2 * rate_hz) / rate_hz).astype(np.float32)
     _, whole = lay(wave, rate_hz=rate_hz, target_hz=16_000, rounded_to=rounded_to)
     for first_sample in range(3_000, 3_000 + 1024, 37):
@@ -83,7 +83,7 @@ def test_any_beginning_gives_the_same_samples(rate_hz: int, rounded_to: float) -
 
 
 @pytest.mark.parametrize("early_ms", [1.0, 3.0, 22.0, 24.5, 43.7])
-def test_sound_from_before_time_zero_is_cut_off_exactly(early_ms: float) -> None:
+def test_audio_before_time_zero_is_dropped_to_the_sample(early_ms: float) -> None:
     """A frame that begins just before time zero is cut there, not moved."""
     rate = 16_000
     early = round(early_ms * rate / 1000)
@@ -92,7 +92,7 @@ def test_sound_from_before_time_zero_is_cut_off_exactly(early_ms: float) -> None
     np.testing.assert_array_equal(out, wave[early:])
 
 
-def test_gaps_are_silent_and_overlaps_are_heard_once() -> None:
+def test_gaps_are_zero_and_overlaps_are_used_once() -> None:
     rate = 16_000
     timeline = AlignedResampler(sample_rate_hz=rate)
     ones = np.ones(1600, np.float32)
@@ -106,13 +106,13 @@ def test_gaps_are_silent_and_overlaps_are_heard_once() -> None:
 
 
 def test_rounded_timestamps_make_no_gaps() -> None:
-    """Matroska's times are off by up to half a millisecond; no sample is lost or doubled."""
+    """Matroska rounds timestamps to a millisecond; no sample is lost or repeated."""
     wave = sound(np.arange(48_000) / 48_000).astype(np.float32)
     _, out = lay(wave, rate_hz=48_000, target_hz=48_000, rounded_to=0.001)
     np.testing.assert_array_equal(out, wave)
 
 
-def test_a_track_that_changes_its_rate_goes_on_in_time() -> None:
+def test_a_track_that_changes_its_sample_rate_stays_aligned() -> None:
     timeline = AlignedResampler(sample_rate_hz=16_000)
     parts = []
     for rate, begin in ((48_000, 0), (44_100, 1), (48_000, 2)):
@@ -121,7 +121,7 @@ def test_a_track_that_changes_its_rate_goes_on_in_time() -> None:
             frame = frame_of(sound(time).astype(np.float32), rate)
             parts.append(timeline.push(frame, float(time[0])))
     out = np.concatenate([*parts, timeline.finish()])
-    for begin in (8_000, 20_000, 36_000):  # each in the middle of a stretch
+    for begin in (8_000, 20_000, 36_000):  # each in the middle of a part
         late, alike = late_by(
             out[begin : begin + 4000],
             sound(np.arange(begin - 50, begin + 4050) / 16_000),
@@ -134,7 +134,7 @@ def test_a_track_that_changes_its_rate_goes_on_in_time() -> None:
 @pytest.mark.parametrize("name", ["u8", "s16", "s32", "flt", "dbl"])
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("layout", ["mono", "stereo"])
-def test_every_sample_format_means_the_same(name: str, planar: bool, layout: str) -> None:
+def test_every_sample_format_gives_the_same_samples(name: str, planar: bool, layout: str) -> None:
     channels = 1 if layout == "mono" else 2
     time = np.arange(500) / 16_000
     wanted = np.stack([0.9 * np.sin(2 * np.pi * hz * time) for hz in (440, 700)[:channels]])
@@ -158,7 +158,7 @@ def test_every_sample_format_means_the_same(name: str, planar: bool, layout: str
 
 
 def channel_frame(values: NDArray[np.float32], layout: str, *, planar: bool) -> AudioFrame:
-    """A frame of `[channels, samples]`; planar ones by FFmpeg, as PyAV cannot make them of 7.1."""
+    """Return a frame; planar ones are converted by FFmpeg, since PyAV cannot make them of 7.1."""
     packed = np.ascontiguousarray(values.T.reshape(1, -1))
     frame = AudioFrame.from_ndarray(packed, format="flt", layout=layout)
     frame.sample_rate = 16_000
@@ -169,7 +169,7 @@ def channel_frame(values: NDArray[np.float32], layout: str, *, planar: bool) -> 
 
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("layout", ["mono", "stereo", "2.1", "3.0", "quad", "5.0", "5.1", "7.1"])
-def test_the_downmix_cannot_clip_and_hears_every_channel(layout: str, planar: bool) -> None:
+def test_the_downmix_cannot_clip_and_uses_every_channel(layout: str, planar: bool) -> None:
     names = [c.name for c in AudioFrame(format="flt", layout=layout, samples=1).layout.channels]
     full = np.ones((len(names), 64), np.float32)
     heard = downmix_to_mono(channel_frame(full, layout, planar=planar))
@@ -188,8 +188,8 @@ def test_the_downmix_cannot_clip_and_hears_every_channel(layout: str, planar: bo
 
 @pytest.mark.parametrize("rate_hz", [22_050, 44_100, 48_000, 96_000])
 @pytest.mark.parametrize("tone_hz", [1_000, 6_500, 9_500, 10_800, 13_300, 17_000, 22_000])
-def test_resampling_keeps_what_fits_and_nothing_folds_back(rate_hz: int, tone_hz: int) -> None:
-    """At 16 kHz nothing above 8 kHz can be told: it must be gone, not heard at another pitch."""
+def test_resampling_does_not_alias(rate_hz: int, tone_hz: int) -> None:
+    """At 16 kHz, frequencies above 8 kHz must be removed and not appear at another frequency."""
     if tone_hz >= rate_hz / 2:
         pytest.skip("the source cannot hold it either")
     wave = np.sin(2 * np.pi * tone_hz * np.arange(rate_hz) / rate_hz).astype(np.float32)
@@ -202,8 +202,8 @@ def test_resampling_keeps_what_fits_and_nothing_folds_back(rate_hz: int, tone_hz
         assert 10 * np.log10(np.square(middle).mean() / 0.5 + 1e-20) < -50.0
 
 
-def test_a_long_silence_is_written_some_at_a_time(tmp_path: Path) -> None:
-    """A damaged file had seconds of sound and hours of picture: its silence took gigabytes."""
+def test_long_silence_is_written_in_blocks(tmp_path: Path) -> None:
+    """Seconds of audio with hours of video, in a damaged file, must not take gigabytes."""
     writer = AudioWriter(tmp_path / "sound.mp4", ProxyFormat(sample_rate_hz=16_000))
     num_samples = 1200 * 16_000
     tracemalloc.start()

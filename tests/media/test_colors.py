@@ -1,6 +1,6 @@
-"""Colors against conversions written here in float64 from the recommendations, whatever the coding.
+"""Colors agree with float64 conversions that are written here from the recommendations.
 
-Pictures are made as RGB, coded to Y'CbCr 4:2:0 by NumPy, stored without loss and read back by
+Images are made as RGB, coded to Y'CbCr 4:2:0 by NumPy, stored without loss and read back by
 `read_clip` and, over a proxy, by `ClipTransform`.
 """
 
@@ -48,7 +48,7 @@ class Coding:
 
 
 def smooth(seed: int = 0) -> Floats:
-    """A colorful picture in 0..1 that changes slowly, `[SIDE, SIDE, 3]`."""
+    """Return a colorful, smooth image in 0..1, `[SIDE, SIDE, 3]`."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     out = np.empty((SIDE, SIDE, 3))
@@ -59,7 +59,7 @@ def smooth(seed: int = 0) -> Floats:
 
 
 def sharp() -> Floats:
-    """Rectangles of all colors."""
+    """Return an image of rectangles of all colors."""
     rng = np.random.default_rng(1)
     out = np.zeros((SIDE, SIDE, 3))
     for _ in range(60):
@@ -134,7 +134,7 @@ def seen_by_reading(path: Path) -> Floats:
 
 
 def seen_by_encoders(path: Path) -> Floats:
-    """What `ClipTransform` makes of the proxy, back in 0..255."""
+    """Return the output of `ClipTransform` for the proxy, in 0..255."""
     proxy = path.with_name("proxy.mp4")
     write_proxy(path, proxy, None, ProxyFormat(short_side=SIDE, quantizer=1))
     reader = ProxyReader(proxy, None, frame_rate=8.0, sample_rate_hz=16_000)
@@ -151,7 +151,7 @@ def rgb_of(planes: torch.Tensor) -> Floats:
 
 
 def difference(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:
-    """The mean one, in levels of 255."""
+    """Return the mean difference in levels of 255."""
     return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).mean())
 
 
@@ -184,11 +184,11 @@ def test_tags_of_h264_in_mp4(
     assert difference(seen, 255 * smooth(1)) < 2.0
 
 
-def test_both_ways_see_the_same_in_sharp_pictures(tmp_path: Path) -> None:
-    """Chroma that is read half a pixel off shows at edges."""
+def test_clips_and_proxies_agree_on_sharp_images(tmp_path: Path) -> None:
+    """Chroma that is sited half a pixel off would show at edges."""
     upright = FrameConverter(width=SIDE, height=SIDE, pixel_format="yuv420p")
-    picture = np.rint(255 * sharp()).astype(np.uint8)
-    planes = upright.convert(VideoFrame.from_ndarray(picture, format="rgb24"))
+    image = np.rint(255 * sharp()).astype(np.uint8)
+    planes = upright.convert(VideoFrame.from_ndarray(image, format="rgb24"))
     by_encoders = rgb_of(torch.from_numpy(planes.to_ndarray())[None, None])
     planes.colorspace, planes.color_range = MATRIX["601"], RANGE["limited"]
     back = FrameConverter(width=SIDE, height=SIDE, pixel_format="rgb24").convert(planes)
@@ -247,14 +247,14 @@ def rolled_off(nits: float) -> float:
 
 
 def sdr(nits: Floats) -> Floats:
-    """BT.1886 turned round, in 0..255."""
+    """The inverse of BT.1886, in 0..255."""
     return np.asarray(255 * (nits / 203).clip(0, 1) ** (1 / 2.4))
 
 
 @BOTH_WAYS
 @pytest.mark.parametrize("range_", RANGE)
 @pytest.mark.parametrize(("transfer", "function"), [(PQ, pq), (HLG, hlg)], ids=["PQ", "HLG"])
-def test_what_sdr_can_show_looks_the_same_in_hdr(
+def test_hdr_within_the_range_of_sdr_is_unchanged(
     tmp_path: Path,
     transfer: int,
     function: Callable[[Floats], Floats],
@@ -286,7 +286,7 @@ def test_highlights_follow_the_curve(
 
 
 @pytest.mark.parametrize("light", [TransferFunction.PQ, TransferFunction.HLG])
-def test_any_color_of_hdr_by_the_formulas(light: TransferFunction) -> None:
+def test_every_hdr_color_follows_the_formulas(light: TransferFunction) -> None:
     """Saturated and bright colors too, each pixel by itself."""
     rng = np.random.default_rng(0)
     nits = 10 ** rng.uniform(-1, 3, (64, 64, 1)) * rng.uniform(0, 1, (64, 64, 3))
@@ -302,7 +302,7 @@ def test_any_color_of_hdr_by_the_formulas(light: TransferFunction) -> None:
     assert np.percentile(np.abs(seen - wanted), 99) < 2.0
 
 
-def test_wide_gamut_of_sdr_comes_to_709(tmp_path: Path) -> None:
+def test_wide_gamut_sdr_is_converted_to_bt709(tmp_path: Path) -> None:
     light = smooth(3) ** 2.4
     wide = (light @ TO_2020.T).clip(0, 1) ** (1 / 2.4)
     coding = Coding(matrix="2020", bits=10, transfer=14, primaries=BT2020)
@@ -310,7 +310,7 @@ def test_wide_gamut_of_sdr_comes_to_709(tmp_path: Path) -> None:
     assert difference(seen, 255 * smooth(3)) < 2.0
 
 
-def test_hdr_of_709_primaries_keeps_them(tmp_path: Path) -> None:
+def test_hdr_with_bt709_primaries_keeps_them(tmp_path: Path) -> None:
     nits = 80 * smooth(4) ** 2.4
     coding = Coding(matrix="709", bits=10, transfer=PQ, primaries=BT709)
     seen = seen_by_reading(write(tmp_path / "film.mkv", pq(nits), coding))

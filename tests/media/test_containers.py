@@ -1,6 +1,6 @@
-"""Containers and codecs as people have them, and what is hard in them: time holds in each.
+"""Clips are exact in usual and in hard combinations of container and codec.
 
-The cases are the benchmark's (`python -m benchmarks.sync` has more and prints the offsets).
+The cases are those of `python -m benchmarks.sync`, which has more and prints the offsets.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ USUAL = {
     "wmv_wmv2_wmav2_25",
     "mov_x265_aac_29_97",
 }
-# Left to the benchmark, for their time: what another container shows as well.
+# Another container tests the same; the benchmark has these.
 SLOW = {
     *(
         f"{name}_{kind}"
@@ -56,7 +56,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_frames_and_sound_are_those_of_the_moment(case: Case, tmp_path: Path) -> None:
+def test_frames_and_audio_are_those_of_the_requested_time(case: Case, tmp_path: Path) -> None:
     lacking = missing(case)
     if lacking is not None:
         pytest.skip(lacking)
@@ -69,7 +69,7 @@ def test_frames_and_sound_are_those_of_the_moment(case: Case, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "name", ["clock_jumps_back_ts", "clock_jumps_back_to_the_start_ts", "clock_jumps_hours_on_ts"]
 )
-def test_after_a_jump_of_the_clock_time_goes_on_by_one_frame(name: str, tmp_path: Path) -> None:
+def test_time_continues_by_one_frame_after_a_discontinuity(name: str, tmp_path: Path) -> None:
     case = HARD[name]
     assert case.finish is not None
     path = case.finish(case.film.write(tmp_path), tmp_path)
@@ -86,7 +86,7 @@ def test_after_a_jump_of_the_clock_time_goes_on_by_one_frame(name: str, tmp_path
     assert facts.damaged_packets == 0
 
 
-def test_a_clock_that_does_not_jump_is_left_alone(tmp_path: Path) -> None:
+def test_continuous_timestamps_are_not_changed(tmp_path: Path) -> None:
     case = HARD["variable_rate_ts"]
     with open_media(case.film.write(tmp_path)) as container:
         timeline = compute_timeline(container)
@@ -95,7 +95,7 @@ def test_a_clock_that_does_not_jump_is_left_alone(tmp_path: Path) -> None:
 
 
 def sound_first(path: Path) -> Path:
-    """The same streams the other way round: the sound's is the first."""
+    """Write the same streams with the audio first."""
     out = path.with_name(f"sound_first{path.suffix}")
     with av.open(str(path)) as source, av.open(str(out), "w") as target:
         order = [*source.streams.audio, *source.streams.video]
@@ -109,10 +109,10 @@ def sound_first(path: Path) -> Path:
 
 @pytest.mark.parametrize("threads", [1, 16])
 @pytest.mark.parametrize("frames", [2, 12])
-def test_a_film_of_fewer_pictures_than_the_decoder_holds_back(
+def test_films_with_fewer_frames_than_the_decoder_delays_are_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, threads: int
 ) -> None:
-    # Many cores, many threads, each with a picture: all come out when the file is over.
+    # Each thread of the decoder delays one frame; all of them come out at the end of the file.
     film = CodedFilm(
         suffix=".mp4", video_codec="libx264", audio_codec="aac", rate=Fraction(24),
         seconds=frames / 24, audio_seconds=0.5,
@@ -136,7 +136,7 @@ def test_a_film_of_fewer_pictures_than_the_decoder_holds_back(
     assert facts.duration_seconds == pytest.approx(frames / 24, abs=0.01)
 
 
-def test_damaged_sound_is_left_out_by_both_ways(tmp_path: Path) -> None:
+def test_damaged_audio_is_dropped_by_clips_and_proxies(tmp_path: Path) -> None:
     film = HARD["no_timestamps_mpeg4_avi"].film
     film = CodedFilm(suffix=".mkv", video_codec="mpeg4", audio_codec="flac", rate=film.rate)
     path = film.write(tmp_path)
@@ -161,7 +161,7 @@ def test_damaged_sound_is_left_out_by_both_ways(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("first", "frames", "stride"), [(-1, 4, 1), (0, 0, 1), (0, 4, 0)])
-def test_frames_that_cannot_be_are_refused(
+def test_impossible_frame_ranges_are_refused(
     first: int, frames: int, stride: int, tmp_path: Path
 ) -> None:
     film = CodedFilm(

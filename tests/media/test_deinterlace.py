@@ -1,4 +1,4 @@
-"""Interlaced films: no combs, no frame lost, the same pictures whichever way they are reached."""
+"""Deinterlaced films have no combing, lose no frame, and do not depend on seeking."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ CASES = [
 ]
 
 
-def moment(field: float) -> NDArray[np.uint8]:
-    """The scene at a field's time: soft stripes that move 5 pixels a frame over a tilted ramp."""
+def scene(field: float) -> NDArray[np.uint8]:
+    """Return the scene at the time of a field: soft stripes that move 5 pixels per frame."""
     x, y = np.arange(WIDTH)[None, :, None], np.arange(HEIGHT)[:, None, None]
     phase = (x - 2.5 * field + 0.3 * y) / np.array([9.0, 13.0, 17.0])
     return np.asarray(np.rint(125 + 90 * np.sin(phase)), np.uint8)
 
 
-def planes(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    frame = VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+def planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    frame = VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
     return np.asarray(frame.to_ndarray(), np.uint8)
 
 
 def woven(number: int, order: str) -> NDArray[np.uint8]:
-    """Two fields in one frame of planes, the earlier one in the even rows for "tff"."""
-    fields = [planes(moment(2 * number + i)) for i in (0, 1)]
+    """Return the planes of a frame of two fields, the earlier one in the even rows for "tff"."""
+    fields = [planes(scene(2 * number + i)) for i in (0, 1)]
     if order == "bff":
         fields.reverse()
     out = np.empty_like(fields[0])
@@ -77,7 +77,7 @@ def flagged(frame: VideoFrame, order: str) -> VideoFrame:
 
 
 def write(
-    path: Path, coding: tuple[str, dict[str, str]], pictures: list[NDArray[np.uint8]], order: str
+    path: Path, coding: tuple[str, dict[str, str]], images: list[NDArray[np.uint8]], order: str
 ) -> Path:
     codec, options = coding
     with av.open(str(path), "w") as container:
@@ -86,8 +86,8 @@ def write(
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         if codec == "mpeg2video":
             stream.bit_rate = 8_000_000
-        for number, picture in enumerate(pictures):
-            frame = flagged(VideoFrame.from_ndarray(picture, format="yuv420p"), order)
+        for number, image in enumerate(images):
+            frame = flagged(VideoFrame.from_ndarray(image, format="yuv420p"), order)
             frame.pts, frame.time_base = number, Fraction(1, RATE)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -95,24 +95,24 @@ def write(
 
 
 def film(tmp_path: Path, suffix: str, coding: tuple[str, dict[str, str]], order: str) -> Path:
-    pictures = [woven(number, order) for number in range(NUM_FRAMES)]
-    return write(tmp_path / f"interlaced{suffix}", coding, pictures, order)
+    images = [woven(number, order) for number in range(NUM_FRAMES)]
+    return write(tmp_path / f"interlaced{suffix}", coding, images, order)
 
 
 def plain_film(path: Path, num_frames: int = NUM_FRAMES) -> Path:
-    """The moments of the first fields, each as a whole picture."""
-    return write(path, PROGRESSIVE, [planes(moment(2 * i)) for i in range(num_frames)], "prog")
+    """Write the times of the first fields, each as a progressive frame."""
+    return write(path, PROGRESSIVE, [planes(scene(2 * i)) for i in range(num_frames)], "prog")
 
 
-def as_shown(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    frame = VideoFrame.from_ndarray(pictures, format="yuv420p")
+def as_shown(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    frame = VideoFrame.from_ndarray(images, format="yuv420p")
     upright = FrameConverter(width=WIDTH, height=HEIGHT, pixel_format="rgb24")
     return np.asarray(upright.convert(frame).to_ndarray(), np.uint8)
 
 
-def combing(picture: NDArray[np.uint8]) -> float:
-    """How far rows stand out from those above and below, in levels."""
-    rows = picture.astype(float)
+def combing(image: NDArray[np.uint8]) -> float:
+    """Return the mean difference of a row from the rows above and below, in levels."""
+    rows = image.astype(float)
     return float(np.abs(rows[1:-1] - (rows[:-2] + rows[2:]) / 2).mean())
 
 
@@ -121,7 +121,7 @@ def difference(one: NDArray[np.uint8], two: NDArray[np.uint8]) -> float:
 
 
 @pytest.mark.parametrize(("suffix", "coding", "order"), CASES)
-def test_no_combs_and_every_frame_at_its_time(
+def test_frames_have_no_combing_and_are_at_their_time(
     tmp_path: Path, suffix: str, coding: tuple[str, dict[str, str]], order: str
 ) -> None:
     path = film(tmp_path, suffix, coding, order)
@@ -139,7 +139,7 @@ def test_no_combs_and_every_frame_at_its_time(
 
 
 @pytest.mark.parametrize(("suffix", "coding", "order"), CASES)
-def test_any_way_to_a_moment_gives_the_same_picture(
+def test_seeking_gives_the_same_frames_as_decoding_in_order(
     tmp_path: Path, suffix: str, coding: tuple[str, dict[str, str]], order: str
 ) -> None:
     path = film(tmp_path, suffix, coding, order)
@@ -167,30 +167,30 @@ def run(frames: list[tuple[VideoFrame, float]]) -> list[tuple[VideoFrame, float]
     return out + list(deinterlacer.close())
 
 
-def test_progressive_films_pass_untouched_and_at_once(tmp_path: Path) -> None:
+def test_progressive_frames_are_neither_changed_nor_delayed(tmp_path: Path) -> None:
     frames = frames_of(plain_film(tmp_path / "p.mp4", 4))
     deinterlacer = Deinterlacer()
     for at, frame in enumerate(frames):
-        ((picture, seconds),) = deinterlacer.push(frame, float(at))
-        assert picture is frame
+        ((image, seconds),) = deinterlacer.push(frame, float(at))
+        assert image is frame
         assert seconds == at
     assert list(deinterlacer.close()) == []
 
 
 @pytest.mark.parametrize("lengths", [(3, 4, 3), (0, 5, 2), (1, 1, 1), (0, 2, 0), (2, 1, 0)])
-def test_films_of_both_kinds_lose_no_frame(tmp_path: Path, lengths: tuple[int, int, int]) -> None:
+def test_mixed_films_lose_no_frame(tmp_path: Path, lengths: tuple[int, int, int]) -> None:
     plain = frames_of(plain_film(tmp_path / "p.mp4", 12))
     woven_ = frames_of(film(tmp_path, ".mp4", H264, "tff"))
     before, middle, after = lengths
     stop = before + middle
     frames = [*plain[:before], *woven_[before:stop], *plain[stop : stop + after]]
-    # Times of a variable rate come out as they went in.
+    # The times of variable frame rates are kept.
     times = [0.04 * i + 0.01 * (i % 3) for i in range(len(frames))]
     out = run(list(zip(frames, times, strict=True)))
     assert [at for _, at in out] == times
-    for number, (frame, (picture, _)) in enumerate(zip(frames, out, strict=True)):
-        one, other = frame.to_ndarray(), picture.to_ndarray()
-        assert not picture.interlaced_frame
+    for number, (frame, (image, _)) in enumerate(zip(frames, out, strict=True)):
+        one, other = frame.to_ndarray(), image.to_ndarray()
+        assert not image.interlaced_frame
         assert np.array_equal(one, other) == (not before <= number < stop)
 
 
@@ -200,4 +200,4 @@ def test_a_change_of_size_loses_no_frame(tmp_path: Path) -> None:
     sequence = [*frames[:2], small, *frames[2:]]
     out = run(list(zip(sequence, itertools.count(0.0), strict=False)))
     assert [at for _, at in out] == [0.0, 1.0, 2.0, 3.0, 4.0]
-    assert [picture.width for picture, _ in out] == [WIDTH, WIDTH, 64, WIDTH, WIDTH]
+    assert [image.width for image, _ in out] == [WIDTH, WIDTH, 64, WIDTH, WIDTH]

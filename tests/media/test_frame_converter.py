@@ -1,4 +1,4 @@
-"""Which picture is shown when; and pictures upright, in shape and in their true colors."""
+"""Frames are selected by time and converted to their display orientation, shape and colors."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ RED, GREEN, BLUE, WHITE = (230, 25, 25), (25, 200, 25), (25, 25, 230), (235, 235
 
 
 def corners(width: int, height: int) -> NDArray[np.uint8]:
-    """Four colors: red top left, green top right, blue bottom left, white bottom right."""
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[: height // 2, : width // 2], picture[: height // 2, width // 2 :] = RED, GREEN
-    picture[height // 2 :, : width // 2], picture[height // 2 :, width // 2 :] = BLUE, WHITE
-    return picture
+    """Return four colors: red top left, green top right, blue bottom left, white bottom right."""
+    image = np.empty((height, width, 3), np.uint8)
+    image[: height // 2, : width // 2], image[: height // 2, width // 2 :] = RED, GREEN
+    image[height // 2 :, : width // 2], image[height // 2 :, width // 2 :] = BLUE, WHITE
+    return image
 
 
-def seen_corners(picture: NDArray[np.uint8]) -> list[tuple[int, int, int]]:
-    """The nearest of the four colors at each corner: top left, top right, bottom left and right."""
-    height, width = picture.shape[:2]
+def seen_corners(image: NDArray[np.uint8]) -> list[tuple[int, int, int]]:
+    """Return the nearest of the four colors at each corner: top left and right, then bottom."""
+    height, width = image.shape[:2]
     places = [(y, x) for y in (height // 4, -height // 4) for x in (width // 4, -width // 4)]
     colors = np.array([RED, GREEN, BLUE, WHITE])
-    nearest = [np.abs(colors - picture[y, x].astype(int)).sum(axis=1).argmin() for y, x in places]
+    nearest = [np.abs(colors - image[y, x].astype(int)).sum(axis=1).argmin() for y, x in places]
     return [(RED, GREEN, BLUE, WHITE)[index] for index in nearest]
 
 
@@ -55,7 +55,7 @@ def write_corners(
     pixel_format: str = "yuv420p",
     matrix: Colorspace | None = None,
 ) -> Path:
-    """Write half a second of the four corners; of pixels made by `matrix`, untagged."""
+    """Write half a second of the four corners, converted by `matrix` and not tagged."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10)
         assert isinstance(stream, av.VideoStream)
@@ -74,58 +74,62 @@ def write_corners(
     return path
 
 
-# ---- Which picture is shown when
+# ---- Frames by time
 
 
 @pytest.mark.parametrize(
     ("times", "wanted", "picked"),
     [
-        ([0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [0, 1, 2]),  # a change is the new picture's
-        ([0.0, 1.0, 2.0], [0.5, 1.5, 9.0], [0, 1, 2]),  # the last one stays
-        ([0.0, 1.0, 2.0], [0.0, 0.3, 0.6, 0.9], [0, 0, 0, 0]),  # one often
-        ([0.0, 0.1, 0.2, 0.3], [0.0, 0.3], [0, 3]),  # and some never
-        ([0.5, 1.0], [0.0, 0.2, 0.7], [0, 0, 0]),  # the first is also shown before
+        ([0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [0, 1, 2]),  # a boundary belongs to the new frame
+        ([0.0, 1.0, 2.0], [0.5, 1.5, 9.0], [0, 1, 2]),  # the last frame is held
+        ([0.0, 1.0, 2.0], [0.0, 0.3, 0.6, 0.9], [0, 0, 0, 0]),  # one frame, several times
+        ([0.0, 0.1, 0.2, 0.3], [0.0, 0.3], [0, 3]),  # some frames never
+        (
+            [0.5, 1.0],
+            [0.0, 0.2, 0.7],
+            [0, 0, 0],
+        ),  # the first frame is displayed before its timestamp
         ([0.0, 0.5, 3.0], [0.4, 0.6, 2.9, 3.1], [0, 1, 1, 2]),  # variable rate
         ([0.0, 1.0005, 2.0], [1.0], [1]),  # rounded timestamps
-        ([0.0, 1.0, 1.0, 2.0], [1.5], [2]),  # two at once: the later one
+        ([0.0, 1.0, 1.0, 2.0], [1.5], [2]),  # two at one time: the later one
         ([0.0], [0.0, 5.0], [0, 0]),
         ([], [0.0], []),
         ([0.0, 1.0], [], []),
     ],
 )
-def test_shown_frames(times: list[float], wanted: list[float], picked: list[int]) -> None:
-    shown = FrameSampler(iter(wanted), tolerance_seconds=0.001)
+def test_sampled_frames(times: list[float], wanted: list[float], picked: list[int]) -> None:
+    sampler = FrameSampler(iter(wanted), tolerance_seconds=0.001)
     frames = [VideoFrame(16, 16, "gray") for _ in times]
     out: list[VideoFrame] = []
     for frame, seconds in zip(frames, times, strict=True):
-        out.extend(shown.push(frame, seconds))
-    out.extend(shown.close())
+        out.extend(sampler.push(frame, seconds))
+    out.extend(sampler.close())
     assert [next(i for i, f in enumerate(frames) if f is frame) for frame in out] == picked
-    assert shown.is_complete == (len(picked) == len(wanted))
+    assert sampler.is_complete == (len(picked) == len(wanted))
 
 
 @given(
     gaps=st.lists(st.integers(10, 500), min_size=1, max_size=20),
     wanted=st.lists(st.integers(0, 4000), max_size=20),
 )
-def test_shown_frames_are_the_latest_begun(gaps: list[int], wanted: list[int]) -> None:
+def test_sampled_frames_are_the_last_that_began(gaps: list[int], wanted: list[int]) -> None:
     starts = [int(at) for at in np.cumsum([0, *gaps])]
     wanted.sort()
-    shown = FrameSampler((at / 1000 for at in wanted), tolerance_seconds=1e-6)
+    sampler = FrameSampler((at / 1000 for at in wanted), tolerance_seconds=1e-6)
     frames = [VideoFrame(16, 16, "gray") for _ in starts]
     numbers = {id(frame): number for number, frame in enumerate(frames)}
     out: list[int] = []
     for frame, start in zip(frames, starts, strict=True):
-        out.extend(numbers[id(picture)] for picture in shown.push(frame, start / 1000))
-    out.extend(numbers[id(picture)] for picture in shown.close())
+        out.extend(numbers[id(image)] for image in sampler.push(frame, start / 1000))
+    out.extend(numbers[id(image)] for image in sampler.close())
     assert out == [max(i for i, start in enumerate(starts) if start <= at) for at in wanted]
 
 
-def test_closing_at_a_time_leaves_the_rest_unseen() -> None:
-    shown = FrameSampler(iter([0.0, 0.5, 1.0]), tolerance_seconds=1e-6)
-    assert list(shown.push(VideoFrame(16, 16, "gray"), 0.0)) == []
-    assert len(list(shown.close(1.0))) == 2
-    assert not shown.is_complete
+def test_closing_at_a_time_drops_later_requests() -> None:
+    sampler = FrameSampler(iter([0.0, 0.5, 1.0]), tolerance_seconds=1e-6)
+    assert list(sampler.push(VideoFrame(16, 16, "gray"), 0.0)) == []
+    assert len(list(sampler.close(1.0))) == 2
+    assert not sampler.is_complete
 
 
 # ---- Sizes
@@ -140,7 +144,7 @@ def test_size_for_short_side(width: int, height: int, short: int) -> None:
     assert min(out) == short
     assert all(side % 2 == 0 for side in out)
     assert (out[0] <= out[1]) == (width <= height) or min(out) == max(out)
-    # The shape is kept, but for coming out even.
+    # The aspect ratio is kept up to rounding to even sides.
     assert abs(max(out) - short * max(width, height) / min(width, height)) <= 1.0 + 1e-6
     assert size_for_short_side(out, short) == out
 
@@ -149,7 +153,7 @@ def test_size_for_short_side(width: int, height: int, short: int) -> None:
 
 TURNED = {
     0: [RED, GREEN, BLUE, WHITE],
-    90: [BLUE, RED, WHITE, GREEN],  # clockwise: what was at the bottom left comes to the top left
+    90: [BLUE, RED, WHITE, GREEN],  # clockwise: the bottom left corner becomes the top left one
     180: [WHITE, BLUE, GREEN, RED],
     270: [GREEN, WHITE, RED, BLUE],
 }
@@ -157,7 +161,7 @@ TURNED = {
 
 @pytest.mark.parametrize("degrees", TURNED)
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_rotated_films_are_upright(tmp_path: Path, degrees: int, suffix: str) -> None:
+def test_rotated_films_are_displayed_upright(tmp_path: Path, degrees: int, suffix: str) -> None:
     path = write_corners(tmp_path / f"film{suffix}", rotation_degrees=degrees)
     shape = (96, 64) if degrees % 180 else (64, 96)
     clip = read_clip(path, frames=1)
@@ -172,7 +176,7 @@ def test_rotated_films_are_upright(tmp_path: Path, degrees: int, suffix: str) ->
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg command here")
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_the_sense_of_rotation_is_ffmpegs(tmp_path: Path, degrees: int) -> None:
+def test_the_direction_of_rotation_is_that_of_ffmpeg(tmp_path: Path, degrees: int) -> None:
     path = write_corners(tmp_path / "film.mp4", rotation_degrees=degrees)
     raw = subprocess.run(
         ["ffmpeg", "-v", "error", "-i", path, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt",
@@ -192,13 +196,13 @@ def test_the_sense_of_rotation_is_ffmpegs(tmp_path: Path, degrees: int) -> None:
         ((96, 64), Fraction(2, 1), 90, (192, 64)),
     ],
 )
-def test_pixels_come_out_square(
+def test_output_pixels_are_square(
     tmp_path: Path, size: tuple[int, int], aspect: Fraction, degrees: int, shape: tuple[int, int]
 ) -> None:
     path = write_corners(tmp_path / "film.mp4", size=size, aspect=aspect, rotation_degrees=degrees)
-    picture = read_clip(path, frames=1).video[0]
-    assert picture.shape == (*shape, 3)
-    assert seen_corners(picture) == TURNED[degrees]
+    image = read_clip(path, frames=1).video[0]
+    assert image.shape == (*shape, 3)
+    assert seen_corners(image) == TURNED[degrees]
     small = read_clip(path, frames=1, short_side=32).video[0]
     assert min(small.shape[:2]) == 32
     assert small.shape[0] / small.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.04)
@@ -210,7 +214,7 @@ def test_pixels_come_out_square(
     [((1280, 720), Colorspace.ITU709), ((720, 576), Colorspace.ITU601)],
     ids=["high definition", "standard definition"],
 )
-def test_untagged_pictures_are_of_their_sizes_matrix(
+def test_untagged_video_uses_the_matrix_of_its_size(
     tmp_path: Path, size: tuple[int, int], matrix: Colorspace
 ) -> None:
     path = write_corners(tmp_path / "film.mp4", size=size, matrix=matrix)
@@ -218,41 +222,41 @@ def test_untagged_pictures_are_of_their_sizes_matrix(
     facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyFormat(short_side=64, quantizer=1))
     assert facts.num_frames == 4
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
-    for picture in (
+    for image in (
         read_clip(path, frames=1).video[0],
         reader.read_rgb(first_frame=0, frames=1)[0],
     ):
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         places = [
             (y, x) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)
         ]
-        seen = np.array([picture[place] for place in places], int)
+        seen = np.array([image[place] for place in places], int)
         assert np.abs(seen - wanted).max() <= 7
     reader.close()
 
 
 @pytest.mark.parametrize("pixel_format", ["yuvj420p", "yuv444p", "yuv420p10le", "rgb24", "gray"])
-def test_every_pixel_format_looks_the_same(tmp_path: Path, pixel_format: str) -> None:
+def test_every_pixel_format_gives_the_same_colors(tmp_path: Path, pixel_format: str) -> None:
     codec = {"yuvj420p": "mjpeg", "rgb24": "png"}.get(pixel_format, "ffv1")
     suffix = ".mov" if codec == "png" else ".mkv"
     path = write_corners(tmp_path / f"film{suffix}", codec=codec, pixel_format=pixel_format)
-    picture = read_clip(path, frames=1).video[0]
+    image = read_clip(path, frames=1).video[0]
     wanted = np.array([RED, GREEN, BLUE, WHITE], float)
     if pixel_format == "gray":
         wanted = np.repeat(wanted @ np.array([[0.299], [0.587], [0.114]]), 3, axis=1)
-    seen = np.array([picture[y, x] for y in (16, 48) for x in (24, 72)], float)
+    seen = np.array([image[y, x] for y in (16, 48) for x in (24, 72)], float)
     assert np.abs(seen - wanted).max() <= 8
 
 
-def test_planes_are_601_limited_whatever_came(tmp_path: Path) -> None:
-    upright = FrameConverter(width=64, height=64, pixel_format="yuv420p")
+def test_planes_are_bt601_limited_range(tmp_path: Path) -> None:
+    converter = FrameConverter(width=64, height=64, pixel_format="yuv420p")
     rgb = VideoFrame.from_ndarray(np.full((64, 64, 3), RED, np.uint8), format="rgb24")
     for matrix, color_range in (
         (Colorspace.ITU709, ColorRange.MPEG), (Colorspace.ITU601, ColorRange.JPEG),
         (Colorspace.ITU601, ColorRange.MPEG),
     ):  # fmt: skip
         frame = rgb.reformat(format="yuv444p", dst_colorspace=matrix, dst_color_range=color_range)
-        planes = upright.convert(frame).to_ndarray()
+        planes = converter.convert(frame).to_ndarray()
         r, g, b = np.array(RED) / 255
         luma = 0.299 * r + 0.587 * g + 0.114 * b
         wanted = (16 + 219 * luma, 128 + 224 * (b - luma) / 1.772, 128 + 224 * (r - luma) / 1.402)
@@ -260,18 +264,18 @@ def test_planes_are_601_limited_whatever_came(tmp_path: Path) -> None:
         assert seen == pytest.approx(wanted, abs=2.0), (matrix, color_range)
 
 
-# ---- What is no film
+# ---- Refusals
 
 
-def test_what_is_no_film_is_refused(tmp_path: Path) -> None:
+def test_files_without_video_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"cannot open '.*/gone.mp4'"):
         read_clip(tmp_path / "gone.mp4")
     (tmp_path / "text.mp4").write_text("not a film")
     with pytest.raises(MediaError, match="cannot open"):
         open_media(tmp_path / "text.mp4")
-    with pytest.raises(MediaError, match="no video stream: only sound"):
+    with pytest.raises(MediaError, match="no video stream: only audio"):
         read_clip(write_sound(tmp_path / "song.m4a"))
-    with pytest.raises(MediaError, match="no video stream: only cover art and sound"):
+    with pytest.raises(MediaError, match="no video stream: only cover art and audio"):
         read_clip(write_sound(tmp_path / "cover.m4a", cover=True))
     with pytest.raises(MediaError, match="no video stream"):
         write_proxy(tmp_path / "song.m4a", tmp_path / "v.mp4", None, ProxyFormat())

@@ -1,4 +1,4 @@
-"""Damaged files: what once broke something, and some more, made again from their numbers."""
+"""Damaged files, made again from their numbers, are used or refused with a reason."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from tests.media.fuzzing import fuzz
 from tests.media.mutants import SEEDS, mutant, write_seeds
 
-#: What broke something once, by number. A timestamp far ahead had its silence, or the picture on
-#: screen meanwhile, written out: gigabytes, and minutes without end. A pixel shape of thousands to
-#: one was taken at its word. A stream that appears in the middle of a file made PyAV stumble.
+#: Numbers of files that once failed. A timestamp far ahead had its silence, or the displayed frame,
+#: written out: gigabytes, and minutes without end. A sample aspect ratio of thousands to one was
+#: believed. A stream that appears in the middle of a file made PyAV raise IndexError.
 FAILED_ONCE = (
     71, 255, 589, 3630, 4207, 4582, 4956, 5176, 6130, 6455, 6621, 7080, 7930, 8138, 8662, 8729,
     8950, 9217, 10855, 12657, 13066, 13459, 13728, 13833, 13897, 14426, 15155, 15974, 16077,
@@ -44,13 +44,13 @@ def test_a_damaged_file_is_used_or_refused(seeds_folder: Path) -> None:
     assert kinds.count("refused") > 20
 
 
-def test_a_number_is_a_file(seeds_folder: Path, tmp_path: Path) -> None:
+def test_a_number_always_gives_the_same_file(seeds_folder: Path, tmp_path: Path) -> None:
     first = [(seeds_folder / seed.name).read_bytes() for seed in SEEDS]
     again = write_seeds(tmp_path)
     assert first == again
     made = [mutant(first, number) for number in range(100)]
     assert made == [mutant(again, number) for number in range(100)]
     assert len({data for _, data in made}) == 100
-    # A wound may leave no trace: zeros over zeros.
+    # Some damage changes nothing, such as zeros over zeros.
     whole = sum(data == first[number % len(SEEDS)] for number, (_, data) in enumerate(made))
     assert whole < 10

@@ -1,4 +1,4 @@
-"""Laws of reading proxies: planes and RGB are one picture, and what is not there is an error."""
+"""Proxies: planes and RGB agree, random access equals sequential reading, damage is an error."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(tmp_path_factory.mktemp("proxy"))
 
 
-def still_proxy(folder: Path, picture: VideoArray) -> ProxyReader:
-    """A proxy of a film that shows one picture."""
+def still_proxy(folder: Path, image: VideoArray) -> ProxyReader:
+    """Write a proxy of a film whose frames are all the same image."""
     import av
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     with av.open(str(folder / "still.mkv"), "w") as container:
         stream = container.add_stream("ffv1", rate=8)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
         for number in range(8):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv444p")
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv444p")
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -81,44 +81,44 @@ def smooth(width: int, height: int) -> VideoArray:
 
 
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 96), (64, 64)])
-@pytest.mark.parametrize("across", [0.0, 0.5, 1.0])
-def test_planes_are_the_square_of_the_rgb(
-    tmp_path: Path, width: int, height: int, across: float
+@pytest.mark.parametrize("crop_position", [0.0, 0.5, 1.0])
+def test_planes_are_the_cropped_square_of_rgb(
+    tmp_path: Path, width: int, height: int, crop_position: float
 ) -> None:
     reader = still_proxy(tmp_path, smooth(width, height))
     rgb = reader.read_rgb(first_frame=0, frames=2)
-    planes = reader.read_planes(first_frame=0, frames=2, crop_position=across)
+    planes = reader.read_planes(first_frame=0, frames=2, crop_position=crop_position)
     reader.close()
     assert rgb.shape == (2, height, width, 3)
     assert planes.shape == (2, 96, 64)
     assert planes.dtype == np.uint8
-    left, top = round((width - 64) * across), round((height - 64) * across)
+    left, top = round((width - 64) * crop_position), round((height - 64) * crop_position)
     square = rgb[:, top : top + 64, left : left + 64].astype(np.float64)
     plain = draw_augmentation(AugmentationConfig.none(), np.zeros(1, np.uint64))
     out = ClipTransform(TransformConfig(size=64)).video(torch.from_numpy(planes)[None], plain)[0]
     levels = out.permute(1, 2, 3, 0).double().numpy() * np.array(RGB_STD) + np.array(RGB_MEAN)
     difference = np.abs(levels * 255 - square)
-    # FFmpeg lays chroma a quarter of a luma pixel from where the square's resize does: smooth
-    # pictures hide all but a little of that.
+    # FFmpeg sites chroma a quarter of a luma pixel from where the resize of the square does. In
+    # smooth images the difference is small.
     assert difference.mean() < 1.5
     assert np.percentile(difference, 99) < 5
 
 
-@pytest.mark.parametrize("across", [0.0, 0.25, 0.5, 0.75, 1.0])
-def test_the_square_lies_where_asked(made: Made, across: float) -> None:
-    """The proxy is 96 x 48: its gray bars tell the column."""
+@pytest.mark.parametrize("crop_position", [0.0, 0.25, 0.5, 0.75, 1.0])
+def test_crop_position_selects_the_square(made: Made, crop_position: float) -> None:
+    """The proxy is 96 x 48, and its gray bars show the column."""
     reader = made.reader()
     whole = reader.read_rgb(first_frame=21, frames=1)[0].mean(axis=(0, 2))
-    planes = reader.read_planes(first_frame=21, frames=1, crop_position=across)[0]
+    planes = reader.read_planes(first_frame=21, frames=1, crop_position=crop_position)[0]
     reader.close()
-    offset = 2 * round(across * 48 / 2)
+    offset = 2 * round(crop_position * 48 / 2)
     luma = (planes[:48].mean(axis=0) - 16) * 255 / 219
     np.testing.assert_allclose(luma, whole[offset : offset + 48], atol=6)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 8])
 @pytest.mark.parametrize("first_frame", [0, 1, 7, 8, 13])
-def test_stride_steps_over_frames(made: Made, stride: int, first_frame: int) -> None:
+def test_stride_skips_frames(made: Made, stride: int, first_frame: int) -> None:
     reader = made.reader()
     rgb = reader.read_rgb(first_frame=first_frame, frames=4, stride=stride)
     assert numbers_of(rgb) == [3 * (first_frame + i * stride) for i in range(4)]
@@ -135,10 +135,10 @@ READS = st.tuples(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reads=st.lists(READS, min_size=1, max_size=8), in_order=st.booleans())
-def test_reading_on_gives_what_seeking_gives(
+def test_continued_reading_gives_the_same_frames_as_seeking(
     made: Made, reads: list[tuple[int, int, int, bool]], in_order: bool
 ) -> None:
-    """Whatever was read before, past the end too: frames are those of one pass over the file."""
+    """Whatever was read before, also beyond the end, frames are those of one pass over the file."""
     reader = made.reader()
     every = reader.read_planes(first_frame=0, frames=40)
     for first_frame, frames, stride, keep in sorted(reads) if in_order else reads:
@@ -155,10 +155,8 @@ def test_reading_on_gives_what_seeking_gives(
 
 
 @pytest.mark.parametrize("way", ["zeros", "noise", "bits"])
-def test_what_is_damaged_is_refused_or_always_the_same(
-    made: Made, tmp_path: Path, way: str
-) -> None:
-    """Whatever was read before: else batches would depend on which worker reads what."""
+def test_damaged_clips_are_refused_or_always_the_same(made: Made, tmp_path: Path, way: str) -> None:
+    """Otherwise batches would depend on which worker reads which clip."""
     original, refused = made.video_path.read_bytes(), 0
     begin = original.index(b"mdat") + 4
     stop = begin + int.from_bytes(original[begin - 8 : begin - 4], "big") - 8
@@ -198,7 +196,7 @@ def test_what_is_damaged_is_refused_or_always_the_same(
 
 
 @pytest.mark.parametrize("frame_rate", [120.0, 119.88, 59.94, 24_000 / 1001, 12.5, 7.3, 0.5])
-def test_any_rate_has_its_grid(made: Made, tmp_path: Path, frame_rate: float) -> None:
+def test_every_frame_rate_gives_its_frames(made: Made, tmp_path: Path, frame_rate: float) -> None:
     recipe = ProxyFormat(short_side=48, frame_rate=frame_rate)
     facts = write_proxy(made.source, tmp_path / "v.mp4", None, recipe)
     assert abs(facts.num_frames - 5 * frame_rate) < 1.01
@@ -211,14 +209,14 @@ def test_any_rate_has_its_grid(made: Made, tmp_path: Path, frame_rate: float) ->
     reader.close()
 
 
-def test_the_same_film_makes_the_same_bytes(made: Made, tmp_path: Path) -> None:
+def test_proxies_of_the_same_film_are_identical(made: Made, tmp_path: Path) -> None:
     write_proxy(made.source, tmp_path / "v.mp4", tmp_path / "a.mp4", RECIPE)
     assert (tmp_path / "v.mp4").read_bytes() == made.video_path.read_bytes()
     assert (tmp_path / "a.mp4").read_bytes() == made.audio_path.read_bytes()
 
 
-class Watched:
-    """An open proxy that counts seeks and packets, each of one frame."""
+class CountingContainer:
+    """An open proxy that counts seeks and packets; a packet holds one frame."""
 
     def __init__(self, container: InputContainer) -> None:
         self.container = container
@@ -238,7 +236,7 @@ class Watched:
     ("firsts", "seeks", "decoded"),
     [
         ([0, 4, 8, 12], 1, 16),  # one after the other
-        ([1, 2, 3, 7], 1, 11),  # overlapping, then on across a key frame
+        ([1, 2, 3, 7], 1, 11),  # overlapping, then on across a keyframe
         ([0, 13], 2, 4 + 9),  # a seek lands at 8, ahead of where the decoder stands
         ([0, 6], 1, 10),
         ([8, 0], 2, 8),
@@ -246,11 +244,11 @@ class Watched:
         ([0, 28], 2, 4 + 8),  # a key frame lies at 24
     ],
 )  # fmt: skip
-def test_neighbors_are_decoded_once(
+def test_frames_of_neighboring_clips_are_decoded_once(
     made: Made, firsts: list[int], seeks: int, decoded: int
 ) -> None:
     with open_media(made.video_path) as container:
-        watched = Watched(container)
+        watched = CountingContainer(container)
         stream = container.streams.video[0]
         frames = FrameReader(watched, stream, 8.0)  # type: ignore[arg-type]
         for first in firsts:
@@ -258,7 +256,7 @@ def test_neighbors_are_decoded_once(
         assert (watched.seeks, watched.decoded) == (seeks, decoded)
 
 
-def test_reading_past_the_end_is_refused_and_harms_nothing(made: Made) -> None:
+def test_reading_beyond_the_end_is_refused_and_the_reader_stays_usable(made: Made) -> None:
     reader = made.reader()
     assert made.facts.num_frames == 40
     with pytest.raises(MediaError, match="has only 2 of the 4 frames from frame 38 on"):
@@ -271,7 +269,7 @@ def test_reading_past_the_end_is_refused_and_harms_nothing(made: Made) -> None:
     reader.close()
 
 
-def test_a_silent_proxy_gives_zeros(made: Made) -> None:
+def test_a_proxy_without_audio_gives_zeros(made: Made) -> None:
     reader = ProxyReader(made.video_path, None, frame_rate=8.0, sample_rate_hz=16_000)
     waveform = reader.read_waveform(first_sample=-10, num_samples=1000)
     reader.close()
@@ -327,7 +325,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     return Opened(monkeypatch)
 
 
-def test_the_pool_closes_the_least_recently_used(
+def test_the_pool_closes_the_least_recently_used_proxy(
     made: Made, tmp_path: Path, opened: Opened
 ) -> None:
     paths = {name: tmp_path / name for name in "abcde"}
@@ -363,7 +361,7 @@ def test_the_pool_closes_the_least_recently_used(
         ProxyPool(0)
 
 
-def test_a_moment_of_a_catalog_is_the_proxys(made: Made) -> None:
+def test_clips_of_a_catalog_are_read_from_the_proxy(made: Made) -> None:
     proxy = Proxy(
         item_id=1, fingerprint="", format_id="", video_path=Path("v.mp4"), num_frames=40,
         frame_rate=8.0, width=96, height=48,

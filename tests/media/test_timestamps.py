@@ -1,4 +1,4 @@
-"""The truth of time: a clip's frames are those on screen then, its sound is the sound of then."""
+"""Clips and proxies have the frames displayed at, and the audio of, the requested times."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 def clear_of_boundaries(film: CodedFilm, start: Fraction, clip_format: ClipFormat) -> Fraction:
-    """Move a start until no wanted instant is within 2 ms of a change of picture.
+    """Return a start near this one from which no requested time is within 2 ms of a frame boundary.
 
-    Containers round times to a millisecond, so nearer than that either picture is right. Instants
-    that fall on a change exactly are the other tests' business.
+    Containers round times to a millisecond, so that nearer to a boundary both frames are right.
+    Other tests request times that are exactly on a boundary.
     """
     margin = Fraction(2, 1000)
     while True:
@@ -102,25 +102,25 @@ def clear_of_boundaries(film: CodedFilm, start: Fraction, clip_format: ClipForma
         start += Fraction(1, 10_000)
 
 
-def expected_sound(
+def expected_audio(
     film: CodedFilm, first_sample: int, num_samples: int, rate_hz: int = RATE_HZ, around: int = 0
 ) -> NDArray[np.float64]:
-    """The sound by formula, from `around` samples before to as many after."""
+    """Return the audio by formula, with `around` further samples at either end."""
     index = np.arange(first_sample - around, first_sample + num_samples + around)
     return film.sound_at(index / rate_hz)
 
 
-def check_sound(film: CodedFilm, heard: NDArray[np.float32], first_sample: int) -> float:
-    """Assert that this is the sound from there on; give the milliseconds it is off."""
-    reference = expected_sound(film, first_sample, len(heard), around=SEARCH)
+def check_audio(film: CodedFilm, heard: NDArray[np.float32], first_sample: int) -> float:
+    """Assert that this is the audio from `first_sample` on; return its offset in milliseconds."""
+    reference = expected_audio(film, first_sample, len(heard), around=SEARCH)
     late, alike = late_by(heard, reference, within=SEARCH)
-    assert alike > 0.9, f"this is another sound (likeness {alike:.3f})"
-    assert abs(late) / RATE_HZ <= 0.010, f"the sound is {1000 * late / RATE_HZ:.1f} ms late"
+    assert alike > 0.9, f"this is other audio (correlation {alike:.3f})"
+    assert abs(late) / RATE_HZ <= 0.010, f"the audio is {1000 * late / RATE_HZ:.1f} ms late"
     return 1000 * late / RATE_HZ
 
 
 @pytest.mark.parametrize("film", FILMS, ids=str)
-def test_a_clip_shows_and_sounds_what_was_then(make: Make, film: CodedFilm) -> None:
+def test_clips_have_the_frames_and_audio_of_their_time(make: Make, film: CodedFilm) -> None:
     clip_format = ClipFormat(frames=6, audio_seconds=0.8)
     begin = Fraction(3) if film.audio_start else Fraction(0)
     made = make(film)
@@ -131,14 +131,14 @@ def test_a_clip_shows_and_sounds_what_was_then(make: Make, film: CodedFilm) -> N
         clip = read_clip(made.path, start_seconds=float(start), frames=6, audio_seconds=0.8)
         wanted = [film.frame_at(start + Fraction(i, 8)) for i in range(6)]
         assert numbers_of(clip.video) == wanted
-        # By the words of the design: centered on the middle of the frames' span.
+        # The audio is centered on the middle of the span of the frames.
         middle = float(start) + 6 / 8 / 2
         first_sample = round((middle - 0.8 / 2) * RATE_HZ)
-        check_sound(film, clip.waveform, first_sample)
+        check_audio(film, clip.waveform, first_sample)
 
 
 @pytest.mark.parametrize("film", FILMS, ids=str)
-def test_a_proxy_shows_and_sounds_the_same_moment(make: Make, film: CodedFilm) -> None:
+def test_proxies_have_the_frames_and_audio_of_their_time(make: Make, film: CodedFilm) -> None:
     made = make(film)
     assert made.facts.damaged_packets == 0
     assert abs(made.facts.num_frames / 8 - film.seconds) <= 1 / 8
@@ -146,7 +146,7 @@ def test_a_proxy_shows_and_sounds_the_same_moment(make: Make, film: CodedFilm) -
     frames = reader.read_rgb(first_frame=0, frames=made.facts.num_frames)
     for index, shown in enumerate(numbers_of(frames)):
         at = Fraction(index, 8)
-        # Where the picture changes within the rounding of timestamps, either is right.
+        # Both frames are right if the boundary is within the rounding of timestamps.
         near = {
             film.frame_at(max(at + d, Fraction(0)))
             for d in (-Fraction(2, 1000), 0, Fraction(2, 1000))
@@ -156,12 +156,12 @@ def test_a_proxy_shows_and_sounds_the_same_moment(make: Make, film: CodedFilm) -
             assert shown == film.frame_at(at), f"frame {index}"
     begin = 3 if film.audio_start else 1
     heard = reader.read_waveform(first_sample=begin * RATE_HZ, num_samples=RATE_HZ)
-    check_sound(film, heard, begin * RATE_HZ)
+    check_audio(film, heard, begin * RATE_HZ)
     reader.close()
 
 
 @pytest.mark.parametrize("film", FILMS, ids=str)
-def test_a_proxy_sounds_like_its_original_to_the_sample(make: Make, film: CodedFilm) -> None:
+def test_audio_of_proxies_equals_the_original_to_the_sample(make: Make, film: CodedFilm) -> None:
     made = make(film)
     reader = made.reader()
     with open_media(made.path) as container:
@@ -245,7 +245,7 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
         assert not read(end + 60 * RATE_HZ, 100).any()
         straddling = read(-4000, 8000)
         assert np.abs(straddling[:3000]).max() < 0.01
-        assert late_by(straddling[4000:], expected_sound(film, 0, 4000, around=80), within=80)[
+        assert late_by(straddling[4000:], expected_audio(film, 0, 4000, around=80), within=80)[
             0
         ] in range(-16, 17)
         last = read(end - 4000, 8000 + RATE_HZ)
@@ -255,7 +255,7 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
 
 
 @pytest.mark.parametrize("film", [f for f in FILMS if f.audio_start], ids=str)
-def test_a_late_track_is_silent_until_it_starts(make: Make, film: CodedFilm) -> None:
+def test_a_late_track_is_zero_until_it_starts(make: Make, film: CodedFilm) -> None:
     made = make(film)
     clip = read_clip(made.path, start_seconds=2.0, frames=16, audio_seconds=2.0)  # sound 2 to 4
     first_sound = np.flatnonzero(np.abs(clip.waveform) > 0.05)[0] / RATE_HZ
@@ -267,7 +267,7 @@ def test_a_late_track_is_silent_until_it_starts(make: Make, film: CodedFilm) -> 
     assert not heard[: round(0.9 * RATE_HZ)].any()
 
 
-def test_the_last_picture_stays_and_later_ones_are_refused(make: Make) -> None:
+def test_the_last_frame_is_held_and_later_starts_are_refused(make: Make) -> None:
     made = make(MP4)
     last = MP4.num_frames - 1
     clip = read_clip(made.path, start_seconds=(last + 0.5) / 24, frames=5, audio_seconds=0.1)
@@ -278,7 +278,7 @@ def test_the_last_picture_stays_and_later_ones_are_refused(make: Make) -> None:
         read_clip(made.path, start_seconds=-1)
 
 
-def test_a_film_without_sound_is_silent(make: Make) -> None:
+def test_a_missing_track_gives_zeros(make: Make) -> None:
     clip = read_clip(make(MP4).path, start_seconds=1.0, frames=1, audio_track=3)
     assert clip.waveform.shape == (32_000,)
     assert not clip.waveform.any()
@@ -287,7 +287,7 @@ def test_a_film_without_sound_is_silent(make: Make) -> None:
 
 @pytest.mark.parametrize("frames", [1, 7, 16])
 @pytest.mark.parametrize("audio_seconds", [0.25, 1.0, 3.001])
-def test_the_sound_is_centered_on_the_frames(frames: int, audio_seconds: float) -> None:
+def test_audio_is_centered_on_the_frames(frames: int, audio_seconds: float) -> None:
     clip_format = ClipFormat(frames=frames, frame_rate=8.0, audio_seconds=audio_seconds)
     for start_seconds in (0.0, 0.125, 1.7, 3600.04):
         first = clip_format.audio_start_sample(start_seconds)
@@ -296,7 +296,7 @@ def test_the_sound_is_centered_on_the_frames(frames: int, audio_seconds: float) 
         assert abs(middle_of_sound - middle_of_span) <= 1 / clip_format.sample_rate_hz
 
 
-def test_a_clip_says_its_shapes() -> None:
+def test_repr_of_a_clip_shows_shapes() -> None:
     clip = Clip(
         video=np.zeros((2, 4, 6, 3), np.uint8), waveform=np.zeros(5, np.float32), start_seconds=1.5
     )
@@ -304,7 +304,7 @@ def test_a_clip_says_its_shapes() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no scheduling policies here")
-def test_writing_a_film_leaves_the_machine_to_others(tmp_path: Path) -> None:
+def test_writing_a_film_leaves_no_thread_with_real_time_priority(tmp_path: Path) -> None:
     CodedFilm(
         suffix=".mkv", video_codec="libsvtav1", audio_codec="flac", rate=Fraction(24), seconds=1.0
     ).write(tmp_path)

@@ -226,7 +226,7 @@ class _Preparation:
             self._jobs,
             num_workers=min(num_workers, len(self._jobs)),
             silence_seconds=_TIMEOUT_SECONDS,
-            on_tell=self._report,
+            on_report=self._report,
         )
         remaining = {job.item_id: job for job in self._jobs}
         try:

@@ -19,6 +19,7 @@ from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch, ClipSpec, ClipSpecs
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.sampler import ClipSampler, part_of_rank
+from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import ClipFormat
 
 
@@ -104,7 +105,12 @@ class CatalogDataset(Dataset[ClipSample]):
             side = self._reader.side
             video = np.empty((self.clip.frames, side * 3 // 2, side), np.uint8)
             waveform = np.empty(self.clip.num_samples, np.float32)
-            self._reader.read(specs[index], video, waveform)
+            try:
+                self._reader.read(specs[index], video, waveform)
+            except MediaError as error:
+                # PyTorch raises the error of a worker again from its message alone, which the
+                # subclasses of MediaError do not support.
+                raise MediaError(str(error)) from error
             samples[index] = ClipSample(
                 spec=specs[index],
                 video=torch.from_numpy(video),

@@ -1,8 +1,9 @@
-"""Batches decoded ahead, by worker processes that may die or hang without the run doing so.
+"""The loader decodes batches ahead of training, in worker processes that may die or hang.
 
-Plans are pure functions of the step, so a step that a worker took with it is simply done again by
-another. Each batch in flight has a slot (see `slots`): nothing is waited for that a worker could
-leave half done, and what goes through the pipes between them is small.
+The batch of a step is a pure function of the step, so another worker can decode the steps of one
+that died. Each batch in flight has a buffer in shared memory (see `batch_buffer`), so the training
+process never waits for something that a dead worker left half done, and the messages between the
+processes are small.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from multiprocessing.connection import wait
 from typing import Any, Literal
 
-from toomuchtv._internal.subprocess_pool import START_SECONDS, Program, WorkerProcess, memory_file
+from toomuchtv._internal.subprocess_pool import Worker, WorkerPool, memory_file
 from toomuchtv.data.batch_buffer import (
-    NOBODY,
+    NO_ITEM,
     copy_batch,
     decode_batches,
-    item_at,
-    write_avoided,
-    write_note,
+    read_current_item,
+    write_current_item,
+    write_excluded,
 )
 from toomuchtv.data.batches import PlannedBatches
 from toomuchtv.data.clip_specs import ClipBatch
@@ -30,18 +30,16 @@ from toomuchtv.errors import MediaError
 
 _log = logging.getLogger(__name__)
 
-#: Batches decoded ahead, for each worker.
-_AHEAD = 3
-#: Stalls in a row, or deaths of every worker, without one batch between, after which the rest is
-#: hopeless.
+_BATCHES_AHEAD_PER_WORKER = 3
+# The stream gives up after this many stalls, or deaths of all workers, without one batch between.
 _LOSSES_WITHOUT_A_BATCH = 8
-#: A worker that is lost at the same item of the same step so many times was lost to that item.
+# An item is excluded after this many workers were lost at it.
 _LOSSES_TO_ONE_ITEM = 2
 
 
 def batches_ahead(num_workers: int) -> int:
-    """How many batches lie decoded in memory, at most, before they are taken."""
-    return _AHEAD * num_workers
+    """Return the maximum number of decoded batches that wait in memory."""
+    return _BATCHES_AHEAD_PER_WORKER * num_workers
 
 
 def iterate_batches(
@@ -54,19 +52,20 @@ def iterate_batches(
     timeout_seconds: float = 300.0,
     max_restarts: int = 100,
 ) -> BatchStream:
-    """Decode the batches of steps `start` to `stop`, in order, ahead of who takes them.
+    """Decode the batches of steps `start` to `stop`, in order and ahead of their use.
 
-    With 0 workers they are decoded here, when asked for: then nothing keeps a crash or a stall of
-    the decoder from this process. The batches are the same with any number.
+    With 0 workers, batches are decoded in this process when they are asked for, and a crash of the
+    decoder ends it. The batches are the same with any number of workers.
 
     Args:
-        batches: What to decode.
+        batches: The batches to decode.
         start: The first step.
-        stop: The step after the last.
-        num_workers: Processes that decode.
-        on_worker_death: What to do about a worker that died, or was killed for stalling.
-        timeout_seconds: How long to wait for one batch before its worker counts as stalled.
-        max_restarts: Workers that may be lost before the stream gives up.
+        stop: The step after the last one.
+        num_workers: Number of decoding processes.
+        on_worker_death: Whether to replace a worker that died or was killed for stalling, or to
+            stop with an error.
+        timeout_seconds: A worker that does not deliver a batch for so long counts as stalled.
+        max_restarts: Number of workers that may be replaced before the stream stops.
     """
     workers = None
     if num_workers:
@@ -81,10 +80,10 @@ def iterate_batches(
 
 
 class BatchStream(Iterator[ClipBatch]):
-    """The batches of a range of steps, in order. Closing it, or its end, ends its workers.
+    """The batches of a range of steps, in order. Its workers end with it, or when it is closed.
 
-    Taking a batch raises `MediaError` where a clip is bad and the policy says stop, or where
-    workers die or stall and the policy says stop or the restarts are used up.
+    Taking a batch raises `MediaError` if a clip is bad and the settings say stop, or if workers die
+    or stall and the settings say stop or the restarts are used up.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class BatchStream(Iterator[ClipBatch]):
 
     @property
     def worker_restarts(self) -> int:
-        """Workers that were lost and replaced so far."""
+        """Number of workers that were replaced so far."""
         return 0 if self._workers is None else self._workers.restarts
 
     def __next__(self) -> ClipBatch:
@@ -122,25 +121,8 @@ class BatchStream(Iterator[ClipBatch]):
         self.close()
 
 
-class _Worker:
-    """A decoding process and the steps that it was given, in order."""
-
-    def __init__(self, program: Program, files: list[int]) -> None:
-        self._process = WorkerProcess(program, files=files)
-        self.connection = self._process.connection
-        self.receive, self.kill = self._process.receive, self._process.kill
-        self.steps: collections.deque[int] = collections.deque()
-        self.is_ready = False
-        self.heard = time.monotonic()
-
-    def begin(self, step: int, slot: int) -> None:
-        self.steps.append(step)
-        write_note(slot, step, NOBODY)  # what another left there says nothing about this one
-        self._process.send((step, slot))
-
-
 class _Workers:
-    """The worker processes of one stream, and the batches in flight."""
+    """The workers of one stream, and the batches in flight. A job of a worker is a step."""
 
     def __init__(
         self,
@@ -153,128 +135,128 @@ class _Workers:
     ) -> None:
         self.restarts = 0
         self._reader = batches.reader
-        self._left = collections.deque(steps)
+        self._steps_left = collections.deque(steps)
         self._max_restarts = max_restarts
         self._timeout_seconds = timeout_seconds
-        self._free = [memory_file() for _ in range(batches_ahead(num_workers))]
-        self._avoided_file = memory_file()
-        self._files = [self._avoided_file, *self._free]
-        self._program = Program.of(decode_batches, batches, self._avoided_file)
-        self._slot_of: dict[int, int] = {}
-        self._done: dict[int, tuple[str, Any]] = {}
-        self._avoided: set[int] = set()
-        self._losses: collections.Counter[tuple[int, int]] = collections.Counter()
-        self._hopelessness = 0.0
+        self._free_buffers = [memory_file() for _ in range(batches_ahead(num_workers))]
+        self._excluded_file = memory_file()
+        self._files = [self._excluded_file, *self._free_buffers]
+        self._pool = WorkerPool[int](
+            decode_batches, batches, self._excluded_file, files=self._files
+        )
+        self._buffer_of: dict[int, int] = {}
+        self._finished: dict[int, tuple[str, Any]] = {}
+        self._excluded: set[int] = set()
+        self._losses_at: collections.Counter[tuple[int, int]] = collections.Counter()
+        self._losses_since_batch = 0.0
         self._is_closed = False
-        self._workers = [
-            _Worker(self._program, self._files) for _ in range(min(num_workers, len(steps)))
-        ]
-        self._hand_out()
+        for _ in range(min(num_workers, len(steps))):
+            self._pool.start()
+        self._assign_steps()
 
     def batch(self, step: int) -> ClipBatch:
         """Wait for the batch of a step; steps must be asked for in order."""
         begun = time.monotonic()
-        self._listen(0.0)
-        while step not in self._done:
-            worker = next(worker for worker in self._workers if step in worker.steps)
-            patience = self._timeout_seconds if worker.is_ready else START_SECONDS
-            # While nobody asked for a batch, nobody listened: that time does not count.
-            left = max(begun, worker.heard) + patience - time.monotonic()
-            if left > 0:
-                self._listen(left)
+        self._receive(0.0)
+        while step not in self._finished:
+            worker = next(worker for worker in self._pool.workers if step in worker.jobs)
+            # While no batch was asked for, no message was read: that time does not count.
+            seconds_left = worker.seconds_left(self._timeout_seconds, since=begun)
+            if seconds_left > 0:
+                self._receive(seconds_left)
             else:
-                self._replace(worker, f"gave nothing for {patience:g} s", stalled=True)
-        self._hopelessness = 0.0
-        word, content = self._done.pop(step)
-        slot = self._slot_of.pop(step)
-        if word == "failed":
+                limit = worker.time_limit(self._timeout_seconds)
+                self._replace(worker, f"gave nothing for {limit:g} s", stalled=True)
+        self._losses_since_batch = 0.0
+        kind, content = self._finished.pop(step)
+        buffer = self._buffer_of.pop(step)
+        if kind == "failed":
             raise MediaError(f"step {step}: {content}")
         num_clips, num_bytes = content
-        batch = copy_batch(slot, step, num_clips, num_bytes, self._reader)
-        self._free.append(slot)
-        self._hand_out()
+        batch = copy_batch(buffer, step, num_clips, num_bytes, self._reader)
+        self._free_buffers.append(buffer)
+        self._assign_steps()
         return batch
 
-    def _hand_out(self) -> None:
-        while self._left and self._free:
-            step, slot = self._left.popleft(), self._free.pop()
-            self._slot_of[step] = slot
-            min(self._workers, key=lambda worker: len(worker.steps)).begin(step, slot)
+    def close(self) -> None:
+        """Kill the workers and free the buffers."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._pool.close()
+        for file in self._files:
+            os.close(file)
 
-    def _listen(self, seconds: float) -> None:
-        """Take what workers have to say, waiting for it so long."""
-        by_connection = {worker.connection: worker for worker in self._workers}
-        for connection in wait(list(by_connection), timeout=seconds):
-            worker = by_connection[connection]  # type: ignore[index]
-            if worker not in self._workers:
-                continue  # it was stuck at what another was just lost to
-            word, content = worker.receive()
-            worker.heard = time.monotonic()
-            if word == "ready":
-                worker.is_ready = True
-            elif word == "died":
+    def _assign_steps(self) -> None:
+        while self._steps_left and self._free_buffers:
+            step, buffer = self._steps_left.popleft(), self._free_buffers.pop()
+            self._buffer_of[step] = buffer
+            self._submit(min(self._pool.workers, key=lambda worker: len(worker.jobs)), step)
+
+    def _submit(self, worker: Worker[int], step: int) -> None:
+        buffer = self._buffer_of[step]
+        write_current_item(buffer, step, NO_ITEM)  # another worker may have left an item there
+        worker.submit(step, (step, buffer))
+
+    def _receive(self, seconds: float) -> None:
+        """Handle the messages of the workers, waiting at most `seconds` for one."""
+        for worker in self._pool.wait(seconds):
+            if worker not in self._pool.workers:
+                continue  # it was replaced while the others' messages were handled
+            kind, content = worker.receive()
+            if kind == "died":
                 self._replace(worker, f"died ({content})")
-            elif word == "bug":
+            elif kind == "bug":
                 raise content
-            else:
-                self._done[worker.steps.popleft()] = (word, content)
+            elif kind != "ready":
+                self._finished[worker.jobs.popleft()] = (kind, content)
 
-    def _replace(self, worker: _Worker, how: str, *, stalled: bool = False) -> None:
-        """Put another worker in the place of one that died or stalls, and at its steps.
+    def _replace(self, worker: Worker[int], how: str, *, stalled: bool = False) -> None:
+        """Replace a worker that died or stalls by a new one, which gets its steps.
 
         Raises:
-            MediaError: By policy, or because it has happened too often.
+            MediaError: The settings say stop, or it has happened too often.
         """
-        worker.kill()
-        item = self._item_at(worker)
+        num_workers = len(self._pool.workers)
+        self._pool.stop(worker)
+        item = self._current_item(worker)
         where = "" if item is None else f" while reading the proxy {self._reader.name(item)}"
         what = f"a loader worker {how}{where}"
-        self._hopelessness += 1.0 if stalled else 1.0 / len(self._workers)
-        if self.restarts >= self._max_restarts or self._hopelessness > _LOSSES_WITHOUT_A_BATCH:
-            raise MediaError(self._why_to_stop(what))
+        self._losses_since_batch += 1.0 if stalled else 1.0 / num_workers
+        is_hopeless = self._losses_since_batch > _LOSSES_WITHOUT_A_BATCH
+        if self.restarts >= self._max_restarts or is_hopeless:
+            raise MediaError(self._explain_stop(what))
         self.restarts += 1
         _log.warning("%s: another takes over", what)
-        other = _Worker(self._program, self._files)
-        self._workers[self._workers.index(worker)] = other
-        if item is not None and item not in self._avoided:
-            # A stall is the file's; a death may have come from outside, so it must hit twice at
-            # the very same place.
-            place = (NOBODY if stalled else worker.steps[0], item)
-            self._losses[place] += 1
-            if self._losses[place] >= _LOSSES_TO_ONE_ITEM:
-                self._avoid(item)
-        for step in worker.steps:
-            other.begin(step, self._slot_of[step])
+        replacement = self._pool.start()
+        if item is not None and item not in self._excluded:
+            # A stall is the fault of the file. A death may have come from outside, so it must
+            # happen twice at the same item of the same step.
+            place = (NO_ITEM if stalled else worker.jobs[0], item)
+            self._losses_at[place] += 1
+            if self._losses_at[place] >= _LOSSES_TO_ONE_ITEM:
+                self._exclude(item)
+        for step in worker.jobs:
+            self._submit(replacement, step)
 
-    def _item_at(self, worker: _Worker) -> int | None:
-        """The item that a worker is reading, if it is."""
-        if not worker.steps:
+    def _current_item(self, worker: Worker[int]) -> int | None:
+        """Return the item that a worker is reading, or None."""
+        if not worker.jobs:
             return None
-        return item_at(self._slot_of[worker.steps[0]], worker.steps[0])
+        return read_current_item(self._buffer_of[worker.jobs[0]], worker.jobs[0])
 
-    def _avoid(self, item: int) -> None:
-        """Leave an item out from now on; whoever is stuck in it already is replaced."""
+    def _exclude(self, item: int) -> None:
+        """Exclude an item from all further batches, and replace workers that are stuck in it."""
         _log.warning("the proxy %s is left out from now on", self._reader.name(item))
-        self._avoided.add(item)
-        write_avoided(self._avoided_file, self._avoided)
-        for worker in list(self._workers):
-            if self._item_at(worker) == item:
+        self._excluded.add(item)
+        write_excluded(self._excluded_file, self._excluded)
+        for worker in list(self._pool.workers):
+            if self._current_item(worker) == item:
                 self._replace(worker, "is stuck too")
 
-    def _why_to_stop(self, what: str) -> str:
+    def _explain_stop(self, what: str) -> str:
         if self._max_restarts == 0:
             return f"{what}; training.on_worker_death is 'stop'"
         if self.restarts >= self._max_restarts:
             return f"{what}, after {self.restarts} others: training.max_worker_restarts is reached"
-        return f"{what}, as others did before: not one batch came between"
-
-    def close(self) -> None:
-        """Kill the workers and let the memory go."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        for worker in self._workers:
-            worker.kill()
-        for file in self._files:
-            os.close(file)
-        self._program.close()
+        return f"{what}; workers are lost over and over without a single batch: giving up"

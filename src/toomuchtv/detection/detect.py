@@ -254,7 +254,7 @@ class _Detection:
             jobs,
             num_workers=min(self.num_workers, len(jobs)),
             silence_seconds=timeout_seconds,
-            on_tell=report,
+            on_report=report,
         ):
             if report is not None:
                 report(job, job.seconds)

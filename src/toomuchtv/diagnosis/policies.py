@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 import torch
 
 from toomuchtv.data.clip_specs import ClipSpecs
-from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.config import SamplingConfig, fit_batch_size, other_policy
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
-from toomuchtv.data.policy_variants import opposite_policy, resized
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.diagnosis.embed import Embedder
 from toomuchtv.diagnosis.results import Missing, PolicyFigures, Spread
@@ -36,8 +35,8 @@ def plan_batches(
 ) -> list[PolicyBatches | Missing]:
     """Plan batches of the policy trained with, and of the other; no larger than `largest`."""
     planned: list[PolicyBatches | Missing] = []
-    trained = resized(policy, min(policy.batch_size, largest))
-    for one, trained_with in ((trained, True), (opposite_policy(trained), False)):
+    trained = fit_batch_size(policy, min(policy.batch_size, largest))
+    for one, trained_with in ((trained, True), (other_policy(trained), False)):
         try:
             planner = ClipSampler(source.snapshot, one, source.clip_format)
         except ValueError as error:

@@ -128,9 +128,9 @@ def find_video_stream(container: InputContainer) -> VideoStream:
             if stream.codec_context is None:
                 raise MediaError("its video is in a format for which there is no decoder here")
             return stream
-    contents = "only sound" if container.streams.audio else "no sound either"
+    contents = "only audio" if container.streams.audio else "no audio either"
     if container.streams.video:
-        contents = "only cover art" + (" and sound" if container.streams.audio else "")
+        contents = "only cover art" + (" and audio" if container.streams.audio else "")
     raise MediaError(f"no video stream: {contents}")
 
 

@@ -210,5 +210,5 @@ def test_proxies_that_do_not_fit_are_refused(prepared_catalog: Path) -> None:
         read_with(prepared_catalog, ClipFormat(frame_rate=16.0))
     with pytest.raises(ValueError, match=r"16000 Hz, the clip wants 8000: .* --sample-rate 8000"):
         read_with(prepared_catalog, ClipFormat(sample_rate_hz=8000))
-    with pytest.raises(ValueError, match=r"different recipes .*: run `toomuchtv prepare` again"):
+    with pytest.raises(ValueError, match=r"different formats .*: run `toomuchtv prepare` again"):
         read_with(prepared_catalog, FORMAT, width=64, height=64)

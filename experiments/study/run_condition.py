@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.rendered_tv.files import write_text
 from experiments.study.conditions import Condition, steps_of
 from experiments.study.libraries import catalog_path, transfer_path
 from experiments.study.scores import (
@@ -86,10 +86,7 @@ def run_condition(out: Path, size: StudySize, condition: Condition) -> Condition
         hours=hours,
         core_seconds=time.process_time() - begun,
     )
-    path = scores_path(out, condition)
-    partial = path.with_suffix(".partial")
-    partial.write_text(scores.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(scores_path(out, condition), scores.model_dump_json(indent=1) + "\n")
     return scores
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from experiments.demo.charts import draw_neighbors, draw_scores
+from experiments.demo.page import draw_neighbors, draw_scores
 from toomuchtv.media.clip import Clip
 from toomuchtv.reports.charts import Curve, draw_clips, draw_curves
 from toomuchtv.reports.page import ResultTable, Section, write_page

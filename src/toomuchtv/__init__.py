@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
     from toomuchtv.data.sampler import ClipSampler, draw_clips
     from toomuchtv.diagnosis import Diagnosis, diagnose
+    from toomuchtv.evaluation.comparison import Comparison, compare_results
     from toomuchtv.evaluation.evaluate import evaluate
     from toomuchtv.evaluation.result import Evaluation
     from toomuchtv.inference.pretrained import PretrainedEncoder, load
@@ -62,6 +63,7 @@ _HOMES = {
     "Clip": "media.clip",
     "ClipFormat": "media.clip",
     "ClipSpec": "data.clip_specs",
+    "Comparison": "evaluation.comparison",
     "Config": "training.run_config",
     "Diagnosis": "diagnosis",
     "Evaluation": "evaluation.result",
@@ -71,6 +73,7 @@ _HOMES = {
     "PretrainedEncoder": "inference.pretrained",
     "collate_clips": "data.dataset",
     "ProxyFormat": "media.proxy_writer",
+    "compare_results": "evaluation.comparison",
     "diagnose": "diagnosis",
     "draw_clips": "data.sampler",
     "evaluate": "evaluation.evaluate",
@@ -97,6 +100,7 @@ __all__ = [
     "ClipSpec",
     "ClipSpecs",
     "ClipTransform",
+    "Comparison",
     "Config",
     "Diagnosis",
     "Embeddings",
@@ -113,6 +117,7 @@ __all__ = [
     "VideoResNet",
     "WindowEmbeddings",
     "collate_clips",
+    "compare_results",
     "diagnose",
     "draw_clips",
     "evaluate",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.figures import Figures, parser
-from toomuchtv.models.convolutions import _weight_gradient as weight_gradient
+from toomuchtv.models.convolutions import weight_gradient
 
 #: Clips, channels in, channels out, frames, pixels, stride.
 SHAPES = {

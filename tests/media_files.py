@@ -113,7 +113,7 @@ def write_film(
         container.mux(video.encode())
         sound = tone((audio_stop_seconds or seconds) - audio_start_seconds)
         for number, audio in enumerate(tracks):
-            _add_sound(container, audio, sound * np.float32(1 / (1 + number)), audio_start_seconds)
+            add_sound(container, audio, sound * np.float32(1 / (1 + number)), audio_start_seconds)
     return path
 
 
@@ -129,7 +129,7 @@ def write_sound(path: Path, *, seconds: float = 2.0, cover: bool = False) -> Pat
             assert isinstance(art, av.VideoStream)
             art.width, art.height, art.pix_fmt = 64, 48, "rgb24"
             art.disposition = av.stream.Disposition.attached_pic
-        _add_sound(container, audio, tone(seconds), 0.0)
+        add_sound(container, audio, tone(seconds), 0.0)
         if art is not None:
             frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
             container.mux([*art.encode(frame), *art.encode()])
@@ -157,7 +157,7 @@ def keep_part(path: Path, start: float, stop: float) -> Path:
     return path
 
 
-def _add_sound(
+def add_sound(
     container: av.container.OutputContainer,
     audio: av.AudioStream,
     wave: NDArray[np.float32],

@@ -3,7 +3,8 @@
     clip = toomuchtv.read_clip("film.mkv", start_seconds=61.0)
     catalog = toomuchtv.open_catalog("cat")
     sampler = toomuchtv.HierarchicalBatchSampler(titles, batch_size=64, clips_per_title=16)
-    model = toomuchtv.load("runs/first")
+    loss = toomuchtv.losses.InfoNCE(temperature=0.07)
+    encoder = toomuchtv.load("runs/first")
 
 Names are imported when first used, so that the command line starts without PyTorch.
 """
@@ -14,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toomuchtv import losses
     from toomuchtv.catalog.prepare import prepare_catalog
     from toomuchtv.catalog.scan import scan_library
     from toomuchtv.catalog.store import Catalog, open_catalog
@@ -26,18 +28,27 @@ if TYPE_CHECKING:
     from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
     from toomuchtv.data.sampler import ClipSampler, draw_clips
     from toomuchtv.diagnosis import Diagnosis, diagnose
+    from toomuchtv.evaluation.comparison import Comparison, compare_results
     from toomuchtv.evaluation.evaluate import evaluate
     from toomuchtv.evaluation.result import Evaluation
     from toomuchtv.inference.pretrained import PretrainedEncoder, load
+    from toomuchtv.inference.windows import WindowEmbeddings
     from toomuchtv.media.clip import Clip, ClipFormat
     from toomuchtv.media.clip_reader import read_clip
     from toomuchtv.media.proxy_writer import ProxyFormat
-    from toomuchtv.training.pretrain import pretrain
+    from toomuchtv.models import AudioResNet, Embeddings, ModelConfig, TwoTower, VideoResNet
+    from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AudioResNet": "models",
+    "Embeddings": "models",
+    "ModelConfig": "models",
+    "TwoTower": "models",
+    "VideoResNet": "models",
+    "WindowEmbeddings": "inference.windows",
     "AugmentationConfig": "data.augmentation",
     "Catalog": "catalog.store",
     "CatalogDataset": "data.dataset",
@@ -52,15 +63,18 @@ _HOMES = {
     "Clip": "media.clip",
     "ClipFormat": "media.clip",
     "ClipSpec": "data.clip_specs",
+    "Comparison": "evaluation.comparison",
     "Config": "training.run_config",
     "Diagnosis": "diagnosis",
     "Evaluation": "evaluation.result",
     "ClipSpecs": "data.clip_specs",
     "ClipSampler": "data.sampler",
     "SamplingConfig": "data.config",
+    "PretrainResult": "training.pretrain",
     "PretrainedEncoder": "inference.pretrained",
     "collate_clips": "data.dataset",
     "ProxyFormat": "media.proxy_writer",
+    "compare_results": "evaluation.comparison",
     "diagnose": "diagnosis",
     "draw_clips": "data.sampler",
     "evaluate": "evaluation.evaluate",
@@ -74,6 +88,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AudioResNet",
     "AugmentationConfig",
     "Catalog",
     "CatalogDataset",
@@ -86,22 +101,31 @@ __all__ = [
     "ClipSpec",
     "ClipSpecs",
     "ClipTransform",
+    "Comparison",
     "Config",
     "Diagnosis",
+    "Embeddings",
     "Evaluation",
     "HierarchicalBatchSampler",
+    "ModelConfig",
     "PairLabelConfig",
     "PairLabels",
+    "PretrainResult",
     "PretrainedEncoder",
     "ProxyFormat",
     "SamplingConfig",
     "TransformConfig",
+    "TwoTower",
+    "VideoResNet",
+    "WindowEmbeddings",
     "collate_clips",
+    "compare_results",
     "diagnose",
     "draw_clips",
     "evaluate",
     "load",
     "load_config",
+    "losses",
     "open_catalog",
     "prepare_catalog",
     "pretrain",
@@ -111,6 +135,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "losses":
+        return importlib.import_module("toomuchtv.losses")
     if name not in _HOMES:
         raise AttributeError(f"module 'toomuchtv' has no attribute {name!r}")
     return getattr(importlib.import_module(f"toomuchtv.{_HOMES[name]}"), name)

@@ -1,9 +1,8 @@
 """Random numbers without state: each is a pure function of a key and a position.
 
-A plan at step 10,000,000 must cost what it costs at step 0, and the augmentation of a clip must
-not depend on the worker that decodes it. So nothing here carries a generator along: numbers are
-hashes (SplitMix64, Steele et al., OOPSLA 2014) of integers, the same on every platform and in
-every version of NumPy.
+Drawing step 10,000,000 must cost what step 0 costs, and the augmentation of a clip must not depend
+on the worker that decodes it. So there is no generator: numbers are hashes of integers (SplitMix64,
+Steele et al., OOPSLA 2014), the same on every platform and in every version of NumPy.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ FloatArray = NDArray[np.float64]
 
 _GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _64_BITS = (1 << 64) - 1
-# With 6 rounds, some orders of five titles came half as often as others; from a few bits a side
-# on, 6 are plenty. Even numbers, so that the two sides have their own widths again at the end.
+# With 6 rounds, some orders of five titles were half as frequent as others. From a few bits on each
+# side, 6 rounds are enough. An even number of rounds gives both sides their own widths at the end.
 _FEISTEL_ROUNDS, _FEISTEL_ROUNDS_IF_SMALL, _SMALL_BITS = 6, 10, 6
 
 
@@ -30,7 +29,7 @@ def _mix(values: UInt64Array) -> UInt64Array:
 
 
 def _mix_one(value: int) -> int:
-    """The same of one integer: a tenth of the time that an array of one takes."""
+    """Scramble one integer, in a tenth of the time that an array of one would take."""
     value = (value + _GOLDEN) & _64_BITS
     value = ((value ^ (value >> 30)) * _FIRST) & _64_BITS
     value = ((value ^ (value >> 27)) * _SECOND) & _64_BITS
@@ -46,7 +45,7 @@ def hashed(*parts: int | NDArray[np.integer]) -> UInt64Array:
         uint64, of the broadcast shape of `parts` (at least 1-D).
     """
     state: UInt64Array | None = None
-    state_so_far = 0  # as long as all parts were single integers
+    state_so_far = 0  # used until the first part that is an array
     for part in parts:
         if state is None and isinstance(part, int):
             state_so_far = _mix_one(state_so_far ^ _mix_one(part & _64_BITS))
@@ -61,40 +60,41 @@ def hashed(*parts: int | NDArray[np.integer]) -> UInt64Array:
 
 
 def uniforms(*parts: int | NDArray[np.integer]) -> FloatArray:
-    """Numbers in [0, 1), one for each hash of `parts`: 53 random bits each."""
+    """Return a number in [0, 1), of 53 random bits, for each hash of `parts`; see `hashed`."""
     return (hashed(*parts) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def permuted(
     positions: NDArray[np.integer], size: int, key: UInt64Array | int
 ) -> NDArray[np.int64]:
-    """Where a keyed shuffle of `range(size)` puts what stands at `positions`.
+    """Return the entries of a keyed shuffle of `range(size)` at some positions.
 
-    A Feistel network over the next power of two, walked until it lands inside the range (Black
-    and Rogaway, CT-RSA 2002): any entry of the shuffle in constant time and no memory.
+    A Feistel network permutes the numbers below the next power of two. It is applied again to
+    results outside the range until they are inside ("cycle walking", Black and Rogaway, CT-RSA
+    2002). So any entry of the shuffle takes constant time and no memory.
 
     Args:
         positions: Integers in [0, size), any shape.
         size: Length of the shuffled range, at least 1.
-        key: Which shuffle; one for all positions or one each.
+        key: Key of the shuffle, one for all positions or one for each.
 
     Raises:
         ValueError: A position lies outside [0, size).
     """
     values = np.asarray(positions, dtype=np.int64)
     if values.size and (values.min() < 0 or values.max() >= size):
-        raise ValueError(f"positions must lie in [0, {size}), got {values.min()} to {values.max()}")
+        raise ValueError(f"positions must be in [0, {size}), got {values.min()} to {values.max()}")
     num_bits = max(2, (size - 1).bit_length())
     keys = _mix(np.broadcast_to(np.asarray(key).astype(np.uint64), np.shape(np.atleast_1d(values))))
     out = _feistel(np.atleast_1d(values).astype(np.uint64), num_bits, keys)
     while (outside := out >= np.uint64(size)).any():
-        # One more walk of only those that have not arrived.
+        # Walk on with those that are still outside.
         out[outside] = _feistel(out[outside], num_bits, keys[outside])
     return out.astype(np.int64).reshape(values.shape)
 
 
 def _feistel(values: UInt64Array, num_bits: int, keys: UInt64Array) -> UInt64Array:
-    """One pass over numbers of `num_bits`; the left side has the odd bit where there is one."""
+    """Permute numbers of `num_bits` bits; an odd bit belongs to the left side."""
     right_bits = num_bits // 2
     masks = [np.uint64((1 << bits) - 1) for bits in (num_bits - right_bits, right_bits)]
     left, right = values >> np.uint64(right_bits), values & masks[1]

@@ -1,1 +1,1 @@
-"""Which clips make a batch, and the batches themselves."""
+"""From a catalog to batches: samplers, dataset, loader, pair labels and transforms."""

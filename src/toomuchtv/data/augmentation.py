@@ -1,9 +1,10 @@
-"""What augmentation draws for each clip: numbers only, from the clip's own seed.
+"""The random parameters of augmentation, drawn for each clip from the clip's own seed.
 
-The same clip with the same seed is changed the same way whoever decodes it. Recipe of AVID
-(Morgado et al., CVPR 2021): random resized crop, flip, color jitter; gain on the sound; time and
-frequency masks of SpecAugment (Park et al., Interspeech 2019). Gaussian blur, as in SimCLR (Chen et
-al., ICML 2020), is off unless asked for: proxies are small and soft as they are.
+A clip with a given seed is augmented in the same way, whatever process decodes it and whatever else
+is in its batch. The recipe is that of AVID (Morgado et al., CVPR 2021): random resized crop, flip
+and color jitter on video, gain on audio; and time and frequency masks of SpecAugment (Park et al.,
+Interspeech 2019). Gaussian blur, as in SimCLR (Chen et al., ICML 2020), is off by default, because
+proxies are small and soft already.
 """
 
 from __future__ import annotations
@@ -20,10 +21,25 @@ from toomuchtv._internal.random_numbers import FloatArray, UInt64Array, uniforms
 
 
 class AugmentationConfig(BaseModel):
-    """How strongly clips are changed. All off: `AugmentationConfig.none()`.
+    """The strength of augmentation. `AugmentationConfig.none()` turns all of it off.
 
-    `blur` is the probability of a Gaussian blur, whose sigma is drawn evenly between
-    `min_blur_sigma` and `max_blur_sigma`, in pixels of the encoder's input.
+    Attributes:
+        min_crop_area: Smallest area of the crop, as a share of the square; at most 1.
+        max_crop_aspect: Largest ratio of the longer to the shorter side of the crop.
+        flip: Probability of a horizontal flip.
+        brightness: Brightness is multiplied by a factor of 1 +- this.
+        contrast: Contrast about mid-gray is multiplied by a factor of 1 +- this.
+        saturation: Saturation is multiplied by a factor of 1 +- this.
+        hue: Hue is turned by up to this share of a full turn, either way.
+        grayscale: Probability that a clip is gray.
+        blur: Probability of a Gaussian blur.
+        min_blur_sigma: Smallest standard deviation of the blur, in pixels of the output.
+        max_blur_sigma: Largest standard deviation of the blur.
+        gain_db: Audio is amplified by up to this many decibels, either way.
+        time_masks: Number of masks over time in the spectrogram.
+        time_mask_share: Largest length of a time mask, as a share of the spectrogram.
+        band_masks: Number of masks over frequency bands.
+        band_mask_share: Largest width of a band mask, as a share of the bands.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,7 +72,7 @@ class AugmentationConfig(BaseModel):
 
     @classmethod
     def none(cls) -> AugmentationConfig:
-        """No change at all: what evaluation uses."""
+        """Return a config that changes nothing, as evaluation needs it."""
         return cls(
             min_crop_area=1.0, max_crop_aspect=1.0, flip=0.0, brightness=0.0, contrast=0.0,
             saturation=0.0, hue=0.0, grayscale=0.0, blur=0.0, gain_db=0.0, time_masks=0,
@@ -66,13 +82,17 @@ class AugmentationConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipAugmentation:
-    """What is done to each of N clips, float32 on the CPU.
+    """The parameters of the augmentation of N clips, float32 on the CPU.
 
-    `box` `[N, 4]`: left, top, width, height of the crop as shares of the square, the width
-    negative where the picture is flipped. `color` `[N, 3, 3]` and `color_bias` `[N, 3]` act on RGB
-    in 0..1. `blur_sigma` `[N]` is in pixels of the output, 0 for no blur. `gain` `[N]` multiplies
-    the waveform. `time_masks` and `band_masks` `[N, M, 2]` are [start, stop) as shares of the
-    spectrogram.
+    Attributes:
+        box: `[N, 4]`, left, top, width and height of the crop as shares of the square. The width
+            is negative if the frames are flipped.
+        color: `[N, 3, 3]`, matrix that multiplies RGB in [0, 1].
+        color_bias: `[N, 3]`, added to the product.
+        blur_sigma: `[N]`, standard deviation in pixels of the output; 0 for no blur.
+        gain: `[N]`, factor of the waveform.
+        time_masks: `[N, M, 2]`, masked intervals [start, stop) as shares of the spectrogram.
+        band_masks: `[N, M, 2]`, the same for frequency bands.
     """
 
     box: Tensor
@@ -85,10 +105,10 @@ class ClipAugmentation:
 
 
 def draw_augmentation(config: AugmentationConfig, seeds: UInt64Array) -> ClipAugmentation:
-    """Draw what is done to each clip; a pure function of its seed.
+    """Draw the augmentation of each clip, a pure function of its seed.
 
     Args:
-        config: How strong.
+        config: The strength.
         seeds: uint64 `[N]`.
     """
 
@@ -123,7 +143,7 @@ def _crop_box(config: AugmentationConfig, draws: list[Tensor]) -> Tensor:
 
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
-# RGB to YIQ, in which a turn of hue is a rotation of the last two axes.
+# RGB to YIQ, where changing the hue is a rotation of the last two axes.
 _TO_YIQ = torch.tensor(
     [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64
 )
@@ -132,9 +152,9 @@ _TO_YIQ = torch.tensor(
 def _color_change(config: AugmentationConfig, draws: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Compose brightness, contrast, saturation, hue and grayscale to one affine map of RGB.
 
-    Contrast turns about mid-gray rather than about each picture's mean, and nothing is clamped
-    between the steps: so all of them together are one matrix, applied with the conversion from
-    YUV. These are the departures from torchvision's ColorJitter.
+    Unlike torchvision's ColorJitter, contrast is about mid-gray and not about the mean of each
+    frame, and nothing is clamped between the steps. Therefore all steps together are one matrix,
+    which is applied with the conversion from YUV.
     """
     brightness = 1 + config.brightness * (2 * draws[0] - 1)
     contrast = 1 + config.contrast * (2 * draws[1] - 1)
@@ -154,9 +174,9 @@ def _color_change(config: AugmentationConfig, draws: list[Tensor]) -> tuple[Tens
     return color, bias
 
 
-def _blur_sigma(config: AugmentationConfig, whether: Tensor, strength: Tensor) -> Tensor:
+def _blur_sigma(config: AugmentationConfig, chance: Tensor, strength: Tensor) -> Tensor:
     sigma = config.min_blur_sigma + (config.max_blur_sigma - config.min_blur_sigma) * strength
-    return torch.where(whether < config.blur, sigma, 0.0).float()
+    return torch.where(chance < config.blur, sigma, 0.0).float()
 
 
 def _masks(count: int, max_share: float, seeds: UInt64Array, first_number: int) -> Tensor:

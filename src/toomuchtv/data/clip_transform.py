@@ -30,8 +30,8 @@ _YUV_TO_RGB = torch.tensor(
     ],
     dtype=torch.float64,
 )
-# Proxies have each chroma sample at the left one of its two luma samples (MPEG-2 and on), a
-# quarter of a chroma pixel left of the middle: the middle lies at j + 3/4, not at j + 1/2.
+# Chroma sample j of a proxy is at the position of the left one of its two luma samples (since
+# MPEG-2). That is a quarter of a chroma pixel left of the middle of the pixel.
 _CHROMA_SHIFT = 0.25
 _YUV_ZERO = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64)
 
@@ -118,7 +118,7 @@ class ClipTransform(nn.Module):
         chroma = chroma.reshape(len(planes), -1, 2, *chroma.shape[-2:])
         yuv = torch.cat([luma.unsqueeze(2), chroma], dim=2)  # [N, T, 3, h, w]
         matrix, bias, low, high = self._color_map(changes)
-        yuv = yuv.permute(0, 1, 3, 4, 2)  # [N, T, h, w, 3]: channels last is what encoders want
+        yuv = yuv.permute(0, 1, 3, 4, 2)  # [N, T, h, w, 3]: encoders are fastest with channels last
         flat = torch.baddbmm(
             bias.to(device)[:, None, :], yuv.flatten(1, 3), matrix.to(device).transpose(1, 2)
         )
@@ -155,10 +155,14 @@ class ClipTransform(nn.Module):
 def _resampled(
     planes: Tensor, box: Tensor, size: int, *, shift: float = 0.0, blur: Tensor | None = None
 ) -> Tensor:
-    """Cut a box out of uint8 `[N, K, side, side]` and resize it to float `[N, K, size, size]`.
+    """Crop a box of uint8 `[N, K, side, side]` and resize it to float `[N, K, size, size]`.
 
-    `shift`: pixels that the samples lie too far left of where they should. `blur`: a matrix a clip
-    `[N, size, size]` that acts on rows and columns.
+    Args:
+        planes: The planes.
+        box: `[N, 4]`, see `ClipAugmentation`.
+        size: Height and width of the result.
+        shift: Pixels by which the samples are left of the middle of their pixels.
+        blur: `[N, size, size]`, a matrix for each clip that multiplies rows and columns.
     """
     side = planes.shape[-1]
     columns = resize_matrix(box[:, 0], box[:, 2], side, size, shift=shift)  # [N, size, side]
@@ -172,17 +176,18 @@ def _resampled(
 def resize_matrix(
     start: Tensor, length: Tensor, side: int, size: int, *, shift: float = 0.0
 ) -> Tensor:
-    """Weights that resample `[start, start + length)` of a line of `side` pixels to `size`.
+    """Return the weights that resample `[start, start + length)` of a line of pixels.
 
-    A triangle filter as wide as one output pixel (at least one input pixel): bilinear when
-    enlarging, antialiased when reducing, as PIL's and torchvision's antialias=True.
+    The filter is a triangle as wide as one output pixel, but at least one input pixel. So it is
+    bilinear when enlarging and antialiased when reducing, like antialias=True in PIL and
+    torchvision.
 
     Args:
-        start: Where the stretch starts, as a share of the line, `[N]`.
-        length: Its length, likewise; negative runs backwards, which mirrors.
-        side: Pixels of the line.
-        size: Pixels wanted.
-        shift: Pixels that the line's samples lie too far left of the middle of their pixels.
+        start: Start of the interval as a share of the line, `[N]`.
+        length: Its length as a share of the line, `[N]`; a negative length mirrors.
+        side: Number of pixels of the line.
+        size: Number of pixels of the result.
+        shift: Pixels by which the line's samples are left of the middle of their pixels.
 
     Returns:
         float32 `[N, size, side]`; every row sums to 1.
@@ -196,11 +201,11 @@ def resize_matrix(
 
 
 def blur_matrix(sigma: Tensor, size: int) -> Tensor:
-    """Weights of a Gaussian blur of a line of `size` pixels; at the ends, of what is there.
+    """Return the weights of a Gaussian blur of a line; they are renormalized at its ends.
 
     Args:
         sigma: Standard deviation in pixels, `[N]`; 0 is no blur.
-        size: Pixels of the line.
+        size: Number of pixels of the line.
 
     Returns:
         float32 `[N, size, size]`; every row sums to 1.
@@ -212,11 +217,11 @@ def blur_matrix(sigma: Tensor, size: int) -> Tensor:
 
 
 def normalize_rgb(video: Tensor, size: int) -> Tensor:
-    """Cut the centered square out of RGB clips, resize and normalize it.
+    """Crop the centered square of RGB clips, resize it and normalize it.
 
     Args:
         video: uint8 `[N, T, H, W, 3]`.
-        size: Side of the output.
+        size: Height and width of the output, in pixels.
 
     Returns:
         Normalized RGB float32 `[N, 3, T, size, size]`, channels last.
@@ -228,8 +233,8 @@ def normalize_rgb(video: Tensor, size: int) -> Tensor:
     whole = torch.zeros(1, device=video.device), torch.ones(1, device=video.device)
     matrix = resize_matrix(*whole, side, size)[0]
     columns = matrix.T.contiguous()
-    # Rows first, while the colors of a pixel lie side by side; on a CPU a picture at a time, which
-    # stays in its cache: up to three times as fast as all at once.
+    # Rows come first, while the colors of a pixel are adjacent. On a CPU, one frame at a time stays
+    # in the cache, which is up to three times as fast as all frames at once.
     at_once = 1 if video.device.type == "cpu" else len(square)
     resized = []
     for part in torch.split(square, at_once):

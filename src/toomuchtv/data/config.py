@@ -129,3 +129,42 @@ class SamplingConfig(BaseModel):
         if self.name == "uniform":
             return [(0, self.batch_size)]
         return [(step, self.titles_at(step)) for step, _ in schedule_pairs(self.clips_per_item)]
+
+
+def other_policy(policy: SamplingConfig) -> SamplingConfig:
+    """Return the settings with the other name: uniform for hierarchical, and the reverse.
+
+    A uniform config also has the settings that only `hierarchical` uses. If they do not fit its
+    batch, fewer clips are drawn from each item, so that the batch has at least two titles. Of
+    settings that change with the step, those of step 0 count.
+    """
+    name = "uniform" if policy.name == "hierarchical" else "hierarchical"
+    renamed = policy.fixed_at(0).model_copy(update={"name": name})
+    return fit_batch_size(renamed, policy.batch_size, min_titles=2)
+
+
+def fit_batch_size(
+    policy: SamplingConfig, batch_size: int, *, min_titles: int = 1
+) -> SamplingConfig:
+    """Return the policy with the largest batch of at most `batch_size` clips that it can fill.
+
+    A hierarchical policy keeps its clips per title if a batch of `min_titles` titles permits it.
+    Of settings that change with the step, those of step 0 count.
+
+    Raises:
+        ValueError: `batch_size` is below 2.
+    """
+    if batch_size < 2:
+        raise ValueError(f"a batch has at least 2 clips, got {batch_size}")
+    policy = policy.fixed_at(0)
+    changes: dict[str, int] = {"batch_size": batch_size}
+    if policy.name == "hierarchical":
+        clips_per_title = max(1, batch_size // min_titles)
+        items = min(policy.items_per_title, clips_per_title)
+        clips = min(policy.clips_per_item_at(0), clips_per_title // items)
+        changes = {
+            "batch_size": batch_size // (items * clips) * items * clips,
+            "items_per_title": items,
+            "clips_per_item": clips,
+        }
+    return SamplingConfig.model_validate({**policy.model_dump(), **changes})

@@ -1,7 +1,7 @@
-"""Log-mel spectrograms of a batch of waveforms, on the device they lie on.
+"""Log-mel spectrograms of a batch of waveforms, computed on their device.
 
-Equal to `librosa.feature.melspectrogram` (Slaney's mel scale and area normalization, power,
-centered frames, zero padding) followed by a natural logarithm, within float32 error.
+The result equals `librosa.feature.melspectrogram` (Slaney's mel scale and area normalization,
+power, centered frames, zero padding) followed by a natural logarithm, within float32 error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,20 @@ from torch import Tensor, nn
 
 
 class LogMelConfig(BaseModel):
-    """Settings of the spectrogram. Defaults: 16 kHz, 25 ms windows every 10 ms, 80 bands."""
+    """Settings of the spectrogram. The defaults are 16 kHz, 25 ms windows every 10 ms, 80 bands.
+
+    Attributes:
+        sample_rate_hz: Sample rate of the waveform.
+        num_fft: Length of the Fourier transform, in samples.
+        window_samples: Length of the Hann window; at most `num_fft`.
+        hop_samples: Samples between the centers of two frames.
+        num_bands: Number of mel bands.
+        low_hz: Lower edge of the first band.
+        high_hz: Upper edge of the last band; half the sample rate if unset.
+        offset: Added to the power before the logarithm.
+        mean: Subtracted from the logarithm.
+        std: The difference is divided by this.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,12 +39,12 @@ class LogMelConfig(BaseModel):
     low_hz: float = Field(default=0.0, ge=0.0)
     high_hz: float | None = None
     offset: float = Field(default=1e-6, gt=0.0)
-    # Speech, music and effects of films have log-mel values near -6 +- 4; networks like 0 +- 1.
+    # Speech, music and effects of films have log-mel values of about -6 +- 4. Networks need 0 +- 1.
     mean: float = -6.0
     std: float = Field(default=4.0, gt=0.0)
 
     @model_validator(mode="after")
-    def _ranges(self) -> LogMelConfig:
+    def _check_ranges(self) -> LogMelConfig:
         if self.window_samples > self.num_fft:
             raise ValueError(
                 f"window_samples ({self.window_samples}) must not exceed num_fft ({self.num_fft})"
@@ -39,18 +52,18 @@ class LogMelConfig(BaseModel):
         high = self.high_hz if self.high_hz is not None else self.sample_rate_hz / 2
         if not self.low_hz < high <= self.sample_rate_hz / 2:
             raise ValueError(
-                f"the bands must lie in low_hz < high_hz <= {self.sample_rate_hz / 2} Hz, "
+                f"the bands must satisfy low_hz < high_hz <= {self.sample_rate_hz / 2} Hz, "
                 f"got {self.low_hz} to {high}"
             )
         return self
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames that `num_samples` samples give: frame f is centered on sample f * hop_samples."""
+        """Return the number of frames; frame f is centered on sample `f * hop_samples`."""
         return 1 + num_samples // self.hop_samples
 
 
 class LogMel(nn.Module):
-    """Waveforms `[N, S]` to normalized log-mel `[N, 1, bands, frames]`."""
+    """A module that maps waveforms `[N, S]` to normalized log-mel `[N, 1, bands, frames]`."""
 
     window: Tensor
     filters: Tensor
@@ -69,7 +82,7 @@ class LogMel(nn.Module):
 
     def mel(self, waveform: Tensor) -> Tensor:
         """Map float32 `[N, S]` to the mel power spectrogram `[N, bands, 1 + S // hop]`."""
-        # Half precision would lose the quiet bands before the logarithm brings them up.
+        # Half precision would lose the quiet bands before the logarithm amplifies them.
         with torch.autocast(waveform.device.type, enabled=False):
             spectrum = torch.stft(
                 waveform.float(),
@@ -86,7 +99,7 @@ class LogMel(nn.Module):
 
 
 def mel_filters(config: LogMelConfig) -> Tensor:
-    """Triangular filters on Slaney's mel scale, each of unit area: float64 `[bands, bins]`.
+    """Return triangular filters on Slaney's mel scale, each of unit area, float64 `[bands, bins]`.
 
     Source: M. Slaney, "Auditory Toolbox", technical report 1998-010, Interval Research, 1998.
     """
@@ -106,18 +119,18 @@ def mel_filters(config: LogMelConfig) -> Tensor:
 
 
 # Slaney's scale: linear below 1 kHz (15 mels), logarithmic above (27 mels for a factor of 6.4).
-_LINEAR_HZ_A_MEL = 200.0 / 3
+_LINEAR_HZ_PER_MEL = 200.0 / 3
 _LOG_START_HZ = 1000.0
-_LOG_START_MEL = _LOG_START_HZ / _LINEAR_HZ_A_MEL
+_LOG_START_MEL = _LOG_START_HZ / _LINEAR_HZ_PER_MEL
 _LOG_STEP = math.log(6.4) / 27
 
 
 def _hz_to_mel(hz: float) -> float:
     if hz < _LOG_START_HZ:
-        return hz / _LINEAR_HZ_A_MEL
+        return hz / _LINEAR_HZ_PER_MEL
     return _LOG_START_MEL + math.log(hz / _LOG_START_HZ) / _LOG_STEP
 
 
 def _mel_to_hz(mels: Tensor) -> Tensor:
     above = _LOG_START_HZ * torch.exp(_LOG_STEP * (mels - _LOG_START_MEL))
-    return torch.where(mels < _LOG_START_MEL, mels * _LINEAR_HZ_A_MEL, above)
+    return torch.where(mels < _LOG_START_MEL, mels * _LINEAR_HZ_PER_MEL, above)

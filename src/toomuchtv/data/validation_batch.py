@@ -1,4 +1,4 @@
-"""A fixed set of moments to measure on: one batch, drawn uniformly, none overlapping another."""
+"""A fixed batch of clips that do not overlap, to measure a model on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat
 
-_FEWEST_CLIPS = 2
+_MIN_CLIPS = 2
 
 
 def draw_validation_batch(
@@ -25,15 +25,15 @@ def draw_validation_batch(
     num_clips: int,
     seed: int,
 ) -> ClipBatch | None:
-    """Draw and decode moments, uniformly over usable time; fewer where there is no room.
+    """Draw and decode clips, uniformly over usable time; fewer if the items are too short.
 
     Args:
         catalog_path: The catalog's folder.
         snapshot: The items to draw from.
-        proxies: By item id.
-        clip_format: Frames and sound; no two moments share any of either.
-        num_clips: How many, if they fit.
-        seed: What they follow from.
+        proxies: Proxy of each item, by item id.
+        clip_format: Frames and audio of a clip; no two clips share any of either.
+        num_clips: Number of clips, if they fit.
+        seed: Seed of the draw.
 
     Returns:
         The batch, of between 2 and `num_clips` clips, or None if not even 2 fit.
@@ -42,13 +42,13 @@ def draw_validation_batch(
         ValueError: The proxies do not fit the format.
     """
     span = max(clip_format.span_seconds, clip_format.audio_seconds)
-    while num_clips >= _FEWEST_CLIPS:
+    while num_clips >= _MIN_CLIPS:
         policy = SamplingConfig(name="uniform", batch_size=num_clips, min_gap_seconds=span)
         try:
-            planner = ClipSampler(snapshot, policy, clip_format)
+            sampler = ClipSampler(snapshot, policy, clip_format)
         except ValueError:
             num_clips = num_clips * 3 // 4
             continue
         reader = ClipReader(catalog_path, snapshot, proxies, clip_format)
-        return PlannedBatches(reader, planner, seed=seed)[0]
+        return PlannedBatches(reader, sampler, seed=seed)[0]
     return None

@@ -1,11 +1,12 @@
-"""A trained pair of encoders, ready to use: files or tensors in, vectors out."""
+"""A trained pair of encoders: media files or tensors in, unit vectors out."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -16,15 +17,35 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig, normalize_rgb
-from toomuchtv.errors import CheckpointError
-from toomuchtv.media.clip import ClipFormat
-from toomuchtv.media.clip_reader import read_clip
+from toomuchtv.errors import CheckpointError, MediaError
+from toomuchtv.inference.windows import (
+    FileContent,
+    WindowEmbeddings,
+    WindowGrid,
+    audio_windows,
+    inspect_file,
+    video_windows,
+)
+from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
+from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
+from toomuchtv.media.containers import open_media
+from toomuchtv.media.timestamps import read_timeline
 from toomuchtv.models import ModelConfig, TwoTower
+
+_WINDOWS_PER_BATCH = 32
 
 
 class PretrainedConfig(BaseModel):
-    """All that is needed to feed the encoders: `model/config.json`."""
+    """The content of `model/config.json`: everything that is needed to prepare input.
+
+    Attributes:
+        format: Version of this file format.
+        clip: Number and rate of frames and samples.
+        transform: Size of the frames and parameters of the spectrogram.
+        model: Architecture of the two towers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,11 +56,13 @@ class PretrainedConfig(BaseModel):
 
 
 class PretrainedEncoder:
-    """A video and an audio encoder that embed a moment at the same place.
+    """A video encoder and an audio encoder that share an embedding space.
+
+    Files are decoded in this process; see `read_clip` about untrusted files.
 
     Args:
-        model: The two towers; put in evaluation mode.
-        config: What they were trained on.
+        model: The two towers, which are put in evaluation mode.
+        config: The format of the clips that they were trained on.
     """
 
     def __init__(self, model: TwoTower, config: PretrainedConfig) -> None:
@@ -48,36 +71,34 @@ class PretrainedEncoder:
         self._to_input = ClipTransform(config.transform)
 
     def to(self, device: torch.device | str) -> PretrainedEncoder:
-        """Move to a device; returns itself."""
+        """Move the model to a device and return this object."""
         self.model.to(device)
         self._to_input.to(device)
         return self
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return next(self.model.parameters()).device
 
     def embed_video(
         self, source: str | os.PathLike[str] | Tensor, start_seconds: float = 0.0
     ) -> Tensor:
-        """Embed how a moment looks.
-
-        A file is read in this process: see `read_clip` about files of strangers.
+        """Embed the video of one clip, or of a batch of clips.
 
         Args:
             source: A media file, or frames: uint8 RGB `[T, H, W, 3]` or `[N, T, H, W, 3]`.
-            start_seconds: Of a file: when the first frame is shown.
+            start_seconds: Time of the first frame, if the source is a file.
 
         Returns:
             Unit vectors, float32: `[D]` for a file or one clip, `[N, D]` for N clips.
 
         Raises:
-            MediaError: The file cannot be read there.
-            ValueError: The tensor's type or shape is not as above.
+            MediaError: The file cannot be read at this time.
+            ValueError: The type or shape of the tensor is wrong.
         """
         if not isinstance(source, Tensor):
-            source = torch.from_numpy(self._read(source, start_seconds)[0])
+            source = torch.from_numpy(self._read_video(source, start_seconds))
         video = _batched(source, dims=5, dtype=torch.uint8, name="video [N, T, H, W, 3]")
         if video.shape[-1] != 3:
             raise ValueError(f"expected RGB in the last dimension, got {list(source.shape)}")
@@ -87,45 +108,111 @@ class PretrainedEncoder:
     def embed_audio(
         self, source: str | os.PathLike[str] | Tensor, start_seconds: float = 0.0
     ) -> Tensor:
-        """Embed how a moment sounds.
-
-        A file is read in this process: see `read_clip` about files of strangers.
+        """Embed the audio of one clip, or of a batch of clips.
 
         Args:
-            source: A media file, or waveforms: float32 `[S]` or `[N, S]`, mono, -1..1.
-            start_seconds: Of a file: the moment whose frames start here; its sound is centered on
-                the middle of the frames' span.
+            source: A media file, with or without video, or waveforms: float32 `[S]` or `[N, S]`,
+                mono, in -1..1.
+            start_seconds: Time of the clip's first frame, if the source is a file. The audio is
+                centered on the middle of the frames' span. In a file without video, time zero is
+                that of its timestamps.
 
         Returns:
             Unit vectors, float32: `[D]` for a file or one waveform, `[N, D]` for N.
 
         Raises:
-            MediaError: The file cannot be read there.
-            ValueError: The tensor's type or shape is not as above.
+            MediaError: The file cannot be read.
+            ValueError: The type or shape of the tensor is wrong.
         """
         if not isinstance(source, Tensor):
-            source = torch.from_numpy(self._read(source, start_seconds)[1])
+            source = torch.from_numpy(self._read_audio(source, start_seconds))
         waveform = _batched(source, dims=2, dtype=torch.float32, name="waveform [N, S]")
         embedding = self._run_audio(waveform, head=True)
         return embedding[0] if source.dim() == 1 else embedding
 
+    @torch.inference_mode()
+    def embed(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        window_seconds: float = 2.0,
+        stride_seconds: float = 1.0,
+        progress: ProgressCallback = no_progress,
+    ) -> WindowEmbeddings:
+        """Embed a whole file, window by window. Every stream is decoded once.
+
+        See `toomuchtv.inference.windows` for what a window is. Memory does not grow with the
+        duration, except for the result.
+
+        Args:
+            path: A media file with video, audio or both.
+            window_seconds: Duration of a window.
+            stride_seconds: Time between the starts of two windows.
+            progress: Called with the seconds done, the duration (0 if unknown) and the modality.
+
+        Raises:
+            MediaError: The file cannot be read.
+            ValueError: A duration is out of range.
+        """
+        grid = WindowGrid.for_clips(
+            self.config.clip, window_seconds=window_seconds, stride_seconds=stride_seconds
+        )
+        content = inspect_file(path)
+        num_windows: int | None = None
+        video: Tensor | None = None
+        audio: Tensor | None = None
+        with self._eval_mode():
+            if content.has_video:
+                rate = grid.clip.frame_rate
+                # Each frame is resized once, although overlapping windows contain it many times.
+                frames = (
+                    self._normalized(frame) for frame in iterate_frames(path, frame_rate=rate)
+                )
+                batches = _batches(video_windows(frames, grid), grid, content, progress, "video")
+                video = torch.cat([self._video_tower(batch) for batch in batches])
+                num_windows = len(video)
+            if content.has_audio:
+                blocks = iterate_audio(path, sample_rate_hz=grid.clip.sample_rate_hz)
+                windows = map(torch.from_numpy, audio_windows(blocks, grid, num_windows))
+                batches = _batches(windows, grid, content, progress, "audio")
+                audio = torch.cat([self._audio_tower(batch) for batch in batches])
+                num_windows = len(audio)
+        times = [grid.start_seconds(index) for index in range(num_windows or 0)]
+        return WindowEmbeddings(
+            times=torch.tensor(times, dtype=torch.float64), video=video, audio=audio
+        )
+
+    def _normalized(self, frame: VideoArray) -> Tensor:
+        """Return one normalized frame, `[3, size, size]`."""
+        clip = torch.from_numpy(frame)[None, None].to(self.device)
+        return normalize_rgb(clip, self.config.transform.size)[0, :, 0]
+
+    def _video_tower(self, windows: Tensor) -> Tensor:
+        """Embed normalized frames `[N, T, 3, H, W]`."""
+        pixels = windows.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
+        embedding: Tensor = self.model.video_head(self.model.video_encoder(pixels))
+        return embedding.float().cpu()
+
+    def _audio_tower(self, waveforms: Tensor) -> Tensor:
+        return self._run_audio(waveforms, head=True).cpu()
+
     def video_features(self, video: Tensor) -> Tensor:
-        """Features before the head, for transfer: uint8 `[N, T, H, W, 3]` to float32 `[N, F]`."""
+        """Return the features before the head: uint8 `[N, T, H, W, 3]` to float32 `[N, F]`."""
         return self._run_video(video, head=False)
 
     def audio_features(self, waveform: Tensor) -> Tensor:
-        """Features before the head, for transfer: float32 `[N, S]` to float32 `[N, F]`."""
+        """Return the features before the head: float32 `[N, S]` to float32 `[N, F]`."""
         return self._run_audio(waveform, head=False)
 
     @torch.no_grad()
     def log_mel(self, waveform: Tensor) -> Tensor:
-        """What the audio encoder takes: float32 `[N, S]` to normalized `[N, 1, bands, frames]`."""
+        """Return the input of the audio encoder: `[N, S]` to normalized `[N, 1, bands, frames]`."""
         spectrogram: Tensor = self._to_input.log_mel(waveform.to(self.device))
         return spectrogram
 
     @torch.inference_mode()
     def audio_feature_map(self, waveform: Tensor) -> Tensor:
-        """The last map before pooling: float32 `[N, S]` to float32 `[N, F, bands, frames]`."""
+        """Return the last map before pooling: `[N, S]` to float32 `[N, F, bands, frames]`."""
         with self._eval_mode():
             log_mel = self._to_input.log_mel(waveform.to(self.device))
             return self.model.audio_encoder.feature_map(log_mel).float()
@@ -155,7 +242,7 @@ class PretrainedEncoder:
 
     @contextmanager
     def _eval_mode(self) -> Iterator[None]:
-        """Statistics of batch norm stay as trained, whatever mode the caller left the model in."""
+        """Use the trained statistics of batch norm, whatever mode the caller left the model in."""
         was_training = self.model.training
         self.model.eval()
         try:
@@ -163,25 +250,26 @@ class PretrainedEncoder:
         finally:
             self.model.train(was_training)
 
-    def _read(
-        self, path: str | os.PathLike[str], start_seconds: float
-    ) -> tuple[
-        np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
-        np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    ]:
-        clip_format = self.config.clip
-        clip = read_clip(
-            path,
-            start_seconds=start_seconds,
-            frames=clip_format.frames,
-            frame_rate=clip_format.frame_rate,
-            audio_seconds=clip_format.audio_seconds,
-            sample_rate_hz=clip_format.sample_rate_hz,
-        )
-        return clip.video, clip.waveform
+    def _read_video(self, path: str | os.PathLike[str], start_seconds: float) -> VideoArray:
+        clip = read_clip(path, start_seconds=start_seconds, **self.config.clip.model_dump())
+        return clip.video
 
-    def save(self, folder: Path) -> None:
-        """Write `config.json` and `model.safetensors`, each whole or not at all."""
+    def _read_audio(self, path: str | os.PathLike[str], start_seconds: float) -> WaveformArray:
+        clip, timeline = self.config.clip, None
+        if inspect_file(path).has_video:
+            with open_media(path) as container:
+                timeline = read_timeline(path, container)
+        return read_audio(
+            path,
+            first_sample=clip.audio_start_sample(start_seconds),
+            num_samples=clip.num_samples,
+            sample_rate_hz=clip.sample_rate_hz,
+            timeline=timeline,
+        )
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write `config.json` and `model.safetensors`, each atomically."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: value.contiguous() for name, value in self.model.state_dict().items()}
         weights = folder / "model.safetensors"
@@ -190,6 +278,23 @@ class PretrainedEncoder:
         os.replace(partial, weights)
         partial.write_text(self.config.model_dump_json(indent=2) + "\n")
         os.replace(partial, folder / "config.json")
+
+
+def _batches(
+    windows: Iterable[Tensor],
+    grid: WindowGrid,
+    content: FileContent,
+    progress: ProgressCallback,
+    modality: str,
+) -> Iterator[Tensor]:
+    """Stack windows to batches and report after each one."""
+    remaining, done = iter(windows), 0
+    while batch := list(islice(remaining, _WINDOWS_PER_BATCH)):
+        yield torch.stack(batch)
+        done += len(batch)
+        progress(grid.start_seconds(done), content.duration_seconds, modality)
+    if not done:
+        raise MediaError(f"the file has no {modality} that can be decoded")
 
 
 def _batched(values: Tensor, *, dims: int, dtype: torch.dtype, name: str) -> Tensor:
@@ -208,8 +313,8 @@ def load(
 
     Args:
         path: A run's folder, or a model folder with `config.json` and `model.safetensors`.
-        untrained: Give the same architecture with fresh weights instead: the floor of any score.
-        seed: What fresh weights are drawn from.
+        untrained: Return the same architecture with random weights, whose score is a baseline.
+        seed: Seed of the random weights.
 
     Raises:
         CheckpointError: There is no model, or it cannot be read.

@@ -109,11 +109,11 @@ class _TemporalConvFunction(torch.autograd.Function):
                 (True, False, False),
             )  # fmt: skip
         if ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
-            grad_weight = _weight_gradient(x, grads[0], weight.shape[2], stride, pad)
+            grad_weight = weight_gradient(x, grads[0], weight.shape[2], stride, pad)
         return grad_x, grad_weight, None, None
 
 
-def _weight_gradient(x: Tensor, grad: Tensor, taps: int, stride: int, pad: int) -> Tensor:
+def weight_gradient(x: Tensor, grad: Tensor, taps: int, stride: int, pad: int) -> Tensor:
     """Return the gradient of the weights of a convolution over time, `[C, C_in, taps, 1]`.
 
     Args:

@@ -1,11 +1,10 @@
-"""The policy that was not chosen, and policies made to fit a smaller batch."""
+"""The policy that a run does not use, and policies that fit a smaller batch."""
 
 from __future__ import annotations
 
 import pytest
 
-from toomuchtv.data.config import SamplingConfig
-from toomuchtv.data.policy_variants import opposite_policy, resized
+from toomuchtv.data.config import SamplingConfig, fit_batch_size, other_policy
 
 
 def policy(name: str, batch: int, clips: int, items: int = 1) -> SamplingConfig:
@@ -25,8 +24,8 @@ def policy(name: str, batch: int, clips: int, items: int = 1) -> SamplingConfig:
         (policy("uniform", 2, 16, 4), policy("hierarchical", 2, 1, 1)),
     ],
 )
-def test_the_other_policy(one: SamplingConfig, other: SamplingConfig) -> None:
-    assert opposite_policy(one) == other
+def test_the_other_policy_fills_the_same_batch(one: SamplingConfig, other: SamplingConfig) -> None:
+    assert other_policy(one) == other
 
 
 @pytest.mark.parametrize(
@@ -39,12 +38,14 @@ def test_the_other_policy(one: SamplingConfig, other: SamplingConfig) -> None:
         (policy("uniform", 64, 16), 50, policy("uniform", 50, 16)),
     ],
 )
-def test_a_smaller_batch(one: SamplingConfig, size: int, expected: SamplingConfig) -> None:
-    assert resized(one, size) == expected
+def test_a_smaller_batch_keeps_the_shape_if_possible(
+    one: SamplingConfig, size: int, expected: SamplingConfig
+) -> None:
+    assert fit_batch_size(one, size) == expected
 
 
-def test_other_settings_are_kept() -> None:
+def test_other_settings_do_not_change() -> None:
     one = SamplingConfig(min_gap_seconds=3.0, level="episode", title_weight="sqrt")
-    assert opposite_policy(opposite_policy(one)) == one
+    assert other_policy(other_policy(one)) == one
     with pytest.raises(ValueError, match="at least 2 clips, got 1"):
-        resized(one, 1)
+        fit_batch_size(one, 1)

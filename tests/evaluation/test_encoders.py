@@ -18,7 +18,7 @@ from toomuchtv.evaluation.encoders.baselines import (
     MeanLogMel,
     Mfcc,
 )
-from toomuchtv.evaluation.encoders.custom import wrapped
+from toomuchtv.evaluation.encoders.custom import wrap_encoder
 from toomuchtv.evaluation.encoders.pretrained import torchvision_encoder
 from toomuchtv.evaluation.encoders.transformers_models import Clap
 from toomuchtv.evaluation.errors import EncoderError
@@ -120,10 +120,10 @@ def test_anything_that_embeds_is_an_encoder() -> None:
 
 def test_features_are_marked_by_the_weights() -> None:
     one, other = make(), make()
-    assert wrapped(one, name="x").fingerprint == wrapped(other, name="x").fingerprint
+    assert wrap_encoder(one, name="x").fingerprint == wrap_encoder(other, name="x").fingerprint
     with torch.no_grad():
         other.scale.add_(1)
-    assert wrapped(one, name="x").fingerprint != wrapped(other, name="x").fingerprint
+    assert wrap_encoder(one, name="x").fingerprint != wrap_encoder(other, name="x").fingerprint
 
 
 class NoState:
@@ -137,18 +137,18 @@ class NoState:
 
 def test_what_cannot_be_evaluated_is_explained() -> None:
     with pytest.raises(EncoderError, match="needs embed_video"):
-        wrapped(object(), name="x")
-    with pytest.raises(EncoderError, match="something must mark"):
-        wrapped(NoState(), name="x")
+        wrap_encoder(object(), name="x")
+    with pytest.raises(EncoderError, match="identify the cached"):
+        wrap_encoder(NoState(), name="x")
     with pytest.raises(EncoderError, match="nothere"):
         choose_encoder("nothere:make")
     with pytest.raises(ValueError, match=r"log-mel.*module:function"):
         choose_encoder("nothing")
     versioned = NoState()
     versioned.version = "1"  # type: ignore[attr-defined]
-    encoder = wrapped(versioned, name="x")
+    encoder = wrap_encoder(versioned, name="x")
     assert encoder.audio is not None
-    with pytest.raises(EncoderError, match="must give a tensor"):
+    with pytest.raises(EncoderError, match="must return a tensor"):
         encoder.audio.features(NOISE)
 
 

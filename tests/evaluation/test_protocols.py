@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from tests.media_files import BLACK, LEVEL_STEP, write_film
 from toomuchtv.errors import MediaError
-from toomuchtv.evaluation import features
 from toomuchtv.evaluation.benchmark import LabeledClip
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import AudioEncoder, AudioInput, Encoder, VideoEncoder
@@ -26,7 +24,7 @@ from toomuchtv.evaluation.protocols import (
     ProbeProtocol,
     RetrievalProtocol,
 )
-from toomuchtv.evaluation.reading import read_video_views, read_views
+from toomuchtv.evaluation.reading import AudioCache, ViewReader, read_video_views
 from toomuchtv.evaluation.views import (
     AudioViews,
     VideoAugment,
@@ -120,7 +118,7 @@ def views_of(name: str, sense: str) -> tuple[VideoViews | AudioViews, VideoViews
 
 
 @pytest.mark.parametrize("name", VIDEO_TABLE)
-def test_an_encoder_is_shown_what_the_table_says(name: str, film: Path) -> None:
+def test_a_video_encoder_gets_the_views_of_the_table(name: str, film: Path) -> None:
     frames, rate, crop, of_train, of_test = VIDEO_TABLE[name]
     train, test = views_of(name, "video")
     assert shown(film, train) == (of_train, (frames, crop, crop, 3))
@@ -131,7 +129,7 @@ def test_an_encoder_is_shown_what_the_table_says(name: str, film: Path) -> None:
 
 
 @pytest.mark.parametrize("name", AUDIO_TABLE)
-def test_an_encoder_is_played_what_the_table_says(name: str, film: Path) -> None:
+def test_an_audio_encoder_gets_the_views_of_the_table(name: str, film: Path) -> None:
     seconds, of_train, of_test = AUDIO_TABLE[name]
     train, test = views_of(name, "audio")
     samples = (round(seconds * 8_000),)
@@ -194,7 +192,9 @@ def test_random_views_follow_from_the_seed_alone(film: Path) -> None:
         (2.0, 2.0, 2, [0.0, 0.0]),
     ],
 )
-def test_views_spread_evenly(total: float, view: float, count: int, expected: list[float]) -> None:
+def test_test_views_are_spread_evenly(
+    total: float, view: float, count: int, expected: list[float]
+) -> None:
     assert even_starts(total, view, count) == expected
 
 
@@ -214,7 +214,7 @@ def test_crops_go_from_corner_to_corner() -> None:
     assert crop_corners(240, 320, 224, 1) == [(8, 48)]
 
 
-def test_random_crops_have_the_area_and_shape_asked_for() -> None:
+def test_random_crops_have_the_configured_area_and_aspect() -> None:
     augment = VideoAugment(min_area=0.3, max_aspect=2.0, flip=0.5)
     boxes = random_boxes(augment, 100, 100, 4000, seed=0)
     width, height = np.abs(boxes[:, 2]), boxes[:, 3]
@@ -256,7 +256,9 @@ def test_schedules_are_those_of_the_table() -> None:
     assert (gdt.weight_decay, avid.weight_decay, avid.dropout) == (5e-3, 0.0, 0.5)
 
 
-def test_features_are_kept_and_gone_on_with(film: Path, tmp_path: Path) -> None:
+def test_cached_features_are_reused_and_damaged_ones_are_extracted_again(
+    film: Path, tmp_path: Path
+) -> None:
     eyes = Eyes()
     encoder = Encoder(name="x", fingerprint="x", pretraining="x", video=eyes)
     benchmark, views = read_benchmark("csv", film), VideoViews(times=2)
@@ -285,17 +287,37 @@ def test_a_failed_decode_is_not_cached_but_tried_again(
     table.write_text("path,label,split,start_seconds,stop_seconds\n" + "\n".join(rows) + "\n")
     benchmark = read_benchmark("csv", table)
 
-    def failing_read(clip: LabeledClip, *args: Any, **options: Any) -> Tensor:
+    read = ViewReader.read
+
+    def failing_read(reader: ViewReader, clip: LabeledClip, *, seed: int) -> Tensor:
         if clip.start_seconds == 1.0:
             raise MediaError("the disk is not there for a moment")
-        return read_views(clip, *args, **options)
+        return read(reader, clip, seed=seed)
 
-    monkeypatch.setattr(features, "read_views", failing_read)
+    monkeypatch.setattr(ViewReader, "read", failing_read)
     first = extract_features(encoder, benchmark, VideoViews(), cache=tmp_path)
     assert (first.rows, list(first.failed)) == ((0,), [1])
     num_shown = len(eyes.shown)
-    monkeypatch.setattr(features, "read_views", read_views)
+    monkeypatch.setattr(ViewReader, "read", read)
     again = extract_features(encoder, benchmark, VideoViews(), cache=tmp_path)
     assert (again.rows, again.failed) == ((0, 1), {})
     assert len(eyes.shown) == num_shown + 1  # the first clip came from the cache
     np.testing.assert_array_equal(again.values[0], first.values[0])
+
+
+def test_the_audio_cache_is_bounded_in_bytes(film: Path) -> None:
+    cache = AudioCache(max_bytes=3 * 4 * 8_000)  # three seconds at 8 kHz
+    whole = cache.read(film / "film.mp4", 0, 16_000, 8_000)
+    assert cache.read(film / "film.mp4", 0, 16_000, 8_000) is whole
+    cache.read(film / "film.mp4", 0, 8_000, 8_000)
+    assert cache.num_bytes == 3 * 4 * 8_000
+    cache.read(film / "film.mp4", 8_000, 8_000, 8_000)  # the oldest waveform is forgotten
+    assert cache.num_bytes == 2 * 4 * 8_000
+    assert cache.read(film / "film.mp4", 0, 16_000, 8_000) is not whole
+    cache.read(film / "film.mp4", 0, 32_000, 8_000)  # larger than the cache
+    assert cache.num_bytes <= 3 * 4 * 8_000
+
+
+def test_readers_do_not_share_a_cache() -> None:
+    readers = [ViewReader(AudioViews(), Ears()) for _ in range(2)]
+    assert readers[0]._cache is not readers[1]._cache

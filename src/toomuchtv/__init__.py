@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from toomuchtv.media.clip_reader import read_clip
     from toomuchtv.media.proxy_writer import ProxyFormat
     from toomuchtv.models import AudioResNet, Embeddings, ModelConfig, TwoTower, VideoResNet
-    from toomuchtv.training.pretrain import pretrain
+    from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
 __version__ = "0.1.0"
@@ -70,6 +70,7 @@ _HOMES = {
     "ClipSpecs": "data.clip_specs",
     "ClipSampler": "data.sampler",
     "SamplingConfig": "data.config",
+    "PretrainResult": "training.pretrain",
     "PretrainedEncoder": "inference.pretrained",
     "collate_clips": "data.dataset",
     "ProxyFormat": "media.proxy_writer",
@@ -109,6 +110,7 @@ __all__ = [
     "ModelConfig",
     "PairLabelConfig",
     "PairLabels",
+    "PretrainResult",
     "PretrainedEncoder",
     "ProxyFormat",
     "SamplingConfig",

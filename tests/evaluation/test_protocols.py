@@ -105,8 +105,6 @@ AUDIO_TABLE = {
 def views_of(
     name: str, modality: Modality
 ) -> tuple[VideoViews | AudioViews, VideoViews | AudioViews]:
-    name: str, modality: Modality
-) -> tuple[VideoViews | AudioViews, VideoViews | AudioViews]:
     protocol = PROTOCOLS[name]
     if isinstance(protocol, FinetuneProtocol):
         return protocol.train, protocol.test

@@ -108,7 +108,9 @@ def _stages(path: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     yield (
         "proxy",
         lambda: facts.append(
-            write_proxy(path, video_path, audio_path, _RECIPE, audio_track=track or 0)
+            write_proxy(
+                path, video_path, audio_path, _RECIPE, audio_track=track.index if track else 0
+            )
         ),
     )
     for moment in (0.0, min(probe.duration_seconds / 2, 1e6)):

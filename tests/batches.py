@@ -1,4 +1,4 @@
-"""Batches of noise for tests of the step, whole and in parts."""
+"""Batches of random noise for the tests of training steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALLEST = ModelConfig(
 
 
 def a_batch(count: int, *, step: int = 0) -> ClipBatch:
-    """Clips of two frames, two of each title; the sixth is invalid."""
+    """Return a batch of two-frame clips, two of each title; the sixth clip is invalid."""
     generator = torch.Generator().manual_seed(step)
     title = np.arange(count) // 2
     return ClipBatch(

@@ -25,7 +25,7 @@ FILMS = {
 
 
 def make_prepared_catalog(folder: Path) -> Path:
-    """Write `FILMS`, scan and prepare them; returns the catalog's folder."""
+    """Write `FILMS`, scan and prepare them, and return the catalog's folder."""
     library, catalog_path = folder / "library", folder / "catalog"
     for number, (name, seconds) in enumerate(FILMS.items()):
         write_film(library / name, seconds=seconds, first_frame=7 * number)
@@ -38,7 +38,7 @@ def make_prepared_catalog(folder: Path) -> Path:
 
 
 def tiny_config(**changes: Mapping[str, Any]) -> Config:
-    """Settings of a run that takes seconds; `changes` are laid over them, section by section."""
+    """Return settings of a run that takes seconds, with `changes` by section."""
     values: dict[str, dict[str, Any]] = {
         "clip": {"frames": 2, "frame_rate": 8.0, "audio_seconds": 0.25},
         "transform": {"size": 16},

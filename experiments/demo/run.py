@@ -16,6 +16,7 @@ from typing import Any
 
 from experiments.demo.page import DemoResult, write_demo_page
 from experiments.rendered_tv import RenderedTVConfig, render_library
+from experiments.study.settings import WEAK_AUGMENTATION
 from toomuchtv._internal.progress import ProgressCallback
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
@@ -41,13 +42,7 @@ SETTINGS = [
     "transform.size=32",
     "clip.frames=8",
     "clip.audio_seconds=1.0",
-    # The augmentation is weaker than the default because the training is so short.
-    "augmentation.min_crop_area=0.5",
-    "augmentation.brightness=0.2",
-    "augmentation.contrast=0.2",
-    "augmentation.saturation=0.2",
-    "augmentation.hue=0.0",
-    "augmentation.grayscale=0.0",
+    *WEAK_AUGMENTATION,
 ]
 
 

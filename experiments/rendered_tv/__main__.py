@@ -11,7 +11,10 @@ import typer
 from experiments.rendered_tv import RenderedTVConfig, render_library
 from toomuchtv.cli.options import Json, Workers, verb_output
 
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
+
+@app.command()
 def main(
     out: Annotated[Path, typer.Argument(help="Output folder.")],
     *,
@@ -41,7 +44,7 @@ def main(
     each a title of its own), opening_seconds, event_kinds, width, height, frame_rate,
     transfer_titles, transfer_clips_per_kind. docs/guide/rendered_tv.md describes each.
 
-    Example: python -m experiments.rendered_tv out/tv --movies 2 --shows 1 --minutes 1
+    Example: `python -m experiments.rendered_tv out/tv --movies 2 --shows 1 --minutes 1`
     """
     with verb_output(as_json=as_json) as output:
         try:
@@ -60,4 +63,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -22,8 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from experiments.rendered_tv.audio import AudioMixer
 from experiments.rendered_tv.config import NUM_FOLDS, NUM_SPLITS, RenderedTVConfig
 from experiments.rendered_tv.events.registry import EVENT_KINDS
-from experiments.rendered_tv.files import write_film, write_text, write_wav
-from experiments.rendered_tv.ground_truth import ground_truth_json
+from experiments.rendered_tv.files import ground_truth_json, write_film, write_text, write_wav
 from experiments.rendered_tv.names import episode_name
 from experiments.rendered_tv.script import (
     Script,

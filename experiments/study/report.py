@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.rendered_tv.files import write_text
 from experiments.study.conditions import CHOSEN_CLIPS, Design
 from experiments.study.findings import Findings
 from experiments.study.scores import ConditionScores
@@ -163,9 +164,7 @@ def write_record(
         ],
     }
     path = out / "study.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(content, indent=1) + "\n")
     return path
 
 

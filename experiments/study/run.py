@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.rendered_tv.files import write_text
 from experiments.study.conditions import Condition, Design, Library, steps_of
 from experiments.study.control_questions import checks, curated, openings, steps_to_score
 from experiments.study.findings import Findings
@@ -170,10 +171,7 @@ def claim_folder(out: Path, design: Design) -> None:
                 "choose another folder, or delete this one to start again"
             )
         return
-    out.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(design.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, design.model_dump_json(indent=1) + "\n")
 
 
 def forecast(design: Design, num_workers: int) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.rendered_tv.files import write_text
 from experiments.study.conditions import Condition, steps_of
 from experiments.study.libraries import catalog_path, transfer_path
 from experiments.study.scores import (
@@ -25,10 +25,9 @@ from experiments.study.settings import condition_config, finetune_protocol, mile
 from experiments.study.size import StudySize
 from toomuchtv._internal.progress import no_progress
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.diagnosis.embed import Embedder, Tally
-from toomuchtv.diagnosis.policies import measure_batches, plan_batches
-from toomuchtv.diagnosis.results import Missing
-from toomuchtv.diagnosis.source import Source
+from toomuchtv.diagnosis.embedding import ClipSource, Embedder, ProgressCounter
+from toomuchtv.diagnosis.negatives import draw_policy_batches, measure_policy
+from toomuchtv.diagnosis.results import Unavailable
 from toomuchtv.evaluation.benchmark import Benchmark, Modality
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, run_encoder
@@ -86,10 +85,7 @@ def run_condition(out: Path, size: StudySize, condition: Condition) -> Condition
         hours=hours,
         core_seconds=time.process_time() - begun,
     )
-    path = scores_path(out, condition)
-    partial = path.with_suffix(".partial")
-    partial.write_text(scores.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(scores_path(out, condition), scores.model_dump_json(indent=1) + "\n")
     return scores
 
 
@@ -215,26 +211,29 @@ def _negatives(
         embeddings were equal.
     """
     with open_catalog(catalog) as opened:
-        source = Source(
+        source = ClipSource(
             opened, opened.snapshot(), config.sampling, config.clip, config.transform.log_mel
         )
-        embedder = Embedder(source, pretrained, Tally(no_progress, 1))
-        planned = plan_batches(
+        embedder = Embedder(source, pretrained, ProgressCounter(no_progress, 1))
+        planned = draw_policy_batches(
             source,
             config.sampling,
-            largest=config.sampling.batch_size,
+            max_clips=config.sampling.batch_size,
             num_batches=_NEGATIVE_BATCHES,
             seed=config.training.seed + 1,  # other batches than those of the training
         )
         measured = [
-            measure_batches(one, embedder, config.pair_labels, config.loss.temperature)
+            measure_policy(one, embedder, config.pair_labels, config.loss.temperature)
             for one in planned
-            if not isinstance(one, Missing)
+            if not isinstance(one, Unavailable)
         ]
-    found = [one for one in measured if not isinstance(one, Missing)]
+    found = [one for one in measured if not isinstance(one, Unavailable)]
     return (
         {one.policy: _finite({n: s.mean for n, s in one.figures.items()}) for one in found},
-        {one.policy: _finite({n: s.mean for n, s in one.even.items()}) for one in found},
+        {
+            one.policy: _finite({n: s.mean for n, s in one.equal_embeddings.items()})
+            for one in found
+        },
     )
 
 

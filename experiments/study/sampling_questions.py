@@ -111,7 +111,7 @@ def _easy_sentence(
         + choose(
             more,
             above="By this count, uniform negatives are easier because fewer of them matter",
-            below="By this count, uniform negatives are not easier because more of them matter",
+            below="By this count, uniform negatives are harder because more of them matter",
             unclear="The two counts do not differ clearly",
         )
         + f" The clip's own audio or video is nearer than all negatives in "

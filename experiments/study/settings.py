@@ -25,17 +25,21 @@ from toomuchtv.training.run_config import Config, load_config
 #: its music plays during everything.
 _STRONGEST: dict[str, Any] = {"music_overlap": 1.0, "recurrence": 1.0, "event_share": 1.0}
 
-#: Training settings of every condition of every size.
-_COMMON = (
-    f"clip.frame_rate={CLIP_FRAME_RATE}",
-    "model.embedding_dim=128",
-    # The augmentation is weaker than the default because the training is so short.
+#: Augmentation that is weaker than the default because the trainings are so short.
+WEAK_AUGMENTATION = (
     "augmentation.min_crop_area=0.5",
     "augmentation.brightness=0.2",
     "augmentation.contrast=0.2",
     "augmentation.saturation=0.2",
     "augmentation.hue=0.0",
     "augmentation.grayscale=0.0",
+)
+
+#: Training settings of every condition of every size.
+_COMMON = (
+    *WEAK_AUGMENTATION,
+    f"clip.frame_rate={CLIP_FRAME_RATE}",
+    "model.embedding_dim=128",
     # Every hour is trained on, because the test titles come from the transfer sets.
     "training.held_out_share=0.0",
     "training.log_every=10",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
     from toomuchtv.data.sampler import ClipSampler, draw_clips
     from toomuchtv.diagnosis import Diagnosis, diagnose
+    from toomuchtv.evaluation.comparison import Comparison, compare_results
     from toomuchtv.evaluation.evaluate import evaluate
     from toomuchtv.evaluation.result import Evaluation
     from toomuchtv.inference.pretrained import PretrainedEncoder, load
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from toomuchtv.media.clip_reader import read_clip
     from toomuchtv.media.proxy_writer import ProxyFormat
     from toomuchtv.models import AudioResNet, Embeddings, ModelConfig, TwoTower, VideoResNet
-    from toomuchtv.training.pretrain import pretrain
+    from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
 __version__ = "0.1.0"
@@ -62,15 +63,18 @@ _HOMES = {
     "Clip": "media.clip",
     "ClipFormat": "media.clip",
     "ClipSpec": "data.clip_specs",
+    "Comparison": "evaluation.comparison",
     "Config": "training.run_config",
     "Diagnosis": "diagnosis",
     "Evaluation": "evaluation.result",
     "ClipSpecs": "data.clip_specs",
     "ClipSampler": "data.sampler",
     "SamplingConfig": "data.config",
+    "PretrainResult": "training.pretrain",
     "PretrainedEncoder": "inference.pretrained",
     "collate_clips": "data.dataset",
     "ProxyFormat": "media.proxy_writer",
+    "compare_results": "evaluation.comparison",
     "diagnose": "diagnosis",
     "draw_clips": "data.sampler",
     "evaluate": "evaluation.evaluate",
@@ -97,6 +101,7 @@ __all__ = [
     "ClipSpec",
     "ClipSpecs",
     "ClipTransform",
+    "Comparison",
     "Config",
     "Diagnosis",
     "Embeddings",
@@ -105,6 +110,7 @@ __all__ = [
     "ModelConfig",
     "PairLabelConfig",
     "PairLabels",
+    "PretrainResult",
     "PretrainedEncoder",
     "ProxyFormat",
     "SamplingConfig",
@@ -113,6 +119,7 @@ __all__ = [
     "VideoResNet",
     "WindowEmbeddings",
     "collate_clips",
+    "compare_results",
     "diagnose",
     "draw_clips",
     "evaluate",

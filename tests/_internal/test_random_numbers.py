@@ -60,7 +60,7 @@ def test_hashes_equal_plain_integers(parts: list[int]) -> None:
         ((-1, 10**7, 3), 0xE30DDB1BA703B169),
     ],
 )
-def test_hashes_stay_what_they_are(parts: tuple[int, ...], value: int) -> None:
+def test_hashes_do_not_change_between_versions(parts: tuple[int, ...], value: int) -> None:
     assert int(hashed(*parts)[0]) == value
 
 
@@ -101,7 +101,7 @@ def test_a_shuffle_is_a_permutation_at_any_size(size: int, key: int) -> None:
 
 
 @given(st.integers(1, 2**40), st.integers(0, 2**63), st.data())
-def test_any_entry_of_a_huge_shuffle_costs_nothing(
+def test_any_entry_of_a_huge_shuffle_takes_constant_time(
     size: int, key: int, data: st.DataObject
 ) -> None:
     positions = np.array(data.draw(st.lists(st.integers(0, size - 1), min_size=1, unique=True)))
@@ -125,7 +125,7 @@ def test_each_position_may_have_its_own_key() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 6, 17])
-def test_every_place_is_as_likely(size: int) -> None:
+def test_every_position_is_equally_likely(size: int) -> None:
     keys = hashed(9, np.arange(6000))
     for position in range(size):
         values = permuted(np.full(6000, position), size, keys)

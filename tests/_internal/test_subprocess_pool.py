@@ -1,4 +1,4 @@
-"""Laws of isolation: a job may crash, hang or raise, and every other job still answers."""
+"""A job may crash, hang or raise an error, and all other jobs still give their results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Report = Callable[[float], None]
 
 
 def act(word: str, report: Report) -> str:
-    """Do what `word` says; runs in the worker."""
+    """Behave as `word` says; this runs in the worker."""
     if word == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if word == "leave":
@@ -77,7 +77,7 @@ def run(words: list[str], **settings: float) -> dict[str, str | Failure]:
     )
 
 
-def test_every_argument_is_answered_once() -> None:
+def test_every_argument_gets_one_result() -> None:
     results = list(run_isolated(partial(add, 5), range(20), num_workers=2, silence_seconds=30))
     assert sorted(results) == [(i, i + 5) for i in range(20)]
 
@@ -102,7 +102,7 @@ def test_a_crash_loses_one_job_only() -> None:
     }
 
 
-def test_silence_is_ended_and_signs_of_life_are_not() -> None:
+def test_silent_jobs_are_killed_and_reporting_ones_are_not() -> None:
     assert run(["hang", "slow but alive", "a"], silence_seconds=1.0) == {
         "hang": Failure("no sign of life for 1 s"),
         "slow but alive": "SLOW BUT ALIVE",
@@ -126,7 +126,7 @@ def test_expected_errors_become_failures() -> None:
     }
 
 
-def test_a_mistake_in_the_program_is_raised_here_with_its_traceback() -> None:
+def test_a_bug_is_raised_in_the_caller_with_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError, match="a mistake of ours") as caught:
         run(["a", "bug"])
     assert "in act" in caught.value.__notes__[0]
@@ -136,7 +136,7 @@ def test_a_mistake_in_the_program_is_raised_here_with_its_traceback() -> None:
     ("function", "message"),
     [(local_error, "LocalError: does not pickle"), (unpicklable, "local object")],
 )
-def test_what_does_not_pickle_is_raised_all_the_same(
+def test_errors_and_results_that_do_not_pickle_are_raised(
     function: Callable[[int, Report], object], message: str
 ) -> None:
     with pytest.raises(Exception, match=message) as caught:
@@ -145,16 +145,16 @@ def test_what_does_not_pickle_is_raised_all_the_same(
 
 
 def test_reports_arrive_in_order_with_their_argument() -> None:
-    told: list[tuple[str, float]] = []
+    reported: list[tuple[str, float]] = []
     jobs = run_isolated(
         act,
         ["slow but alive"],
         num_workers=1,
         silence_seconds=30,
-        on_report=lambda word, amount: told.append((word, amount)),
+        on_report=lambda word, amount: reported.append((word, amount)),
     )
     assert list(jobs) == [("slow but alive", "SLOW BUT ALIVE")]
-    assert told == [("slow but alive", step) for step in range(8)]
+    assert reported == [("slow but alive", step) for step in range(8)]
 
 
 def test_closing_early_leaves_no_process() -> None:

@@ -1,4 +1,4 @@
-"""What tests of sampling share."""
+"""Fixtures of the tests of sampling."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ import pytest
 
 @pytest.fixture
 def own_catalog(prepared_catalog: Path, tmp_path: Path) -> Path:
-    """A copy whose proxies a test may spoil."""
+    """Return a copy of the prepared catalog whose proxies a test may damage."""
     return Path(shutil.copytree(prepared_catalog, tmp_path / "catalog"))

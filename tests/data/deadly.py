@@ -1,4 +1,4 @@
-"""Readers whose process does not survive: in a module that a worker imports in no time."""
+"""Readers that crash their process, in a module that a worker imports quickly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toomuchtv.media.clip import VideoArray, WaveformArray
 
 
 class Deadly(ClipReader):
-    """Its process does not survive reading item 0."""
+    """A reader that crashes its process when it reads item 0."""
 
     def read(
         self,
@@ -27,7 +27,7 @@ class Deadly(ClipReader):
 
 
 class AlwaysDeadly(ClipReader):
-    """Its process does not survive reading anything."""
+    """A reader that ends its process whatever it reads."""
 
     def read(
         self,

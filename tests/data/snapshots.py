@@ -1,4 +1,4 @@
-"""Catalog snapshots made up for tests of sampling."""
+"""Synthetic catalog snapshots for the tests of sampling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toomuchtv.media.clip import ClipFormat
 #: Four frames half a second apart: a clip's first and last frame are 1.5 s apart.
 FORMAT = ClipFormat(frames=4, frame_rate=2.0, audio_seconds=1.0)
 FRAME_RATE = 8.0
-#: Frames of a proxy from a clip's first frame to its last one, that included.
+#: Number of proxy frames that a clip spans, inclusive.
 CLIP_FRAMES = 13
 
 
@@ -22,7 +22,7 @@ SegmentRow = tuple[int, float, float, str, int]
 
 
 def segments_of(rows: Sequence[SegmentRow]) -> SnapshotSegments:
-    """Make the segments of a snapshot, in its order."""
+    """Return the segments of a snapshot in its order."""
     item, start, stop, kind, recurrence = zip(*sorted(rows), strict=True) if rows else ([],) * 5
     return SnapshotSegments(
         row=np.array(item, np.int32),
@@ -43,7 +43,7 @@ def snapshot_of(
     num_tracks: Sequence[int] | None = None,
     segments: Sequence[SegmentRow] = (),
 ) -> CatalogSnapshot:
-    """Make a snapshot of items that are `num_frames` long, of titles `title`, in that order."""
+    """Return a snapshot of items of `num_frames` frames and of titles `title`, in order."""
     count = len(num_frames)
     tracks = np.ones(count, np.uint8) if num_tracks is None else np.array(num_tracks, np.uint8)
     tracks[list(silent)] = 0
@@ -61,7 +61,7 @@ def snapshot_of(
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> CatalogSnapshot:
-    """Any small catalog: films, shows and clips, some items silent, some too short for a clip."""
+    """Draw a small catalog of films, shows and clips; some items are silent or too short."""
     num_items = draw(st.integers(1, 12))
     titles = sorted(draw(st.lists(st.integers(0, 5), min_size=num_items, max_size=num_items)))
     lengths = draw(st.lists(st.integers(1, 800), min_size=num_items, max_size=num_items))

@@ -1,4 +1,4 @@
-"""One moment in two languages: the same pictures, each with its own sound, positives."""
+"""Two clips with one start in two languages: the same video, different audio, positives."""
 
 from __future__ import annotations
 
@@ -39,30 +39,27 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> PlannedBatches:
 
 
 def pairs_of(batch: ClipBatch) -> list[tuple[int, int]]:
-    """Clips of one moment in two languages."""
-    moments = list(zip(batch.specs.item.tolist(), batch.specs.start_seconds.tolist(), strict=True))
+    """Return the pairs of clips that share item and start."""
+    starts = list(zip(batch.specs.item.tolist(), batch.specs.start_seconds.tolist(), strict=True))
     return [
-        (one, two)
-        for one in range(len(batch))
-        for two in range(one)
-        if moments[one] == moments[two]
+        (one, two) for one in range(len(batch)) for two in range(one) if starts[one] == starts[two]
     ]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_pairs_share_pictures_and_differ_in_sound(
+def test_pairs_share_the_video_and_differ_in_audio(
     batches: PlannedBatches, num_workers: int
 ) -> None:
     (batch,) = iterate_batches(batches, start=2, stop=3, num_workers=num_workers)
     assert batch.valid.all()
     pairs = pairs_of(batch)
-    assert len(pairs) == 2  # of the dubbed film's four clips; the other film's are four moments
+    assert len(pairs) == 2  # of the dubbed film's four clips; the other film has one language
     for one, two in pairs:
         assert batch.specs.audio_track[one] != batch.specs.audio_track[two]
         assert not torch.equal(batch.waveform[one], batch.waveform[two])
 
 
-def test_each_language_is_the_one_that_its_track_says(batches: PlannedBatches) -> None:
+def test_each_language_is_that_of_its_audio_track(batches: PlannedBatches) -> None:
     batch = batches[2]
     for one, two in pairs_of(batch):
         english, french = (one, two) if batch.specs.audio_track[one] == 0 else (two, one)
@@ -73,6 +70,6 @@ def test_each_language_is_the_one_that_its_track_says(batches: PlannedBatches) -
 
 def test_pairs_are_positives_by_default(batches: PlannedBatches) -> None:
     batch = batches[2]
-    roles = PairLabels(PairLabelConfig(), batch.spec_tensor()).dense()
-    positives = {(i, j) for i, j in (roles == 1).nonzero().tolist() if i > j}
+    labels = PairLabels(PairLabelConfig(), batch.spec_tensor()).dense()
+    positives = {(i, j) for i, j in (labels == 1).nonzero().tolist() if i > j}
     assert positives == set(pairs_of(batch))

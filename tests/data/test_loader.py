@@ -1,4 +1,4 @@
-"""The loader: the same batches however they are decoded, and what a bad proxy does to them."""
+"""The loader gives the same batches with any number of workers, and replaces bad clips."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def proxies_of(catalog_path: Path, title: str) -> list[Proxy]:
         return [proxy for item_id, proxy in catalog.proxies().items() if item_id in wanted]
 
 
-def test_any_number_of_workers_gives_the_same(prepared_catalog: Path) -> None:
+def test_any_number_of_workers_gives_the_same_batches(prepared_catalog: Path) -> None:
     batches = batches_of(prepared_catalog)
     here = [batches[step] for step in range(4, 8)]
     for num_workers in (0, 1, 2):
@@ -78,10 +78,10 @@ def test_any_number_of_workers_gives_the_same(prepared_catalog: Path) -> None:
 
 
 @pytest.mark.parametrize("num_workers", [1, pytest.param(8, marks=pytest.mark.slow)])
-def test_any_number_of_workers_gives_the_same_input(
+def test_any_number_of_workers_gives_the_same_augmented_input(
     prepared_catalog: Path, num_workers: int
 ) -> None:
-    """Augmented too: what is changed is drawn from the clip's seed, not from a worker's."""
+    """Augmentation is drawn from the clip's seed and not from a generator of the worker."""
     batches = batches_of(prepared_catalog)
     to_input = ClipTransform(TransformConfig(size=24), AugmentationConfig(blur=0.5))
 
@@ -94,44 +94,44 @@ def test_any_number_of_workers_gives_the_same_input(
         assert torch.equal(one[1], two[1])
 
 
-def test_a_batch_is_what_was_planned(prepared_catalog: Path) -> None:
+def test_a_batch_contains_the_drawn_clips(prepared_catalog: Path) -> None:
     batches = batches_of(prepared_catalog)
     with open_catalog(prepared_catalog) as catalog:
-        plan = ClipSampler(catalog.snapshot(), POLICY, FORMAT).draw(seed=6, step=2)
+        specs = ClipSampler(catalog.snapshot(), POLICY, FORMAT).draw(seed=6, step=2)
     batch = batches[2]
     assert len(batch) == 8
     assert batch.video.shape == (8, 3, 48, 32)
     assert batch.video.dtype == torch.uint8
     assert batch.waveform.shape == (8, 8000)
     assert batch.waveform.dtype == torch.float32
-    assert batch.specs.item.tolist() == plan.item.tolist()
-    assert batch.specs.title.tolist() == plan.title.tolist()
-    assert batch.specs.start_seconds.tolist() == plan.start_seconds.tolist()
-    assert batch.specs.seed.tolist() == plan.seed.tolist()
+    assert batch.specs.item.tolist() == specs.item.tolist()
+    assert batch.specs.title.tolist() == specs.title.tolist()
+    assert batch.specs.start_seconds.tolist() == specs.start_seconds.tolist()
+    assert batch.specs.seed.tolist() == specs.seed.tolist()
     assert batch.valid.all()
     assert not batch.failures
     # The films' sound is a tone throughout: no clip is silent.
     assert (batch.waveform.abs().amax(dim=1) > 0.1).all()
 
 
-def test_every_clip_of_a_batch_is_its_own_moment(prepared_catalog: Path) -> None:
-    """Clips of an item are read in order of time, and overlap: each is what it is read alone."""
+def test_every_clip_of_a_batch_equals_the_clip_read_alone(prepared_catalog: Path) -> None:
+    """Clips of an item are read in order of time, and overlap. This must not change them."""
     with open_catalog(prepared_catalog) as catalog:
-        planner = ClipSampler(catalog.snapshot(), POLICY, FORMAT)
+        sampler = ClipSampler(catalog.snapshot(), POLICY, FORMAT)
     for step in range(4):
         batch = batches_of(prepared_catalog)[step]
-        plan = planner.draw(seed=6, step=step)
+        specs = sampler.draw(seed=6, step=step)
         for row in range(len(batch)):
             alone = batches_of(prepared_catalog).reader
             video = np.empty(batch.video.shape[1:], np.uint8)
             waveform = np.empty(batch.waveform.shape[1:], np.float32)
-            alone.read(plan[row], video, waveform)
+            alone.read(specs[row], video, waveform)
             np.testing.assert_array_equal(batch.video[row].numpy(), video)
             np.testing.assert_array_equal(batch.waveform[row].numpy(), waveform)
 
 
-def test_a_damaged_picture_is_the_same_whatever_was_read_before(own_catalog: Path) -> None:
-    """What a decoder makes up for lost data depends on what it saw: never on another step's."""
+def test_a_damaged_clip_does_not_depend_on_earlier_steps(own_catalog: Path) -> None:
+    """A decoder conceals lost data with earlier frames; these must not be of another step."""
     rng = np.random.default_rng(0)
     with open_catalog(own_catalog) as catalog:
         paths = [own_catalog / proxy.video_path for proxy in catalog.proxies().values()]
@@ -210,5 +210,5 @@ def test_proxies_that_do_not_fit_are_refused(prepared_catalog: Path) -> None:
         read_with(prepared_catalog, ClipFormat(frame_rate=16.0))
     with pytest.raises(ValueError, match=r"16000 Hz, the clip wants 8000: .* --sample-rate 8000"):
         read_with(prepared_catalog, ClipFormat(sample_rate_hz=8000))
-    with pytest.raises(ValueError, match=r"different recipes .*: run `toomuchtv prepare` again"):
+    with pytest.raises(ValueError, match=r"different formats .*: run `toomuchtv prepare` again"):
         read_with(prepared_catalog, FORMAT, width=64, height=64)

@@ -1,4 +1,4 @@
-"""The loader when things break: workers killed, stopped or stuck, proxies cut or gone."""
+"""The loader under failures: workers are killed or hang, proxies are cut or missing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def expected_of(catalog_path: Path, stop: int = 8) -> list[ClipBatch]:
 
 
 def workers() -> set[psutil.Process]:
-    """The loader's processes that run now."""
+    """Return the running worker processes of the loader."""
     return {
         child
         for child in psutil.Process().children()
@@ -61,7 +61,7 @@ def signal_workers(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_killed_workers_change_nothing(prepared_catalog: Path, num_workers: int) -> None:
+def test_killed_workers_do_not_change_the_batches(prepared_catalog: Path, num_workers: int) -> None:
     expected = expected_of(prepared_catalog, 12)
     stream = stream_of(prepared_catalog, stop=12, num_workers=num_workers)
     found = []
@@ -71,12 +71,12 @@ def test_killed_workers_change_nothing(prepared_catalog: Path, num_workers: int)
             signal_workers(signal.SIGKILL)
     for one, two in zip(expected, found, strict=True):
         assert_equal(one, two)
-    # A loss may go unnoticed only if the worker had done all that was asked of it.
+    # A death may go unnoticed only if the worker had finished all its steps.
     assert num_workers >= stream.worker_restarts >= 1
     assert not workers()
 
 
-def test_a_worker_killed_before_it_began_blames_no_proxy(
+def test_a_worker_killed_at_its_start_blames_no_proxy(
     prepared_catalog: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = expected_of(prepared_catalog, 4)
@@ -90,7 +90,7 @@ def test_a_worker_killed_before_it_began_blames_no_proxy(
     ]
 
 
-def test_a_stopped_worker_is_replaced_when_its_time_is_up(prepared_catalog: Path) -> None:
+def test_a_stopped_worker_is_replaced_after_the_timeout(prepared_catalog: Path) -> None:
     expected = expected_of(prepared_catalog)
     stream = stream_of(prepared_catalog, timeout_seconds=3.0)
     found = [next(stream)]
@@ -102,7 +102,7 @@ def test_a_stopped_worker_is_replaced_when_its_time_is_up(prepared_catalog: Path
     assert not workers()
 
 
-def test_by_policy_a_lost_worker_stops_the_stream(prepared_catalog: Path) -> None:
+def test_a_lost_worker_stops_the_stream_if_configured(prepared_catalog: Path) -> None:
     stream = stream_of(prepared_catalog, on_worker_death="stop")
     next(stream)
     signal_workers(signal.SIGKILL)
@@ -123,7 +123,7 @@ def test_restarts_are_bounded(prepared_catalog: Path) -> None:
     assert stream.worker_restarts == 1
 
 
-def test_a_proxy_that_ends_its_readers_is_left_out(prepared_catalog: Path) -> None:
+def test_a_proxy_that_crashes_workers_is_excluded(prepared_catalog: Path) -> None:
     expected = expected_of(prepared_catalog)
     stream = stream_of(prepared_catalog, reader=Deadly)
     avoided = 0
@@ -139,7 +139,7 @@ def test_a_proxy_that_ends_its_readers_is_left_out(prepared_catalog: Path) -> No
     assert stream.worker_restarts == 2
 
 
-def test_without_any_progress_restarting_ends(prepared_catalog: Path) -> None:
+def test_restarts_end_if_no_batch_is_decoded(prepared_catalog: Path) -> None:
     stream = stream_of(prepared_catalog, reader=AlwaysDeadly, max_restarts=3)
     with pytest.raises(MediaError, match=r"died \(exit code 7\) while reading the proxy .*mp4"):
         list(stream)
@@ -165,7 +165,7 @@ def test_a_proxy_that_stalls_is_replaced_inside_its_title(own_catalog: Path) -> 
     assert stream.worker_restarts >= 2
 
 
-def test_by_policy_a_stall_stops_the_stream(own_catalog: Path) -> None:
+def test_a_stall_stops_the_stream_if_configured(own_catalog: Path) -> None:
     path = own_catalog / proxies_of(own_catalog, "Alpha")[0].video_path
     path.unlink()
     os.mkfifo(path)
@@ -193,7 +193,7 @@ def test_a_proxy_cut_while_it_is_read_is_replaced(own_catalog: Path) -> None:
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_by_policy_a_bad_clip_stops_the_stream(own_catalog: Path, num_workers: int) -> None:
+def test_a_bad_clip_stops_the_stream_if_configured(own_catalog: Path, num_workers: int) -> None:
     path = own_catalog / proxies_of(own_catalog, "Alpha")[0].video_path
     path.unlink()
     batches = batches_of(own_catalog, on_bad_clip="stop")

@@ -1,4 +1,4 @@
-"""Pair roles: cases written by hand, and what holds for any batch."""
+"""Pair labels: cases written by hand, and laws of any batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 ClipFacts = tuple[int, int, float, int, int, bool]
 
 
-def roles_of(config: PairLabelConfig, clips: list[ClipFacts]) -> PairLabels:
+def labels_of(config: PairLabelConfig, clips: list[ClipFacts]) -> PairLabels:
     return PairLabels(config, torch.tensor(clips, dtype=torch.float64))
 
 
@@ -53,28 +53,30 @@ CLIPS = [
         ({"same_title": "ignore", "same_recurrence": "negative"}, -1, -1, 0, 1, 0),
     ],
 )
-def test_cases(settings: dict[str, object], ab: int, ac: int, ad: int, ae: int, fg: int) -> None:
-    role = roles_of(PairLabelConfig.model_validate(settings), CLIPS).dense()
-    assert role.dtype == torch.int8
-    assert role[0, :5].tolist() == [1, ab, ac, ad, ae]
-    assert role[3].tolist() == [0, 0, 0, 1, 0, 0, 0]
-    assert role[5, 6] == role[6, 5] == fg
+def test_labels_of_written_cases(
+    settings: dict[str, object], ab: int, ac: int, ad: int, ae: int, fg: int
+) -> None:
+    label = labels_of(PairLabelConfig.model_validate(settings), CLIPS).dense()
+    assert label.dtype == torch.int8
+    assert label[0, :5].tolist() == [1, ab, ac, ad, ae]
+    assert label[3].tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert label[5, 6] == label[6, 5] == fg
 
 
-def test_an_opening_is_a_negative_to_all_else() -> None:
-    role = roles_of(PairLabelConfig(), CLIPS).dense()
-    assert role[5].tolist() == [0, 0, 0, 0, 0, 1, -1]
+def test_an_opening_is_a_negative_of_all_other_clips() -> None:
+    label = labels_of(PairLabelConfig(), CLIPS).dense()
+    assert label[5].tolist() == [0, 0, 0, 0, 0, 1, -1]
 
 
-def test_an_invalid_clip_has_no_part() -> None:
+def test_pairs_with_an_invalid_clip_are_ignored() -> None:
     clips = [clip if number != 1 else (*clip[:5], False) for number, clip in enumerate(CLIPS[:4])]
-    role = roles_of(PairLabelConfig(), clips).dense()
-    assert (role[1] == -1).all()
-    assert (role[:, 1] == -1).all()
-    assert role[0].tolist() == [1, -1, 0, 0]
+    label = labels_of(PairLabelConfig(), clips).dense()
+    assert (label[1] == -1).all()
+    assert (label[:, 1] == -1).all()
+    assert label[0].tolist() == [1, -1, 0, 0]
 
 
-ROLE = st.sampled_from(["negative", "ignore", "positive"])
+LABEL = st.sampled_from(["negative", "ignore", "positive"])
 NUMBER = {"ignore": -1, "negative": 0, "positive": 1}
 
 
@@ -88,25 +90,25 @@ NUMBER = {"ignore": -1, "negative": 0, "positive": 1}
     ),
     st.builds(
         PairLabelConfig,
-        same_title=ROLE, same_item=st.none() | ROLE, near=ROLE, same_recurrence=ROLE,
-        other_language=ROLE, near_seconds=st.sampled_from([0.0, 2.0]),
+        same_title=LABEL, same_item=st.none() | LABEL, near=LABEL, same_recurrence=LABEL,
+        other_language=LABEL, near_seconds=st.sampled_from([0.0, 2.0]),
         overlap_seconds=st.sampled_from([0.0, 1.0, 5.0]),
     ),
     st.data(),
 )  # fmt: skip
-def test_roles_of_any_batch(
+def test_labels_of_any_batch_follow_the_rules(
     drawn: list[tuple[int, int, int, int, int, bool]], config: PairLabelConfig, data: st.DataObject
 ) -> None:
     clips = [(t, 2 * t + i, s / 2, a, r, v) for t, i, s, a, r, v in drawn]
-    roles = roles_of(config, clips)
-    role = roles.dense()
-    assert torch.equal(role, role.T)
+    labels = labels_of(config, clips)
+    label = labels.dense()
+    assert torch.equal(label, label.T)
     start = data.draw(st.integers(0, len(clips) - 1))
     stop = data.draw(st.integers(start + 1, len(clips)))
-    assert torch.equal(roles.rows(start, stop), role[start:stop])
+    assert torch.equal(labels.rows(start, stop), label[start:stop])
     for i, one in enumerate(clips):
         for j, two in enumerate(clips):
-            assert role[i, j] == expected(config, one, two, is_own=i == j)
+            assert label[i, j] == expected(config, one, two, is_own=i == j)
 
 
 def expected(
@@ -116,7 +118,7 @@ def expected(
     *,
     is_own: bool,
 ) -> int:
-    """The role by the words of the config: the last rule that applies counts."""
+    """Return the label by the documented rules: the last one that applies counts."""
     if not (one[5] and two[5]):
         return -1
     if is_own:

@@ -1,4 +1,4 @@
-"""Laws of plans, on any catalog and under any policy."""
+"""Laws of the clips that are drawn, on any catalog and under any policy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ STEPS = st.integers(0, 8) | st.integers(0, 10**7)
 SEEDS = st.integers(0, 2**31 - 1)
 
 
-def planner_or_skip(snapshot: CatalogSnapshot, policy: SamplingConfig) -> ClipSampler:
+def sampler_or_skip(snapshot: CatalogSnapshot, policy: SamplingConfig) -> ClipSampler:
     try:
         return ClipSampler(snapshot, policy, FORMAT)
     except ValueError:
@@ -74,22 +74,22 @@ def same(one: ClipSpecs, two: ClipSpecs) -> bool:
 
 @settings(max_examples=120, deadline=None)
 @given(snapshots(), policies(), SEEDS, STEPS)
-def test_every_plan_keeps_the_laws(
+def test_drawn_clips_are_valid_and_keep_gap_and_window(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
-    plan = planner_or_skip(snapshot, policy).draw(seed=seed, step=step)
-    assert len(plan) == policy.batch_size
-    frames = plan.start_seconds * FRAME_RATE
+    specs = sampler_or_skip(snapshot, policy).draw(seed=seed, step=step)
+    assert len(specs) == policy.batch_size
+    frames = specs.start_seconds * FRAME_RATE
     np.testing.assert_allclose(frames, np.round(frames), atol=1e-9)  # on the frame grid
     assert (frames >= 0).all()
-    assert (np.round(frames) + CLIP_FRAMES <= snapshot.num_frames[plan.item]).all()
-    assert (plan.audio_track >= 0).all()
-    assert (plan.audio_track < snapshot.num_tracks[plan.item]).all()
-    assert len(set(plan.seed.tolist())) == len(plan)
-    assert len({(c.item, c.start_seconds, c.audio_track) for c in plan}) == len(plan)
+    assert (np.round(frames) + CLIP_FRAMES <= snapshot.num_frames[specs.item]).all()
+    assert (specs.audio_track >= 0).all()
+    assert (specs.audio_track < snapshot.num_tracks[specs.item]).all()
+    assert len(set(specs.seed.tolist())) == len(specs)
+    assert len({(c.item, c.start_seconds, c.audio_track) for c in specs}) == len(specs)
     window = policy.window_seconds_at(step)
-    for item in set(plan.item.tolist()):
-        starts = np.unique(plan.start_seconds[plan.item == item])
+    for item in set(specs.item.tolist()):
+        starts = np.unique(specs.start_seconds[specs.item == item])
         assert (np.diff(starts) >= max(policy.min_gap_seconds, 1 / FRAME_RATE) - 1e-6).all()
         assert starts[-1] - starts[0] <= max(window, 1 / FRAME_RATE)
 
@@ -100,12 +100,12 @@ def frames_of(seconds: float) -> int:
 
 @settings(max_examples=120, deadline=None)
 @given(snapshots(), policies(), SEEDS, STEPS)
-def test_no_clip_touches_what_is_left_out(
+def test_no_clip_touches_a_skipped_segment_or_crosses_a_cut(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
-    plan = planner_or_skip(snapshot, policy).draw(seed=seed, step=step)
+    specs = sampler_or_skip(snapshot, policy).draw(seed=seed, step=step)
     segments = snapshot.segments
-    for clip in plan:
+    for clip in specs:
         shown = (frames_of(clip.start_seconds) + np.arange(CLIP_FRAMES)) / FRAME_RATE
         inside = set()
         for index in np.flatnonzero(segments.row == clip.item):
@@ -124,13 +124,16 @@ def test_no_clip_touches_what_is_left_out(
 
 @settings(max_examples=60, deadline=None)
 @given(snapshots(), policies(), SEEDS, STEPS)
-def test_pairs_are_of_one_moment_in_two_languages(
+def test_pairs_of_languages_share_item_and_start(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
     policy = policy.model_copy(update={"languages": "pairs"})
-    plan = planner_or_skip(snapshot, policy).draw(seed=seed, step=step)
-    for item in set(plan.item.tolist()):
-        starts, tracks = plan.start_seconds[plan.item == item], plan.audio_track[plan.item == item]
+    specs = sampler_or_skip(snapshot, policy).draw(seed=seed, step=step)
+    for item in set(specs.item.tolist()):
+        starts, tracks = (
+            specs.start_seconds[specs.item == item],
+            specs.audio_track[specs.item == item],
+        )
         moments = [sorted(tracks[starts == start].tolist()) for start in np.unique(starts)]
         sizes = sorted(len(moment) for moment in moments)
         if snapshot.num_tracks[item] < 2:
@@ -141,19 +144,19 @@ def test_pairs_are_of_one_moment_in_two_languages(
 
 
 def kind_counts(shares: dict[str, float], num_steps: int, batch_size: int) -> NDArray[np.int64]:
-    """Draws of each kind over some steps, one clip a draw, from four titles of each kind."""
+    """Count the draws of each kind over some steps, from four titles of each kind."""
     policy = SamplingConfig.model_validate(
         {"batch_size": batch_size, "clips_per_item": 1, "kind_shares": shares}
     )
     snapshot = snapshot_of([4000] * 12, range(12), kind=[0, 1, 2] * 4)
-    planner = ClipSampler(snapshot, policy, FORMAT)
-    items = [planner.draw(seed=1, step=step).item for step in range(num_steps)]
+    sampler = ClipSampler(snapshot, policy, FORMAT)
+    items = [sampler.draw(seed=1, step=step).item for step in range(num_steps)]
     return np.bincount(snapshot.kind[np.concatenate(items)], minlength=3)
 
 
 @settings(max_examples=30, deadline=None)
 @given(KINDS, st.integers(2, 12), st.integers(1, 12))
-def test_kinds_have_their_shares_in_any_stretch(
+def test_kinds_have_their_shares_over_any_number_of_steps(
     shares: dict[str, float], batch_size: int, num_steps: int
 ) -> None:
     wanted = np.array([shares[kind] for kind in TitleKind]) / sum(shares.values())
@@ -167,8 +170,8 @@ def test_each_kind_has_epochs_of_its_own() -> None:
         {"batch_size": 8, "clips_per_item": 2, "kind_shares": {"movie": 3.0, "clip": 1.0}}
     )
     snapshot = snapshot_of([900] * 60, range(60), kind=[0] * 40 + [2] * 20)
-    planner = ClipSampler(snapshot, policy, FORMAT)
-    items = np.concatenate([planner.draw(seed=1, step=step).item[::2] for step in range(200)])
+    sampler = ClipSampler(snapshot, policy, FORMAT)
+    items = np.concatenate([sampler.draw(seed=1, step=step).item[::2] for step in range(200)])
     for low, high in ((0, 40), (40, 60)):
         drawn = items[(items >= low) & (items < high)]
         for epoch in range(len(drawn) // (high - low)):
@@ -176,37 +179,39 @@ def test_each_kind_has_epochs_of_its_own() -> None:
             assert sorted(part.tolist()) == list(range(low, high))
 
 
-def test_uniform_keeps_kinds_shares_too() -> None:
+def test_uniform_sampling_keeps_the_shares_of_kinds() -> None:
     policy = SamplingConfig.model_validate(
         {"name": "uniform", "batch_size": 10, "kind_shares": {"movie": 1.0, "show": 4.0}}
     )
     snapshot = snapshot_of([9000, 100, 100], [0, 1, 2], kind=[0, 1, 1])
-    planner = ClipSampler(snapshot, policy, FORMAT)
-    items = np.concatenate([planner.draw(seed=1, step=step).item for step in range(4)])
+    sampler = ClipSampler(snapshot, policy, FORMAT)
+    items = np.concatenate([sampler.draw(seed=1, step=step).item for step in range(4)])
     assert np.bincount(snapshot.kind[items]).tolist() == [8, 32]
 
 
-def test_a_kind_that_is_not_there_cannot_have_a_share() -> None:
+def test_a_missing_kind_cannot_have_a_share() -> None:
     policy = SamplingConfig.model_validate({"kind_shares": {"movie": 1.0, "clip": 1.0}})
     with pytest.raises(ValueError, match="gives a share to clip, of which the catalog has no"):
         ClipSampler(snapshot_of([4000] * 4, range(4)), policy, FORMAT)
 
 
-def test_a_curriculum_changes_the_batch_at_its_step() -> None:
+def test_a_schedule_changes_the_batch_at_its_step() -> None:
     policy = SamplingConfig(
         batch_size=16,
         clips_per_item=((0, 2), (10, 8)),
         window_seconds=((0, math.inf), (5, 40.0)),
         min_gap_seconds=0.125,
     )
-    planner = ClipSampler(snapshot_of([9000] * 64, range(64)), policy, FORMAT)
+    sampler = ClipSampler(snapshot_of([9000] * 64, range(64)), policy, FORMAT)
     seen: list[int] = []
     for step in range(24):
-        plan = planner.draw(seed=5, step=step)
-        counts = Counter(plan.title.tolist())
+        specs = sampler.draw(seed=5, step=step)
+        counts = Counter(specs.title.tolist())
         assert set(counts.values()) == {2 if step < 10 else 8}
-        seen += list(dict.fromkeys(plan.title.tolist()))
-        spans = [np.ptp(plan.start_seconds[plan.item == item]) for item in set(plan.item.tolist())]
+        seen += list(dict.fromkeys(specs.title.tolist()))
+        spans = [
+            np.ptp(specs.start_seconds[specs.item == item]) for item in set(specs.item.tolist())
+        ]
         assert (max(spans) <= 40.0) == (step >= 5)
     # 8 titles a step, then 2: still every title once before any comes again.
     assert sorted(seen[:64]) == list(range(64))
@@ -222,13 +227,13 @@ def test_a_curriculum_changes_the_batch_at_its_step() -> None:
         (((0, 4), (9, 7)), r"batch_size \(64\) must be a multiple of .* \(1 x 7\)"),
     ],
 )
-def test_a_schedule_that_makes_no_sense_is_refused(schedule: object, message: str) -> None:
+def test_an_invalid_schedule_is_refused(schedule: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SamplingConfig.model_validate({"clips_per_item": schedule})
 
 
 def title_keys(snapshot: CatalogSnapshot, level: str) -> list[tuple[int, ...]]:
-    """What counts as the title of each item, by the words of the policy."""
+    """Return the title of each item at a level of the policy."""
     columns: list[NDArray[np.integer]] = [snapshot.title_id]
     if level != "show":
         columns.append(snapshot.season if level == "season" else snapshot.item_id)
@@ -240,24 +245,24 @@ def title_keys(snapshot: CatalogSnapshot, level: str) -> list[tuple[int, ...]]:
 def test_titles_are_those_of_the_level(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
-    plan = planner_or_skip(snapshot, policy).draw(seed=seed, step=step)
-    keys = [title_keys(snapshot, policy.level)[item] for item in plan.item.tolist()]
-    pairs = set(zip(plan.title.tolist(), keys, strict=True))
+    specs = sampler_or_skip(snapshot, policy).draw(seed=seed, step=step)
+    keys = [title_keys(snapshot, policy.level)[item] for item in specs.item.tolist()]
+    pairs = set(zip(specs.title.tolist(), keys, strict=True))
     assert len(pairs) == len({title for title, _ in pairs}) == len({key for _, key in pairs})
 
 
 @settings(max_examples=60, deadline=None)
 @given(snapshots(), policies(), SEEDS, STEPS)
-def test_the_ranks_share_one_plan(
+def test_ranks_get_disjoint_parts_of_one_batch(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
-    planner = planner_or_skip(snapshot, policy)
-    whole = list(planner.draw(seed=seed, step=step))
+    sampler = sampler_or_skip(snapshot, policy)
+    whole = list(sampler.draw(seed=seed, step=step))
     for world_size in range(1, policy.batch_size + 1):
         if policy.batch_size % world_size:
             continue
         parts = [
-            list(planner.draw(seed=seed, step=step, rank=rank, world_size=world_size))
+            list(sampler.draw(seed=seed, step=step, rank=rank, world_size=world_size))
             for rank in range(world_size)
         ]
         assert {len(part) for part in parts} == {policy.batch_size // world_size}
@@ -267,22 +272,22 @@ def test_the_ranks_share_one_plan(
 
 @settings(max_examples=60, deadline=None)
 @given(snapshots(), policies(), SEEDS, STEPS)
-def test_a_plan_follows_from_its_arguments_alone(
+def test_draws_are_a_pure_function_of_the_arguments(
     snapshot: CatalogSnapshot, policy: SamplingConfig, seed: int, step: int
 ) -> None:
-    planner = planner_or_skip(snapshot, policy)
-    plan = planner.draw(seed=seed, step=step)
+    sampler = sampler_or_skip(snapshot, policy)
+    specs = sampler.draw(seed=seed, step=step)
     for other in (step + 1, 0, 3):
-        planner.draw(seed=seed, step=other)
-    assert same(planner.draw(seed=seed, step=step), plan)
-    assert same(ClipSampler(snapshot, policy, FORMAT).draw(seed=seed, step=step), plan)
-    assert draw_clips(snapshot, policy, seed=seed, step=step, clip_format=FORMAT) == list(plan)
+        sampler.draw(seed=seed, step=other)
+    assert same(sampler.draw(seed=seed, step=step), specs)
+    assert same(ClipSampler(snapshot, policy, FORMAT).draw(seed=seed, step=step), specs)
+    assert draw_clips(snapshot, policy, seed=seed, step=step, clip_format=FORMAT) == list(specs)
 
 
-def test_seeds_and_steps_differ() -> None:
-    planner = ClipSampler(snapshot_of([4000] * 8, range(8)), SamplingConfig(batch_size=64), FORMAT)
+def test_different_seeds_and_steps_give_different_clips() -> None:
+    sampler = ClipSampler(snapshot_of([4000] * 8, range(8)), SamplingConfig(batch_size=64), FORMAT)
     starts = {
-        tuple(planner.draw(seed=seed, step=step).start_seconds.tolist())
+        tuple(sampler.draw(seed=seed, step=step).start_seconds.tolist())
         for seed in range(5)
         for step in [0, 1, 2, 10**7, 10**7 + 1]
     }
@@ -317,16 +322,16 @@ def test_another_process_draws_the_same() -> None:
 
 
 @pytest.mark.parametrize(("num_titles", "a_batch"), [(12, 3), (12, 12), (5, 1), (3, 6)])
-def test_an_epoch_visits_every_title_as_often(num_titles: int, a_batch: int) -> None:
+def test_an_epoch_visits_every_title_equally_often(num_titles: int, a_batch: int) -> None:
     policy = SamplingConfig(batch_size=2 * a_batch, clips_per_item=2)
-    planner = ClipSampler(snapshot_of([900] * num_titles, range(num_titles)), policy, FORMAT)
+    sampler = ClipSampler(snapshot_of([900] * num_titles, range(num_titles)), policy, FORMAT)
     steps = max(1, num_titles // a_batch)
     orders = set()
     for epoch in range(6):
         drawn = [
             title
             for step in range(epoch * steps, (epoch + 1) * steps)
-            for title in planner.draw(seed=1, step=step).title[::2].tolist()
+            for title in sampler.draw(seed=1, step=step).title[::2].tolist()
         ]
         assert set(Counter(drawn).values()) == {steps * a_batch // num_titles}
         assert len(Counter(drawn)) == num_titles
@@ -334,24 +339,24 @@ def test_an_epoch_visits_every_title_as_often(num_titles: int, a_batch: int) -> 
     assert len(orders) > 1
 
 
-def test_across_an_epochs_edge_no_title_comes_twice() -> None:
+def test_no_batch_at_the_edge_of_an_epoch_repeats_a_title() -> None:
     policy = SamplingConfig(batch_size=8, clips_per_item=2)
-    planner = ClipSampler(snapshot_of([900] * 7, range(7)), policy, FORMAT)
+    sampler = ClipSampler(snapshot_of([900] * 7, range(7)), policy, FORMAT)
     counts: Counter[int] = Counter()
     for step in range(350):
-        titles = planner.draw(seed=1, step=step).title[::2].tolist()
+        titles = sampler.draw(seed=1, step=step).title[::2].tolist()
         assert len(set(titles)) == 4
         counts.update(titles)
     assert max(counts.values()) - min(counts.values()) < 45  # of 200 each
 
 
 @pytest.mark.parametrize(("num_titles", "a_batch"), [(29, 7), (28, 7), (103, 4), (17, 4), (50, 9)])
-def test_epochs_are_exact_across_batches_that_span_two(num_titles: int, a_batch: int) -> None:
+def test_epochs_are_exact_if_batches_span_two_of_them(num_titles: int, a_batch: int) -> None:
     policy = SamplingConfig(batch_size=2 * a_batch, clips_per_item=2)
-    planner = ClipSampler(snapshot_of([900] * num_titles, range(num_titles)), policy, FORMAT)
+    sampler = ClipSampler(snapshot_of([900] * num_titles, range(num_titles)), policy, FORMAT)
     drawn: list[int] = []
     for step in range(5 * num_titles // a_batch):
-        titles = planner.draw(seed=3, step=step).title[::2].tolist()
+        titles = sampler.draw(seed=3, step=step).title[::2].tolist()
         assert len(set(titles)) == a_batch
         drawn += titles
     for epoch in range(len(drawn) // num_titles):
@@ -379,30 +384,30 @@ USABLE = LENGTHS - (CLIP_FRAMES - 1)
     ],
 )
 @pytest.mark.parametrize("level", ["show", "episode"])
-def test_titles_come_as_their_weights_say(
+def test_titles_are_drawn_by_their_weights(
     weight: str, shares: NDArray[np.float64], level: str
 ) -> None:
     policy = SamplingConfig.model_validate(
         {"batch_size": 2, "clips_per_item": 2, "title_weight": weight, "level": level}
     )
-    planner = ClipSampler(snapshot_of(LENGTHS.tolist(), range(5)), policy, FORMAT)
-    titles = [int(planner.draw(seed=4, step=step).title[0]) for step in range(1500)]
+    sampler = ClipSampler(snapshot_of(LENGTHS.tolist(), range(5)), policy, FORMAT)
+    titles = [int(sampler.draw(seed=4, step=step).title[0]) for step in range(1500)]
     assert_shares(np.bincount(titles, minlength=5), shares)
 
 
-def test_uniform_goes_by_usable_seconds() -> None:
+def test_uniform_sampling_weights_items_by_usable_seconds() -> None:
     lengths = LENGTHS * 10
     policy = SamplingConfig(name="uniform", batch_size=4, min_gap_seconds=0.0)
-    planner = ClipSampler(snapshot_of(lengths.tolist(), [0, 0, 1, 2, 2]), policy, FORMAT)
-    items = np.concatenate([planner.draw(seed=4, step=step).item for step in range(1200)])
+    sampler = ClipSampler(snapshot_of(lengths.tolist(), [0, 0, 1, 2, 2]), policy, FORMAT)
+    items = np.concatenate([sampler.draw(seed=4, step=step).item for step in range(1200)])
     assert_shares(np.bincount(items, minlength=5), (lengths - 12).astype(np.float64))
 
 
-def test_items_inside_a_title_go_by_usable_seconds() -> None:
+def test_items_of_a_title_are_weighted_by_usable_seconds() -> None:
     policy = SamplingConfig(batch_size=4, items_per_title=2, clips_per_item=1)
     snapshot = snapshot_of([*(LENGTHS * 10).tolist(), 5000], [0] * 5 + [1])
-    planner = ClipSampler(snapshot, policy, FORMAT)
-    items = np.concatenate([planner.draw(seed=4, step=step).item for step in range(1200)])
+    sampler = ClipSampler(snapshot, policy, FORMAT)
+    items = np.concatenate([sampler.draw(seed=4, step=step).item for step in range(1200)])
     counts = np.bincount(items, minlength=6)
     assert counts[5] == 2400
     assert_shares(counts[:5], (LENGTHS * 10 - 12).astype(np.float64))
@@ -410,14 +415,14 @@ def test_items_inside_a_title_go_by_usable_seconds() -> None:
 
 @pytest.mark.parametrize("clips", [1, 4])
 @pytest.mark.parametrize("window_seconds", [None, 20.0])
-def test_every_place_of_an_item_is_reached(clips: int, window_seconds: float | None) -> None:
+def test_every_start_of_an_item_is_reached(clips: int, window_seconds: float | None) -> None:
     policy = SamplingConfig(
         batch_size=2 * clips, clips_per_item=clips, min_gap_seconds=1.0,
         window_seconds=window_seconds,
     )  # fmt: skip
-    planner = ClipSampler(snapshot_of([412, 412], [0, 1]), policy, FORMAT)
+    sampler = ClipSampler(snapshot_of([412, 412], [0, 1]), policy, FORMAT)
     frames = np.concatenate(
-        [planner.draw(seed=2, step=step).start_seconds * FRAME_RATE for step in range(1500)]
+        [sampler.draw(seed=2, step=step).start_seconds * FRAME_RATE for step in range(1500)]
     )
     assert frames.min() <= 10
     assert frames.max() >= 389
@@ -428,24 +433,24 @@ def test_every_place_of_an_item_is_reached(clips: int, window_seconds: float | N
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(13, 60), min_size=2, max_size=6), SEEDS, STEPS)
-def test_short_titles_give_what_they_have_and_the_plan_says_so(
+def test_short_titles_give_fewer_clips_and_this_is_counted(
     short: list[int], seed: int, step: int
 ) -> None:
     # Nine clips 2 s apart need 141 frames at least: no short title has room for them.
     lengths = [*short, 5000]
     policy = SamplingConfig(batch_size=9 * len(lengths), clips_per_item=9)
-    planner = ClipSampler(snapshot_of(lengths, range(len(lengths))), policy, FORMAT)
-    plan = planner.draw(seed=seed, step=step)
+    sampler = ClipSampler(snapshot_of(lengths, range(len(lengths))), policy, FORMAT)
+    specs = sampler.draw(seed=seed, step=step)
     room = [1 + (length - CLIP_FRAMES) // 16 for length in lengths]
-    counts = np.bincount(plan.item, minlength=len(lengths))
+    counts = np.bincount(specs.item, minlength=len(lengths))
     assert (counts <= room).all()
-    assert planner.num_refilled(seed=seed, step=step) >= sum(9 - places for places in room[:-1])
-    assert len({(clip.item, clip.start_seconds) for clip in plan}) == len(plan)
+    assert sampler.num_refilled(seed=seed, step=step) >= sum(9 - places for places in room[:-1])
+    assert len({(clip.item, clip.start_seconds) for clip in specs}) == len(specs)
 
 
-def test_a_catalog_with_room_refills_nothing() -> None:
-    planner = ClipSampler(snapshot_of([2000] * 4, range(4)), SamplingConfig(batch_size=64), FORMAT)
-    assert planner.num_refilled(seed=0, step=0) == 0
+def test_nothing_is_refilled_if_all_titles_are_long_enough() -> None:
+    sampler = ClipSampler(snapshot_of([2000] * 4, range(4)), SamplingConfig(batch_size=64), FORMAT)
+    assert sampler.num_refilled(seed=0, step=0) == 0
 
 
 def test_levels_group_items() -> None:
@@ -481,9 +486,9 @@ def test_a_catalog_smaller_than_a_batch_is_refused() -> None:
 
 @pytest.mark.parametrize(("rank", "world_size"), [(0, 3), (4, 4), (-1, 2)])
 def test_ranks_that_do_not_fit_are_refused(rank: int, world_size: int) -> None:
-    planner = ClipSampler(snapshot_of([4000], [0]), SamplingConfig(batch_size=16), FORMAT)
+    sampler = ClipSampler(snapshot_of([4000], [0]), SamplingConfig(batch_size=16), FORMAT)
     with pytest.raises(ValueError, match="must divide by the number of processes"):
-        planner.draw(seed=0, step=0, rank=rank, world_size=world_size)
+        sampler.draw(seed=0, step=0, rank=rank, world_size=world_size)
 
 
 def test_a_batch_is_whole_titles() -> None:

@@ -1,4 +1,4 @@
-"""Figures over all pairs of a pool, on embeddings whose answer is known and against plain loops."""
+"""Statistics of all pairs, on embeddings with a known answer and against plain loops."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from toomuchtv.diagnosis.pairs import (
     NUM_BINS,
     RELATIONS,
     Pool,
-    confusable_pairs,
-    hardest_pairs,
-    histograms,
-    likely_false_pairs,
+    hardest_negatives,
+    likely_false_negatives,
+    most_confusable,
+    similarity_histograms,
     title_lift,
 )
 
-# Title 0 has items 0 and 1, title 1 has item 2, title 2 item 3: two moments an item.
+# Title 0 has items 0 and 1, title 1 has item 2, title 2 item 3: two clips per item.
 TITLE = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2])
 ITEM = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
 
 
-def pool(video: torch.Tensor, audio: torch.Tensor, role: torch.Tensor | None = None) -> Pool:
-    if role is None:
-        role = torch.eye(8, dtype=torch.int8)
-    return Pool(video=video, audio=audio, title=TITLE, item=ITEM, role=role)
+def pool(video: torch.Tensor, audio: torch.Tensor, labels: torch.Tensor | None = None) -> Pool:
+    if labels is None:
+        labels = torch.eye(8, dtype=torch.int8)
+    return Pool(video=video, audio=audio, title=TITLE, item=ITEM, labels=labels)
 
 
-def test_equal_embeddings_tell_nothing_apart() -> None:
+def test_equal_embeddings_have_equal_similarities() -> None:
     same = torch.eye(4)[torch.zeros(8, dtype=torch.int64)]
-    found = histograms(pool(same, same))
+    found = similarity_histograms(pool(same, same))
     # Of each row: itself; 1 of the item; in title 0, 2 of the other item; the rest.
     assert found.counts.sum(axis=1).tolist() == [8, 8, 8, 40]
     assert found.counts[:, -1].tolist() == [8, 8, 8, 40]  # a similarity of 1 is in the last bin
@@ -44,54 +44,54 @@ def test_equal_embeddings_tell_nothing_apart() -> None:
     assert title_lift(pool(same, same), 0.07) == pytest.approx(1.0)
 
 
-def test_perfect_embeddings_have_no_nearer_negative() -> None:
+def test_perfect_embeddings_have_no_negative_nearer_than_own() -> None:
     axes = torch.eye(8)
-    found = histograms(pool(axes, axes))
+    found = similarity_histograms(pool(axes, axes))
     assert found.mean == pytest.approx([1, 0, 0, 0])
     assert math.isnan(found.nearer_than_own[0])
     assert found.nearer_than_own[1:] == pytest.approx(0.0)
 
 
-def test_embeddings_of_the_title_confuse_a_title_with_itself() -> None:
+def test_title_embeddings_confuse_a_title_with_itself() -> None:
     by_title = torch.eye(3)[TITLE]
     known = pool(by_title, by_title)
-    assert histograms(known).mean == pytest.approx([1, 1, 1, 0])
+    assert similarity_histograms(known).mean == pytest.approx([1, 1, 1, 0])
     # All mass of title 0 lies on 3 of 7 negatives, of the others on 1 of 7.
     lift = title_lift(known, 0.01)
     assert np.diag(lift) == pytest.approx([7 / 3, 7, 7])
     assert lift[~np.eye(3, dtype=bool)] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_two_titles_that_look_alike_are_named() -> None:
+def test_similar_titles_are_the_most_confusable() -> None:
     by_title = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0.6, 0.8]])[TITLE]
-    ranked = confusable_pairs(title_lift(pool(by_title, by_title), 0.2), 3)
+    ranked = most_confusable(title_lift(pool(by_title, by_title), 0.2), 3)
     assert ranked[0][:2] == (1, 2)
     assert ranked[0][2] > 3 * ranked[1][2]
 
 
-def test_a_title_without_negatives_has_no_lift() -> None:
+def test_title_without_negatives_has_no_lift() -> None:
     role = torch.full((8, 8), -1, dtype=torch.int8).fill_diagonal_(1)
     role[:4, :4] = torch.eye(4, dtype=torch.int8)
     lift = title_lift(pool(torch.eye(8), torch.eye(8), role), 0.1)
     assert lift[0, 0] == pytest.approx(1.0)
     assert np.isnan(lift[1:]).all()
-    assert confusable_pairs(lift, 5) == []
+    assert most_confusable(lift, 5) == []
 
 
-def test_the_same_event_twice_is_the_likely_false_negative() -> None:
+def test_same_event_twice_is_the_likely_false_negative() -> None:
     video, audio = torch.eye(8), torch.eye(8)
     video[6] = video[1]
     audio[6] = audio[1]  # 1 and 6 look and sound alike
     video[5] = video[2]  # 2 and 5 look alike but sound different
-    assert likely_false_pairs(pool(video, audio), 1) == [(1, 6)]
+    assert likely_false_negatives(pool(video, audio), 1) == [(1, 6)]
     ignored = torch.eye(8, dtype=torch.int8)
     ignored[1, 6] = ignored[6, 1] = -1
-    assert (1, 6) not in likely_false_pairs(pool(video, audio, ignored), 8)
+    assert (1, 6) not in likely_false_negatives(pool(video, audio, ignored), 8)
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 2**32 - 1), block=st.sampled_from([1, 3, 256]))
-def test_against_plain_loops(seed: int, block: int) -> None:
+@given(seed=st.integers(0, 2**32 - 1), chunk=st.sampled_from([1, 3, 256]))
+def test_statistics_equal_plain_loops(seed: int, chunk: int) -> None:
     rng = np.random.default_rng(seed)
     vectors = [rng.standard_normal((8, 5)) for _ in range(2)]
     video, audio = (array / np.linalg.norm(array, axis=1, keepdims=True) for array in vectors)
@@ -99,12 +99,12 @@ def test_against_plain_loops(seed: int, block: int) -> None:
     np.fill_diagonal(role, 1)
     made = pool(*(torch.from_numpy(array).float() for array in (video, audio, role)))
     made = pool(made.video, made.audio, torch.from_numpy(role))
-    before, pairs._BLOCK = pairs._BLOCK, block
+    before, pairs._CHUNK = pairs._CHUNK, chunk
     try:
-        found, hardest = histograms(made), hardest_pairs(made, 3)
-        lift, false = title_lift(made, 0.1), likely_false_pairs(made, 1)
+        found, hardest = similarity_histograms(made), hardest_negatives(made, 3)
+        lift, false = title_lift(made, 0.1), likely_false_negatives(made, 1)
     finally:
-        pairs._BLOCK = before
+        pairs._CHUNK = before
     similarity = video @ audio.T
     values: list[list[float]] = [[] for _ in RELATIONS]
     nearer: list[list[float]] = [[] for _ in RELATIONS]
@@ -138,8 +138,8 @@ def test_against_plain_loops(seed: int, block: int) -> None:
         assert lift == pytest.approx(mass / even, rel=1e-4, abs=1e-5, nan_ok=True)
     negative = np.where(role == 0, similarity, -np.inf)
     assert hardest[0] == divmod(int(np.argmax(negative)), 8)
-    moments = [moment for pair in hardest for moment in pair]
-    assert len(moments) == len(set(moments)) == 6
+    clips = [clip for pair in hardest for clip in pair]
+    assert len(clips) == len(set(clips)) == 6
     alike = np.minimum(video @ video.T, audio @ audio.T)
     alike[(role != 0) | ~np.triu(np.ones((8, 8), bool), 1)] = -np.inf
     assert false[0] == divmod(int(np.argmax(alike)), 8)

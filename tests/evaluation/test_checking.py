@@ -1,4 +1,4 @@
-"""A benchmark's files are looked at before anything is computed."""
+"""The files of a benchmark are checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def add(table: Path, row: str) -> None:
         file.write(row + "\n")
 
 
-def test_twins_on_both_sides_are_reported(table: Path) -> None:
+def test_equal_files_in_training_and_test_sets_are_reported(table: Path) -> None:
     benchmark, check = check_benchmark(read_benchmark("csv", table), "video", allow_missing=False)
     assert len(benchmark.clips) == 4
-    assert [(Path(a).name, Path(b).name) for a, b in check.twins] == [("copy.mp4", "a.mp4")]
+    assert [(Path(a).name, Path(b).name) for a, b in check.duplicates] == [("copy.mp4", "a.mp4")]
     assert "byte for byte" in check.notes()[0]
 
 
@@ -53,16 +53,16 @@ def test_missing_and_unreadable_files_are_listed_and_refused(table: Path) -> Non
     assert any("2 files were left out" in note for note in check.notes())
 
 
-def test_a_file_without_the_sense_cannot_be_used(table: Path) -> None:
+def test_a_file_without_the_modality_cannot_be_used(table: Path) -> None:
     write_film(table / "silent.mp4", seconds=1, languages=())
     add(table, "silent.mp4,x,train")
     read = read_benchmark("csv", table)
     check_benchmark(read, "video", allow_missing=False)
-    with pytest.raises(BenchmarkError, match="it has no sound"):
+    with pytest.raises(BenchmarkError, match="it has no audio"):
         check_benchmark(read, "audio", allow_missing=False)
 
 
-def test_classes_that_nothing_is_left_of_do_not_count(table: Path) -> None:
+def test_classes_without_clips_are_removed(table: Path) -> None:
     add(table, "gone.mp4,z,train")
     read = read_benchmark("csv", table)
     assert read.classes == ("x", "y")
@@ -73,7 +73,7 @@ def test_classes_that_nothing_is_left_of_do_not_count(table: Path) -> None:
     assert "1 of its 2 classes" in benchmark.notes[-1]
 
 
-def test_a_fold_without_tests_is_refused(table: Path) -> None:
+def test_a_fold_without_test_clips_is_refused(table: Path) -> None:
     for name in ("c.mp4", "copy.mp4"):
         (table / name).write_bytes(b"no film")
     with pytest.raises(BenchmarkError, match="no clip left to test on"):

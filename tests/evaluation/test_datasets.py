@@ -1,4 +1,4 @@
-"""Reading benchmarks in their official layouts, real ones where there are, else made by hand."""
+"""Dataset readers on real files if there are any, and else on generated ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sides(benchmark: Benchmark) -> list[tuple[int, int, int]]:
     return [(len(f.train), len(f.validation), len(f.test)) for f in benchmark.folds]
 
 
-def test_the_real_esc10_has_400_sounds_in_five_equal_folds(media_root: Path) -> None:
+def test_the_real_esc10_has_400_clips_in_five_equal_folds(media_root: Path) -> None:
     for name in ("esc10", "esc50"):
         benchmark = read_benchmark(name, media_root / "esc10")
         assert len(benchmark.clips) == 400
@@ -63,7 +63,7 @@ def test_the_real_hmdb51_lists_70_and_30_of_each_class(media_root: Path) -> None
     assert films["Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi"] == "Turnk_r_Pippi_Michel"
 
 
-def test_hmdb51_leaves_out_what_a_split_marks_zero(tmp_path: Path) -> None:
+def test_hmdb51_omits_clips_that_a_split_marks_zero(tmp_path: Path) -> None:
     names = [f"Film{i}_wave_f_nm_np1_fr_med_{i}.avi" for i in range(3)]
     touch(*(tmp_path / "videos" / "wave" / name for name in names))
     for split in "123":
@@ -74,7 +74,7 @@ def test_hmdb51_leaves_out_what_a_split_marks_zero(tmp_path: Path) -> None:
     assert len(benchmark.clips) == 2
 
 
-def test_urbansound8k_has_a_fold_a_folder(tmp_path: Path) -> None:
+def test_urbansound8k_has_one_fold_per_folder(tmp_path: Path) -> None:
     rows = ["slice_file_name,fsID,start,end,salience,fold,classID,class"]
     for fold in range(1, 11):
         name = f"{fold}00-3-0-0.wav"
@@ -131,7 +131,7 @@ def test_kinetics_reads_its_tables_or_its_folders(tmp_path: Path) -> None:
         assert benchmark.classes == ("riding a bike",)
 
 
-def test_vggsound_finds_clips_under_the_names_that_are_in_use(tmp_path: Path) -> None:
+def test_vggsound_finds_clips_under_all_names_in_use(tmp_path: Path) -> None:
     write(tmp_path / "vggsound.csv", 'a_b,30,"barking, dog",train\nc,0,rain,test\nd,9,rain,test\n')
     touch(tmp_path / "v" / "a_b_000030.mp4", tmp_path / "v" / "c_0_10000.mp4")
     benchmark = read_benchmark("vggsound", tmp_path)
@@ -180,12 +180,12 @@ def test_movienet_cuts_seconds_around_each_shot_boundary(tmp_path: Path) -> None
             tmp_path / "shot_movie318" / f"{film}.txt", "0 239 1 2 3\n240 479 1 2 3\n480 600 1 2\n"
         )
     benchmark = read_benchmark("movienet-scenes", tmp_path)
-    # The films are not there: everything is missing, and 24 frames a second are taken.
+    # The films do not exist: all clips are missing, and 24 frames per second are assumed.
     assert len(benchmark.missing) == 3
     assert sides(benchmark) == [(0, 0, 0)]
 
 
-def test_folders_of_classes_are_read_split_or_cut_into_five(tmp_path: Path) -> None:
+def test_folders_of_classes_have_a_split_or_five_folds(tmp_path: Path) -> None:
     touch(*(tmp_path / "whole" / label / f"{n}.wav" for label in "ab" for n in range(20)))
     benchmark = read_benchmark("folder", tmp_path / "whole")
     assert len(benchmark.folds) == 5
@@ -196,7 +196,7 @@ def test_folders_of_classes_are_read_split_or_cut_into_five(tmp_path: Path) -> N
     assert sides(read_benchmark("folder", tmp_path / "split")) == [(2, 0, 2)]
 
 
-def test_a_table_of_ones_own(tmp_path: Path) -> None:
+def test_a_csv_table_has_splits_or_folds(tmp_path: Path) -> None:
     touch(tmp_path / "a.wav", tmp_path / "b.wav")
     write(
         tmp_path / "labels.csv",
@@ -213,7 +213,7 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "folder"])
-def test_an_empty_folder_is_refused_with_what_is_missing(name: str, tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused_with_the_missing_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match=r"no |must"):
         read_benchmark(name, tmp_path)
 
@@ -228,7 +228,7 @@ def test_an_empty_folder_is_refused_with_what_is_missing(name: str, tmp_path: Pa
         ("csv", "labels.csv", "path,label,split\na,b,dev\n", "split"),
     ],
 )
-def test_malformed_lists_are_shown(
+def test_errors_describe_malformed_lists(
     name: str, file: str, text: str, message: str, tmp_path: Path
 ) -> None:
     write(tmp_path / file, text)
@@ -237,7 +237,7 @@ def test_malformed_lists_are_shown(
         read_benchmark(name, tmp_path)
 
 
-def test_a_malformed_line_of_ucf101_is_shown(tmp_path: Path) -> None:
+def test_the_error_quotes_a_malformed_line_of_ucf101(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     write(tmp_path / "ucfTrainTestlist" / "trainlist01.txt", "Archery/oops.avi 1\n")
     with pytest.raises(BenchmarkError, match=r"has the line 'Archery/oops\.avi 1'"):

@@ -1,4 +1,4 @@
-"""Anybody's encoder: baselines against references, weights of other layouts, what is refused."""
+"""Encoders: baselines against references, weights of other libraries, and custom encoders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toomuchtv.evaluation.encoders.baselines import (
     MeanLogMel,
     Mfcc,
 )
-from toomuchtv.evaluation.encoders.custom import wrapped
+from toomuchtv.evaluation.encoders.custom import wrap_encoder
 from toomuchtv.evaluation.encoders.pretrained import torchvision_encoder
 from toomuchtv.evaluation.encoders.transformers_models import Clap
 from toomuchtv.evaluation.errors import EncoderError
@@ -31,7 +31,7 @@ NOISE = torch.from_numpy(
 FILM = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 5, 16, 24, 3), np.uint8))
 
 
-def test_mfcc_is_librosas() -> None:
+def test_mfcc_equals_librosas() -> None:
     ours = Mfcc().cepstra(NOISE).numpy()
     for row in range(3):
         theirs = librosa.feature.mfcc(
@@ -41,7 +41,7 @@ def test_mfcc_is_librosas() -> None:
         np.testing.assert_allclose(ours[row], theirs, rtol=1e-3, atol=2e-2)
 
 
-def test_mean_log_mel_is_librosas() -> None:
+def test_mean_log_mel_equals_librosas() -> None:
     ours = MeanLogMel().features(NOISE).numpy()
     mel = librosa.feature.melspectrogram(
         y=NOISE[0].numpy(), sr=16_000, n_fft=512, win_length=400, hop_length=160, n_mels=80,
@@ -60,7 +60,7 @@ def test_a_color_histogram_counts_every_pixel() -> None:
         np.testing.assert_allclose(found[row], np.bincount(flat, minlength=64) / len(flat))
 
 
-def test_frame_difference_is_zero_of_a_still_and_sees_where_it_moves() -> None:
+def test_frame_difference_is_zero_for_a_still_and_localizes_motion() -> None:
     still = FILM[:1, :1].expand(1, 5, 16, 24, 3)
     assert FrameDifference().features(still).abs().max() == 0
     moving = torch.zeros(1, 4, 16, 16, 3, dtype=torch.uint8)
@@ -70,7 +70,7 @@ def test_frame_difference_is_zero_of_a_still_and_sees_where_it_moves() -> None:
     assert cells.sum() == pytest.approx(1.0)
 
 
-def test_torchvisions_layout_loads_from_safetensors_only(tmp_path: Path) -> None:
+def test_torchvision_weights_load_from_safetensors_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build_video_encoder(VideoEncoderConfig()).eval()
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
@@ -94,7 +94,7 @@ def test_torchvisions_layout_loads_from_safetensors_only(tmp_path: Path) -> None
 
 
 class Someones(nn.Module):
-    """What a stranger's encoder looks like."""
+    """A custom encoder that is a torch module."""
 
     audio_seconds, sample_rate_hz = 1.0, 8_000
 
@@ -110,7 +110,7 @@ def make() -> Someones:
     return Someones()
 
 
-def test_anything_that_embeds_is_an_encoder() -> None:
+def test_any_object_with_embed_audio_is_an_encoder() -> None:
     encoder = choose_encoder("tests.evaluation.test_encoders:make")
     assert encoder.audio is not None
     assert encoder.video is None
@@ -118,16 +118,16 @@ def test_anything_that_embeds_is_an_encoder() -> None:
     assert encoder.audio.features(NOISE).shape == (3, 2)
 
 
-def test_features_are_marked_by_the_weights() -> None:
+def test_the_fingerprint_changes_with_the_weights() -> None:
     one, other = make(), make()
-    assert wrapped(one, name="x").fingerprint == wrapped(other, name="x").fingerprint
+    assert wrap_encoder(one, name="x").fingerprint == wrap_encoder(other, name="x").fingerprint
     with torch.no_grad():
         other.scale.add_(1)
-    assert wrapped(one, name="x").fingerprint != wrapped(other, name="x").fingerprint
+    assert wrap_encoder(one, name="x").fingerprint != wrap_encoder(other, name="x").fingerprint
 
 
 class NoState:
-    """Embeds, but nothing marks its weights."""
+    """An encoder with neither version nor state_dict."""
 
     audio_seconds, sample_rate_hz = 1.0, 8_000
 
@@ -135,20 +135,20 @@ class NoState:
         return [0.0]
 
 
-def test_what_cannot_be_evaluated_is_explained() -> None:
+def test_unsupported_encoders_are_refused_with_a_reason() -> None:
     with pytest.raises(EncoderError, match="needs embed_video"):
-        wrapped(object(), name="x")
-    with pytest.raises(EncoderError, match="something must mark"):
-        wrapped(NoState(), name="x")
+        wrap_encoder(object(), name="x")
+    with pytest.raises(EncoderError, match="identify the cached"):
+        wrap_encoder(NoState(), name="x")
     with pytest.raises(EncoderError, match="nothere"):
         choose_encoder("nothere:make")
     with pytest.raises(ValueError, match=r"log-mel.*module:function"):
         choose_encoder("nothing")
     versioned = NoState()
     versioned.version = "1"  # type: ignore[attr-defined]
-    encoder = wrapped(versioned, name="x")
+    encoder = wrap_encoder(versioned, name="x")
     assert encoder.audio is not None
-    with pytest.raises(EncoderError, match="must give a tensor"):
+    with pytest.raises(EncoderError, match="must return a tensor"):
         encoder.audio.features(NOISE)
 
 
@@ -169,15 +169,17 @@ def test_transformers_models_load_from_a_folder(tmp_path: Path) -> None:
         encoder.video.features(FILM)
     audio = transformers.ASTConfig(max_length=100, num_mel_bins=32, patch_size=16, **sizes)
     transformers.ASTModel(audio).save_pretrained(tmp_path / "ast")
-    heard = choose_encoder(f"transformers:{tmp_path / 'ast'}")
-    assert heard.audio is not None
-    assert heard.audio.features(NOISE).shape == (3, 16)
+    audio_encoder = choose_encoder(f"transformers:{tmp_path / 'ast'}")
+    assert audio_encoder.audio is not None
+    assert audio_encoder.audio.features(NOISE).shape == (3, 16)
     with pytest.raises(EncoderError, match="save_pretrained"):
         choose_encoder(f"transformers:{tmp_path}")
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_clap_hears_what_the_librarys_own_extractor_gives(fused: bool, tmp_path: Path) -> None:
+def test_the_input_of_clap_equals_that_of_the_librarys_extractor(
+    fused: bool, tmp_path: Path
+) -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     tower = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -195,7 +197,7 @@ def test_clap_hears_what_the_librarys_own_extractor_gives(fused: bool, tmp_path:
     assert isinstance(encoder, Clap)
     assert (encoder.input.seconds, encoder.input.sample_rate_hz) == (10.0, 48_000)
     rng = np.random.default_rng(2)
-    # Ten seconds; three and a bit, which fit three times and leave silence; one that fits exactly.
+    # Full length; a length that fits three times with zeros after it; a length that fits exactly.
     for samples in (480_000, 151_000, 96_000):
         sound = rng.normal(0, 0.2, (2, samples)).astype(np.float32)
         sound[1] *= np.sin(np.arange(samples) / 9_000).astype(np.float32)
@@ -217,7 +219,7 @@ def test_clap_hears_what_the_librarys_own_extractor_gives(fused: bool, tmp_path:
         encoder.features(torch.zeros(1, 480_001))
 
 
-def test_clap_follows_the_settings_saved_beside_its_weights(tmp_path: Path) -> None:
+def test_clap_uses_the_settings_saved_beside_its_weights(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     saved = transformers.ClapFeatureExtractor(
         frequency_min=300, truncation="rand_trunc", max_length_s=5

@@ -1,4 +1,4 @@
-"""Numbers and scenes of films: LVU's regressions, MovieNet's mIoU, against plain readings."""
+"""Regression tasks of LVU and the mIoU of MovieNet against their definitions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIDES = {"train": 6, "val": 3, "test": 4}
 
 
 def write_lvu(root: Path, task: str) -> dict[str, list[float]]:
-    """A small LVU with films of gray that follows the number; the numbers of each side."""
+    """Write a small LVU whose films have a gray level that follows the value; return the values."""
     told: dict[str, list[float]] = {}
     count = itertools.count(1)
     for side, num in SIDES.items():
@@ -58,7 +58,7 @@ def write_lvu(root: Path, task: str) -> dict[str, list[float]]:
 
 
 class Gray(VideoEncoder):
-    """Mean and spread of the picture."""
+    """Mean and standard deviation of the frames."""
 
     input = VideoInput(frames=2, frame_rate=12.0, size=16)
 
@@ -68,7 +68,7 @@ class Gray(VideoEncoder):
 
 
 class Loudness(AudioEncoder):
-    """One number of the sound."""
+    """The power of the audio."""
 
     input = AudioInput(seconds=0.1, sample_rate_hz=8_000)
 
@@ -83,7 +83,7 @@ def encoder() -> Encoder:
 
 
 @pytest.mark.parametrize("task", ["like_ratio", "view_count"])
-def test_lvus_numbers_are_read_as_the_paper_has_them(task: str, tmp_path: Path) -> None:
+def test_lvu_values_follow_the_definitions_of_the_paper(task: str, tmp_path: Path) -> None:
     told = write_lvu(tmp_path, task)
     benchmark = read_benchmark(f"lvu-{task.replace('_', '-')}", tmp_path)
     (fold,) = benchmark.folds
@@ -95,7 +95,7 @@ def test_lvus_numbers_are_read_as_the_paper_has_them(task: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("line", ["0 0 abc tt1", "12 abc tt1", "a 3 abc tt1", "1 2 3 abc tt1"])
-def test_a_malformed_line_of_numbers_is_shown(line: str, tmp_path: Path) -> None:
+def test_the_error_quotes_a_malformed_line_of_values(line: str, tmp_path: Path) -> None:
     write_lvu(tmp_path, "like_ratio")
     path = tmp_path / "lvu_1.0" / "like_ratio" / "val.csv"
     path.write_text(f"like_count dislike_count youtube_id imdb_id\n{line}\n")
@@ -103,8 +103,8 @@ def test_a_malformed_line_of_numbers_is_shown(line: str, tmp_path: Path) -> None
         read_benchmark("lvu-like-ratio", tmp_path)
 
 
-def test_the_error_is_that_of_a_plain_reading(tmp_path: Path) -> None:
-    """Ridge in closed form, its penalty chosen on the validation set, and its error."""
+def test_ridge_regression_equals_its_closed_form(tmp_path: Path) -> None:
+    """The penalty is selected on the validation set."""
     told = write_lvu(tmp_path, "like_ratio")
     benchmark = read_benchmark("lvu-like-ratio", tmp_path)
     protocol = PROTOCOLS["linear"]
@@ -131,7 +131,7 @@ def test_the_error_is_that_of_a_plain_reading(tmp_path: Path) -> None:
     np.testing.assert_allclose(run.predictions[0].targets[:, 0], told["test"], rtol=1e-6)
 
 
-def test_neighbors_tell_their_weighted_mean() -> None:
+def test_nearest_neighbors_predict_their_weighted_mean() -> None:
     rng = np.random.default_rng(0)
     features, values = rng.normal(0, 1, (8, 1, 3)).astype(np.float32), np.arange(8, dtype="f4")
     asked = rng.normal(0, 1, (5, 3)).astype(np.float32)
@@ -149,7 +149,7 @@ def test_neighbors_tell_their_weighted_mean() -> None:
 
 
 def make() -> Gray:
-    """For `module:function`."""
+    """Return the encoder for `module:function`."""
     gray = Gray()
     gray.embed_video = gray.features  # type: ignore[attr-defined]
     for name in ("frames", "frame_rate", "size"):
@@ -158,7 +158,7 @@ def make() -> Gray:
     return gray
 
 
-def test_a_result_of_numbers_is_written_read_and_compared(tmp_path: Path) -> None:
+def test_a_regression_result_is_written_read_and_compared(tmp_path: Path) -> None:
     told = write_lvu(tmp_path / "lvu", "like_ratio")
     results = {}
     for name in ("linear", "knn"):
@@ -187,8 +187,8 @@ cuts = st.sets(st.integers(1, 29), max_size=8)
 
 
 @given(cuts, cuts)
-def test_miou_is_that_of_counted_frames(true: set[int], told: set[int]) -> None:
-    """Thirty frames, each scene a set of them."""
+def test_miou_equals_that_of_counted_frames(true: set[int], told: set[int]) -> None:
+    """Count frames of a film of thirty frames."""
 
     def scenes(at: set[int]) -> list[set[int]]:
         edges = [0, *sorted(at), 30]
@@ -202,13 +202,13 @@ def test_miou_is_that_of_counted_frames(true: set[int], told: set[int]) -> None:
     assert coverage(*seconds, 3.0) == pytest.approx(expected)
 
 
-def test_perfect_scenes_are_one_and_none_is_the_longest_scenes_share() -> None:
+def test_miou_of_perfect_and_of_no_boundaries() -> None:
     assert coverage([1.0, 2.0], [1.0, 2.0], 3.0) == 1.0
-    # Told: one scene of 4 s. The true ones of 1 and 3 s cover it by 1/4 and 3/4.
+    # One scene of 4 s is predicted. The true scenes of 1 and 3 s have an IoU of 1/4 and 3/4.
     assert coverage([1.0], [], 4.0) == pytest.approx(((0.25 + 0.75) / 2 + 0.75) / 2)
 
 
-def test_movienets_scenes_are_scored_by_both(tmp_path: Path) -> None:
+def test_movienet_scenes_have_average_precision_and_miou(tmp_path: Path) -> None:
     root = tmp_path / "movienet"
     films = {"train": ["tt1"], "val": ["tt2"], "test": ["tt3"]}
     (root / "meta").mkdir(parents=True)

@@ -23,6 +23,7 @@ from toomuchtv.evaluation.views import AudioViews, VideoAugment
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.models import TwoTower, VideoEncoderConfig
 from toomuchtv.models.video import build_video_encoder
+from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.run_config import load_config
 
 
@@ -87,7 +88,7 @@ def encoder() -> Encoder:
     return Encoder(name="small", fingerprint="x", pretraining="nothing", video=Small())
 
 
-def test_a_small_form_learns_the_real_sample(real: Benchmark) -> None:
+def test_fine_tuning_fits_the_real_sample(real: Benchmark) -> None:
     """Six clips a class cannot be generalized from here: what is asked is that they are learned."""
     made = encoder()
     assert made.video is not None
@@ -108,7 +109,7 @@ def test_a_small_form_learns_the_real_sample(real: Benchmark) -> None:
         torch.testing.assert_close(value, before[name])
 
 
-def test_a_resumed_run_equals_the_uninterrupted_one(real: Benchmark, tmp_path: Path) -> None:
+def test_resume_gives_the_same_predictions(real: Benchmark, tmp_path: Path) -> None:
     made, recipe = encoder(), short()
     assert made.video is not None
     whole = run_finetune(made, real, recipe)
@@ -118,7 +119,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(real: Benchmark, tmp_path: P
     np.testing.assert_allclose(again[0].scores, whole[0].scores, atol=1e-6)
 
 
-def test_the_classifiers_own_epochs_leave_the_network_alone(real: Benchmark) -> None:
+def test_head_epochs_do_not_change_the_network(real: Benchmark) -> None:
     made = encoder()
     assert made.video is not None
     tuning = FineTuner(made.video, real, real.folds[0], short(), seed=0, folder=None)
@@ -136,13 +137,13 @@ def test_an_encoder_without_a_network_is_refused(real: Benchmark) -> None:
         run_finetune(encoder(), real, of_sound())
 
 
-def test_views_of_two_senses_are_refused() -> None:
+def test_views_of_two_modalities_are_refused() -> None:
     values = short().model_dump() | {"test": AudioViews()}
-    with pytest.raises(ValueError, match="different senses"):
+    with pytest.raises(ValueError, match="different modalities"):
         FinetuneProtocol.model_validate(values)
 
 
-def test_an_encoder_of_sound_learns_and_resumes(media_root: Path, tmp_path: Path) -> None:
+def test_an_audio_encoder_learns_and_resumes(media_root: Path, tmp_path: Path) -> None:
     whole = read_benchmark("esc10", media_root / "esc10")
     rows = [row for row, clip in enumerate(whole.clips) if clip.labels[0] in {"dog", "rain"}]
     kept = whole.keep(rows[::2])
@@ -167,3 +168,20 @@ def test_an_encoder_of_sound_learns_and_resumes(media_root: Path, tmp_path: Path
     assert top1_correct(through[0].scores, through[0].targets > 0).mean() >= 0.75
     for name, value in side.trunk().state_dict().items():
         torch.testing.assert_close(value, before[name])
+
+
+def test_training_resumes_from_the_newest_undamaged_checkpoint(
+    real: Benchmark, tmp_path: Path
+) -> None:
+    made, recipe = encoder(), short(epochs=2)
+    assert made.video is not None
+    whole = run_finetune(made, real, recipe)
+    folder = tmp_path / "split-1"
+    epochs = FineTuner(made.video, real, real.folds[0], recipe, seed=0, folder=folder).epochs()
+    assert [next(epochs), next(epochs)] == [1, 2]
+    newest = Checkpoints(folder, keep=2).path(2)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    again = FineTuner(made.video, real, real.folds[0], recipe, seed=0, folder=folder)
+    assert next(again.epochs()) == 1
+    resumed = run_finetune(made, real, recipe, folder=tmp_path)
+    np.testing.assert_allclose(resumed[0].scores, whole[0].scores, atol=1e-6)

@@ -1,10 +1,9 @@
-"""What an encoder is given under each protocol, counted, against the field's table."""
+"""The views that an encoder receives under each protocol, against a table of their sources."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from tests.media_files import BLACK, LEVEL_STEP, write_film
 from toomuchtv.errors import MediaError
-from toomuchtv.evaluation import features
 from toomuchtv.evaluation.benchmark import LabeledClip
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import AudioEncoder, AudioInput, Encoder, VideoEncoder
@@ -26,7 +24,7 @@ from toomuchtv.evaluation.protocols import (
     ProbeProtocol,
     RetrievalProtocol,
 )
-from toomuchtv.evaluation.reading import read_video_views, read_views
+from toomuchtv.evaluation.reading import AudioCache, ViewReader, read_video_views
 from toomuchtv.evaluation.views import (
     AudioViews,
     VideoAugment,
@@ -40,8 +38,8 @@ from toomuchtv.evaluation.views import (
 
 
 @dataclass
-class Eyes(VideoEncoder):
-    """Remembers what it is shown."""
+class RecordingVideoEncoder(VideoEncoder):
+    """A video encoder that stores its inputs."""
 
     shown: list[Tensor] = field(default_factory=list)
     input = VideoInput(frames=5, frame_rate=12.0, size=20)
@@ -52,8 +50,8 @@ class Eyes(VideoEncoder):
 
 
 @dataclass
-class Ears(AudioEncoder):
-    """Remembers what it is played."""
+class RecordingAudioEncoder(AudioEncoder):
+    """An audio encoder that stores its inputs."""
 
     shown: list[Tensor] = field(default_factory=list)
     input = AudioInput(seconds=1.0, sample_rate_hz=8_000)
@@ -65,7 +63,7 @@ class Ears(AudioEncoder):
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one film of 2 s, 24 frames a second, whose gray level counts frames."""
+    """A folder with one film of 2 s at 24 frames per second, whose gray level counts frames."""
     root = tmp_path_factory.mktemp("film")
     write_film(root / "film.mp4", seconds=2.0, frame_rate=24, size=(320, 240))
     (root / "labels.csv").write_text("path,label,split\nfilm.mp4,a,train\nfilm.mp4,a,test\n")
@@ -73,8 +71,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(film: Path, views: VideoViews | AudioViews) -> tuple[int, tuple[int, ...]]:
-    """How many views an encoder is given, and the shape of each."""
-    eyes, ears = Eyes(), Ears()
+    """Return the number of views that an encoder receives, and their shape."""
+    eyes, ears = RecordingVideoEncoder(), RecordingAudioEncoder()
     encoder = Encoder(name="x", fingerprint="x", pretraining="x", video=eyes, audio=ears)
     found = extract_features(encoder, read_benchmark("csv", film), views)
     given = torch.cat(eyes.shown or ears.shown)
@@ -120,18 +118,18 @@ def views_of(name: str, sense: str) -> tuple[VideoViews | AudioViews, VideoViews
 
 
 @pytest.mark.parametrize("name", VIDEO_TABLE)
-def test_an_encoder_is_shown_what_the_table_says(name: str, film: Path) -> None:
+def test_a_video_encoder_gets_the_views_of_the_table(name: str, film: Path) -> None:
     frames, rate, crop, of_train, of_test = VIDEO_TABLE[name]
     train, test = views_of(name, "video")
     assert shown(film, train) == (of_train, (frames, crop, crop, 3))
     assert shown(film, test) == (of_test, (frames, crop, crop, 3))
     for views in (train, test):
         assert isinstance(views, VideoViews)
-        assert views.of(Eyes.input).frame_rate == rate
+        assert views.of(RecordingVideoEncoder.input).frame_rate == rate
 
 
 @pytest.mark.parametrize("name", AUDIO_TABLE)
-def test_an_encoder_is_played_what_the_table_says(name: str, film: Path) -> None:
+def test_an_audio_encoder_gets_the_views_of_the_table(name: str, film: Path) -> None:
     seconds, of_train, of_test = AUDIO_TABLE[name]
     train, test = views_of(name, "audio")
     samples = (round(seconds * 8_000),)
@@ -147,13 +145,13 @@ def test_every_protocol_is_in_a_table() -> None:
 
 
 def levels(views: Tensor) -> list[list[int]]:
-    """The film's frame numbers, read from its gray levels: middle of each frame."""
+    """Return the frame numbers of the film, read from the gray level of its frames."""
     middle = views[:, :, views.shape[2] // 2, views.shape[3] // 2].float().mean(dim=-1)
     number = ((middle - BLACK) / LEVEL_STEP).round().int()
     return [[int(value) for value in row] for row in number.tolist()]
 
 
-def test_frames_are_a_stride_apart_and_windows_spread_from_end_to_end(film: Path) -> None:
+def test_frames_have_the_stride_and_views_are_spread_over_the_film(film: Path) -> None:
     clip = LabeledClip(path=film / "film.mp4", labels=("a",), source="a", group="a")
     views = VideoViews(frames=4, frame_rate=12.0, short_side=64, crop=64, times=3)
     found = levels(read_video_views(clip, views, seed=0))
@@ -164,7 +162,7 @@ def test_frames_are_a_stride_apart_and_windows_spread_from_end_to_end(film: Path
     assert starts == [0, 20, 40]
 
 
-def test_a_cut_of_a_file_stays_inside_it(film: Path) -> None:
+def test_views_of_an_interval_stay_inside_it(film: Path) -> None:
     clip = LabeledClip(
         path=film / "film.mp4", labels=("a",), source="a", group="a",
         start_seconds=0.5, stop_seconds=1.0,
@@ -174,7 +172,7 @@ def test_a_cut_of_a_file_stays_inside_it(film: Path) -> None:
     assert found == [[12, 14, 16], [18, 20, 22]]
 
 
-def test_random_views_follow_from_the_seed_alone(film: Path) -> None:
+def test_random_views_depend_on_the_seed_only(film: Path) -> None:
     clip = LabeledClip(path=film / "film.mp4", labels=("a",), source="a", group="a")
     views = VideoViews(
         frames=2, frame_rate=12.0, short_side=32, crop=24, times=4, augment=VideoAugment()
@@ -194,7 +192,9 @@ def test_random_views_follow_from_the_seed_alone(film: Path) -> None:
         (2.0, 2.0, 2, [0.0, 0.0]),
     ],
 )
-def test_views_spread_evenly(total: float, view: float, count: int, expected: list[float]) -> None:
+def test_test_views_are_spread_evenly(
+    total: float, view: float, count: int, expected: list[float]
+) -> None:
     assert even_starts(total, view, count) == expected
 
 
@@ -203,7 +203,7 @@ def test_covering_views_overlap_by_half() -> None:
     assert covering_starts(0.3, 1.0) == [0.0]
 
 
-def test_random_views_fit_and_fill_the_clip() -> None:
+def test_random_views_are_inside_the_clip_and_cover_it() -> None:
     starts = random_starts(5.0, 2.0, 400, seed=1)
     assert 0 <= min(starts) < 0.1
     assert 2.9 < max(starts) <= 3.0
@@ -214,7 +214,7 @@ def test_crops_go_from_corner_to_corner() -> None:
     assert crop_corners(240, 320, 224, 1) == [(8, 48)]
 
 
-def test_random_crops_have_the_area_and_shape_asked_for() -> None:
+def test_random_crops_have_the_configured_area_and_aspect() -> None:
     augment = VideoAugment(min_area=0.3, max_aspect=2.0, flip=0.5)
     boxes = random_boxes(augment, 100, 100, 4000, seed=0)
     width, height = np.abs(boxes[:, 2]), boxes[:, 3]
@@ -233,7 +233,7 @@ def finetune(name: str) -> FinetuneProtocol:
     return protocol
 
 
-def test_schedules_are_those_of_the_table() -> None:
+def test_learning_rates_follow_the_schedules_of_the_table() -> None:
     avid = finetune("avid-8")
     rates = [learning_rates(avid, epoch) for epoch in range(5 + 16)]
     assert rates[:5] == [(0.0, 1e-4)] * 5
@@ -256,8 +256,10 @@ def test_schedules_are_those_of_the_table() -> None:
     assert (gdt.weight_decay, avid.weight_decay, avid.dropout) == (5e-3, 0.0, 0.5)
 
 
-def test_features_are_kept_and_gone_on_with(film: Path, tmp_path: Path) -> None:
-    eyes = Eyes()
+def test_cached_features_are_reused_and_damaged_ones_are_extracted_again(
+    film: Path, tmp_path: Path
+) -> None:
+    eyes = RecordingVideoEncoder()
     encoder = Encoder(name="x", fingerprint="x", pretraining="x", video=eyes)
     benchmark, views = read_benchmark("csv", film), VideoViews(times=2)
     first = extract_features(encoder, benchmark, views, cache=tmp_path)
@@ -268,7 +270,7 @@ def test_features_are_kept_and_gone_on_with(film: Path, tmp_path: Path) -> None:
     other = Encoder(name="x", fingerprint="y", pretraining="x", video=eyes)
     extract_features(other, benchmark, views, cache=tmp_path)
     assert len(eyes.shown) == 2 * calls
-    # A shard that a full disk cut short is made anew.
+    # A truncated shard is extracted again.
     for shard in tmp_path.rglob("*.safetensors"):
         shard.write_bytes(shard.read_bytes()[:-5])
     mended = extract_features(encoder, benchmark, views, cache=tmp_path)
@@ -278,24 +280,44 @@ def test_features_are_kept_and_gone_on_with(film: Path, tmp_path: Path) -> None:
 def test_a_failed_decode_is_not_cached_but_tried_again(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    eyes = Eyes()
+    eyes = RecordingVideoEncoder()
     encoder = Encoder(name="x", fingerprint="x", pretraining="x", video=eyes)
     rows = [f"film.mp4,a,train,{start},{start + 1}" for start in (0, 1)]
     table = film / "two.csv"
     table.write_text("path,label,split,start_seconds,stop_seconds\n" + "\n".join(rows) + "\n")
     benchmark = read_benchmark("csv", table)
 
-    def failing_read(clip: LabeledClip, *args: Any, **options: Any) -> Tensor:
+    read = ViewReader.read
+
+    def failing_read(reader: ViewReader, clip: LabeledClip, *, seed: int) -> Tensor:
         if clip.start_seconds == 1.0:
             raise MediaError("the disk is not there for a moment")
-        return read_views(clip, *args, **options)
+        return read(reader, clip, seed=seed)
 
-    monkeypatch.setattr(features, "read_views", failing_read)
+    monkeypatch.setattr(ViewReader, "read", failing_read)
     first = extract_features(encoder, benchmark, VideoViews(), cache=tmp_path)
     assert (first.rows, list(first.failed)) == ((0,), [1])
     num_shown = len(eyes.shown)
-    monkeypatch.setattr(features, "read_views", read_views)
+    monkeypatch.setattr(ViewReader, "read", read)
     again = extract_features(encoder, benchmark, VideoViews(), cache=tmp_path)
     assert (again.rows, again.failed) == ((0, 1), {})
     assert len(eyes.shown) == num_shown + 1  # the first clip came from the cache
     np.testing.assert_array_equal(again.values[0], first.values[0])
+
+
+def test_the_audio_cache_is_bounded_in_bytes(film: Path) -> None:
+    cache = AudioCache(max_bytes=3 * 4 * 8_000)  # three seconds at 8 kHz
+    whole = cache.read(film / "film.mp4", 0, 16_000, 8_000)
+    assert cache.read(film / "film.mp4", 0, 16_000, 8_000) is whole
+    cache.read(film / "film.mp4", 0, 8_000, 8_000)
+    assert cache.num_bytes == 3 * 4 * 8_000
+    cache.read(film / "film.mp4", 8_000, 8_000, 8_000)  # the oldest waveform is forgotten
+    assert cache.num_bytes == 2 * 4 * 8_000
+    assert cache.read(film / "film.mp4", 0, 16_000, 8_000) is not whole
+    cache.read(film / "film.mp4", 0, 32_000, 8_000)  # larger than the cache
+    assert cache.num_bytes <= 3 * 4 * 8_000
+
+
+def test_readers_do_not_share_a_cache() -> None:
+    readers = [ViewReader(AudioViews(), RecordingAudioEncoder()) for _ in range(2)]
+    assert readers[0]._cache is not readers[1]._cache

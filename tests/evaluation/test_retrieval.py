@@ -1,4 +1,4 @@
-"""Retrieval against a brute-force reading of its definitions in NumPy."""
+"""Retrieval metrics against brute force in NumPy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def unit_vectors(count: int, dim: int, seed: int) -> Tensor:
 
 
 def coarse_vectors(count: int, seed: int) -> Tensor:
-    """Vectors with many equal similarities, each exact."""
+    """Return vectors with many equal similarities, which are exact."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(-1, 2, (count, 3), generator=generator).float()
 
@@ -46,7 +46,7 @@ def brute_force(query: Tensor, target: Tensor, within: Tensor | None = None) -> 
 @pytest.mark.parametrize("block_size", [1, 7, 50, 1024])
 @pytest.mark.parametrize("scoped", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
-def test_ranks_are_those_of_brute_force(block_size: int, scoped: bool, tied: bool) -> None:
+def test_ranks_equal_those_of_brute_force(block_size: int, scoped: bool, tied: bool) -> None:
     video = coarse_vectors(50, 0) if tied else unit_vectors(50, 8, 0)
     audio = coarse_vectors(50, 1) if tied else unit_vectors(50, 8, 1)
     within = torch.arange(50) % 7 if scoped else None
@@ -57,7 +57,7 @@ def test_ranks_are_those_of_brute_force(block_size: int, scoped: bool, tied: boo
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(2, 30), st.integers(1, 40))
-def test_blocks_change_nothing(seed: int, num: int, block_size: int) -> None:
+def test_ranks_do_not_depend_on_the_block_size(seed: int, num: int, block_size: int) -> None:
     video, audio = coarse_vectors(num, seed), coarse_vectors(num, seed + 1)
     cut = pair_ranks(video, audio, block_size=block_size)
     whole = pair_ranks(video, audio, block_size=num)
@@ -66,8 +66,8 @@ def test_blocks_change_nothing(seed: int, num: int, block_size: int) -> None:
 
 
 @pytest.mark.parametrize("block_size", [64, 512, 1024])
-def test_twins_tie_wherever_they_lie(block_size: int) -> None:
-    """700 pairs of 3 distinct ones: ties by the hundred, across blocks and inside them."""
+def test_equal_embeddings_tie_in_all_blocks(block_size: int) -> None:
+    """Of 700 pairs only 3 are distinct, so that hundreds tie inside blocks and across them."""
     kind = torch.arange(700) % 3
     video, audio = unit_vectors(3, 256, 0), unit_vectors(3, 256, 1)
     ranks = pair_ranks(video[kind], audio[kind], block_size=block_size)
@@ -84,7 +84,7 @@ def test_twins_tie_wherever_they_lie(block_size: int) -> None:
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_class_precision_is_scikit_learns(tied: bool) -> None:
+def test_class_precision_equals_scikit_learns(tied: bool) -> None:
     query = coarse_vectors(40, 2) if tied else unit_vectors(40, 8, 2)
     target = coarse_vectors(30, 3) if tied else unit_vectors(30, 8, 3)
     rng = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_perfect_embeddings_rank_first() -> None:
     assert figures["median_rank"] == 1.0
 
 
-def test_a_constant_embedding_is_at_chance_not_first() -> None:
+def test_a_constant_embedding_scores_at_chance() -> None:
     vectors = torch.ones(41, 4) / 2
     assert pair_ranks(vectors, vectors).audio_to_video.tolist() == [21.0] * 41
     classes = np.eye(2, dtype=np.bool_)[np.arange(41) % 2]
@@ -115,7 +115,7 @@ def test_a_constant_embedding_is_at_chance_not_first() -> None:
     assert precision.mean() == pytest.approx((21 * 21 / 41 + 20 * 20 / 41) / 41)
 
 
-def test_chance_is_what_random_embeddings_reach() -> None:
+def test_random_embeddings_score_at_chance() -> None:
     ranks = np.concatenate(
         [
             pair_ranks(unit_vectors(60, 64, seed), unit_vectors(60, 64, 1000 + seed)).video_to_audio
@@ -129,7 +129,7 @@ def test_chance_is_what_random_embeddings_reach() -> None:
     assert figures["median_rank"] == pytest.approx(chance["median_rank"], abs=1.6)
 
 
-def test_chance_within_title_counts_that_titles_candidates() -> None:
+def test_chance_within_a_title_counts_the_clips_of_the_title() -> None:
     title = torch.tensor([0, 0, 1, 1, 1, 1])
     vectors = unit_vectors(6, 4, 0)
     metrics, chance = retrieval_metrics(vectors, vectors, title)

@@ -1,4 +1,4 @@
-"""Several results beside each other: each score in its row and column, and none lost."""
+"""Tables of several results contain every score in its row and column."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def result(protocol: str, encoder: str, mean: float, **changes: Any) -> Evaluati
     )  # fmt: skip
 
 
-def test_a_grid_has_a_row_a_protocol_and_a_column_an_encoder() -> None:
+def test_a_grid_has_a_row_per_protocol_and_a_column_per_encoder() -> None:
     (grid, other) = score_grids(
         [
             result("linear", "b", 0.5),
@@ -35,17 +35,17 @@ def test_a_grid_has_a_row_a_protocol_and_a_column_an_encoder() -> None:
     assert other.rows == [["knn", "12.5 +- 1.0"]]
 
 
-def test_encoders_of_one_name_lose_no_score() -> None:
+def test_scores_of_encoders_with_equal_names_are_joined() -> None:
     (grid,) = score_grids([result("knn", "a", 0.25), result("knn", "a", 0.75)])
     assert grid.rows == [["knn", "25.0 +- 1.0; 75.0 +- 1.0"]]
 
 
-def test_an_error_stays_in_its_own_unit() -> None:
+def test_an_error_is_not_shown_in_percent() -> None:
     row = summary_row(result("linear", "a", 2.5, metric="mse", benchmark="lvu-like-ratio"))
     assert "2.5 +- 0.0 (mse)" in row
 
 
-def test_figures_of_the_page_stay_on_one_line(tmp_path: Path) -> None:
+def test_figures_of_the_page_contain_no_line_breaks(tmp_path: Path) -> None:
     write_table(tmp_path, [result("linear", "a", 0.5)])
     space, both = "\N{NO-BREAK SPACE}", "\N{PLUS-MINUS SIGN}"
     assert f"50.0{space}{both}{space}1.0" in (tmp_path / "table.html").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Several labels and pairs from end to end: official layout, the command, the figures."""
+"""Multi-label and pair benchmarks from their files through the command line to the scores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = {"High": 2_500.0, "Low": 300.0, "Middle": 900.0}
 
 
 class TonesAndGrays:
-    """Made by hand: bands of sound, and a space in which gray and pitch of `write_film` meet."""
+    """An encoder of frequency bands and of the gray level of `write_film`."""
 
     frames, frame_rate, size = 2, 12.0, 16
     audio_seconds, sample_rate_hz = 0.2, RATE
@@ -66,7 +66,7 @@ def write_wave(path: Path, sound: NDArray[np.float64]) -> None:
 
 @pytest.fixture(scope="module")
 def fsd50k(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty-eight sounds of one or two tones in noise, in the layout of FSD50K."""
+    """Forty-eight sounds of one or two tones in noise, with the files of FSD50K."""
     root = tmp_path_factory.mktemp("fsd")
     rng = np.random.default_rng(0)
     time = np.arange(RATE) / RATE
@@ -94,7 +94,7 @@ def fsd50k(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # The network of `hear` is trained eight times: a minute and a half of one core.
 @pytest.mark.parametrize("protocol", ["linear", pytest.param("hear", marks=pytest.mark.slow)])
-def test_fsd50ks_map_is_scikit_learns(fsd50k: Path, tmp_path: Path, protocol: str) -> None:
+def test_map_of_fsd50k_equals_scikit_learns(fsd50k: Path, tmp_path: Path, protocol: str) -> None:
     given = evaluated(
         "--encoder", "tests.evaluation.test_whole_runs:make", "--benchmark", "fsd50k",
         "--data", fsd50k, "--protocol", protocol, "--out", tmp_path, cwd=Path.cwd(),
@@ -108,14 +108,14 @@ def test_fsd50ks_map_is_scikit_learns(fsd50k: Path, tmp_path: Path, protocol: st
     assert given["metrics"]["map"]["mean"] == pytest.approx(np.mean(expected), abs=1e-6)
     assert [given["per_class"][name] for name in sorted(KINDS)] == pytest.approx(expected, abs=1e-6)
     assert given["chance"]["map"] == pytest.approx(answer.targets.mean(), abs=1e-6)
-    # Tones in noise are heard well, not perfectly.
+    # The classes can be separated, but not perfectly.
     assert given["chance"]["map"] + 0.15 < given["metrics"]["map"]["mean"] <= 1.0
     low, high = given["metrics"]["map"]["interval"]
     assert low <= given["metrics"]["map"]["mean"] <= high
     assert "average precision" in (folder / "page.html").read_text()
 
 
-def test_vggsounds_pairs_are_ranked_as_by_hand(tmp_path: Path) -> None:
+def test_ranks_of_vggsound_pairs_equal_those_computed_by_hand(tmp_path: Path) -> None:
     root = tmp_path / "vgg"
     rows = []
     for number in range(9):
@@ -128,9 +128,9 @@ def test_vggsounds_pairs_are_ranked_as_by_hand(tmp_path: Path) -> None:
         "--data", root, "--out", tmp_path, cwd=Path.cwd(),
     )  # fmt: skip
     assert given["metrics"]["num_pairs"] == 9
-    # All films have the same sound. A picture finds all nine equal: its own is in the middle, and a
-    # third of them are of its class. That sound puts the nine pictures in one order: each rank
-    # from 1 to 9 comes once.
+    # All films have equal audio, so that for each video all nine candidates tie: the rank of its
+    # partner is the middle, and a third of the candidates are of its class. The audio ranks the
+    # nine videos in one order, so that each rank from 1 to 9 occurs once.
     to_audio, to_video = (given["metrics"][way] for way in ("video_to_audio", "audio_to_video"))
     assert (to_audio["median_rank"], to_audio["recall_at_1"]) == (5.0, 0.0)
     assert to_audio["recall_at_5"] == to_audio["recall_at_10"] == 1.0

@@ -1,4 +1,4 @@
-"""The report page: one file, everything escaped, pictures that are pictures."""
+"""Report pages are single files with escaped text, and charts are images with content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from experiments.demo.charts import draw_neighbors, draw_scores
+from experiments.demo.page import draw_neighbors, draw_scores
 from toomuchtv.media.clip import Clip
 from toomuchtv.reports.charts import Curve, draw_clips, draw_curves
 from toomuchtv.reports.page import ResultTable, Section, write_page
@@ -27,12 +27,12 @@ def made_clip(seed: int) -> Clip:
 def size_of(png: bytes) -> tuple[int, int]:
     with PIL.Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
-        # Not one flat color: something was drawn.
+        # The image has several colors, so something was drawn.
         assert len(set(image.convert("L").resize((64, 64)).tobytes())) > 4
         return image.size
 
 
-def test_figures_are_pictures() -> None:
+def test_charts_are_images() -> None:
     curve = Curve(name="a", x=[0, 1, 2], y=[3.0, 2.0, 1.0], color="#0072B2")
     wide, high = size_of(draw_curves({"loss": [curve], "other": [curve]}, x_label="step"))
     assert wide > high
@@ -44,7 +44,7 @@ def test_figures_are_pictures() -> None:
     size_of(draw_neighbors(clips[:1], [clips[1:]], [["asks", "first", "second"]]))
 
 
-def test_a_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
+def test_page_is_self_contained_and_escapes_names(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "report.html"
     png = draw_scores({"video": {"a": (0.5, 0.1)}}, chance=0.1, y_label="accuracy")
     write_page(
@@ -67,7 +67,7 @@ def test_a_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
     assert "&lt;Films&gt; &amp; more" in html
     assert "<script" not in html
     assert "How to read it" in html
-    # Nothing is fetched: every source is in the page.
+    # Every image is embedded, so nothing is fetched.
     assert all(
         source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]+)"', html)
     )
@@ -75,7 +75,7 @@ def test_a_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
     assert not path.with_suffix(".partial").exists()
 
 
-def test_points_are_listed_and_details_are_folded_away(tmp_path: Path) -> None:
+def test_points_are_listed_and_details_are_collapsed(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     section = Section(
         heading="h",
@@ -91,7 +91,7 @@ def test_points_are_listed_and_details_are_folded_away(tmp_path: Path) -> None:
     assert html.count("<ul>") == html.count("<details>") == html.count("<table>") == 1
 
 
-def test_a_wide_table_names_its_cells_for_narrow_screens(tmp_path: Path) -> None:
+def test_wide_table_names_its_cells_for_narrow_screens(tmp_path: Path) -> None:
     header = ["a", "b", "c", "d", "<e>"]
     table = ResultTable(header=header, rows=[["1", "2", "3", "4", "5"]])
     path = tmp_path / "page.html"

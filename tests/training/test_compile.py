@@ -1,4 +1,4 @@
-"""torch.compile: the same training within rounding, resumed to the bit; no compiler, no run."""
+"""torch.compile changes training by rounding only, resumes to the bit, and needs a compiler."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stop_at_2(done: float, total: float, what: str) -> None:
 
 @pytest.mark.slow  # the compiler needs two minutes of one core
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
-def test_compiled_it_trains_the_same_and_resumes_to_the_bit(
+def test_compiled_training_is_close_to_eager_and_resumes_to_the_bit(
     prepared_catalog: Path, tmp_path: Path
 ) -> None:
     changes = {"steps": 5, "checkpoint_every": 2, "ema_decay": 0.5}
@@ -60,12 +60,12 @@ def test_compiled_it_trains_the_same_and_resumes_to_the_bit(
     assert whole != expected, "it was not compiled"
     assert resumed == whole
     kept, again = (load_file(tmp_path / name / LAST) for name in ("whole", "stopped"))
-    assert kept.keys() == load_file(tmp_path / "eager" / LAST).keys()  # no name says "compiled"
+    assert kept.keys() == load_file(tmp_path / "eager" / LAST).keys()  # same names
     for name, value in kept.items():
         assert torch.equal(value, again[name]), name
 
 
-def test_without_a_compiler_it_says_so_before_it_begins(
+def test_a_missing_compiler_is_reported_before_the_run_begins(
     prepared_catalog: Path, tmp_path: Path
 ) -> None:
     environment = {
@@ -82,7 +82,7 @@ def test_without_a_compiler_it_says_so_before_it_begins(
     )  # fmt: skip
     assert done.returncode == 2
     said = " ".join(done.stderr.split())
-    assert "training.compile=true, but torch.compile makes no kernel here" in said
+    assert "training.compile=true, but torch.compile cannot build a kernel here" in said
     assert "install a C++ compiler" in said
     assert "Traceback" not in said
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""The GPU benchmark's own command in its small form, on a CPU: that it works, not what it says."""
+"""The small form of the GPU benchmark runs on a CPU. Its figures are not checked."""
 
 from __future__ import annotations
 

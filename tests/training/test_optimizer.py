@@ -34,7 +34,7 @@ def test_warm_up_then_cosine(step: int, share: float) -> None:
     assert learning_rate(config, step, steps=24) == pytest.approx(0.02 * share)
 
 
-def test_it_rises_then_falls() -> None:
+def test_learning_rate_rises_then_falls() -> None:
     config = OptimizerConfig(warmup_steps=10)
     rates = [learning_rate(config, step, steps=60) for step in range(60)]
     assert rates[:11] == sorted(rates[:11])
@@ -43,18 +43,18 @@ def test_it_rises_then_falls() -> None:
     assert min(rates) > 0
 
 
-def test_a_run_without_warm_up_starts_at_the_peak() -> None:
+def test_without_warm_up_the_run_starts_at_the_peak() -> None:
     config = OptimizerConfig(warmup_steps=0)
     assert learning_rate(config, 0, steps=1) == config.learning_rate
 
 
-def test_a_constant_rate_only_warms_up() -> None:
+def test_a_constant_schedule_stays_at_the_peak() -> None:
     config = OptimizerConfig(learning_rate=0.3, warmup_steps=3, schedule="constant")
     rates = [learning_rate(config, step, steps=9) for step in range(9)]
     assert rates == pytest.approx([0.1, 0.2, *[0.3] * 7])
 
 
-def test_a_run_shorter_than_its_warm_up_only_rises() -> None:
+def test_a_run_shorter_than_its_warm_up_never_reaches_the_peak() -> None:
     config = OptimizerConfig(learning_rate=1.0, warmup_steps=100)
     assert learning_rate(config, 9, steps=10) == pytest.approx(0.1)
 
@@ -75,7 +75,7 @@ def test_only_matrices_decay(name: Literal["adamw", "sgd"]) -> None:
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
-def test_sgd_is_momentum_as_torch_writes_it(momentum: float, nesterov: bool) -> None:
+def test_sgd_with_momentum_matches_a_numpy_reference(momentum: float, nesterov: bool) -> None:
     module = nn.Linear(3, 2, bias=False)
     config = OptimizerConfig(name="sgd", momentum=momentum, nesterov=nesterov, weight_decay=0.1)
     optimizer = build_optimizer([module], config)

@@ -20,6 +20,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import toomuchtv
 from tests.prepared import tiny_config
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
@@ -387,6 +388,13 @@ def test_held_out_titles_are_never_trained_on(
         assert wanted.isdisjoint(title["name"] for title in split["held_out"])
         train = snapshot.of_titles([key for key, name in names.items() if name in wanted])
         assert {names[int(train.title_id[item])] for item, _ in seen} == wanted
+
+
+def test_paths_may_be_text(prepared_catalog: Path, tmp_path: Path) -> None:
+    config = tiny_config(training={"steps": 1})
+    result = toomuchtv.pretrain(str(prepared_catalog), str(tmp_path / "run"), config)
+    assert isinstance(result, PretrainResult)
+    assert result.run == tmp_path / "run"
 
 
 def test_training_outside_the_main_thread(prepared_catalog: Path, tmp_path: Path) -> None:

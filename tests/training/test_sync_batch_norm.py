@@ -20,14 +20,14 @@ SHAPES = {"flat": (ALL, 5), "pictures": (ALL, 5, 4, 3), "clips": (ALL, 5, 2, 3, 
 
 
 def whole(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Values whose mean is far from zero, and weights of a loss."""
+    """Return values whose mean is far from zero, and weights of a loss."""
     generator = torch.Generator().manual_seed(len(shape))
     x = torch.randn(shape, generator=generator) * 0.5 + 4.0
     return x, torch.randn(shape, generator=generator)
 
 
 def norm_of(x: Tensor, norm: nn.Module, weights: Tensor) -> dict[str, Tensor]:
-    """Outputs, gradients and running statistics after two passes, by name."""
+    """Return outputs, gradients and running statistics after two passes, by name."""
     x = x.clone().requires_grad_()
     for _ in range(2):
         norm.zero_grad()

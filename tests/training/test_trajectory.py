@@ -1,7 +1,7 @@
-"""Many steps on many processes are those of one: in float64, where rounding cannot hide an error.
+"""Many steps on two processes equal those on one, in float64, where rounding hides no error.
 
-In float32 the same runs drift apart: two processes add up in another order, and training magnifies
-the difference step by step. An error does not become smaller with the precision; rounding does.
+In float32 such runs drift apart: two processes add in another order, and training magnifies the
+difference step by step. Higher precision reduces rounding, but it would not reduce an error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OPTIMIZERS = {
 
 
 class WideInput(ClipTransform):
-    """The encoders' input in float64."""
+    """A transform that returns float64."""
 
     def forward(
         self, planes: Tensor, waveform: Tensor, seeds: UInt64Array | None = None
@@ -56,7 +56,7 @@ class WideInfoNCE(nn.Module):
 
 
 def train(folder: Path) -> None:
-    """Train on this process's part with every optimizer; rank 0 writes what comes of it."""
+    """Train on this process's part with every optimizer; rank 0 saves the results."""
     with distributed.process_group(CPU):
         world_size = distributed.world_size()
         found: dict[str, Tensor] = {}
@@ -68,7 +68,7 @@ def train(folder: Path) -> None:
 
 
 def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str, Tensor]:
-    """Loss and gradient norm of every step, weights and statistics at the end."""
+    """Return loss and gradient norm of every step, and the final weights and statistics."""
     size = CLIPS // world_size
     model = TwoTower.from_config(SMALLEST, seed=0).double()
     convert_sync_batch_norm(model, CPU)
@@ -92,7 +92,7 @@ def take_steps(config: OptimizerConfig, world_size: int, rank: int) -> dict[str,
     return found | {name: value.contiguous() for name, value in model.state_dict().items()}
 
 
-def test_twelve_steps_on_two_processes_are_those_of_one(tmp_path: Path) -> None:
+def test_twelve_steps_on_two_processes_equal_those_on_one(tmp_path: Path) -> None:
     train(tmp_path)
     run_processes(2, train, tmp_path)
     one, two = (load_file(tmp_path / f"{count}.safetensors") for count in (1, 2))

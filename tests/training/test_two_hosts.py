@@ -1,4 +1,4 @@
-"""Two hosts over a real link; see tests/training/two_hosts.py."""
+"""Training on two hosts that a network link connects; see tests/training/two_hosts.py."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("two")
 
 
-def test_together_they_come_to_what_one_does(prepared_catalog: Path, out: Path) -> None:
+def test_two_hosts_train_as_one_process(prepared_catalog: Path, out: Path) -> None:
     found = train_together(prepared_catalog, out, steps=24)
     assert found["largest_difference_of_a_loss"] < 2e-2
     assert found["largest_relative_difference_of_a_weight"] < 1e-2
     assert found["megabytes_over_the_link"] > 1
 
 
-def test_a_process_is_lost_and_the_end_is_the_same(prepared_catalog: Path, out: Path) -> None:
+def test_a_restarted_elastic_job_gives_identical_weights(prepared_catalog: Path, out: Path) -> None:
     assert (out / "together").exists(), "follows the test above"
     assert lose_a_process(prepared_catalog, out, steps=24) == {
         "restarted_run_is_the_same_to_the_bit": 1.0
@@ -34,7 +34,7 @@ def test_a_process_is_lost_and_the_end_is_the_same(prepared_catalog: Path, out: 
 
 
 @pytest.mark.parametrize("kind", ["plain", "elastic"])
-def test_the_link_is_cut_and_both_end_within_a_minute(
+def test_both_hosts_end_within_a_minute_after_the_link_is_cut(
     prepared_catalog: Path, out: Path, kind: str
 ) -> None:
     found = cut_the_link(prepared_catalog, out, is_elastic=kind == "elastic")

@@ -112,8 +112,7 @@ def spinning(rng: Generator, seconds: float) -> Track:
 
 def rolling(rng: Generator, seconds: float) -> Track:
     """Draw a wheel that rolls back and forth; `drive` is the speed."""
-    t = control_times(seconds)
-    phase = 2 * np.pi * (rng.uniform(0.22, 0.42) * t + rng.uniform(0, 1))
+    phase = _phase(rng, seconds, 0.22, 0.42)
     x = 0.42 * np.sin(phase)
     return make_track(seconds, x=x, angle=-x / 0.3, drive=np.abs(np.cos(phase)))
 
@@ -132,8 +131,7 @@ def receding(rng: Generator, seconds: float) -> Track:
 
 def revolving(rng: Generator, seconds: float) -> Track:
     """Draw a light that turns at a constant rate."""
-    t = control_times(seconds)
-    angle = 2 * np.pi * (rng.uniform(0.4, 0.85) * t + rng.uniform(0, 1))
+    angle = _phase(rng, seconds, 0.4, 0.85)
     return make_track(seconds, angle=angle, drive=0.5 + 0.5 * np.sin(angle))
 
 
@@ -164,8 +162,7 @@ def gliding(rng: Generator, seconds: float) -> Track:
 
 def surging(rng: Generator, seconds: float) -> Track:
     """Draw waves; `drive` is the height of the water."""
-    t = control_times(seconds)
-    phase = 2 * np.pi * (rng.uniform(0.28, 0.5) * t + rng.uniform(0, 1))
+    phase = _phase(rng, seconds, 0.28, 0.5)
     swell = 0.5 + 0.5 * np.sin(phase + 0.5 * np.sin(phase))
     return make_track(seconds, drive=swell, x=0.15 * np.cos(phase))
 
@@ -220,15 +217,13 @@ def flying(rng: Generator, seconds: float) -> Track:
 
 def stroking(rng: Generator, seconds: float) -> Track:
     """Draw strokes back and forth (`x` in -1..1); `drive` is the speed."""
-    t = control_times(seconds)
-    phase = 2 * np.pi * (rng.uniform(0.55, 1.1) * t + rng.uniform(0, 1))
+    phase = _phase(rng, seconds, 0.55, 1.1)
     return make_track(seconds, x=np.sin(phase), drive=np.abs(np.cos(phase)), angle=np.sin(phase))
 
 
 def breathing(rng: Generator, seconds: float) -> Track:
     """Draw a balloon that grows and shrinks; `drive` is the air flow, `opening` the growth."""
-    t = control_times(seconds)
-    phase = 2 * np.pi * (rng.uniform(0.35, 0.6) * t + rng.uniform(0, 1))
+    phase = _phase(rng, seconds, 0.35, 0.6)
     return make_track(
         seconds,
         size=0.5 + 0.5 * np.sin(phase),
@@ -282,9 +277,16 @@ def _lift(t: Array, impacts: Array, longest: float = 9.0) -> Array:
     return lift
 
 
+def _phase(rng: Generator, seconds: float, lowest_hz: float, highest_hz: float) -> Array:
+    """Return the phase of an oscillation with a random rate and start, in radians."""
+    rate, start = rng.uniform(lowest_hz, highest_hz), rng.uniform(0, 1)
+    phase: Array = 2 * np.pi * (rate * control_times(seconds) + start)
+    return phase
+
+
 def _pulse(rng: Generator, seconds: float) -> tuple[Array, Array]:
     """Return a swing in -1..1 and its speed in 0..1, at a rate that several kinds share."""
-    phase = 2 * np.pi * (rng.uniform(0.4, 0.8) * control_times(seconds) + rng.uniform(0, 1))
+    phase = _phase(rng, seconds, 0.4, 0.8)
     return np.sin(phase), np.abs(np.cos(phase))
 
 

@@ -5,10 +5,12 @@ Paths are stored as the bytes that the file system has (BLOB), because they need
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,6 +36,7 @@ R = TypeVar("R", bound="DataclassInstance")
 #: Version of the tables. It is raised when they change; other versions are refused.
 SCHEMA_VERSION = 4
 DATABASE_NAME = "catalog.sqlite"
+_LOCK_NAME = "lock"
 
 _SCHEMA = """
 CREATE TABLE library (root BLOB NOT NULL);
@@ -201,6 +204,35 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
             raise
 
 
+@contextmanager
+def write_lock(folder: Path) -> Generator[None]:
+    """Hold the write lock of a catalog folder; see `Catalog.writing`.
+
+    The lock belongs to an open file, so that it ends with the process.
+
+    Raises:
+        CatalogError: Another process holds the lock, or the folder cannot be written.
+    """
+    try:
+        lock = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise CatalogError(f"cannot write to the catalog {folder}: {error}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise CatalogError(
+                f"the catalog {folder} is being written by process {holder}; wait until it is "
+                "done, or stop it"
+            ) from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
 # ---- Records and rows
 
 
@@ -264,10 +296,31 @@ def row_of_item(item: Item) -> dict[str, Any]:
     return {**row_of(item, without={"id", "probe"}), "probe": probe}
 
 
-def proxy_of(row: sqlite3.Row, audio_rows: Iterable[sqlite3.Row]) -> Proxy:
-    """Return the proxy of a row and of the rows of its audio files, in order."""
-    audio_files = tuple(record_of(ProxyAudio, audio) for audio in audio_rows)
-    return record_of(Proxy, row, audio_files=audio_files)
+def read_proxies(
+    connection: sqlite3.Connection, item_id: int | None = None, *, include_stale: bool = False
+) -> list[Proxy]:
+    """Return the proxies of one item or of all items, by item id.
+
+    A proxy is stale if its fingerprint differs from that of its item.
+    """
+    selected = (
+        "FROM proxies JOIN items ON items.id = proxies.item_id "
+        "WHERE (?1 OR proxies.fingerprint = items.fingerprint) "
+        "AND (?2 IS NULL OR proxies.item_id = ?2)"
+    )
+    values = [include_stale, item_id]
+    audio_files: dict[int, list[ProxyAudio]] = {}
+    for row in connection.execute(
+        f"SELECT * FROM proxy_audio WHERE item_id IN (SELECT proxies.item_id {selected}) "
+        "ORDER BY item_id, position",
+        values,
+    ).fetchall():
+        audio_files.setdefault(row["item_id"], []).append(record_of(ProxyAudio, row))
+    rows = connection.execute(f"SELECT proxies.* {selected} ORDER BY proxies.item_id", values)
+    return [
+        record_of(Proxy, row, audio_files=tuple(audio_files.get(row["item_id"], ())))
+        for row in rows.fetchall()
+    ]
 
 
 def write_proxy(connection: sqlite3.Connection, proxy: Proxy) -> None:
@@ -288,7 +341,17 @@ def write_segments(
 
     The recurrence numbers of `segments` only have to differ from each other. Every one is replaced
     by a number that no other segment of the catalog has.
+
+    Raises:
+        ValueError: A segment belongs to another item or kind, or its interval is not valid.
     """
+    segments = list(segments)
+    for segment in segments:
+        if segment.item_id not in item_ids or segment.kind not in kinds:
+            items = ", ".join(map(str, sorted(item_ids)))
+            raise ValueError(f"{segment} is not of item {items} and kinds {sorted(kinds)}")
+        if not 0 <= segment.start_seconds < segment.stop_seconds:
+            raise ValueError(f"{segment} must start at 0 or later and stop after its start")
     connection.executemany(
         "DELETE FROM segments WHERE item_id = ? AND kind = ?",
         [(item_id, kind) for item_id in item_ids for kind in kinds],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Collection, Generator, Iterable
@@ -16,11 +15,12 @@ from toomuchtv.catalog.database import (
     insert,
     item_of,
     path_of,
-    proxy_of,
+    read_proxies,
     record_of,
     row_of,
     row_of_item,
     title_of,
+    write_lock,
     write_proxy,
     write_segments,
 )
@@ -37,8 +37,6 @@ from toomuchtv.catalog.records import (
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot, read_snapshot
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import Clip, ClipFormat
-
-_LOCK_NAME = "lock"
 
 
 class Catalog:
@@ -152,7 +150,9 @@ class Catalog:
         Args:
             include_stale: Include stale proxies. Only `prepare`, which replaces them, wants this.
         """
-        return {proxy.item_id: proxy for proxy in self._proxies(include_stale=include_stale)}
+        with self._reading():
+            proxies = read_proxies(self._connection, include_stale=include_stale)
+        return {proxy.item_id: proxy for proxy in proxies}
 
     def proxy(self, item_id: int) -> Proxy:
         """Return the proxy of one item. It is never stale, see `proxies`.
@@ -160,7 +160,8 @@ class Catalog:
         Raises:
             CatalogError: There is no such item, or it has no proxy of its present content.
         """
-        found = self._proxies("AND proxies.item_id = ?", item_id)
+        with self._reading():
+            found = read_proxies(self._connection, item_id)
         if not found:
             item = self.item(item_id)
             raise CatalogError(
@@ -168,23 +169,6 @@ class Catalog:
                 "`toomuchtv prepare`"
             )
         return found[0]
-
-    def _proxies(
-        self, condition: str = "", *values: object, include_stale: bool = False
-    ) -> list[Proxy]:
-        current = (
-            "FROM proxies JOIN items ON items.id = proxies.item_id "
-            f"WHERE (proxies.fingerprint = items.fingerprint OR {int(include_stale)}) {condition}"
-        )
-        audio: dict[int, list[sqlite3.Row]] = {}
-        for row in self._all(
-            f"SELECT * FROM proxy_audio WHERE item_id IN (SELECT proxies.item_id {current}) "
-            "ORDER BY item_id, position",
-            *values,
-        ):
-            audio.setdefault(row["item_id"], []).append(row)
-        rows = self._all(f"SELECT proxies.* {current} ORDER BY proxies.item_id", *values)
-        return [proxy_of(row, audio.get(row["item_id"], ())) for row in rows]
 
     def segments(self, item_id: int | None = None) -> list[Segment]:
         """Return the segments of one item, or of all items, sorted by item and start."""
@@ -222,10 +206,8 @@ class Catalog:
         Args:
             segment_kinds: Kinds of segments to include.
         """
-        try:
+        with self._reading():
             return read_snapshot(self._connection, segment_kinds=segment_kinds)
-        except sqlite3.Error as error:
-            raise CatalogError(f"cannot read the catalog {self.folder}: {error}") from error
 
     def clip(
         self, item_id: int, start_seconds: float, clip_format: ClipFormat | None = None
@@ -255,24 +237,8 @@ class Catalog:
         Raises:
             CatalogError: Another process holds the lock. The message has its process id.
         """
-        try:
-            lock = os.open(self.folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise CatalogError(f"cannot write to the catalog {self.folder}: {error}") from error
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise CatalogError(
-                    f"the catalog {self.folder} is being written by process {holder}; wait until "
-                    "it is done, or stop it"
-                ) from error
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        with write_lock(self.folder):
             yield
-        finally:
-            os.close(lock)
 
     @contextmanager
     def transaction(self) -> Generator[None]:
@@ -378,15 +344,8 @@ class Catalog:
         Raises:
             ValueError: A segment belongs to another item or kind, or its interval is not valid.
         """
-        item_ids, kinds, segments = set(item_ids), set(kinds), list(segments)
-        for segment in segments:
-            if segment.item_id not in item_ids or segment.kind not in kinds:
-                items = ", ".join(map(str, sorted(item_ids)))
-                raise ValueError(f"{segment} is not of item {items} and kinds {sorted(kinds)}")
-            if not 0 <= segment.start_seconds < segment.stop_seconds:
-                raise ValueError(f"{segment} must start at 0 or later and stop after its start")
         with self.transaction():
-            write_segments(self._connection, item_ids, kinds, segments)
+            write_segments(self._connection, set(item_ids), set(kinds), segments)
             self._record_source(scope, source)
 
     def record_duplicates(self, source: str, duplicates: Iterable[Duplicate]) -> None:
@@ -409,8 +368,13 @@ class Catalog:
     def _all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         # Rows are fetched all at once: an open cursor would keep the write-ahead log from being
         # shortened.
-        try:
+        with self._reading():
             return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Generator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
             raise CatalogError(f"cannot read the catalog {self.folder}: {error}") from error
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from toomuchtv._internal.timecode import format_timecode
 from toomuchtv.cli.console import Output
 from toomuchtv.cli.options import Json, verb_output
 
@@ -57,7 +58,7 @@ def _print_catalog(output: Output, description: CatalogDescription, *, list_segm
             ", ".join(passage.kinds),
             f"{passage.items} of {len(title.items)}",
             f"{passage.seconds:.1f} s",
-            f"{passage.first_item} at {timecode(passage.first_start_seconds)}",
+            f"{passage.first_item} at {format_timecode(passage.first_start_seconds)}",
         ]
         for title in description.titles
         for passage in title.recurring
@@ -76,21 +77,14 @@ def _print_catalog(output: Output, description: CatalogDescription, *, list_segm
             [
                 [
                     shared.title,
-                    timecode(shared.start_seconds),
-                    timecode(shared.stop_seconds),
+                    format_timecode(shared.start_seconds),
+                    format_timecode(shared.stop_seconds),
                     shared.other_title,
-                    timecode(shared.other_start_seconds),
+                    format_timecode(shared.other_start_seconds),
                 ]
                 for shared in description.duplicates
             ],
         )
-
-
-def timecode(seconds: float) -> str:
-    """Format a time as hours, minutes, seconds and tenths, for example 1:02:03.4."""
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest // 10:02d}.{rest % 10}"
 
 
 def _title_row(title: TitleDescription) -> list[object]:
@@ -111,12 +105,12 @@ def _print_item(output: Output, item: ItemDescription) -> None:
     rows = [
         [
             segment.kind,
-            timecode(segment.start_seconds),
-            timecode(segment.stop_seconds),
+            format_timecode(segment.start_seconds),
+            format_timecode(segment.stop_seconds),
             "" if segment.recurrence is None else segment.recurrence,
         ]
         for segment in item.segments
         if segment.kind != "shot"
     ]
-    title = f"{item.path} ({timecode(item.seconds)}, {num_shots} shots)"
+    title = f"{item.path} ({format_timecode(item.seconds)}, {num_shots} shots)"
     output.print_table(title, ["segment", "start", "stop", "recurring passage"], rows)

@@ -63,9 +63,9 @@ def diagnose(
 
 
 def _print_diagnosis(output: Output, result: Diagnosis) -> None:
-    from toomuchtv.diagnosis.results import Missing
+    from toomuchtv.diagnosis.results import Unavailable
 
-    policies = [policy for policy in result.policies if not isinstance(policy, Missing)]
+    policies = [policy for policy in result.policies if not isinstance(policy, Unavailable)]
     if policies:
         names = [f"{one.policy}{' (of the run)' if one.trained_with else ''}" for one in policies]
         rows = [
@@ -80,13 +80,13 @@ def _print_diagnosis(output: Output, result: Diagnosis) -> None:
         ]
         output.print_table("Hardness of the negatives, by sampling policy", ["", *names], rows)
     for target, probes in (("title", result.title_probes), ("event", result.event_probes)):
-        if not isinstance(probes, Missing):
+        if not isinstance(probes, Unavailable):
             output.print_table(
                 f"Linear probe of the {target}",
                 ["modality", "content", "layer", "weights", "accuracy", "chance"],
                 [
                     [
-                        probe.sense,
+                        probe.modality,
                         probe.content,
                         probe.layer,
                         "trained" if probe.trained else "untrained",
@@ -96,8 +96,8 @@ def _print_diagnosis(output: Output, result: Diagnosis) -> None:
                     for probe in probes
                 ],
             )
-    for part in (*result.policies, result.survey, result.title_probes, result.event_probes):
-        if isinstance(part, Missing):
+    for part in (*result.policies, result.pool, result.title_probes, result.event_probes):
+        if isinstance(part, Unavailable):
             output.warning(f"not measured: {part.reason}")
     for note in result.notes:
         output.warning(f"note: {note}")

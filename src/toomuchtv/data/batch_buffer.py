@@ -80,7 +80,7 @@ def copy_batch(
 
 
 def decode_batches(connection: Connection, batches: PlannedBatches, excluded_file: int) -> None:
-    """Decode batches in a worker process: receive (step, buffer), send what came of it."""
+    """Decode batches in a worker process: receive (step, buffer), send the result."""
     # Schedulers signal every process of a job. The training process decides what to do, and needs
     # its workers until it has saved a checkpoint.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

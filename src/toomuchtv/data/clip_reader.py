@@ -142,7 +142,7 @@ def _common_side(proxies: list[Proxy], clip_format: ClipFormat) -> int:
     }
     if len(kinds) != 1:
         raise ValueError(
-            "the proxies were made by different recipes (short side, frame rate, sample rate: "
+            "the proxies have different formats (short side, frame rate, sample rate: "
             f"{sorted(kinds)}): run `toomuchtv prepare` again to make them alike"
         )
     side, frame_rate, sample_rate_hz = kinds.pop()

@@ -141,7 +141,7 @@ def _valid_starts(
     has_sound = snapshot.num_tracks[rows] > 0
     num_frames = np.maximum(snapshot.num_frames[rows] - length + 1, 0) * has_sound
     skipped, cuts = _blocked_intervals(snapshot, policy, clip_format)
-    # `valid_starts` asks where frames lie. A clip covers more than that: its last frame is shown
+    # `valid_starts` compares frames. A clip covers more than its frames: its last frame is shown
     # for one more period of the clip's frame rate, and fractions of a proxy frame count as well.
     # So a skipped segment begins earlier by that much. A cut concerns frames alone.
     num_skipped = len(skipped[0])

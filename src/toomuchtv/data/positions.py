@@ -213,7 +213,7 @@ def move_overflow(
     seed: int,
     step: int,
 ) -> tuple[IntArray, int]:
-    """Move clips out of items that have room for fewer clips than were drawn.
+    """Move clips out of items whose capacity is below the number of clips drawn from them.
 
     Args:
         groups: The items.
@@ -247,12 +247,12 @@ def move_overflow(
             item = int(groups.at_share(draw, first, stop)[0])
             if taken.get(item, 0) < capacity[item]:
                 return item
-        # Nearly all items are full. There is room somewhere, because the sampler has checked that
-        # all items together hold a batch.
-        room = capacity.copy()
+        # Nearly all items are full. One is not, because the sampler has checked that all items
+        # together hold a batch.
+        remaining = capacity.copy()
         for item, count in taken.items():
-            room[item] -= count
-        return int(np.flatnonzero(room > 0)[0])
+            remaining[item] -= count
+        return int(np.flatnonzero(remaining > 0)[0])
 
     for clip in overflow.tolist():
         old = int(items[clip])

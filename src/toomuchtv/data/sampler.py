@@ -69,7 +69,7 @@ class HierarchicalDraw:
         return items, *self._positions_at(step).draw(items, seed, step)
 
     def draw_items(self, seed: int, step: int) -> tuple[IntArray, int]:
-        """Return the item of each clip, `[N]`, and how many had no room where they were drawn."""
+        """Return the item of each clip, `[N]`, and how many clips moved to another item."""
         return move_overflow(
             self._groups,
             self._positions_at(step).capacity,

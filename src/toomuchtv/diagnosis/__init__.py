@@ -1,4 +1,4 @@
-"""Why a run learned what it learned: its negatives, and what its embeddings know."""
+"""Measures how hard a run's negatives are, and whether its embeddings encode titles or events."""
 
 from toomuchtv.diagnosis.diagnose import diagnose
 from toomuchtv.diagnosis.results import Diagnosis

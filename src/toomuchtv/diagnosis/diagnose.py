@@ -1,9 +1,9 @@
-"""A finished run, looked at on a catalog."""
+"""Diagnoses a finished run on a catalog."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -12,24 +12,22 @@ import torch
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.clip_specs import ClipSpecs
-from toomuchtv.diagnosis.embed import Embedder, Tally
-from toomuchtv.diagnosis.policies import PolicyBatches, measure_batches, plan_batches
-from toomuchtv.diagnosis.probe_clips import (
-    ProbeMoments,
-    event_moments,
-    title_moments,
+from toomuchtv.diagnosis.embedding import ClipSource, Embedder, ProgressCounter
+from toomuchtv.diagnosis.negatives import (
+    draw_policy_batches,
+    draw_pool,
+    measure_policy,
+    measure_pool,
 )
-from toomuchtv.diagnosis.probes import FIT_COST, probe, probed
-from toomuchtv.diagnosis.results import (
-    Diagnosis,
-    Missing,
-    PolicyFigures,
-    ProbeFigures,
-    Survey,
+from toomuchtv.diagnosis.probes import (
+    FIT_COST,
+    ProbeClips,
+    draw_event_clips,
+    draw_title_clips,
+    fit_probes,
+    probe_settings,
 )
-from toomuchtv.diagnosis.source import Source
-from toomuchtv.diagnosis.survey import plan_pool, survey_pool
+from toomuchtv.diagnosis.results import Diagnosis, ProbeResult, Unavailable
 from toomuchtv.errors import CatalogError, CheckpointError
 from toomuchtv.evaluation.retrieval_benchmarks import run_split
 from toomuchtv.inference.pretrained import load
@@ -37,221 +35,183 @@ from toomuchtv.training.run_config import Config, load_config
 
 Split = Literal["auto", "held_out", "train", "all"]
 
-FEWEST_CLIPS, MOST_CLIPS = 32, 4096
-_BATCHES = 5
-# With fewer titles than this held out, a batch of several titles cannot be drawn from them.
-_FEWEST_HELD_OUT = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """All that will be embedded, drawn before the first clip is decoded."""
-
-    policies: list[PolicyBatches | Missing]
-    pool: ClipSpecs | Missing
-    titles: ProbeMoments | Missing
-    events: ProbeMoments | Missing
-
-    @property
-    def cost(self) -> int:
-        """In clips, for the progress bar."""
-        total = sum(one.clips for one in self.policies if isinstance(one, PolicyBatches))
-        total += 0 if isinstance(self.pool, Missing) else len(self.pool)
-        fits = len(probed(True)) + len(probed(False))
-        for moments in (self.titles, self.events):
-            if not isinstance(moments, Missing):
-                total += 2 * len(moments) + fits * FIT_COST
-        return total
+MIN_CLIPS, MAX_CLIPS = 32, 4096
+_NUM_BATCHES = 5
+# With fewer held-out titles than this, a batch of several titles cannot be drawn from them.
+_MIN_HELD_OUT_TITLES = 4
 
 
 def diagnose(
-    run: Path,
+    run: str | os.PathLike[str],
     catalog: Catalog,
     *,
     split: Split = "auto",
     clips: int = 512,
     seed: int = 0,
-    truth: Path | None = None,
+    truth: str | os.PathLike[str] | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Diagnosis:
-    """Say how hard a run's negatives are and what its embeddings know.
+    """Measure how hard a run's negatives are, and what its embeddings encode.
 
-    Only blocks of clips are held at a time, and no more than `clips` moments a figure are drawn,
-    whatever the size of the catalog. The same arguments give the same figures.
+    The cost does not grow with the catalog: at most `clips` clips are drawn per figure, and they
+    are decoded in small chunks. The same arguments give the same figures.
 
     Args:
-        run: The run's folder; its training must have finished.
-        catalog: With proxies that fit the run; usually the one it was trained on.
-        split: Which titles to look at. `auto`: those held out where they are at least four, else
-            all, which is then among the notes.
-        clips: Moments in the pool, and in each probe; also the largest batch of a policy.
-        seed: What is drawn follows from it.
-        truth: Folder of events (see `labels`); by default `truth` beside the library, where the
-            studio puts it.
-        progress: Told how far it is, in clips.
+        run: Folder of a run whose training has finished.
+        catalog: A catalog with proxies that fit the run, usually the one it was trained on.
+        split: Titles to use. `auto` uses the held-out titles if there are at least four, and
+            otherwise all titles; then a note says so.
+        clips: Number of clips in the pool and in each probe, and the largest batch of a policy.
+        seed: Seed of everything that is drawn.
+        truth: Folder of labeled events; see `toomuchtv.diagnosis.probes`. The default is the folder
+            `ground_truth` beside the library, if it exists.
+        progress: Receives the progress, in clips.
+
+    Returns:
+        All figures. A part that cannot be measured is `Unavailable`, with the reason.
 
     Raises:
-        CheckpointError: The run has no model yet, or is no run's folder.
-        CatalogError: No title of that side of the split is prepared in this catalog.
+        CheckpointError: The folder is not that of a run, or the run has no model yet.
+        CatalogError: No title of this split has a proxy in this catalog.
         ValueError: The proxies do not fit the run's clips, or an argument is out of range.
     """
-    if not FEWEST_CLIPS <= clips <= MOST_CLIPS:
-        raise ValueError(f"clips must be {FEWEST_CLIPS} to {MOST_CLIPS}, got {clips}")
-    if truth is not None and not truth.is_dir():
-        raise ValueError(f"there is no folder of events at {str(truth)!r}: see docs/diagnose.md")
+    run = Path(run)
+    if not MIN_CLIPS <= clips <= MAX_CLIPS:
+        raise ValueError(f"clips must be {MIN_CLIPS} to {MAX_CLIPS}, got {clips}")
+    event_folder = catalog.library.parent / "ground_truth" if truth is None else Path(truth)
+    if truth is not None and not event_folder.is_dir():
+        raise ValueError(
+            f"there is no folder of events at {str(event_folder)!r}: see "
+            "docs/guide/read_a_diagnosis.md"
+        )
     pretrained, fresh = load(run), load(run, untrained=True, seed=seed)
-    config = _run_config(run)
-    snapshot, side, notes = _chosen_side(run, catalog, split)
-    source = Source(
+    config = _load_run_config(run)
+    labels, temperature = config.pair_labels, _last_temperature(run, config)
+    snapshot, side, notes = _select_titles(run, catalog, split)
+    source = ClipSource(
         catalog,
         snapshot,
         config.sampling,
         pretrained.config.clip,
         pretrained.config.transform.log_mel,
     )
-    plan = _drawn(source, config, catalog, truth, clips=clips, seed=seed)
-    tally = Tally(progress, plan.cost)
+
+    # Everything is drawn before the first clip is decoded, so that the total cost is known.
+    policies = draw_policy_batches(
+        source, config.sampling, max_clips=clips, num_batches=_NUM_BATCHES, seed=seed
+    )
+    pool = draw_pool(source, config.sampling.level, num_clips=clips, seed=seed)
+    title_clips = draw_title_clips(source, num_clips=clips, seed=seed)
+    event_clips = draw_event_clips(source, catalog, event_folder, num_clips=clips, seed=seed)
+    cost = 0 if isinstance(pool, Unavailable) else len(pool)
+    for policy in policies:
+        if not isinstance(policy, Unavailable):
+            cost += sum(len(batch) for batch in policy.batches)
+    num_fits = len(probe_settings(trained=True)) + len(probe_settings(trained=False))
+    for probe_clips in (title_clips, event_clips):
+        if not isinstance(probe_clips, Unavailable):
+            cost += 2 * len(probe_clips) + num_fits * FIT_COST
+
+    counter = ProgressCounter(progress, cost)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    trained, untrained = (Embedder(source, one.to(device), tally) for one in (pretrained, fresh))
-    temperature = _temperature(run, config)
-    found = _measured(plan, source, trained, untrained, tally, config, temperature)
+    trained, untrained = (
+        Embedder(source, encoder.to(device), counter) for encoder in (pretrained, fresh)
+    )
+
+    def probe(
+        target: str, drawn: ProbeClips | Unavailable
+    ) -> tuple[ProbeResult, ...] | Unavailable:
+        if isinstance(drawn, Unavailable):
+            return drawn
+        return fit_probes(drawn, target, trained=trained, fresh=untrained, counter=counter)
+
     return Diagnosis(
         run=run,
         catalog=catalog.folder,
         split=side,
-        titles=source.groups.num_groups,
-        items=len(source.groups.rows),
+        num_titles=source.groups.num_groups,
+        num_items=len(source.groups.rows),
         temperature=temperature,
         seed=seed,
-        policies=found.policies,
-        survey=found.survey,
-        title_probes=found.title_probes,
-        event_probes=found.event_probes,
-        notes=(*notes, *_reservations(trained.failures + untrained.failures, config, clips)),
-    )
-
-
-def _drawn(
-    source: Source, config: Config, catalog: Catalog, truth: Path | None, *, clips: int, seed: int
-) -> _Plan:
-    """Draw all moments that will be looked at."""
-    events_of = truth if truth is not None else catalog.library.parent / "ground_truth"
-    return _Plan(
-        policies=list(
-            plan_batches(source, config.sampling, largest=clips, num_batches=_BATCHES, seed=seed)
+        policies=tuple(
+            policy
+            if isinstance(policy, Unavailable)
+            else measure_policy(policy, trained, labels, temperature)
+            for policy in policies
         ),
-        pool=plan_pool(source, config.sampling.level, num_clips=clips, seed=seed),
-        titles=title_moments(source, num_clips=clips, seed=seed),
-        events=event_moments(source, catalog, events_of, num_clips=clips, seed=seed),
+        pool=pool
+        if isinstance(pool, Unavailable)
+        else measure_pool(pool, source, trained, labels, temperature),
+        title_probes=probe("title", title_clips),
+        event_probes=probe("event", event_clips),
+        notes=(*notes, *_list_limitations(trained.failures + untrained.failures, config, clips)),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measured:
-    """What came of each part of a plan, or why it is missing."""
-
-    policies: tuple[PolicyFigures | Missing, ...]
-    survey: Survey | Missing
-    title_probes: tuple[ProbeFigures, ...] | Missing
-    event_probes: tuple[ProbeFigures, ...] | Missing
-
-
-def _measured(
-    plan: _Plan,
-    source: Source,
-    trained: Embedder,
-    fresh: Embedder,
-    tally: Tally,
-    config: Config,
-    temperature: float,
-) -> _Measured:
-    """Embed what was drawn, part by part, and measure it."""
-    policies = tuple(
-        one
-        if isinstance(one, Missing)
-        else measure_batches(one, trained, config.pair_labels, temperature)
-        for one in plan.policies
-    )
-    survey = (
-        plan.pool
-        if isinstance(plan.pool, Missing)
-        else survey_pool(plan.pool, source, trained, config.pair_labels, temperature)
-    )
-    title_probes, event_probes = (
-        moments
-        if isinstance(moments, Missing)
-        else probe(moments, target, trained=trained, fresh=fresh, tally=tally)
-        for target, moments in (("title", plan.titles), ("event", plan.events))
-    )
-    return _Measured(
-        policies=policies, survey=survey, title_probes=title_probes, event_probes=event_probes
-    )
-
-
-def _reservations(failures: list[str], config: Config, clips: int) -> list[str]:
-    """What a reader must know: clips that could not be read, batches that were cut."""
+def _list_limitations(failures: list[str], config: Config, max_clips: int) -> list[str]:
     notes = []
     if failures:
-        notes.append(f"{len(failures)} clips could not be read; the first: {failures[0]}")
-    if config.sampling.batch_size > clips:
+        notes.append(f"{len(failures)} clips could not be read; the first message: {failures[0]}")
+    if config.sampling.batch_size > max_clips:
         notes.append(
-            f"batches were cut from {config.sampling.batch_size} to at most {clips} clips: the "
-            "number of negatives, and with it the effective number, is smaller than in training"
+            f"the batches have at most {max_clips} clips instead of {config.sampling.batch_size}, "
+            "so they have fewer negatives, and fewer effective negatives, than in training"
         )
     return notes
 
 
-def _run_config(run: Path) -> Config:
+def _load_run_config(run: Path) -> Config:
     path = run / "config.toml"
     if not path.exists():
         raise CheckpointError(
-            f"{str(run)!r} has no config.toml, so nobody knows how it sampled: give the folder of "
-            "a run, not that of a model"
+            f"{str(run)!r} has no config.toml, so its sampling is not known: pass the folder of a "
+            "run, not that of a model"
         )
     return load_config(file=path)
 
 
-def _chosen_side(
+def _select_titles(
     run: Path, catalog: Catalog, split: Split
 ) -> tuple[CatalogSnapshot, str, list[str]]:
-    """The snapshot of the titles to look at, their side's name, and what to note about it."""
+    """Return the snapshot of the titles to use, the split that they are, and notes about it."""
     snapshot = catalog.snapshot()
     if len(snapshot) == 0:
         raise CatalogError(
             f"no item of the catalog {str(catalog.folder)!r} has a proxy: run `toomuchtv prepare`"
         )
-    sides = run_split(run, catalog.titles())
     prepared = set(snapshot.title_id.tolist())
-    known = {side: [one for one in ids if one in prepared] for side, ids in sides.items()}
+    known = {
+        side: [title_id for title_id in title_ids if title_id in prepared]
+        for side, title_ids in run_split(run, catalog.titles()).items()
+    }
     notes = []
     if not any(known.values()):
-        notes.append("the run's split names no title of this catalog: all of it is new to the run")
+        notes.append("no title of this catalog is in the run's split, so all are new to the run")
     if split == "auto":
-        split = "held_out" if len(known["held_out"]) >= _FEWEST_HELD_OUT else "all"
+        split = "held_out" if len(known["held_out"]) >= _MIN_HELD_OUT_TITLES else "all"
         if split == "all" and any(known.values()):
             notes.append(
-                f"most figures compare titles, and of those held out there are only "
-                f"{len(known['held_out'])}: the {len(known['train'])} that were trained on are "
-                "looked at too"
+                f"most figures compare titles, and only {len(known['held_out'])} are held out, so "
+                f"the {len(known['train'])} training titles are used as well"
             )
     if split == "all":
         return snapshot, "all", notes
     if not known[split]:
         raise CatalogError(
-            f"no title that the run has on its side {split!r} is prepared in "
-            f"{str(catalog.folder)!r}: give the catalog it was trained on, or --split all"
+            f"no title of the run's split {split!r} is prepared in {str(catalog.folder)!r}: pass "
+            "the catalog that the run was trained on, or --split all"
         )
     return snapshot.of_titles(known[split]), split, notes
 
 
-def _temperature(run: Path, config: Config) -> float:
-    """What the loss divided similarities by: as logged last, for it may be learned."""
+def _last_temperature(run: Path, config: Config) -> float:
+    """Return the temperature that was logged last, because it may be learned."""
     path = run / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     for line in reversed(lines):
         try:
             value = json.loads(line).get("temperature")
-        except ValueError:  # a line cut off by a kill
+        except ValueError:  # The process was killed while it wrote this line.
             continue
         if isinstance(value, float) and value > 0:
             return value

@@ -1,4 +1,4 @@
-"""What a diagnosis came to: values only, for the page and for `--json`."""
+"""The figures of a diagnosis, as plain values for the page and for `--json`."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.media.clip import VideoArray
-
-Sense = Literal["video", "audio"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
-    """In place of a figure that cannot be given, and why, in words for a person."""
+class Unavailable:
+    """Stands for a figure that cannot be measured. `reason` says why, in words for a person."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """A figure over several batches; `std` is that of a sample (n - 1), 0 for a single one."""
+class Summary:
+    """Summary statistics of one figure over several batches.
+
+    `std` is the standard deviation of a sample (n - 1), and 0 for a single batch.
+    """
 
     mean: float
     std: float
@@ -33,54 +35,55 @@ class Spread:
     highest: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Of the values that are numbers; NaN if none is."""
-        numbers = [value for value in values if not math.isnan(value)]
-        if not numbers:
+    def from_values(cls, values: Sequence[float]) -> Summary:
+        """Summarize the values that are not NaN. If there are none, all statistics are NaN."""
+        finite = [value for value in values if not math.isnan(value)]
+        if not finite:
             return cls(mean=math.nan, std=math.nan, lowest=math.nan, highest=math.nan)
-        std = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
-        return cls(mean=float(np.mean(numbers)), std=std, lowest=min(numbers), highest=max(numbers))
+        std = float(np.std(finite, ddof=1)) if len(finite) > 1 else 0.0
+        return cls(mean=float(np.mean(finite)), std=std, lowest=min(finite), highest=max(finite))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyFigures:
-    """How hard the negatives of one policy's batches are.
+class PolicyNegatives:
+    """How hard the negatives are in batches of one sampling policy.
 
     Attributes:
         policy: `uniform` or `hierarchical`.
-        trained_with: Whether the run was trained with it.
-        batch: What a batch is made of, in words.
-        clips: Clips of a batch.
-        batches: How many were drawn.
-        figures: Those of `NegativeFigures`, by name.
-        even: The same of the same batches if all embeddings were equal.
+        trained_with: Whether the run was trained with this policy.
+        batch: Composition of a batch, in words.
+        num_clips: Number of clips in a batch.
+        num_batches: Number of batches that were drawn.
+        figures: The figures of `NegativeFigures`, by name.
+        equal_embeddings: The same figures of the same batches if all embeddings were equal. They
+            depend only on how many pairs of each relation there are.
     """
 
     policy: str
     trained_with: bool
     batch: str
-    clips: int
-    batches: int
-    figures: Mapping[str, Spread]
-    even: Mapping[str, Spread]
+    num_clips: int
+    num_batches: int
+    figures: Mapping[str, Summary]
+    equal_embeddings: Mapping[str, Summary]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelationFigures:
-    """Similarity of the pairs of one relation.
+class RelationSimilarity:
+    """Similarity of the pairs of one relation. A pair is the video of a clip and an audio.
 
     Attributes:
-        relation: `positives`, `same item`, `same title` (another item of it) or `other titles`.
-        pairs: How many; a video and an audio make one.
-        mean: Of the similarities.
-        std: Of the similarities.
-        nearer_than_own: Share of the pairs that are nearer to the video than its own audio, or
-            to the audio than its own video: the mean of the two.
-        histogram: Pairs in equal bins over -1..1.
+        relation: `positives`, `same item`, `same title` (of another item) or `other titles`.
+        num_pairs: Number of pairs.
+        mean: Mean similarity.
+        std: Standard deviation of the similarity.
+        nearer_than_own: Probability that the pair is more similar than the video and its own audio,
+            averaged with the probability that it is more similar than the audio and its own video.
+        histogram: Numbers of pairs in bins of equal width over [-1, 1].
     """
 
     relation: str
-    pairs: int
+    num_pairs: int
     mean: float
     std: float
     nearer_than_own: float
@@ -88,54 +91,55 @@ class RelationFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MomentPicture:
-    """A moment to look at: uint8 RGB `[3, H, W, 3]`, and log-mel float32 `[bands, frames]`."""
+class ClipPreview:
+    """Frames of a clip, uint8 RGB `[3, H, W, 3]`, and its log-mel, float32 `[bands, frames]`."""
 
     frames: VideoArray
     log_mel: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """Where a clip is: `title`, `episode` ("S01E02", or "" for a film), and the time in it."""
+class ClipDescription:
+    """Names the source of a clip. `episode` is for example "S01E02", or "" for a film."""
 
     title: str
     episode: str
     start_seconds: float
     timecode: str
-    picture: MomentPicture | None
+    preview: ClipPreview | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A negative pair worth a look.
+class NegativePair:
+    """A negative pair that is worth a look.
 
     Attributes:
-        video: The moment whose picture it is.
-        audio: The moment whose sound it is.
-        relation: As in `RelationFigures`.
-        similarity: Of the picture of the one and the sound of the other.
-        own_similarity: Of the picture and its own sound.
-        alike: How alike the two pictures and the two sounds are: the lesser of both.
+        video: The clip whose video takes part in the pair.
+        audio: The clip whose audio takes part in the pair.
+        relation: See `RelationSimilarity`.
+        similarity: Similarity of that video and that audio.
+        own_similarity: Similarity of the video and its own audio.
+        agreement: The smaller of the video-video and the audio-audio similarity of the two clips.
     """
 
-    video: Moment
-    audio: Moment
+    video: ClipDescription
+    audio: ClipDescription
     relation: str
     similarity: float
     own_similarity: float
-    alike: float
+    agreement: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Confusion:
-    """How much of the softmax mass of one title's moments lies on another's.
+class TitleConfusion:
+    """How much of the softmax mass of one title's clips lies on negatives of another title.
 
     Attributes:
         titles: Names, `[T]`.
-        lift: float64 `[T, T]`: mass on negatives of the column's title, as a multiple of what an
-            even split gives it; NaN where there are no negatives.
-        pairs: The most confusable, most first: two names and the mean lift both ways.
+        lift: float64 `[T, T]`: the mass that clips of the row's title put on negatives of the
+            column's title, as a multiple of its share of the negatives. NaN without negatives.
+        pairs: The most confusable pairs of titles, the highest lift first: two names and the mean
+            of the lift in both directions.
     """
 
     titles: tuple[str, ...]
@@ -144,43 +148,43 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What all pairs of one pool of moments show."""
+class PoolStatistics:
+    """Statistics of all pairs in one pool of clips."""
 
-    clips: int
-    relations: tuple[RelationFigures, ...]
-    hardest: tuple[Pair, ...]
-    likely_false: tuple[Pair, ...]
-    confusion: Confusion | Missing
+    num_clips: int
+    relations: tuple[RelationSimilarity, ...]
+    hardest_negatives: tuple[NegativePair, ...]
+    likely_false_negatives: tuple[NegativePair, ...]
+    confusion: TitleConfusion | Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeFigures:
-    """Accuracy of a linear classifier on what one encoder makes of clips.
+class ProbeResult:
+    """Accuracy of a linear probe.
 
     Attributes:
         target: `title` or `event`.
-        sense: `video` or `audio`.
-        content: What was left in the clips: see `removal.CONTENTS`.
-        layer: `embedding`, or `features` before the projection head.
-        trained: False for the same architecture with fresh weights.
-        accuracy: Mean over the folds.
-        folds: Of each fold.
-        chance: Always naming the most frequent.
-        classes: How many there are to name.
-        clips: Clips in all folds.
+        modality: `video` or `audio`.
+        content: What the clips kept, a key of `content_ablation.CONTENTS`.
+        layer: `embedding`, or `features` for the output of the encoder before its head.
+        trained: False for fresh weights of the same architecture.
+        accuracy: Mean accuracy over the folds.
+        fold_accuracies: Accuracy of each fold.
+        chance: Accuracy of always predicting the most frequent class.
+        num_classes: Number of classes.
+        num_clips: Number of clips in all folds.
     """
 
     target: str
-    sense: Sense
+    modality: Modality
     content: str
     layer: str
     trained: bool
     accuracy: float
-    folds: tuple[float, ...]
+    fold_accuracies: tuple[float, ...]
     chance: float
-    classes: int
-    clips: int
+    num_classes: int
+    num_clips: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,47 +192,63 @@ class Diagnosis:
     """All figures of one run on one catalog.
 
     Attributes:
-        run: The run's folder.
-        catalog: The catalog's folder.
-        split: Which titles were looked at: `held_out`, `train` or `all`.
-        titles: How many.
-        items: How many.
-        temperature: What similarities were divided by.
-        seed: What all that is random follows from.
-        policies: The policy trained with first, then the other.
-        survey: Of one pool of moments.
-        title_probes: Is the title in the embedding?
-        event_probes: Is what happens in it?
-        notes: Reservations.
+        run: Folder of the run.
+        catalog: Folder of the catalog.
+        split: Titles that were used: `held_out`, `train` or `all`.
+        num_titles: Number of titles, at the level that the run counts as one title.
+        num_items: Number of items.
+        temperature: Temperature of the loss, by which similarities are divided.
+        seed: Seed of everything that was drawn.
+        policies: The policy of the run first, then the other one.
+        pool: Statistics of all pairs of one pool of clips.
+        title_probes: Linear probes of the title.
+        event_probes: Linear probes of the event.
+        notes: Warnings about these figures, such as clips that could not be read.
     """
 
     run: Path
     catalog: Path
     split: str
-    titles: int
-    items: int
+    num_titles: int
+    num_items: int
     temperature: float
     seed: int
-    policies: tuple[PolicyFigures | Missing, ...]
-    survey: Survey | Missing
-    title_probes: tuple[ProbeFigures, ...] | Missing
-    event_probes: tuple[ProbeFigures, ...] | Missing
+    policies: tuple[PolicyNegatives | Unavailable, ...]
+    pool: PoolStatistics | Unavailable
+    title_probes: tuple[ProbeResult, ...] | Unavailable
+    event_probes: tuple[ProbeResult, ...] | Unavailable
     notes: tuple[str, ...]
 
     def figures(self) -> dict[str, Any]:
-        """All of it as plain values, without the pictures; what is not a number is None."""
-        plain = _plain(asdict(self))
-        assert isinstance(plain, dict)
-        return plain
+        """Return all figures as JSON values, without previews. NaN and infinity become None."""
+        return {_json_key(name): _json_value(value) for name, value in asdict(self).items()}
 
 
-def _plain(value: Any) -> Any:
+#: Keys of the JSON output that differ from the attribute's name without its prefix `num_`.
+_JSON_KEYS = {
+    "pool": "survey",
+    "equal_embeddings": "even",
+    "hardest_negatives": "hardest",
+    "likely_false_negatives": "likely_false",
+    "agreement": "alike",
+    "modality": "sense",
+    "fold_accuracies": "folds",
+}
+
+
+def _json_key(name: str) -> str:
+    return _JSON_KEYS.get(name, name.removeprefix("num_"))
+
+
+def _json_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items() if key != "picture"}
+        return {
+            _json_key(key): _json_value(part) for key, part in value.items() if key != "preview"
+        }
     if isinstance(value, (tuple, list)):
-        return [_plain(part) for part in value]
+        return [_json_value(part) for part in value]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return _json_value(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

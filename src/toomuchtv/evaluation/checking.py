@@ -1,10 +1,10 @@
-"""Is a benchmark what its lists say? Looked at before a run, so that no hour is spent in vain."""
+"""Checks of a benchmark's files before an evaluation: missing, unreadable and duplicate files."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,37 +14,36 @@ from toomuchtv.evaluation.benchmark import Benchmark, Modality
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.media.containers import open_media
 
-_SHOWN = 5
+_NUM_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What is wrong with a benchmark's files.
+    """Problems with the files of a benchmark.
 
     Attributes:
-        missing: Files that lists name and that are not there.
-        unreadable: Files that cannot be opened, or lack the modality, each with the reason.
-        twins: Pairs of files with the very same bytes, one to train and one to test on.
+        missing: Files that the lists name and that do not exist.
+        unreadable: Files that cannot be opened or lack the modality, each with the reason.
+        duplicates: Pairs of a test file and a training file of the same fold with equal bytes.
     """
 
     missing: tuple[str, ...]
     unreadable: tuple[str, ...]
-    twins: tuple[tuple[str, str], ...]
+    duplicates: tuple[tuple[str, str], ...]
 
     def notes(self) -> tuple[str, ...]:
-        """What a result must say about it."""
+        """Return the remarks that a result must contain."""
         notes = []
         if self.missing:
             notes.append(f"{len(self.missing)} of the files that its lists name are missing")
         if self.unreadable:
             notes.append(
-                f"{len(self.unreadable)} files were left out: {_some(self.unreadable, '; ')}"
+                f"{len(self.unreadable)} files were left out: {_first(self.unreadable, '; ')}"
             )
-        if self.twins:
-            pair = " and ".join(self.twins[0])
+        if self.duplicates:
             notes.append(
-                f"{len(self.twins)} files to test on are byte for byte ones trained on, "
-                f"the first {pair}"
+                f"{len(self.duplicates)} test files are byte for byte equal to training files, the "
+                f"first {' and '.join(self.duplicates[0])}"
             )
         return tuple(notes)
 
@@ -56,84 +55,82 @@ def check_benchmark(
     allow_missing: bool,
     progress: ProgressCallback = no_progress,
 ) -> tuple[Benchmark, Check]:
-    """Open every file and compare those of equal size.
+    """Open every file, and compare the content of files of equal size.
 
     Args:
-        benchmark: As its layout was read.
-        modality: What is to be scored: files that lack it count as unreadable. None wants both.
-        allow_missing: Go on without what is missing or unreadable.
-        progress: Told the files looked at.
+        benchmark: Benchmark whose lists were read.
+        modality: Modality to evaluate. Files that lack it are unreadable. None requires both.
+        allow_missing: Continue without missing and unreadable files.
+        progress: Called with the number of files checked.
 
     Returns:
-        The benchmark without what cannot be used, and what was wrong.
+        The benchmark without the clips that cannot be used, and the problems.
 
     Raises:
         BenchmarkError: Files are missing or unreadable and `allow_missing` is not set, or a fold
-            has nothing left to train or test on.
+            has no clip left to train or test on.
     """
     paths = sorted({clip.path for clip in benchmark.clips})
     reasons: dict[Path, str] = {}
     for done, path in enumerate(paths, start=1):
-        reason = _why_unusable(path, modality)
+        reason = _why_unreadable(path, modality)
         if reason is not None:
             reasons[path] = reason
         progress(done, len(paths), "checking files")
     check = Check(
         missing=benchmark.missing,
         unreadable=tuple(f"{path}: {reason}" for path, reason in reasons.items()),
-        twins=_twins(benchmark),
+        duplicates=_duplicates(benchmark),
     )
     if (check.missing or check.unreadable) and not allow_missing:
-        raise BenchmarkError(_refusal(benchmark, check))
+        problems = []
+        if check.missing:
+            problems.append(
+                f"names {len(check.missing)} files that are not in {str(benchmark.root)!r}, such "
+                f"as {_first(check.missing, ', ')}"
+            )
+        if check.unreadable:
+            problems.append(
+                f"has {len(check.unreadable)} unusable files: {_first(check.unreadable, '; ')}"
+            )
+        raise BenchmarkError(
+            f"{benchmark.name} {' and '.join(problems)}. Complete the folder, or pass "
+            "--allow-missing to continue with the other files; the result will report it"
+        )
     unusable = {row for row, clip in enumerate(benchmark.clips) if clip.path in reasons}
     return without(benchmark, unusable), check
 
 
 def without(benchmark: Benchmark, rows: Collection[int]) -> Benchmark:
-    """Leave clips out, and then classes that no clip is left of.
+    """Return the benchmark without these clips, and without classes that have no clip left.
 
     Raises:
-        BenchmarkError: A fold has nothing left to train or test on.
+        BenchmarkError: A fold has no clip left to train or test on.
     """
     kept = benchmark.keep([row for row in range(len(benchmark.clips)) if row not in rows])
     for fold in kept.folds:
         if not fold.test or (not fold.train and kept.task != "pairs"):
-            side = "test" if not fold.test else "train"
+            side = "train" if fold.test else "test"
             raise BenchmarkError(
                 f"{benchmark.name}, {fold.name}, has no clip left to {side} on: "
                 f"{len(benchmark.missing)} files are missing, {len(rows)} clips are unusable"
             )
     present = {label for clip in kept.clips for label in clip.labels}
-    gone = [name for name in kept.classes if name not in present]
-    if not gone:
-        return kept
-    note = f"{len(gone)} of its {len(kept.classes)} classes have no clip left and do not count"
     classes = tuple(name for name in kept.classes if name in present)
+    if len(classes) == len(kept.classes):
+        return kept
+    num_removed = len(kept.classes) - len(classes)
+    note = f"{num_removed} of its {len(kept.classes)} classes have no clip left and do not count"
     return replace(kept, classes=classes, notes=(*kept.notes, note))
 
 
-def _refusal(benchmark: Benchmark, check: Check) -> str:
-    parts = []
-    if check.missing:
-        parts.append(
-            f"names {len(check.missing)} files that are not in {str(benchmark.root)!r}, "
-            f"as {_some(check.missing, ', ')}"
-        )
-    if check.unreadable:
-        parts.append(f"has {len(check.unreadable)} unusable files: {_some(check.unreadable, '; ')}")
-    return (
-        f"{benchmark.name} {' and '.join(parts)}. Complete the folder, or pass --allow-missing to "
-        "go on with what is there; the result will say so"
-    )
+def _first(names: Sequence[str], separator: str) -> str:
+    more = f"{separator}..." if len(names) > _NUM_LISTED else ""
+    return separator.join(names[:_NUM_LISTED]) + more
 
 
-def _some(names: tuple[str, ...], between: str) -> str:
-    more = f"{between}..." if len(names) > _SHOWN else ""
-    return between.join(names[:_SHOWN]) + more
-
-
-def _why_unusable(path: Path, modality: Modality | None) -> str | None:
-    """Why a file cannot be used, in words; None if it can."""
+def _why_unreadable(path: Path, modality: Modality | None) -> str | None:
+    """Return the reason why a file cannot be used, or None if it can."""
     if path.stat().st_size == 0:
         return "it is empty"
     try:
@@ -142,16 +139,16 @@ def _why_unusable(path: Path, modality: Modality | None) -> str | None:
     except MediaError as error:
         return str(error)
     if modality != "audio" and not has_video:
-        return "it has no picture"
+        return "it has no video"
     if modality != "video" and not has_audio:
-        return "it has no sound"
+        return "it has no audio"
     return None
 
 
-def _twins(benchmark: Benchmark) -> tuple[tuple[str, str], ...]:
-    """Files of equal content on both sides of a fold."""
+def _duplicates(benchmark: Benchmark) -> tuple[tuple[str, str], ...]:
+    """Return pairs of a test file and a training file of the same fold with equal content."""
     by_size: dict[int, list[Path]] = defaultdict(list)
-    for path in sorted({clip.path for clip in benchmark.clips}):
+    for path in {clip.path for clip in benchmark.clips}:
         by_size[path.stat().st_size].append(path)
     digest_of = {
         path: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -161,14 +158,14 @@ def _twins(benchmark: Benchmark) -> tuple[tuple[str, str], ...]:
     }
     found: dict[tuple[str, str], None] = {}
     for fold in benchmark.folds:
-        trained: dict[str, Path] = {}
-        for row in fold.train:
+        train = {}
+        for row in reversed(fold.train):
             path = benchmark.clips[row].path
             if path in digest_of:
-                trained.setdefault(digest_of[path], path)
+                train[digest_of[path]] = path
         for row in fold.test:
             path = benchmark.clips[row].path
-            other = trained.get(digest_of.get(path, ""))
+            other = train.get(digest_of.get(path, ""))
             if other is not None and other != path:
                 found[(str(path), str(other))] = None
     return tuple(found)

@@ -39,7 +39,8 @@ PathConfig = SvmConfig | LogisticConfig | KnnConfig
 Loss = Literal["squared_hinge", "logistic"]
 
 _EPSILON = 1e-12
-_TOLERANCE = 1e-4
+# A smaller tolerance is below the rounding of float32 gradients, and the search does not end.
+_TOLERANCE = 3e-4
 _MAX_ITERATIONS = 2_000
 
 

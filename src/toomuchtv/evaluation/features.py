@@ -27,7 +27,7 @@ from toomuchtv.evaluation.benchmark import Benchmark, FeatureArray, LabeledClip
 from toomuchtv.evaluation.checking import without
 from toomuchtv.evaluation.encoders.interface import AudioEncoder, Encoder, VideoEncoder
 from toomuchtv.evaluation.errors import BenchmarkError
-from toomuchtv.evaluation.reading import read_views, resolved_views
+from toomuchtv.evaluation.reading import ViewReader
 from toomuchtv.evaluation.views import AudioViews, VideoViews, clip_seed
 
 Views = VideoViews | AudioViews
@@ -131,19 +131,19 @@ def extract_features(
     if side is None:
         modality = "video" if isinstance(views, VideoViews) else "audio"
         raise ValueError(f"the encoder {encoder.name} has no {modality} encoder")
-    resolved = resolved_views(views, side)
+    reader = ViewReader(views, side)
 
     def read(clip: LabeledClip) -> Tensor:
         name = clip.key.removeprefix(str(benchmark.root))
-        return read_views(clip, resolved, side, seed=clip_seed(name, seed))
+        return reader.read(clip, seed=clip_seed(name, seed))
 
     def embed(decoded: Tensor) -> FeatureArray:
         values: FeatureArray = _embed(side, output, decoded).float().numpy()
-        return values.mean(axis=0, keepdims=True) if resolved.mean else values
+        return values.mean(axis=0, keepdims=True) if reader.views.mean else values
 
     folder = None
     if cache is not None:
-        folder = cache / _cache_key(encoder, benchmark, resolved, output, seed)
+        folder = cache / _cache_key(encoder, benchmark, reader.views, output, seed)
         folder.mkdir(parents=True, exist_ok=True)
     found: dict[int, FeatureArray] = {}
     failed: dict[int, str] = {}

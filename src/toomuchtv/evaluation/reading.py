@@ -1,9 +1,10 @@
-"""From a labeled clip to the views an encoder is given: decoded, cut and, to train on, changed."""
+"""Decoding of the views of labeled clips: frames and waveforms, cropped and augmented."""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+import threading
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -30,61 +31,112 @@ from toomuchtv.media.clip import VideoArray, WaveformArray
 from toomuchtv.media.clip_reader import read_audio, read_clip
 from toomuchtv.media.containers import audio_duration_seconds, video_duration_seconds
 
-# A whole clip is decoded at once where that is at most this many frames.
-_MOST_FRAMES_AT_ONCE = 1024
-_MOST_SECONDS_AT_ONCE = 120.0
-# Short sounds are kept for the next protocol or encoder: 0.1 s of a core to decode, and at most
-# 0.7 GB at 16 kHz.
-_MOST_SECONDS_KEPT, _SOUNDS_KEPT = 10.0, 1024
-# The least sound that can be read along with pictures that nobody listens to.
-_NO_SOUND_SECONDS, _NO_SOUND_HZ = 0.01, 2_000
+# A clip is decoded once for all of its views if it has at most this many frames or seconds.
+_MAX_FRAMES_AT_ONCE = 1024
+_MAX_SECONDS_AT_ONCE = 120.0
+# 100 clips of 10 s at 16 kHz.
+_CACHE_BYTES = 64 * 2**20
+# The shortest audio that can be read along with frames; it is not used.
+_SHORTEST_AUDIO_SECONDS, _LOWEST_RATE_HZ = 0.01, 2_000
 
 
-def read_views(
-    clip: LabeledClip,
-    views: VideoViews | AudioViews,
-    encoder: VideoEncoder | AudioEncoder,
-    *,
-    seed: int,
-) -> Tensor:
-    """Read the views of a clip by whichever sense they are of.
+class ViewReader:
+    """A reader of the views of clips in one modality.
+
+    Decoded audio of whole clips is kept in a cache that belongs to the reader, because fine-tuning
+    reads every clip in every epoch. Any number of threads may use a reader.
+
+    Attributes:
+        views: The views, with all values that follow the encoder filled in.
 
     Args:
-        clip: Which file and stretch.
-        views: With everything filled in.
-        encoder: Of that sense: its sample rate is what sound is read at.
-        seed: What random views follow from.
-
-    Returns:
-        `[V, T, crop, crop, 3]` uint8 or `[V, S]` float32.
-
-    Raises:
-        MediaError: The file cannot be read.
+        views: Views to read; values that are None follow the encoder.
+        encoder: Encoder of the same modality.
+        cache_bytes: Largest size of the audio cache in bytes.
     """
-    if isinstance(views, VideoViews):
-        return read_video_views(clip, views, seed=seed)
-    assert isinstance(encoder, AudioEncoder)
-    return read_audio_views(clip, views, encoder.input.sample_rate_hz, seed=seed)
+
+    def __init__(
+        self,
+        views: VideoViews | AudioViews,
+        encoder: VideoEncoder | AudioEncoder,
+        *,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        self.views: VideoViews | AudioViews
+        if isinstance(views, VideoViews):
+            assert isinstance(encoder, VideoEncoder)
+            self.views = views.of(encoder.input)
+        else:
+            assert isinstance(encoder, AudioEncoder)
+            self.views = views.of(encoder.input)
+            self._sample_rate_hz = encoder.input.sample_rate_hz
+        self._cache = AudioCache(cache_bytes)
+
+    def read(self, clip: LabeledClip, *, seed: int) -> Tensor:
+        """Read the views of a clip.
+
+        Args:
+            clip: The clip.
+            seed: Seed of random views.
+
+        Returns:
+            RGB frames, uint8 `[V, T, crop, crop, 3]`, with the crops of one start adjacent; or mono
+            waveforms, float32 `[V, S]`.
+
+        Raises:
+            MediaError: The file cannot be read, or lacks the modality.
+        """
+        if isinstance(self.views, VideoViews):
+            return read_video_views(clip, self.views, seed=seed)
+        return read_audio_views(
+            clip, self.views, self._sample_rate_hz, seed=seed, cache=self._cache
+        )
 
 
-def resolved_views(
-    views: VideoViews | AudioViews, encoder: VideoEncoder | AudioEncoder
-) -> VideoViews | AudioViews:
-    """Fill in what follows the encoder, which is of the views' sense."""
-    if isinstance(views, VideoViews):
-        assert isinstance(encoder, VideoEncoder)
-        return views.of(encoder.input)
-    assert isinstance(encoder, AudioEncoder)
-    return views.of(encoder.input)
+class AudioCache:
+    """A cache of decoded waveforms that forgets the least recently used ones.
+
+    Args:
+        max_bytes: Largest sum of the sizes of the waveforms, in bytes.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[tuple[Path, int, int, int], WaveformArray] = OrderedDict()
+        self._lock = threading.Lock()
+        self.num_bytes = 0
+
+    def read(self, path: Path, first_sample: int, num_samples: int, rate: int) -> WaveformArray:
+        """Return the samples of a file, from the cache or by decoding them.
+
+        Raises:
+            MediaError: The file cannot be read.
+        """
+        key = (path, first_sample, num_samples, rate)
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+        samples = read_audio(
+            path, first_sample=first_sample, num_samples=num_samples, sample_rate_hz=rate
+        )
+        samples.setflags(write=False)
+        with self._lock:
+            if samples.nbytes <= self._max_bytes and key not in self._entries:
+                self._entries[key] = samples
+                self.num_bytes += samples.nbytes
+            while self.num_bytes > self._max_bytes:
+                self.num_bytes -= self._entries.popitem(last=False)[1].nbytes
+        return samples
 
 
 def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tensor:
-    """Read the views of a clip: RGB uint8 `[V, T, crop, crop, 3]`, times outside, crops inside.
+    """Read the video views of a clip: RGB uint8 `[V, T, crop, crop, 3]`.
 
     Args:
-        clip: Which file and stretch.
-        views: With everything filled in, see `VideoViews.of`.
-        seed: What random views follow from.
+        clip: The clip.
+        views: Views with all values set; see `VideoViews.of`.
+        seed: Seed of random views.
 
     Raises:
         MediaError: The file cannot be read.
@@ -99,14 +151,14 @@ def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tens
         starts = even_starts(total, length, views.times)
     else:
         starts = random_starts(total, length, views.times, seed=seed)
-    films = _read_frames(clip, starts, total, views.frames, views.frame_rate, views.short_side)
+    videos = _read_frames(clip, starts, total, views.frames, views.frame_rate, views.short_side)
     if views.augment is not None:
-        return _augmented(films, views.augment, views.crop, seed)
-    height, width = films.shape[2:4]
+        return _augment(videos, views.augment, views.crop, seed)
+    height, width = videos.shape[2:4]
     return torch.stack(
         [
-            film[:, top : top + views.crop, left : left + views.crop]
-            for film in films
+            video[:, top : top + views.crop, left : left + views.crop]
+            for video in videos
             for top, left in crop_corners(height, width, views.crop, views.crops)
         ]
     )
@@ -120,10 +172,10 @@ def _read_frames(
     frame_rate: float,
     short_side: int,
 ) -> Tensor:
-    """Frames of each view, uint8 `[V, T, H, W, 3]`.
+    """Return the frames of each view, uint8 `[V, T, H, W, 3]`.
 
-    A short clip is decoded once for all views, whose starts then fall on its frames: at most half
-    a frame off.
+    A short clip is decoded once for all views. Their starts are then rounded to its frames, which
+    moves them by at most half a frame.
     """
 
     def read(start: float, num: int) -> VideoArray:
@@ -132,23 +184,23 @@ def _read_frames(
             start_seconds=clip.start_seconds + start,
             frames=num,
             frame_rate=frame_rate,
-            audio_seconds=_NO_SOUND_SECONDS,
-            sample_rate_hz=_NO_SOUND_HZ,
+            audio_seconds=_SHORTEST_AUDIO_SECONDS,
+            sample_rate_hz=_LOWEST_RATE_HZ,
             short_side=short_side,
         ).video
 
     first = [round(start * frame_rate) for start in starts]
-    whole = max(first) + frames
-    if whole > min(_MOST_FRAMES_AT_ONCE, max(frames, 2 * frames * len(starts))):
+    num_whole = max(first) + frames
+    if num_whole > min(_MAX_FRAMES_AT_ONCE, max(frames, 2 * frames * len(starts))):
         return torch.from_numpy(np.stack([read(start, frames) for start in starts]))
-    # Frames after the end would repeat the last one; read_clip does that by itself.
-    everything = read(0.0, min(whole, max(frames, math.ceil(total * frame_rate) + frames)))
-    return torch.from_numpy(np.stack([everything[at : at + frames] for at in first]))
+    # read_clip repeats the last frame after the end of the file.
+    whole = read(0.0, min(num_whole, max(frames, math.ceil(total * frame_rate) + frames)))
+    return torch.from_numpy(np.stack([whole[at : at + frames] for at in first]))
 
 
-def _augmented(films: Tensor, augment: VideoAugment, crop: int, seed: int) -> Tensor:
-    """One random crop, flip and color of each view: uint8 `[V, T, crop, crop, 3]`."""
-    num, _, height, width = films.shape[:4]
+def _augment(videos: Tensor, augment: VideoAugment, crop: int, seed: int) -> Tensor:
+    """Apply a random crop, flip and color change to each view: uint8 `[V, T, crop, crop, 3]`."""
+    num, _, height, width = videos.shape[:4]
     boxes = random_boxes(augment, height, width, num, seed=seed)
     colors = AugmentationConfig(
         brightness=augment.brightness,
@@ -159,47 +211,54 @@ def _augmented(films: Tensor, augment: VideoAugment, crop: int, seed: int) -> Te
     )
     seeds = (uniforms(seed, 8, np.arange(num)) * 2.0**53).astype(np.uint64)
     changes = draw_augmentation(colors, seeds)
-    colored = uniforms(seed, 9, np.arange(num)) < augment.color
+    is_colored = uniforms(seed, 9, np.arange(num)) < augment.color
     out = []
     for view, box in enumerate(boxes):
-        cut = _resized(films[view], box, crop)
-        if colored[view]:
+        resized = _resized_crop(videos[view], box, crop)
+        if is_colored[view]:
             bias = 255.0 * changes.color_bias[view]
-            values = torch.addmm(bias, cut.reshape(-1, 3).float(), changes.color[view].T)
-            cut = values.round_().clamp_(0, 255).to(torch.uint8).reshape(cut.shape)
-        out.append(cut)
+            values = torch.addmm(bias, resized.reshape(-1, 3).float(), changes.color[view].T)
+            resized = values.round_().clamp_(0, 255).to(torch.uint8).reshape(resized.shape)
+        out.append(resized)
     return torch.stack(out)
 
 
-def _resized(film: Tensor, box: NDArray[np.float64], crop: int) -> Tensor:
-    """Cut a box out, at whole pixels, and resize it: uint8 `[T, H, W, 3]` to `[T, crop, crop, 3]`.
+def _resized_crop(video: Tensor, box: NDArray[np.float64], size: int) -> Tensor:
+    """Crop a box at whole pixels and resize it: uint8 `[T, H, W, 3]` to `[T, size, size, 3]`.
 
-    `box` is left, top, width, height as shares; a negative width mirrors. Bytes are resampled as
-    bytes, ten times as fast as the same sums in float32 and half a level off at most.
+    The box is left, top, width and height as shares of the frame, and a negative width mirrors it.
+    The resampling of bytes is ten times as fast as that of float32 values, and differs from it by
+    at most half a level.
     """
-    height, width = film.shape[1:3]
+    height, width = video.shape[1:3]
     left, right = sorted((box[0] * width, (box[0] + box[2]) * width))
     first, top = round(left), round(box[1] * height)
     last = max(first + 1, round(right))
     bottom = max(top + 1, round((box[1] + box[3]) * height))
-    part = film[:, top:bottom, first:last].permute(0, 3, 1, 2)
-    out = F.interpolate(part, size=(crop, crop), mode="bilinear", antialias=True)
+    part = video[:, top:bottom, first:last].permute(0, 3, 1, 2)
+    out = F.interpolate(part, size=(size, size), mode="bilinear", antialias=True)
     return (out.flip(3) if box[2] < 0 else out).permute(0, 2, 3, 1)
 
 
 def read_audio_views(
-    clip: LabeledClip, views: AudioViews, sample_rate_hz: int, *, seed: int
+    clip: LabeledClip,
+    views: AudioViews,
+    sample_rate_hz: int,
+    *,
+    seed: int,
+    cache: AudioCache | None = None,
 ) -> Tensor:
-    """Read the views of a clip's sound: float32 `[V, S]`.
+    """Read the audio views of a clip: mono float32 `[V, S]`.
 
     Args:
-        clip: Which file and stretch.
-        views: With everything filled in, see `AudioViews.of`.
-        sample_rate_hz: The encoder's.
-        seed: What random views follow from.
+        clip: The clip.
+        views: Views with all values set; see `AudioViews.of`.
+        sample_rate_hz: Sample rate of the encoder.
+        seed: Seed of random views.
+        cache: Cache of decoded clips.
 
     Raises:
-        MediaError: The file cannot be read or has no sound.
+        MediaError: The file cannot be read, or has no audio.
     """
     assert views.seconds is not None
     stop = clip.stop_seconds if clip.stop_seconds is not None else audio_duration_seconds(clip.path)
@@ -211,40 +270,25 @@ def read_audio_views(
     else:
         starts = even_starts(total, views.seconds, views.times)
     length = round(views.seconds * sample_rate_hz)
-    sounds = _read_stretches(clip, starts, total, length, sample_rate_hz)
+    first = round(clip.start_seconds * sample_rate_hz)
+    offsets = [round(start * sample_rate_hz) for start in starts]
+    read = (cache or AudioCache(0)).read
+    if total > _MAX_SECONDS_AT_ONCE:
+        parts = [
+            read_audio(
+                clip.path, first_sample=first + offset, num_samples=length,
+                sample_rate_hz=sample_rate_hz,
+            )
+            for offset in offsets
+        ]  # fmt: skip
+    else:
+        num_samples = max(round(total * sample_rate_hz), length)
+        whole = read(clip.path, first, num_samples, sample_rate_hz)
+        begins = [min(offset, num_samples - length) for offset in offsets]
+        parts = [whole[begin : begin + length] for begin in begins]
+    waveforms = np.stack(parts)
     if views.augment is not None:
-        volume = uniforms(seed, 10, np.arange(len(sounds)))
-        loud = 1 + views.augment.volume * (2 * volume - 1)
-        sounds = sounds * loud[:, None].astype(np.float32)
-    return torch.from_numpy(sounds)
-
-
-def _read_stretches(
-    clip: LabeledClip, starts: list[float], total: float, length: int, rate: int
-) -> WaveformArray:
-    first = round(clip.start_seconds * rate)
-    if total > _MOST_SECONDS_AT_ONCE:
-        return np.stack(
-            [_sound(clip.path, first + round(start * rate), length, rate) for start in starts]
-        )
-    whole = _sound(clip.path, first, max(round(total * rate), length), rate)
-    last = len(whole) - length
-    at = [min(round(start * rate), last) for start in starts]
-    stretches: NDArray[np.float32] = np.stack([whole[begin : begin + length] for begin in at])
-    return stretches
-
-
-def _sound(path: Path, first: int, num: int, rate: int) -> WaveformArray:
-    read = _kept_sound if num <= _MOST_SECONDS_KEPT * rate else _read_sound
-    return read(path, first, num, rate)
-
-
-def _read_sound(path: Path, first: int, num: int, rate: int) -> WaveformArray:
-    return read_audio(path, first_sample=first, num_samples=num, sample_rate_hz=rate)
-
-
-@lru_cache(maxsize=_SOUNDS_KEPT)
-def _kept_sound(path: Path, first: int, num: int, rate: int) -> WaveformArray:
-    sound = _read_sound(path, first, num, rate)
-    sound.setflags(write=False)
-    return sound
+        volume = uniforms(seed, 10, np.arange(len(waveforms)))
+        gain = 1 + views.augment.volume * (2 * volume - 1)
+        waveforms = waveforms * gain[:, None].astype(np.float32)
+    return torch.from_numpy(waveforms)

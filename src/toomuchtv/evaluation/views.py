@@ -1,10 +1,10 @@
-"""Which moments and crops of a file an encoder is shown: arithmetic, before anything is decoded.
+"""Views: which times and crops of a clip an encoder sees, computed before anything is decoded.
 
-    file     |------------------------------------------------------|
+    clip     |------------------------------------------------------|
     times=3  |--view 0--|            |--view 1--|        |--view 2--|
 
-Views to test on are spread evenly from the first that fits to the last; views to train on start
-anywhere. A file shorter than a view is held on its last frame, and its sound followed by silence.
+Test views are spread evenly from the start to the end of the clip. Training views start anywhere.
+If a clip is shorter than a view, its last frame is repeated and its audio is followed by zeros.
 """
 
 from __future__ import annotations
@@ -20,7 +20,19 @@ from toomuchtv.evaluation.encoders.interface import AudioInput, VideoInput
 
 
 class VideoAugment(BaseModel):
-    """How a view to train on is changed: random resized crop, flip, colors."""
+    """Augmentation of training views: random resized crop, flip and color changes.
+
+    Attributes:
+        min_area: Smallest area of the crop, as a share of the frame.
+        max_aspect: Largest ratio of the sides of the crop.
+        flip: Probability of a horizontal flip.
+        color: Probability of the color changes.
+        brightness: Largest relative change of brightness.
+        contrast: Largest relative change of contrast.
+        saturation: Largest relative change of saturation.
+        hue: Largest rotation of the hue, in turns.
+        grayscale: Probability of conversion to gray.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +48,7 @@ class VideoAugment(BaseModel):
 
 
 class AudioAugment(BaseModel):
-    """How a view to train on is changed: a random start, and a loudness of 1 +- `volume`."""
+    """Augmentation of training views: a random start, and a gain between 1 +- `volume`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,17 +56,18 @@ class AudioAugment(BaseModel):
 
 
 class VideoViews(BaseModel):
-    """Views of the picture. What is None follows the encoder.
+    """Views of the video of a clip. Values that are None follow the encoder.
 
     Attributes:
-        frames: Frames of a view.
-        frame_rate: Frames a second of a view; "stride 2" of 25 a second is 12.5.
-        short_side: Pixels of the shorter side before cropping; None is the crop's.
-        crop: Side of the square that the encoder is given.
-        times: Views in time.
-        crops: Crops of each: 1 is the center, 3 go from one end to the other of both sides.
-        augment: None for views to test on.
-        mean: Whether the mean over the views is what counts as the clip's one feature.
+        frames: Number of frames of a view.
+        frame_rate: Frames per second of a view. A stride of 2 at 25 per second is 12.5.
+        short_side: Length of the shorter side before cropping, in pixels. None means the crop's.
+        crop: Side of the square crop, in pixels.
+        times: Number of start times.
+        crops: Number of crops per start time: 1 is the center crop, and 3 crops are spread from
+            the top left to the bottom right corner.
+        augment: Augmentation; None for test views.
+        mean: True if the features of all views are averaged before the classifier.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,18 +81,13 @@ class VideoViews(BaseModel):
     augment: VideoAugment | None = None
     mean: bool = False
 
-    @property
-    def num_views(self) -> int:
-        """Views of a clip."""
-        return self.times * self.crops
-
-    def of(self, made_for: VideoInput) -> VideoViews:
-        """Fill in what follows the encoder."""
-        crop = self.crop or made_for.size
+    def of(self, encoder_input: VideoInput) -> VideoViews:
+        """Return the views with all values set for an encoder."""
+        crop = self.crop or encoder_input.size
         return self.model_copy(
             update={
-                "frames": self.frames or made_for.frames,
-                "frame_rate": self.frame_rate or made_for.frame_rate,
+                "frames": self.frames or encoder_input.frames,
+                "frame_rate": self.frame_rate or encoder_input.frame_rate,
                 "crop": crop,
                 "short_side": self.short_side or crop,
             }
@@ -87,13 +95,14 @@ class VideoViews(BaseModel):
 
 
 class AudioViews(BaseModel):
-    """Views of the sound. What is None follows the encoder; the sample rate always does.
+    """Views of the audio of a clip. The sample rate is always that of the encoder.
 
     Attributes:
-        seconds: Length of a view.
-        times: How many; 0: one every half length over the whole clip, whose mean is taken.
-        augment: None for views to test on.
-        mean: Whether the mean over the views is what counts as the clip's one feature.
+        seconds: Length of a view in seconds; None follows the encoder.
+        times: Number of views. 0 stands for views that cover the whole clip, with half of their
+            length in common, whose features are averaged.
+        augment: Augmentation; None for test views.
+        mean: True if the features of all views are averaged before the classifier.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,45 +112,46 @@ class AudioViews(BaseModel):
     augment: AudioAugment | None = None
     mean: bool = False
 
-    def of(self, made_for: AudioInput) -> AudioViews:
-        """Fill in what follows the encoder."""
-        update = {"seconds": self.seconds or made_for.seconds, "mean": self.mean or self.times == 0}
-        return self.model_copy(update=update)
+    def of(self, encoder_input: AudioInput) -> AudioViews:
+        """Return the views with all values set for an encoder."""
+        seconds = self.seconds or encoder_input.seconds
+        return self.model_copy(update={"seconds": seconds, "mean": self.mean or self.times == 0})
 
 
 def clip_seed(name: str, seed: int) -> int:
-    """A number of its own for each clip, whatever other clips there are."""
+    """Return a seed of its own for each clip, which does not depend on the other clips."""
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def even_starts(total_seconds: float, view_seconds: float, times: int) -> list[float]:
-    """Starts of `times` views spread evenly over `[0, total)`; in the middle if it is one.
+    """Return starts of views that are spread evenly over a clip; a single view is in the middle.
 
-    Where a view does not fit, it starts at 0.
+    All starts are 0 if a view is longer than the clip.
     """
-    room = max(0.0, total_seconds - view_seconds)
+    last_start = max(0.0, total_seconds - view_seconds)
     if times == 1:
-        return [room / 2]
-    return [room * index / (times - 1) for index in range(times)]
+        return [last_start / 2]
+    return [last_start * index / (times - 1) for index in range(times)]
 
 
 def covering_starts(total_seconds: float, view_seconds: float) -> list[float]:
-    """Starts every half view until the end is covered."""
-    room = max(0.0, total_seconds - view_seconds)
-    return even_starts(total_seconds, view_seconds, max(1, round(2 * room / view_seconds) + 1))
+    """Return starts of views that cover a clip and overlap by about half."""
+    last_start = max(0.0, total_seconds - view_seconds)
+    times = max(1, round(2 * last_start / view_seconds) + 1)
+    return even_starts(total_seconds, view_seconds, times)
 
 
 def random_starts(
     total_seconds: float, view_seconds: float, times: int, *, seed: int
 ) -> list[float]:
-    """Starts anywhere that a view fits, each independent of the others."""
-    room = max(0.0, total_seconds - view_seconds)
-    return [float(value) * room for value in uniforms(seed, 1, np.arange(times))]
+    """Return independent uniform starts of views that end inside the clip."""
+    last_start = max(0.0, total_seconds - view_seconds)
+    return [float(value) * last_start for value in uniforms(seed, 1, np.arange(times))]
 
 
 def crop_corners(height: int, width: int, crop: int, crops: int) -> list[tuple[int, int]]:
-    """Top and left of each crop, spread over both sides from end to end; one is in the middle."""
+    """Return top and left of each crop, from one corner to the other; a single crop is centered."""
     shares = [0.5] if crops == 1 else [index / (crops - 1) for index in range(crops)]
     return [(round((height - crop) * share), round((width - crop) * share)) for share in shares]
 
@@ -149,11 +159,11 @@ def crop_corners(height: int, width: int, crop: int, crops: int) -> list[tuple[i
 def random_boxes(
     augment: VideoAugment, height: int, width: int, times: int, *, seed: int
 ) -> NDArray[np.float64]:
-    """Draw random resized crops, as Szegedy et al., CVPR 2015.
+    """Draw the boxes of random resized crops (Szegedy et al., CVPR 2015).
 
     Returns:
-        `[times, 4]`: left, top, width, height as shares of the picture; the width is negative where
-        the crop is mirrored, and left is then its right edge.
+        Left, top, width and height as shares of the frame, `[times, 4]`. The width is negative for
+        a mirrored crop, and left is then its right edge.
     """
     draw = [uniforms(seed, number, np.arange(times)) for number in range(2, 7)]
     area = augment.min_area + (1 - augment.min_area) * draw[0]
@@ -162,7 +172,7 @@ def random_boxes(
     box_width = np.minimum(np.sqrt(pixels * aspect), width) / width
     box_height = np.minimum(np.sqrt(pixels / aspect), height) / height
     left, top = draw[2] * (1 - box_width), draw[3] * (1 - box_height)
-    mirrored = draw[4] < augment.flip
-    left = np.where(mirrored, left + box_width, left)
-    box_width = np.where(mirrored, -box_width, box_width)
+    is_mirrored = draw[4] < augment.flip
+    left = np.where(is_mirrored, left + box_width, left)
+    box_width = np.where(is_mirrored, -box_width, box_width)
     return np.stack([left, top, box_width, box_height], axis=1)

@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import av
 import numpy as np
@@ -103,20 +103,16 @@ def read_clip(
         sample_rate_hz=sample_rate_hz,
     )
     with _errors_named(path):
-        bars = _bars_to_crop(path, letterbox)
+        target = _Target(clip_format, start_seconds, short_side, _bars_to_crop(path, letterbox))
         with open_media(path) as container:
             find_video_stream(container).thread_type = "AUTO"
             timeline = read_timeline(path, container)
-            video = _seek_and_decode(
-                container, clip_format, start_seconds, timeline, short_side, bars
-            )
+            video = _seek_and_decode(container, timeline, target)
         if video is None and start_seconds <= _SEEK_BACK_SECONDS[-1]:
             # A seek to the first frame may miss it, in MPEG-TS by a whole group of pictures. A
             # container that was just opened starts at the first frame.
             with open_media(path) as container:
-                video = _decode_clip(
-                    container, clip_format, start_seconds, timeline, 0, short_side, bars
-                )
+                video = _decode_clip(container, timeline, target)
     if video is None:
         raise MediaError(
             f"cannot read {os.fspath(path)!r}: there is no frame at {start_seconds:.3f} s: "
@@ -282,53 +278,42 @@ def _bars_to_crop(path: str | os.PathLike[str], letterbox: Letterbox) -> BlackBa
         return detect_black_bars(container)
 
 
+class _Target(NamedTuple):
+    """The frames of a clip to decode."""
+
+    clip_format: ClipFormat
+    start_seconds: float
+    short_side: int | None
+    bars: BlackBars | None
+
+
 def _seek_and_decode(
-    container: InputContainer,
-    clip_format: ClipFormat,
-    start_seconds: float,
-    timeline: Timeline,
-    short_side: int | None,
-    bars: BlackBars | None,
+    container: InputContainer, timeline: Timeline, target: _Target
 ) -> VideoArray | None:
     """Seek further back each time until the start is reached; None if no seek reaches it."""
     stream = find_video_stream(container)
     for seek_back in _SEEK_BACK_SECONDS:
-        if start_seconds <= seek_back:
+        if target.start_seconds <= seek_back:
             break
-        range_index = timeline.seek(container, stream, start_seconds - seek_back)
-        video = _decode_clip(
-            container, clip_format, start_seconds, timeline, range_index, short_side, bars
-        )
+        range_index = timeline.seek(container, stream, target.start_seconds - seek_back)
+        video = _decode_clip(container, timeline, target, range_index)
         if video is not None:
             return video
     return None
 
 
 def _decode_clip(
-    container: InputContainer,
-    clip_format: ClipFormat,
-    start_seconds: float,
-    timeline: Timeline,
-    range_index: int,
-    short_side: int | None,
-    bars: BlackBars | None,
+    container: InputContainer, timeline: Timeline, target: _Target, range_index: int = 0
 ) -> VideoArray | None:
     """Decode from the container's position; None if the start of the clip is not reached."""
-    times = (start_seconds + i / clip_format.frame_rate for i in range(clip_format.frames))
+    clip_format, start, short_side, bars = target
+    times = (start + i / clip_format.frame_rate for i in range(clip_format.frames))
+    frames = _decode_at(
+        container, times, timeline, start_seconds=start, range_index=range_index,
+        short_side=short_side, bars=bars,
+    )  # fmt: skip
     try:
-        return np.stack(
-            list(
-                _decode_at(
-                    container,
-                    times,
-                    timeline,
-                    start_seconds=start_seconds,
-                    range_index=range_index,
-                    short_side=short_side,
-                    bars=bars,
-                )
-            )
-        )
+        return np.stack(list(frames))
     except _StartNotReachedError:
         return None
 

@@ -28,7 +28,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from toomuchtv.errors import MediaError
 from toomuchtv.media.audio import AlignedResampler, silent_blocks
 from toomuchtv.media.clip import WaveformArray
-from toomuchtv.media.containers import find_video_stream, frame_duration_seconds, open_media
+from toomuchtv.media.containers import (
+    decode_frames,
+    find_video_stream,
+    frame_duration_seconds,
+    open_media,
+)
 from toomuchtv.media.deinterlace import Deinterlacer
 from toomuchtv.media.frame_converter import (
     BlackBars,
@@ -182,15 +187,10 @@ def write_audio_proxy(
             writer = AudioWriter(Path(audio_path), proxy_format)
             try:
                 last_report = time.monotonic()
-                for packet in container.demux(container.streams.audio[audio_track]):
-                    try:
-                        frames = packet.decode()
-                    except av.InvalidDataError:
-                        continue
-                    for frame in frames:
-                        seconds = seconds_of(frame)
-                        if seconds is not None:
-                            writer.push(frame, seconds)
+                for frame in decode_frames(container, container.streams.audio[audio_track]):
+                    seconds = seconds_of(frame)
+                    if seconds is not None:
+                        writer.push(frame, seconds)
                     if time.monotonic() - last_report > _PROGRESS_EVERY_SECONDS:
                         last_report = time.monotonic()
                         on_progress(0.0)

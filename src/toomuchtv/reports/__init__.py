@@ -1,1 +1,1 @@
-"""Figures and the HTML report."""
+"""HTML pages of runs, diagnoses and evaluations, and their charts."""

@@ -1,287 +1,286 @@
-"""The page of a diagnosis: every figure with a sentence that says how to read it."""
+"""The page of a diagnosis: every figure, and a paragraph that explains how to read it."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+import os
+from collections.abc import Sequence
 
 from toomuchtv.diagnosis.results import (
+    ClipDescription,
     Diagnosis,
-    Missing,
-    Moment,
-    Pair,
-    PolicyFigures,
-    ProbeFigures,
-    Spread,
-    Survey,
+    NegativePair,
+    PolicyNegatives,
+    PoolStatistics,
+    ProbeResult,
+    Summary,
+    Unavailable,
 )
-from toomuchtv.reports.charts import COLORS, Curve
-from toomuchtv.reports.diagnosis_figures import (
-    draw_confusion,
+from toomuchtv.reports.charts import (
     draw_histograms,
-    draw_mass,
+    draw_negative_mass,
     draw_probes,
-    draw_training,
+    draw_title_lift,
     encode_frames,
     encode_log_mel,
 )
 from toomuchtv.reports.page import Card, CardSide, ResultTable, Section, write_page
-from toomuchtv.training.metrics import read_metrics
 
-_ROWS = {
-    "mass_same_item": "mass on the same item",
-    "mass_same_title": "mass on the same title",
-    "mass_other_titles": "mass on other titles",
+_FIGURES = {
+    "mass_same_item": "softmax mass on the same item",
+    "mass_same_title": "softmax mass on the same title",
+    "mass_other_titles": "softmax mass on other titles",
     "effective_negatives": "effective number of negatives",
     "easy_negative_share": "share of easy negatives",
-    "top1": "own moment nearest of all",
-    "top1_in_title": "own moment nearest in its title",
+    "top1": "top-1 accuracy in the batch",
+    "top1_in_title": "top-1 accuracy within the title",
 }
 
 
-def write_diagnosis_page(path: Path, diagnosis: Diagnosis) -> None:
+def write_diagnosis_page(path: str | os.PathLike[str], diagnosis: Diagnosis) -> None:
     """Write a diagnosis as one page that needs no other file.
 
     Args:
-        path: Where to.
-        diagnosis: All figures; the curves come from its run's metrics.
+        path: Path of the HTML file.
+        diagnosis: All figures.
     """
     write_page(
         path,
         title=f"Diagnosis of {diagnosis.run.name}",
         lead=_lead(diagnosis),
         sections=[
-            _policies(diagnosis),
-            _training(diagnosis),
-            *_survey(diagnosis.survey),
-            _probes(diagnosis),
+            _policies_section(diagnosis),
+            *_pool_sections(diagnosis.pool),
+            _probes_section(diagnosis),
         ],
     )
 
 
 def _lead(diagnosis: Diagnosis) -> str:
-    side = {"held_out": "held out of training", "train": "trained on", "all": "of the catalog"}
-    count = "1 title" if diagnosis.titles == 1 else f"{diagnosis.titles} titles"
+    side = {"held_out": "held-out ", "train": "training ", "all": ""}[diagnosis.split]
+    noun = "title" if diagnosis.num_titles == 1 else "titles"
     text = (
-        f"How hard were the negatives of this run, and do its embeddings know the title or what "
-        f"happens in it? Looked at: the {count} {side[diagnosis.split]} ({diagnosis.items} items), "
-        f"at temperature {diagnosis.temperature:.3g}, seed {diagnosis.seed}. "
+        "This page shows how hard the negatives of this run are, and whether its embeddings encode "
+        "the title or the events. It was measured on clips of "
+        f"{diagnosis.num_titles} {side}{noun} ({diagnosis.num_items} items) at temperature "
+        f"{diagnosis.temperature:.3g}, with seed {diagnosis.seed}."
     )
-    trained = _measured(diagnosis)[:1]
-    if trained and trained[0].trained_with:
-        figures = trained[0].figures
+    own = _measured(diagnosis)[:1]
+    if own and own[0].trained_with:
+        figures = own[0].figures
         text += (
-            f"With the policy it was trained with ({trained[0].policy}), "
-            f"{figures['mass_same_title'].mean:.0%} of the negatives' weight lies on the same "
-            f"title, and {figures['effective_negatives'].mean:.0f} negatives effectively count."
+            f" In batches of the run's own policy ({own[0].policy}), "
+            f"{figures['mass_same_title'].mean:.0%} of the softmax mass of the negatives lies on "
+            f"the same title, and {figures['effective_negatives'].mean:.0f} negatives are "
+            "effective."
         )
     return " ".join([text, *(f"Note: {note}." for note in diagnosis.notes)])
 
 
-def _measured(diagnosis: Diagnosis) -> list[PolicyFigures]:
-    return [one for one in diagnosis.policies if isinstance(one, PolicyFigures)]
+def _measured(diagnosis: Diagnosis) -> list[PolicyNegatives]:
+    return [policy for policy in diagnosis.policies if isinstance(policy, PolicyNegatives)]
 
 
-def _missing(heading: str, missing: Missing) -> Section:
-    return Section(heading=heading, text=f"Not given: {missing.reason}.")
+def _unavailable_section(heading: str, part: Unavailable) -> Section:
+    return Section(heading=heading, text=f"This could not be measured: {part.reason}.")
 
 
-def _policies(diagnosis: Diagnosis) -> Section:
-    heading = "How hard the negatives are"
+def _policies_section(diagnosis: Diagnosis) -> Section:
+    heading = "Hardness of the negatives"
     measured = _measured(diagnosis)
-    absent = [one for one in diagnosis.policies if isinstance(one, Missing)]
+    unavailable = [policy for policy in diagnosis.policies if isinstance(policy, Unavailable)]
     if not measured:
-        return _missing(heading, absent[0])
-    header = ["", *(f"{one.policy}{' (trained with)' if one.trained_with else ''}"
-                    for one in measured), *(f"{one.policy}, even" for one in measured)]  # fmt: skip
+        return _unavailable_section(heading, unavailable[0])
+    header = ["figure"]
+    header += [f"{one.policy}{' (of the run)' if one.trained_with else ''}" for one in measured]
+    header += [f"{one.policy}, equal embeddings" for one in measured]
     rows = [
         [label]
-        + [_spread(one.figures[name]) for one in measured]
-        + [_number(one.even[name].mean) for one in measured]
-        for name, label in _ROWS.items()
+        + [_mean_and_std(policy.figures[name]) for policy in measured]
+        + [_number(policy.equal_embeddings[name].mean) for policy in measured]
+        for name, label in _FIGURES.items()
     ]
-    batches = "; ".join(f"{one.policy}: {one.batches} x {one.batch}" for one in measured)
+    batches = " and ".join(
+        f"{policy.num_batches} {policy.policy} batches of {policy.batch}" for policy in measured
+    )
+    sentences = [
+        f"The finished model embedded {batches}. The table shows mean and standard deviation over "
+        "these batches, and what the same batches would give if all embeddings were equal.",
+        *(f"One policy could not be measured: {part.reason}." for part in unavailable),
+    ]
     return Section(
         heading=heading,
-        text=f"Freshly drawn batches ({batches}), embedded by the finished model: mean and "
-        "standard deviation over the batches. "
-        + " ".join(f"Not given: {one.reason}." for one in absent),
-        how_to_read="The loss weighs a batch's negatives by their softmax share; a bar shows where "
-        "that weight lies, the pale one where it would lie if all negatives were alike. More than "
-        "even on the same title: moments of one title are still hard to tell apart, which is where "
-        "there is something to learn. The effective number is the exponential of the shares' "
-        "entropy: near the number of negatives all count alike, near 1 a single one does. An easy "
-        "negative carries less than 1% of its even share: it costs computation and teaches "
-        "nothing. A large share of them under one policy and a small one under the other is the "
-        "paper's point in a number.",
+        text=" ".join(sentences),
+        how_to_read="The loss weighs the negatives of a clip by their share of the softmax. The "
+        "bars show which negatives have this mass. The pale bars show the split for equal "
+        "embeddings. If the same title has more mass than for equal embeddings, clips of one title "
+        "are still hard to distinguish, and there is something to learn. The effective number of "
+        "negatives is the exponential of the entropy of the shares: if all negatives weigh the "
+        "same, it is their number, and if a single one dominates, it is 1. An easy negative has "
+        "less than 1% of the mass of an equal split, so it costs computation and teaches nothing. "
+        "The paper claims that uniform sampling has many easy negatives and hierarchical sampling "
+        "has few.",
         table=ResultTable(header=header, rows=rows),
-        png=draw_mass(measured),
-        png_alt="Bars of the softmax mass on the same item, the same title and other titles, by "
-        "sampling policy",
+        png=draw_negative_mass(measured),
+        png_alt="Bars of the softmax mass on the same item, the same title and other titles for "
+        "each sampling policy",
     )
 
 
-def _spread(value: Spread) -> str:
-    return (
-        _number(value.mean) if value.mean != value.mean else f"{value.mean:.3g} ± {value.std:.2g}"
-    )
+def _mean_and_std(value: Summary) -> str:
+    return "–" if math.isnan(value.mean) else f"{value.mean:.3g} ± {value.std:.2g}"
 
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3g}"
 
 
-def _training(diagnosis: Diagnosis) -> Section:
-    heading = "Over the training"
-    lines = [line for line in read_metrics(diagnosis.run) if "effective_negatives" in line]
-    if len(lines) < 2:
-        return _missing(heading, Missing(reason="the run logged fewer than two steps with them"))
-    curves: dict[str, list[Curve]] = {}
-    for label, key in (
-        ("effective negatives", "effective_negatives"),
-        ("mass on the same title", "mass_same_title"),
-        ("share of easy negatives", "easy_negative_share"),
-    ):
-        known = [line for line in lines if line.get(key) is not None]
-        curves[label] = [
-            Curve(
-                name="training",
-                x=[line["step"] for line in known],
-                y=[line[key] for line in known],
-                color=COLORS[2],
-            )
-        ]
-    return Section(
-        heading=heading,
-        text="The same figures as the run logged them, of the batches that it was trained on.",
-        how_to_read="As the encoders learn, the number of effective negatives falls: fewer clips "
-        "are mistaken for each other. When it is close to 1, the batches have run out of hard "
-        "negatives.",
-        png=draw_training(curves),
-        png_alt="Curves of effective negatives, mass on the same title and share of easy negatives "
-        "over the steps",
-    )
-
-
-def _survey(survey: Survey | Missing) -> list[Section]:
-    if isinstance(survey, Missing):
-        return [_missing("Similarities", survey)]
+def _pool_sections(pool: PoolStatistics | Unavailable) -> list[Section]:
+    if isinstance(pool, Unavailable):
+        return [_unavailable_section("Similarities", pool)]
     return [
         Section(
             heading="Similarities",
-            text=f"All pairs of a picture and a sound among {survey.clips} moments that do not "
-            "overlap, equally many of each title.",
-            how_to_read="The positives should lie to the right of everything. Where 'same title' "
-            "lies right of 'other titles' the embedding knows the title; where it hardly falls "
-            "short of the positives it knows little else. 'Nearer than own' is how often a pair "
-            "of that kind is more similar than the moment's own: 0.5 is guessing, 0 is perfect.",
+            text=f"The chart shows the similarities of all pairs of a video and an audio in a pool "
+            f"of {pool.num_clips} clips that do not overlap. Every title has the same number of "
+            "clips.",
+            how_to_read="The positives should lie to the right of all others. If 'same title' lies "
+            "to the right of 'other titles', the embeddings encode the title. If it almost reaches "
+            "the positives, they encode little else. 'Nearer than own' is how often such a pair is "
+            "more similar than the video and the audio of one clip: 0.5 is chance and 0 is "
+            "perfect.",
             table=ResultTable(
                 header=["pairs", "number", "mean", "std", "nearer than own"],
                 rows=[
-                    [one.relation, f"{one.pairs:,}", *map(_number, (one.mean, one.std)),
-                     _number(one.nearer_than_own)]
-                    for one in survey.relations
+                    [
+                        one.relation,
+                        f"{one.num_pairs:,}",
+                        *map(_number, (one.mean, one.std, one.nearer_than_own)),
+                    ]
+                    for one in pool.relations
                 ],
             ),
-            png=draw_histograms(survey.relations),
-            png_alt="Histograms of similarity of positives, same item, same title and other titles",
+            png=draw_histograms(pool.relations),
+            png_alt="Histograms of the similarity of positives, same item, same title and other "
+            "titles",
         ),
         Section(
-            heading="The hardest negatives",
-            text="Negative pairs whose picture and sound the encoders find most similar.",
-            how_to_read="Left the moment whose picture it is, right the one whose sound it is. A "
-            "pair that a person would tell apart is what training should still work on; a pair "
-            "that truly fits together is a false negative.",
-            cards=[_card(pair, "Picture", "Sound") for pair in survey.hardest],
+            heading="Hardest negatives",
+            text="These negative pairs have the most similar video and audio.",
+            how_to_read="The clip on the left contributes the video, and the clip on the right "
+            "contributes the audio. If a person can see that they do not belong together, training "
+            "can still improve on this pair. If they do belong together, the pair is a false "
+            "negative.",
+            cards=[_card(pair, "Video", "Audio") for pair in pool.hardest_negatives],
         ),
         Section(
             heading="Likely false negatives",
-            text="Negative pairs whose two pictures are alike and whose two sounds are alike: the "
-            "lesser of both similarities, highest first.",
-            how_to_read="Both senses say that these are the same thing: an opening that comes "
-            "again, two moments of one shot, the same event twice. If most of them are, widen "
-            "pair_labels.overlap_seconds or sampling.min_gap_seconds, or have such segments "
-            "ignored; if they are plainly different, the encoders still see too little.",
-            cards=[_card(pair, "One", "The other") for pair in survey.likely_false],
+            text="In these negative pairs, the two videos are similar and the two audios are "
+            "similar. The pairs are sorted by the smaller of the two similarities.",
+            how_to_read="Both modalities agree that the two clips show the same thing: an opening "
+            "that recurs, two clips of one shot, or the same event twice. If most pairs are of "
+            "this kind, increase pair_labels.overlap_seconds or sampling.min_gap_seconds, or "
+            "exclude such segments. If the clips are clearly different, the encoders do not "
+            "distinguish enough yet.",
+            cards=[
+                _card(pair, "First clip", "Second clip") for pair in pool.likely_false_negatives
+            ],
         ),
-        _confusion(survey),
-    ]  # fmt: skip
+        _confusion_section(pool),
+    ]
 
 
-def _card(pair: Pair, first: str, second: str) -> Card:
+def _card(pair: NegativePair, first: str, second: str) -> Card:
     return Card(
-        sides=[_side(first, pair.video), _side(second, pair.audio)],
-        text=f"{pair.relation}; picture with this sound {pair.similarity:.2f}, with its own "
-        f"{pair.own_similarity:.2f}; pictures and sounds alike {pair.alike:.2f}",
+        sides=[_card_side(first, pair.video), _card_side(second, pair.audio)],
+        text=f"Relation: {pair.relation}. The similarity of the left video is "
+        f"{pair.similarity:.2f} to the right audio and {pair.own_similarity:.2f} to its own audio. "
+        f"The two clips agree by {pair.agreement:.2f} in both modalities.",
     )
 
 
-def _side(label: str, moment: Moment) -> CardSide:
-    name = " ".join(filter(None, [moment.title, moment.episode, moment.timecode]))
+def _card_side(label: str, clip: ClipDescription) -> CardSide:
+    name = " ".join(filter(None, [clip.title, clip.episode, clip.timecode]))
     jpegs = []
-    if moment.picture is not None:
+    if clip.preview is not None:
         jpegs = [
-            (encode_frames(moment.picture), f"Three frames of {name}"),
-            (encode_log_mel(moment.picture), f"Log-mel spectrogram of the sound of {name}"),
+            (encode_frames(clip.preview), f"Three frames of {name}"),
+            (encode_log_mel(clip.preview), f"Log-mel spectrogram of the audio of {name}"),
         ]
     return CardSide(caption=f"{label}: {name}", jpegs=jpegs)
 
 
-def _confusion(survey: Survey) -> Section:
-    heading = "The most confusable titles"
-    if isinstance(survey.confusion, Missing):
-        return _missing(heading, survey.confusion)
+def _confusion_section(pool: PoolStatistics) -> Section:
+    heading = "Most confusable titles"
+    if isinstance(pool.confusion, Unavailable):
+        return _unavailable_section(heading, pool.confusion)
     return Section(
         heading=heading,
-        text="How much of the softmax mass of a row's title lies on the negatives of a column's, "
-        "as a multiple of what an even split would give.",
-        how_to_read="1 is even. A dark diagonal: moments are mistaken for others of their own "
-        "title. A dark cell off it: two titles look or sound alike, because they share a cast, a "
-        "theme, or are the same film twice. All near 1: the embedding does not know the title, or "
-        "nothing at all; the probes say which.",
+        text="The matrix shows how much softmax mass the clips of a row's title put on negatives "
+        "of a column's title, as a multiple of an equal split.",
+        how_to_read="The value 1 is an equal split. On a dark diagonal, clips are confused with "
+        "other clips of their title. A dark cell elsewhere shows two titles that look or sound "
+        "alike: they share actors or music, or they are the same film twice. If all values are "
+        "near 1, the embeddings do not encode the title, or they encode nothing; the probes below "
+        "show which.",
         table=ResultTable(
-            header=["title", "and title", "times even"],
-            rows=[[first, second, f"{lift:.2f}"] for first, second, lift in survey.confusion.pairs],
+            header=["title", "other title", "multiple"],
+            rows=[[first, second, f"{lift:.2f}"] for first, second, lift in pool.confusion.pairs],
         ),
-        png=draw_confusion(survey.confusion),
+        png=draw_title_lift(pool.confusion),
         png_alt="Matrix of the softmax mass from title to title",
     )
 
 
-def _probes(diagnosis: Diagnosis) -> Section:
-    given: list[ProbeFigures] = []
-    absent = []
-    for name, probes in (("title", diagnosis.title_probes), ("event", diagnosis.event_probes)):
-        if isinstance(probes, Missing):
-            absent.append(f"Not given, the probe of the {name}: {probes.reason}.")
+def _probes_section(diagnosis: Diagnosis) -> Section:
+    heading = "Linear probes of title and event"
+    measured: list[ProbeResult] = []
+    sentences = []
+    for target, probes in (("title", diagnosis.title_probes), ("event", diagnosis.event_probes)):
+        if isinstance(probes, Unavailable):
+            sentences.append(f"The {target} could not be probed: {probes.reason}.")
         else:
-            given += probes
-    heading = "The title or the event?"
-    if not given:
-        return Section(heading=heading, text=" ".join(absent))
+            measured += probes
+    if not measured:
+        return Section(heading=heading, text=" ".join(sentences))
+    text = (
+        "A linear classifier predicts the title or the event from frozen embeddings. For the "
+        "title, it is fitted to the first two fifths of every item and tested on the last two "
+        "fifths, and the reverse. For the event, it is fitted to some titles and tested on others. "
+        "'palette' is video with shuffled pixels in every frame, and 'structure' is gray video "
+        "with an equalized histogram. 'theme' is the lasting spectrum of the audio, and 'events' "
+        "is what changes over it."
+    )
     return Section(
         heading=heading,
-        text="A linear classifier on frozen embeddings names the title (fitted to the first two "
-        "fifths of every item and scored on the last two, and the reverse), and what happens "
-        "(fitted to some titles and scored on others, where events are known). 'Palette' is the "
-        "video with every frame's pixels shuffled, 'structure' with an even histogram of gray; "
-        "'theme' is the sound's lasting spectrum, 'events' what changes over it. "
-        + " ".join(absent),
-        how_to_read="Dotted is chance, gray the same encoders with fresh weights: only what lies "
-        "above was learned. Palette or theme near everything: the title is known by how it looks "
-        "and sounds, not by what is in it. The healthy sign is an event probe well above its gray "
-        "bar, with a title probe that has not risen much above its own.",
-        table=ResultTable(
-            header=["names", "from", "what is left", "layer", "weights", "accuracy", "folds",
-                    "chance", "classes"],
-            rows=[
-                [one.target, one.sense, one.content, one.layer,
-                 "trained" if one.trained else "fresh", f"{one.accuracy:.2f}",
-                 " ".join(f"{fold:.2f}" for fold in one.folds), f"{one.chance:.2f}",
-                 str(one.classes)]
-                for one in given
-            ],
-        ),
-        png=draw_probes(given),
-        png_alt="Bars of the accuracy of title and event probes by what is left in the clips",
+        text=" ".join([text, *sentences]),
+        how_to_read="The dotted line is chance. The gray bar is the same architecture with fresh "
+        "weights, so only what lies above it was learned. If palette or theme reach almost as far "
+        "as everything, the title is recognized by how it looks and sounds and not by what "
+        "happens. In a healthy run, the event probe lies well above its gray bar, and the title "
+        "probe has not risen much above its own.",
+        table=_probe_table(measured),
+        png=draw_probes(measured),
+        png_alt="Bars of the accuracy of title and event probes by the content of the clips",
+    )
+
+
+def _probe_table(probes: Sequence[ProbeResult]) -> ResultTable:
+    return ResultTable(
+        header=["target", "modality", "content", "layer", "weights", "accuracy", "folds", "chance",
+                "classes"],
+        rows=[
+            [
+                probe.target,
+                probe.modality,
+                probe.content,
+                probe.layer,
+                "trained" if probe.trained else "fresh",
+                f"{probe.accuracy:.2f}",
+                " ".join(f"{accuracy:.2f}" for accuracy in probe.fold_accuracies),
+                f"{probe.chance:.2f}",
+                str(probe.num_classes),
+            ]
+            for probe in probes
+        ],
     )  # fmt: skip

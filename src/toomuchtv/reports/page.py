@@ -1,4 +1,4 @@
-"""One self-contained HTML page: headings, sentences, tables and pictures."""
+"""One self-contained HTML page of headings, sentences, tables and images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import jinja2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultTable:
-    """A table: header and rows, already formatted."""
+    """A table whose cells are already formatted."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -22,7 +22,7 @@ class ResultTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardSide:
-    """A picture with words: `jpegs` are pairs of a picture and what it shows."""
+    """A caption over images. `jpegs` are pairs of an image and its text alternative."""
 
     caption: str
     jpegs: Sequence[tuple[bytes, str]] = ()
@@ -30,7 +30,7 @@ class CardSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """Two things side by side (one under another on a phone), and a line about both."""
+    """Two sides beside each other (one below the other on a phone), and a line about both."""
 
     sides: Sequence[CardSide]
     text: str
@@ -40,8 +40,16 @@ class Card:
 class Section:
     """One part of a page.
 
-    `points` are listed under the text, `details` is a table that is folded away under the figure,
-    and `how_to_read` says what a figure or table means.
+    Attributes:
+        heading: Heading of the section.
+        text: First paragraph.
+        how_to_read: Last paragraph, which explains what the figures mean.
+        table: Table below the text.
+        png: Chart below the table.
+        png_alt: Text alternative of the chart.
+        cards: Cards below the chart.
+        points: List items below the text.
+        details: A table that is collapsed at first.
     """
 
     heading: str
@@ -55,15 +63,18 @@ class Section:
     details: ResultTable | None = None
 
 
-def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
-    """Write a page that needs no other file, whole or not at all.
+def write_page(
+    path: str | os.PathLike[str], *, title: str, lead: str, sections: Sequence[Section]
+) -> None:
+    """Write a page that needs no other file. It is written completely or not at all.
 
     Args:
-        path: Where to.
-        title: Its title.
-        lead: The paragraph under it.
-        sections: In order.
+        path: Path of the HTML file. Missing folders are created.
+        title: Title of the page.
+        lead: Paragraph below the title.
+        sections: The sections, in order. All text is escaped.
     """
+    path = Path(path)
     template = resources.files("toomuchtv.reports").joinpath("page.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["data_url"] = _data_url
@@ -74,6 +85,6 @@ def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]
     os.replace(partial, path)
 
 
-def _data_url(picture: bytes) -> str:
-    kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
-    return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")
+def _data_url(image: bytes) -> str:
+    kind = "jpeg" if image.startswith(b"\xff\xd8") else "png"
+    return f"data:image/{kind};base64," + base64.b64encode(image).decode("ascii")

@@ -1,11 +1,14 @@
-"""The page of a run, `RUN/report.html`: what came of it, at a glance."""
+"""The page of a run, `RUN/report.html`: losses, throughput, negatives and example clips."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from toomuchtv._internal.timecode import format_timecode
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.errors import CatalogError, MediaError
@@ -13,7 +16,6 @@ from toomuchtv.media.clip import Clip
 from toomuchtv.reports.charts import COLORS, Curve, draw_clips, draw_curves
 from toomuchtv.reports.page import ResultTable, Section, write_page
 from toomuchtv.training.metrics import read_metrics
-from toomuchtv.training.nan_dump import timecode
 from toomuchtv.training.run import item_names, split_catalog
 from toomuchtv.training.run_config import Config, load_config
 
@@ -22,82 +24,89 @@ _NUM_EXAMPLES = 5
 Lines = Sequence[dict[str, float]]
 
 
-def write_run_page(run_path: Path, catalog: Catalog) -> Path:
-    """Write the page of a run, be it finished or stopped.
+def write_run_page(run_path: str | os.PathLike[str], catalog: Catalog) -> Path:
+    """Write the page of a run, whether it has finished or not.
 
     Args:
-        run_path: The run's folder.
-        catalog: What it was trained on.
+        run_path: Folder of the run.
+        catalog: The catalog that it was trained on.
 
     Returns:
-        Where the page lies.
+        The path of the page.
     """
+    run_path = Path(run_path)
     config = load_config(file=run_path / "config.toml")
     lines = read_metrics(run_path)
     trained = [line for line in lines if "loss" in line]
     held_out = [line for line in lines if "held_out_loss" in line]
-    done = int(trained[-1]["step"]) if trained else 0
-    sections = [_outcome(trained, held_out)]
+    step = int(trained[-1]["step"]) if trained else 0
+    sections = [_summary_section(trained, held_out)]
     if trained:
         sections += [
-            _learning(trained, held_out),
-            _throughput(trained),
-            _negatives(trained),
-            *_examples(catalog, config, done),
+            _learning_section(trained, held_out),
+            _throughput_section(trained),
+            _negatives_section(trained),
+            *_examples_section(catalog, config, step),
         ]
-    sections.append(_settings(config))
+    sections.append(_settings_section(config))
+    is_finished = (run_path / "model" / "config.json").exists()
     page = run_path / "report.html"
-    state = "finished" if (run_path / "model" / "config.json").exists() else "not finished yet"
     write_page(
         page,
         title=f"Pretraining {run_path.name}",
-        lead=f"{done:,} of {config.training.steps:,} steps of {config.sampling.batch_size} clips, "
-        f"drawn by the {config.sampling.name} policy; {state}.",
+        lead=f"This run has done {step:,} of {config.training.steps:,} steps with batches of "
+        f"{config.sampling.batch_size} clips from {config.sampling.name} sampling. "
+        f"It has {'finished' if is_finished else 'not finished yet'}.",
         sections=sections,
     )
     return page
 
 
-def _outcome(trained: Lines, held_out: Lines) -> Section:
+def _summary_section(trained: Lines, held_out: Lines) -> Section:
     rows = []
     if trained:
         last = trained[-1]
-        rates = [line["clips_per_second"] for line in trained]
+        rates = sorted(line["clips_per_second"] for line in trained)
         rows += [
-            ["loss, first and last logged interval", f"{_show(trained[0], 'loss')}, "
-             f"{_show(last, 'loss')}"],
-            ["clips a second, median of the intervals", f"{sorted(rates)[len(rates) // 2]:.1f}"],
-            ["share of the time spent waiting for data, last interval",
-             f"{last['data_wait_share']:.1%}"],
-            ["effective negatives, last", _show(last, "effective_negatives")],
-        ]  # fmt: skip
-    if held_out:
-        best = min(held_out, key=lambda line: _value(line, "held_out_loss"))
-        rows += [
-            ["held-out loss, last", _show(held_out[-1], "held_out_loss")],
-            ["held-out loss, lowest", f"{_show(best, 'held_out_loss')} at step {best['step']:,}"],
+            ["loss at the first logged step", _formatted(trained[0], "loss")],
+            ["loss at the last logged step", _formatted(last, "loss")],
+            ["clips per second (median)", f"{rates[len(rates) // 2]:.1f}"],
+            ["share of the time spent waiting for data", f"{last['data_wait_share']:.1%}"],
+            [
+                "effective negatives at the last logged step",
+                _formatted(last, "effective_negatives"),
+            ],
         ]
+    if held_out:
+        best = min(held_out, key=lambda line: _number(line, "held_out_loss"))
+        rows += [
+            ["last held-out loss", _formatted(held_out[-1], "held_out_loss")],
+            [
+                "lowest held-out loss",
+                f"{_formatted(best, 'held_out_loss')} (step {best['step']:,})",
+            ],
+        ]
+    if not rows:
+        return Section(heading="Summary", text="The run has not logged a step yet.")
     return Section(
-        heading="What came",
-        text="The figures are those of metrics.jsonl, which the curves below show in full."
-        if rows
-        else "Nothing has been logged yet.",
-        table=ResultTable(header=["", ""], rows=rows) if rows else None,
+        heading="Summary",
+        text="These figures are from metrics.jsonl. The charts below show all logged steps.",
+        table=ResultTable(header=["figure", "value"], rows=rows),
     )
 
 
-def _learning(trained: Lines, held_out: Lines) -> Section:
-    losses = [_curve("training", trained, "loss", COLORS[2])]
+def _learning_section(trained: Lines, held_out: Lines) -> Section:
+    losses = [_curve("training titles", trained, "loss", COLORS[2])]
     if held_out:
-        losses.append(_curve("held out", held_out, "held_out_loss", COLORS[1]))
+        losses.append(_curve("held-out titles", held_out, "held_out_loss", COLORS[1]))
     return Section(
         heading="Learning",
-        text="Loss on the titles trained on and on those held out, learning rate, and the norm of "
-        "the gradient before clipping.",
-        how_to_read="The two losses are of batches of different size and makeup, so their levels "
-        "do not compare; their turns do. A held-out loss that rises while the other falls means "
-        "that titles are learned by heart. A gradient norm that grows or jumps asks for a lower "
-        "learning rate.",
+        text="The charts show the loss on training titles and on held-out titles, the learning "
+        "rate, and the norm of the gradient before clipping.",
+        how_to_read="The two losses are measured on batches of different size and composition, so "
+        "compare how they change and not their values. If the held-out loss rises while the "
+        "training loss falls, the encoders memorize the training titles. If the gradient norm "
+        "grows or jumps, lower the learning rate.",
         png=draw_curves(
             {
                 "loss": losses,
@@ -106,70 +115,71 @@ def _learning(trained: Lines, held_out: Lines) -> Section:
             },
             x_label="step",
         ),
-        png_alt="Loss, learning rate and gradient norm over the steps",
+        png_alt="Curves of the loss, the learning rate and the gradient norm over the steps",
     )
 
 
-def _throughput(trained: Lines) -> Section:
+def _throughput_section(trained: Lines) -> Section:
     return Section(
         heading="Throughput",
-        text="Clips a second over all processes, and the share of the time in which this one "
-        "waited for a batch to be decoded.",
-        how_to_read="Where the wait is more than a few percent, more decoding processes "
-        "(training.num_workers) or cores would make the run faster; where it is not, only the "
-        "model's own speed counts.",
+        text="The charts show the clips per second of all processes together, and the share of "
+        "the time in which the first process waited for decoded batches.",
+        how_to_read="If the share of waiting is more than a few percent, more decoding processes "
+        "(training.num_workers) or more cores make the run faster. Otherwise the speed of the "
+        "model is the limit.",
         png=draw_curves(
             {
-                "clips a second": [_curve("run", trained, "clips_per_second", COLORS[3])],
+                "clips per second": [_curve("run", trained, "clips_per_second", COLORS[3])],
                 "share of waiting": [_curve("run", trained, "data_wait_share", COLORS[5])],
             },
             x_label="step",
         ),
-        png_alt="Clips a second and share of waiting over the steps",
+        png_alt="Curves of the clips per second and of the share of waiting over the steps",
     )
 
 
-def _negatives(trained: Lines) -> Section:
+def _negatives_section(trained: Lines) -> Section:
     charts = {
-        "mass on the same title": "mass_same_title",
+        "mass on same title": "mass_same_title",
         "effective negatives": "effective_negatives",
-        "own moment nearest": "top1",
+        "share of easy negatives": "easy_negative_share",
+        "top-1 accuracy": "top1",
     }
-    known = {label: key for label, key in charts.items() if key in trained[-1]}
+    logged = {label: key for label, key in charts.items() if key in trained[-1]}
     return Section(
         heading="Negatives",
-        text="How much of the weight of all negatives lies on moments of the same title, how many "
-        "negatives count in effect, and how often a moment's own counterpart is the nearest of all "
-        "in the batch.",
-        how_to_read="Few effective negatives that lie in other titles are easy ones: the batch "
-        "teaches little. The command toomuchtv diagnose says more.",
+        text="The charts show the share of the softmax mass of all negatives that lies on clips of "
+        "the same title, the effective number of negatives, the share of negatives with less than "
+        "1% of an equal split, and how often the audio of the same clip is the most similar one in "
+        "the batch, and the reverse.",
+        how_to_read="While the encoders learn, the effective number of negatives falls. If it is "
+        "close to 1 and most negatives are easy, the batches have no hard negatives left. The "
+        "command toomuchtv diagnose measures both sampling policies on the finished model.",
         png=draw_curves(
-            {label: [_curve("batch", trained, key, COLORS[4])] for label, key in known.items()},
+            {label: [_curve("batch", trained, key, COLORS[4])] for label, key in logged.items()},
             x_label="step",
         ),
-        png_alt="Figures of the negatives over the steps",
+        png_alt="Curves of the figures of the negatives over the steps",
     )
 
 
-def _examples(catalog: Catalog, config: Config, done: int) -> list[Section]:
-    """Some clips of the last batch, one an item as far as there are so many."""
+def _examples_section(catalog: Catalog, config: Config, step: int) -> list[Section]:
+    """Show clips of the last batch, of different items as far as possible."""
     train = catalog.snapshot().of_titles(split_catalog(catalog, config).train)
     names = item_names(catalog, train)
-    plan = ClipSampler(train, config.sampling, config.clip).draw(
-        seed=config.training.seed, step=done - 1
-    )
-    specs = list(plan)
+    sampler = ClipSampler(train, config.sampling, config.clip)
+    specs = list(sampler.draw(seed=config.training.seed, step=step - 1))
     first_of_item = {spec.item: spec for spec in reversed(specs)}
     clips: list[Clip] = []
     captions: list[str] = []
     for spec in [*first_of_item.values(), *specs]:
-        caption = f"{names[spec.item]}, {timecode(spec.start_seconds)}"
+        caption = f"{names[spec.item]}, {format_timecode(spec.start_seconds)}"
         if len(clips) == _NUM_EXAMPLES or caption in captions:
             continue
         try:
             clip = catalog.clip(int(train.item_id[spec.item]), spec.start_seconds, config.clip)
         except (CatalogError, MediaError):
-            continue  # gone or damaged by now; the run has told what it could not read
+            continue  # The proxy was removed or damaged since. The run has logged such clips.
         clips.append(clip)
         captions.append(caption)
     if not clips:
@@ -177,46 +187,47 @@ def _examples(catalog: Catalog, config: Config, done: int) -> list[Section]:
     return [
         Section(
             heading="Examples",
-            text=f"Clips of the batch of step {done:,}, before augmentation: four of the frames, "
-            "and the log-mel spectrogram of the sound around them.",
+            text=f"These clips are from the batch of step {step:,}, before augmentation. Each row "
+            "shows four frames and the log-mel spectrogram of the audio.",
             png=draw_clips(clips, captions, sample_rate_hz=config.clip.sample_rate_hz),
-            png_alt="Frames and spectrograms of some clips with their timecodes",
+            png_alt="Frames and spectrograms of some clips with their times",
         )
     ]
 
 
-def _settings(config: Config) -> Section:
-    def rows(values: dict[str, object], prefix: str = "") -> list[list[str]]:
-        flat: list[list[str]] = []
-        for key, value in values.items():
-            if isinstance(value, dict):
-                flat += rows(value, f"{prefix}{key}.")
-            else:
-                flat.append([f"{prefix}{key}", str(value)])
-        return flat
-
+def _settings_section(config: Config) -> Section:
     return Section(
         heading="Settings",
-        text="All of them, as config.toml in the run's folder has them.",
-        table=ResultTable(header=["setting", "value"], rows=rows(config.model_dump())),
+        text="These are all settings of the run, as in its config.toml.",
+        table=ResultTable(header=["setting", "value"], rows=_flatten(config.model_dump())),
     )
 
 
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[list[str]]:
+    rows: list[list[str]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append([f"{prefix}{key}", str(value)])
+    return rows
+
+
 def _curve(name: str, lines: Lines, key: str, color: str) -> Curve:
-    known = [line for line in lines if key in line]
+    logged = [line for line in lines if key in line]
     return Curve(
         name=name,
-        x=[line["step"] for line in known],
-        y=[_value(line, key) for line in known],
+        x=[line["step"] for line in logged],
+        y=[_number(line, key) for line in logged],
         color=color,
     )
 
 
-def _value(line: dict[str, float], key: str) -> float:
-    """A figure; NaN where the log has null for what was not finite."""
+def _number(line: Mapping[str, float], key: str) -> float:
+    """Return a logged figure. Figures that are not finite are null in the log, and NaN here."""
     value = line.get(key)
     return math.nan if value is None else value
 
 
-def _show(line: dict[str, float], key: str) -> str:
-    return f"{_value(line, key):.4g}"
+def _formatted(line: Mapping[str, float], key: str) -> str:
+    return f"{_number(line, key):.4g}"

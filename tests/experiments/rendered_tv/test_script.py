@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from experiments.rendered_tv import RenderedTVConfig
 from experiments.rendered_tv.audio import AudioMixer
-from experiments.rendered_tv.ground_truth import ground_truth
+from experiments.rendered_tv.files import ground_truth
 from experiments.rendered_tv.look import draw_look
 from experiments.rendered_tv.names import (
     MAX_EPISODE_NAMES,

@@ -11,8 +11,7 @@ import pytest
 
 from experiments.rendered_tv import RenderedTVConfig
 from experiments.rendered_tv.audio import AudioMixer
-from experiments.rendered_tv.files import write_film
-from experiments.rendered_tv.ground_truth import ground_truth
+from experiments.rendered_tv.files import ground_truth, write_film
 from experiments.rendered_tv.script import Script, write_clip
 from experiments.rendered_tv.titles import Title, draw_title
 from experiments.rendered_tv.video import VideoRenderer

@@ -1,98 +1,75 @@
-"""The benchmarks by name, each read from its official layout."""
+"""Benchmarks by name, and the readers of their official files."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from toomuchtv.evaluation.benchmark import Benchmark
-from toomuchtv.evaluation.datasets.action_lists import read_hmdb51, read_ucf101
-from toomuchtv.evaluation.datasets.films import (
-    LVU_NUMBERS,
-    LVU_TASKS,
-    read_lvu,
-    read_lvu_number,
-    read_movienet_scenes,
-)
-from toomuchtv.evaluation.datasets.own import read_csv, read_folder
-from toomuchtv.evaluation.datasets.sounds import (
-    read_dcase2013,
-    read_esc10,
-    read_esc50,
-    read_fsd50k,
-    read_urbansound8k,
-)
-from toomuchtv.evaluation.datasets.web_clips import (
-    read_audioset,
-    read_audioset_pairs,
-    read_kinetics,
-    read_vggsound,
-    read_vggsound_pairs,
-)
+from toomuchtv.evaluation.datasets import audio, custom, video, web_video
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetReader:
-    """How a benchmark is read, and what its folder must hold, for a person."""
+    """A reader of a benchmark.
+
+    Attributes:
+        read: Function from the benchmark's folder to the benchmark.
+        expected_files: Description of the files that the folder must have.
+    """
 
     read: Callable[[Path], Benchmark]
     expected_files: str
 
 
+_READERS: tuple[tuple[str, Callable[[Path], Benchmark], str], ...] = (
+    ("ucf101", video.read_ucf101, "videos/<Class>/*.avi, ucfTrainTestlist/"),
+    ("hmdb51", video.read_hmdb51, "videos/<class>/*.avi, testTrainMulti_7030_splits/"),
+    ("kinetics", web_video.read_kinetics,
+     "train.csv and val.csv, or train/<class>/ and val/<class>/"),
+    ("esc50", partial(audio.read_esc, name="esc50"), "audio/, meta/esc50.csv"),
+    ("esc10", partial(audio.read_esc, name="esc10"),
+     "audio/, meta/esc50.csv; the rows with esc10 = True"),
+    ("urbansound8k", audio.read_urbansound8k, "audio/fold<1-10>/, metadata/UrbanSound8K.csv"),
+    ("fsd50k", audio.read_fsd50k,
+     "FSD50K.dev_audio/, FSD50K.eval_audio/, FSD50K.ground_truth/"),
+    ("dcase2013", audio.read_dcase2013, "scenes_stereo/, scenes_stereo_testset/"),
+    ("vggsound", web_video.read_vggsound, "vggsound.csv and the clips"),
+    ("vggsound-pairs", partial(web_video.read_vggsound, pairs=True),
+     "as vggsound; retrieval on the test set"),
+    ("audioset", web_video.read_audioset,
+     "*_segments.csv, class_labels_indices.csv and the clips"),
+    ("audioset-pairs", partial(web_video.read_audioset, pairs=True),
+     "as audioset; retrieval on the evaluation set"),
+    *((f"lvu-{task}", partial(video.read_lvu, task=task),
+       f"lvu_1.0/{task}/, videos/<id>.mp4") for task in video.LVU_CLASS_TASKS),
+    *((f"lvu-{task.replace('_', '-')}", partial(video.read_lvu, task=task),
+       f"lvu_1.0/{task}/, videos/<id>.mp4; a value") for task in video.LVU_VALUE_TASKS),
+    ("movienet-scenes", video.read_movienet_scenes,
+     "label318/, shot_movie318/, meta/split318.json, videos/"),
+    ("folder", custom.read_folder, "train/<class>/ and test/<class>/, or <class>/"),
+    ("csv", custom.read_csv, "labels.csv: path, label, split or fold, optional source"),
+)  # fmt: skip
+
 DATASETS: dict[str, DatasetReader] = {
-    "ucf101": DatasetReader(read_ucf101, "videos/<Class>/*.avi, ucfTrainTestlist/"),
-    "hmdb51": DatasetReader(read_hmdb51, "videos/<class>/*.avi, testTrainMulti_7030_splits/"),
-    "kinetics": DatasetReader(
-        read_kinetics, "train.csv and val.csv, or train/<class>/ and val/<class>/"
-    ),
-    "esc50": DatasetReader(read_esc50, "audio/, meta/esc50.csv"),
-    "esc10": DatasetReader(read_esc10, "audio/, meta/esc50.csv; the part marked esc10"),
-    "urbansound8k": DatasetReader(
-        read_urbansound8k, "audio/fold<1-10>/, metadata/UrbanSound8K.csv"
-    ),
-    "fsd50k": DatasetReader(
-        read_fsd50k, "FSD50K.dev_audio/, FSD50K.eval_audio/, FSD50K.ground_truth/"
-    ),
-    "dcase2013": DatasetReader(read_dcase2013, "scenes_stereo/, scenes_stereo_testset/"),
-    "vggsound": DatasetReader(read_vggsound, "vggsound.csv and the clips"),
-    "vggsound-pairs": DatasetReader(
-        read_vggsound_pairs, "as vggsound; retrieval over the test side"
-    ),
-    "audioset": DatasetReader(
-        read_audioset, "*_segments.csv, class_labels_indices.csv and the clips"
-    ),
-    "audioset-pairs": DatasetReader(
-        read_audioset_pairs, "as audioset; retrieval over the eval side"
-    ),
-    **{
-        f"lvu-{task}": DatasetReader(
-            partial(read_lvu, task=task), f"lvu_1.0/{task}/, videos/<id>.mp4"
-        )
-        for task in LVU_TASKS
-    },
-    **{
-        f"lvu-{task.replace('_', '-')}": DatasetReader(
-            partial(read_lvu_number, task=task), f"lvu_1.0/{task}/, videos/<id>.mp4; a number"
-        )
-        for task in LVU_NUMBERS
-    },
-    "movienet-scenes": DatasetReader(
-        read_movienet_scenes, "label318/, shot_movie318/, meta/split318.json, videos/"
-    ),
-    "folder": DatasetReader(read_folder, "train/<class>/ and test/<class>/, or <class>/"),
-    "csv": DatasetReader(read_csv, "labels.csv: path, label, split or fold, optional source"),
+    name: DatasetReader(read, expected_files) for name, read, expected_files in _READERS
 }
 
 
-def read_benchmark(name: str, root: Path) -> Benchmark:
+def read_benchmark(name: str, root: str | os.PathLike[str]) -> Benchmark:
     """Read a benchmark's lists.
 
+    Args:
+        name: One of `DATASETS`.
+        root: Folder of the benchmark; see `DatasetReader.expected_files`.
+
     Raises:
-        BenchmarkError: Its folder is not laid out as it should be.
-        ValueError: There is no benchmark of that name.
+        BenchmarkError: Files are missing or malformed.
+        ValueError: There is no benchmark with this name.
     """
     if name not in DATASETS:
         raise ValueError(f"unknown benchmark {name!r}: choose one of {', '.join(DATASETS)}")
-    return DATASETS[name].read(root)
+    return DATASETS[name].read(Path(root))

@@ -1,4 +1,4 @@
-"""Encoders to evaluate: ours, simple baselines, weights of torchvision's layout, anybody's."""
+"""Encoders to evaluate: runs, baselines, torchvision weights, transformers, and custom ones."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _TORCHVISION = ("r2plus1d_18", "r3d_18")
 
 
 def choose_encoder(spec: str) -> Encoder:
-    """Make the encoder that `--encoder` names.
+    """Return the encoder that `--encoder` names.
 
     Args:
         spec: A baseline's name; `r2plus1d_18:FILE.safetensors` or `r3d_18:FILE.safetensors`;
             `transformers:FOLDER`; or `module:function`.
 
     Raises:
-        EncoderError: It cannot be made.
-        ValueError: The spec is none of these.
+        EncoderError: The encoder cannot be loaded.
+        ValueError: The name is none of these.
     """
     if spec in BASELINES:
         return baseline_encoder(spec)

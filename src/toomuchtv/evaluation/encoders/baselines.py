@@ -1,4 +1,4 @@
-"""What needs no learning: statistics of colors, motion and spectrum. A score below is none."""
+"""Baselines without learning: statistics of color, motion and spectrum."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FLOOR = 1e-10
 
 
 class ColorHistogram(VideoEncoder):
-    """Share of pixels in each of 4 x 4 x 4 cells of RGB, over all frames: `[N, 64]`."""
+    """The share of pixels in each of 4 x 4 x 4 cells of RGB, over all frames: `[N, 64]`."""
 
     input = VideoInput(frames=8, frame_rate=4.0, size=112)
 
     def features(self, video: Tensor) -> Tensor:
-        """Count colors."""
+        """Return the color histogram."""
         level = video // (256 // _HISTOGRAM_LEVELS)
         cell = (level[..., 0] * _HISTOGRAM_LEVELS + level[..., 1]) * _HISTOGRAM_LEVELS
         cell = (cell + level[..., 2]).flatten(1)  # bytes: a view of 32 frames has millions
@@ -40,15 +40,15 @@ class ColorHistogram(VideoEncoder):
 
 
 class FrameDifference(VideoEncoder):
-    """How much each part of the picture changes from frame to frame: `[N, 128]`.
+    """The change between frames in 8 x 8 cells: `[N, 128]`.
 
-    Mean and standard deviation over time of the absolute difference of luma, in 8 x 8 cells.
+    The features are mean and standard deviation over time of the absolute difference of luma.
     """
 
     input = VideoInput(frames=16, frame_rate=12.5, size=112)
 
     def features(self, video: Tensor) -> Tensor:
-        """Measure change."""
+        """Return the statistics of the differences."""
         weights = torch.tensor([0.299, 0.587, 0.114])
         luma = (video.float() @ weights) / 255.0
         if luma.shape[1] < 2:
@@ -67,20 +67,16 @@ class MeanLogMel(AudioEncoder):
         self._log_mel = LogMel(LogMelConfig())
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Average the spectrogram."""
+        """Return the statistics of the spectrogram."""
         bands = self._log_mel(waveform)[:, 0]
         return torch.cat([bands.mean(dim=2), bands.std(dim=2, correction=0)], dim=1)
-
-    def feature_map(self, waveform: Tensor) -> Tensor:
-        """The same: there is no map."""
-        return self.features(waveform)
 
 
 class Mfcc(AudioEncoder):
     """Mean and standard deviation over time of 20 mel-frequency cepstra: `[N, 40]`.
 
-    Davis and Mermelstein, IEEE ASSP 1980; equal to `librosa.feature.mfcc` (decibels over the
-    loudest less 80, orthonormal DCT-II) within float error.
+    Davis and Mermelstein, IEEE ASSP 1980. The cepstra equal `librosa.feature.mfcc` within float
+    error: decibels from 80 below the maximum, and an orthonormal DCT-II.
     """
 
     input = AudioInput(seconds=2.0, sample_rate_hz=16_000)
@@ -91,20 +87,20 @@ class Mfcc(AudioEncoder):
         self._dct = _dct_matrix(_NUM_CEPSTRA, config.num_bands)
 
     def cepstra(self, waveform: Tensor) -> Tensor:
-        """Map float32 `[N, S]` to cepstra `[N, 20, frames]`."""
+        """Return the cepstra `[N, 20, frames]` of waveforms, float32 `[N, S]`."""
         power = self._log_mel.mel(waveform)
         decibels = 10.0 * torch.log10(power.clamp(min=_FLOOR))
         loudest = decibels.amax(dim=(1, 2), keepdim=True)
         return self._dct @ torch.maximum(decibels, loudest - 80.0)
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Average the cepstra."""
+        """Return the statistics of the cepstra."""
         cepstra = self.cepstra(waveform)
         return torch.cat([cepstra.mean(dim=2), cepstra.std(dim=2, correction=0)], dim=1)
 
 
 def _dct_matrix(num_out: int, num_in: int) -> Tensor:
-    """The first rows of the orthonormal DCT-II, float32 `[num_out, num_in]`."""
+    """Return the first rows of the orthonormal DCT-II, float32 `[num_out, num_in]`."""
     k = torch.arange(num_out, dtype=torch.float64)[:, None]
     n = torch.arange(num_in, dtype=torch.float64)[None, :]
     matrix = torch.cos(math.pi * k * (2 * n + 1) / (2 * num_in)) * math.sqrt(2.0 / num_in)
@@ -112,7 +108,7 @@ def _dct_matrix(num_out: int, num_in: int) -> Tensor:
     return matrix.float()
 
 
-#: Baselines by name; each has one sense.
+#: Baselines by name; each has one modality.
 BASELINES: dict[str, type[VideoEncoder] | type[AudioEncoder]] = {
     "color-histogram": ColorHistogram,
     "frame-difference": FrameDifference,
@@ -122,7 +118,7 @@ BASELINES: dict[str, type[VideoEncoder] | type[AudioEncoder]] = {
 
 
 def baseline_encoder(name: str) -> Encoder:
-    """Make one of `BASELINES`."""
+    """Return one of `BASELINES`."""
     made = BASELINES[name]()
     return Encoder(
         name=name,

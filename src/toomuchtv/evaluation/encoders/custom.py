@@ -1,16 +1,15 @@
-"""Anybody's encoder: whatever has `embed_video` or `embed_audio`, as `--encoder module:function`.
+"""Encoders of the user: any object with `embed_video` or `embed_audio`.
 
-The function takes nothing and returns an object. It may have
+`--encoder module:function` calls a function without arguments, which returns an object with
 
-- `embed_video(video)`: RGB uint8 tensor `[N, T, H, W, 3]` to a tensor `[N, D]`, with the attributes
-  `frames`, `frame_rate` and `size` that it was made for;
-- `embed_audio(waveform)`: mono float32 tensor `[N, S]` to a tensor `[N, D]`, with the attributes
-  `audio_seconds` and `sample_rate_hz`;
-- `name`, `pretraining`, `version`: text. `version` marks cached features: change it with the
-  weights.
-- `state_dict()`, as every torch module has: then the weights themselves mark the cached features.
+- `embed_video(video)`, which maps RGB frames, uint8 `[N, T, H, W, 3]`, to vectors `[N, D]`, and the
+  attributes `frames`, `frame_rate` and `size`; or
+- `embed_audio(waveform)`, which maps mono waveforms, float32 `[N, S]`, to vectors `[N, D]`, and the
+  attributes `audio_seconds` and `sample_rate_hz`; or both.
 
-If it has both and they give vectors of one space, set `shares_space = True`.
+It also needs `version`, a string that changes with the weights, or `state_dict()`, as every torch
+module has it: they identify the cached features. Optional are the strings `name` and
+`pretraining`, and `shares_space = True` if the vectors of both methods share a space.
 """
 
 from __future__ import annotations
@@ -31,32 +30,32 @@ from toomuchtv.evaluation.encoders.interface import (
     Encoder,
     VideoEncoder,
     VideoInput,
+    tensor_bytes,
 )
-from toomuchtv.evaluation.encoders.pretrained import tensor_bytes
 from toomuchtv.evaluation.errors import EncoderError
 
 
 @runtime_checkable
 class EmbedsVideo(Protocol):
-    """Has eyes."""
+    """An object with an `embed_video` method; see the module's docstring."""
 
     frames: int
     frame_rate: float
     size: int
 
     def embed_video(self, video: Tensor) -> Tensor:
-        """Frames to vectors."""
+        """Map uint8 `[N, T, H, W, 3]` to vectors `[N, D]`."""
 
 
 @runtime_checkable
 class EmbedsAudio(Protocol):
-    """Has ears."""
+    """An object with an `embed_audio` method; see the module's docstring."""
 
     audio_seconds: float
     sample_rate_hz: int
 
     def embed_audio(self, waveform: Tensor) -> Tensor:
-        """Waveforms to vectors."""
+        """Map float32 `[N, S]` to vectors `[N, D]`."""
 
 
 @runtime_checkable
@@ -65,92 +64,96 @@ class _HasState(Protocol):
 
 
 class CustomVideoEncoder(VideoEncoder):
-    """Calls `embed_video`, and checks what comes."""
+    """A video encoder that calls `embed_video` and checks the shape of the result."""
 
-    def __init__(self, made: EmbedsVideo) -> None:
-        self._made = made
+    def __init__(self, model: EmbedsVideo) -> None:
+        self._model = model
         self.input = VideoInput(
-            frames=int(made.frames), frame_rate=float(made.frame_rate), size=int(made.size)
+            frames=int(model.frames), frame_rate=float(model.frame_rate), size=int(model.size)
         )
 
     @torch.inference_mode()
     def features(self, video: Tensor) -> Tensor:
-        """Embed."""
-        return _checked(self._made.embed_video(video), len(video), "embed_video")
+        """Return the vectors of `embed_video`."""
+        return _checked(self._model.embed_video(video), len(video), "embed_video")
 
 
 class CustomAudioEncoder(AudioEncoder):
-    """Calls `embed_audio`, and checks what comes."""
+    """An audio encoder that calls `embed_audio` and checks the shape of the result."""
 
-    def __init__(self, made: EmbedsAudio) -> None:
-        self._made = made
+    def __init__(self, model: EmbedsAudio) -> None:
+        self._model = model
         self.input = AudioInput(
-            seconds=float(made.audio_seconds), sample_rate_hz=int(made.sample_rate_hz)
+            seconds=float(model.audio_seconds), sample_rate_hz=int(model.sample_rate_hz)
         )
 
     @torch.inference_mode()
     def features(self, waveform: Tensor) -> Tensor:
-        """Embed."""
-        return _checked(self._made.embed_audio(waveform), len(waveform), "embed_audio")
+        """Return the vectors of `embed_audio`."""
+        return _checked(self._model.embed_audio(waveform), len(waveform), "embed_audio")
 
 
 def _checked(vectors: object, num: int, method: str) -> Tensor:
     if not isinstance(vectors, Tensor) or vectors.dim() != 2 or len(vectors) != num:
         got = list(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
-        raise EncoderError(f"{method} must give a tensor [{num}, D] for {num} clips, got {got}")
+        raise EncoderError(f"{method} must return a tensor [{num}, D] for {num} clips, got {got}")
     return vectors.float().cpu()
 
 
 def custom_encoder(reference: str) -> Encoder:
-    """Call `module:function` and take what it returns.
+    """Call `module:function` and wrap the object that it returns.
 
     Raises:
-        EncoderError: There is no such function, or what it returns has neither method.
+        EncoderError: There is no such function, or its object is not an encoder.
     """
     module_name, _, function_name = reference.partition(":")
-    # As `python -m` has it: people's own module lies where they stand.
+    # As with `python -m`, modules in the current folder can be imported.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise EncoderError(
-            f"--encoder {reference}: {error}; give module:function of an importable module (the "
-            "folder you are in counts)"
+            f"--encoder {reference}: {error}; give module:function of a module that can be "
+            "imported, for example from the current folder"
         ) from error
-    return wrapped(function(), name=reference)
+    return wrap_encoder(function(), name=reference)
 
 
-def wrapped(made: object, *, name: str) -> Encoder:
-    """Wrap an object that embeds.
+def wrap_encoder(model: object, *, name: str) -> Encoder:
+    """Wrap an object that has `embed_video` or `embed_audio`.
+
+    Args:
+        model: The object; see the module's docstring.
+        name: Name for tables, if the object has no name.
 
     Raises:
-        EncoderError: It has neither `embed_video` nor `embed_audio` with their attributes.
+        EncoderError: The object has neither method with its attributes, or nothing identifies its
+            weights.
     """
-    if not isinstance(made, (EmbedsVideo, EmbedsAudio)):
+    if not isinstance(model, (EmbedsVideo, EmbedsAudio)):
         raise EncoderError(
-            f"{name} gives a {type(made).__name__} that cannot be evaluated: it needs embed_video "
+            f"{name} returns a {type(model).__name__}, not an encoder: it needs embed_video "
             "with frames, frame_rate and size, or embed_audio with audio_seconds and "
             "sample_rate_hz; see toomuchtv.evaluation.encoders.custom"
         )
-    described: Any = made
-    version = str(getattr(described, "version", ""))
-    if not version and not isinstance(made, _HasState):
+    version = str(getattr(model, "version", ""))
+    if not version and not isinstance(model, _HasState):
         raise EncoderError(
-            f"{name} must have `version` (text that changes with the weights) or `state_dict()`: "
-            "features are cached, and something must mark whose they are"
+            f"{name} must have `version` (a string that changes with the weights) or "
+            "`state_dict()`, which identify the cached features"
         )
     digest = hashlib.sha256(f"{name} {version}".encode())
-    if isinstance(made, _HasState):
-        for key, value in sorted(made.state_dict().items()):
+    if isinstance(model, _HasState):
+        for key, value in sorted(model.state_dict().items()):
             digest.update(key.encode())
             if isinstance(value, Tensor):
                 digest.update(tensor_bytes(value))
     return Encoder(
-        name=str(getattr(described, "name", name)),
+        name=str(getattr(model, "name", name)),
         fingerprint=digest.hexdigest(),
-        pretraining=str(getattr(described, "pretraining", "not said")),
-        video=CustomVideoEncoder(made) if isinstance(made, EmbedsVideo) else None,
-        audio=CustomAudioEncoder(made) if isinstance(made, EmbedsAudio) else None,
-        shares_space=bool(getattr(described, "shares_space", False)),
+        pretraining=str(getattr(model, "pretraining", "not stated")),
+        video=CustomVideoEncoder(model) if isinstance(model, EmbedsVideo) else None,
+        audio=CustomAudioEncoder(model) if isinstance(model, EmbedsAudio) else None,
+        shares_space=bool(getattr(model, "shares_space", False)),
     )

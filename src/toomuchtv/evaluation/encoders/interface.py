@@ -1,18 +1,23 @@
-"""What evaluation asks of an encoder: whoever made it, frames or sound in, vectors out."""
+"""The interface that evaluation requires of encoders: frames or waveforms in, vectors out."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInput:
-    """What a video encoder was made for; protocols without figures of their own follow it.
+    """Input of a video encoder, which protocols without values of their own follow.
 
-    `size` is the side of the square that it sees in the end, whatever it is given.
+    Attributes:
+        frames: Number of frames.
+        frame_rate: Frames per second.
+        size: Side of the square input of the network, in pixels. Encoders resize other sizes.
     """
 
     frames: int
@@ -22,73 +27,78 @@ class VideoInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioInput:
-    """What an audio encoder was made for. The sample rate is always its own, the length may not."""
+    """Input of an audio encoder. Protocols may change the length but not the sample rate.
+
+    Attributes:
+        seconds: Length in seconds.
+        sample_rate_hz: Sample rate in hertz.
+    """
 
     seconds: float
     sample_rate_hz: int
 
 
 class VideoEncoder(ABC):
-    """Frames to vectors."""
+    """An encoder of RGB frames, uint8 `[N, T, H, W, 3]`."""
 
     input: VideoInput
 
     @abstractmethod
     def features(self, video: Tensor) -> Tensor:
-        """Map RGB uint8 `[N, T, H, W, 3]` to features for transfer, float32 `[N, F]`."""
+        """Return features for transfer, float32 `[N, F]`."""
 
     def embed(self, video: Tensor) -> Tensor:
-        """Map RGB uint8 `[N, T, H, W, 3]` to the space shared with audio, float32 `[N, D]`."""
+        """Return embeddings in the space shared with audio, float32 `[N, D]`."""
         return self.features(video)
 
     def trunk(self) -> nn.Module | None:
-        """The network that fine-tuning trains, from `prepare`d frames to `[N, F]`; None if none."""
+        """Return the network to fine-tune, from prepared frames to `[N, F]`; None if none."""
         return None
 
     def prepare(self, video: Tensor) -> Tensor:
-        """Map RGB uint8 `[N, T, H, W, 3]` to what `trunk` takes."""
+        """Return the input of `trunk`."""
         raise NotImplementedError
 
 
 class AudioEncoder(ABC):
-    """Waveforms to vectors."""
+    """An encoder of mono waveforms in -1..1, float32 `[N, S]`."""
 
     input: AudioInput
 
     @abstractmethod
     def features(self, waveform: Tensor) -> Tensor:
-        """Map mono float32 `[N, S]` in -1..1 to features for transfer, float32 `[N, F]`."""
+        """Return features for transfer, float32 `[N, F]`."""
 
     def embed(self, waveform: Tensor) -> Tensor:
-        """Map mono float32 `[N, S]` to the space shared with video, float32 `[N, D]`."""
+        """Return embeddings in the space shared with video, float32 `[N, D]`."""
         return self.features(waveform)
 
     def feature_map(self, waveform: Tensor) -> Tensor:
-        """Map mono float32 `[N, S]` to the flattened last map where there is one, `[N, M]`."""
+        """Return the flattened last feature map `[N, M]`, or the features if there is none."""
         return self.features(waveform)
 
     def trunk(self) -> nn.Module | None:
-        """The network that fine-tuning trains, from `prepare`d sound to `[N, F]`; None if none."""
+        """Return the network to fine-tune, from prepared audio to `[N, F]`; None if none."""
         return None
 
     def prepare(self, waveform: Tensor) -> Tensor:
-        """Map mono float32 `[N, S]` to what `trunk` takes."""
+        """Return the input of `trunk`."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
-    """An encoder of one sense or of both.
+    """An encoder of one or both modalities.
 
     Attributes:
-        name: For people.
-        fingerprint: Of its weights and settings: equal fingerprints give equal features, which is
-            what the cache relies on.
-        pretraining: What it was taught on, for people; a score means little without it.
-        video: None if it has no eyes.
-        audio: None if it has no ears.
-        shares_space: Whether `video.embed` and `audio.embed` meet in one space.
-        untrained: Whether its weights are fresh.
+        name: Name for tables.
+        fingerprint: Digest of weights and settings. Encoders with equal fingerprints give equal
+            features, on which the cache relies.
+        pretraining: Description of the pretraining data.
+        video: The video encoder, or None.
+        audio: The audio encoder, or None.
+        shares_space: True if `video.embed` and `audio.embed` share a space.
+        untrained: True if the weights are random.
     """
 
     name: str
@@ -98,3 +108,17 @@ class Encoder:
     audio: AudioEncoder | None = None
     shares_space: bool = False
     untrained: bool = False
+
+
+def state_digest(module: nn.Module) -> bytes:
+    """Return a digest of all weights and buffers of a network."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor_bytes(value))
+    return digest.digest()
+
+
+def tensor_bytes(value: Tensor) -> bytes:
+    """Return the values of a tensor as bytes, independent of its device and strides."""
+    return value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

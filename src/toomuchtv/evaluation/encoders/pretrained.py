@@ -1,4 +1,4 @@
-"""A run's own encoders, and the video encoder in the layout of torchvision's R(2+1)D."""
+"""Encoders of a run, and video networks with torchvision weights."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from toomuchtv.evaluation.encoders.interface import (
     Encoder,
     VideoEncoder,
     VideoInput,
+    state_digest,
 )
 from toomuchtv.evaluation.errors import EncoderError
 from toomuchtv.inference.pretrained import PretrainedEncoder, load
@@ -26,7 +27,7 @@ from toomuchtv.training.device import choose_device
 
 
 class RunVideoEncoder(VideoEncoder):
-    """The video tower of a run."""
+    """The video encoder of a run."""
 
     def __init__(self, pretrained: PretrainedEncoder) -> None:
         self._pretrained = pretrained
@@ -36,24 +37,24 @@ class RunVideoEncoder(VideoEncoder):
         )
 
     def features(self, video: Tensor) -> Tensor:
-        """Features before the head."""
+        """Return the features before the projection head."""
         return self._pretrained.video_features(video)
 
     def embed(self, video: Tensor) -> Tensor:
-        """Unit vectors after the head."""
+        """Return the unit vectors after the projection head."""
         return self._pretrained.embed_video(video)
 
     def trunk(self) -> nn.Module:
-        """The tower without its head."""
+        """Return the encoder without its projection head."""
         return self._pretrained.model.video_encoder
 
     def prepare(self, video: Tensor) -> Tensor:
-        """Resize to the size it was trained on, and normalize."""
+        """Resize to the training size, and normalize."""
         return normalize_rgb(video, self.input.size)
 
 
 class RunAudioEncoder(AudioEncoder):
-    """The audio tower of a run."""
+    """The audio encoder of a run."""
 
     def __init__(self, pretrained: PretrainedEncoder) -> None:
         self._pretrained = pretrained
@@ -61,28 +62,33 @@ class RunAudioEncoder(AudioEncoder):
         self.input = AudioInput(seconds=clip.audio_seconds, sample_rate_hz=clip.sample_rate_hz)
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Features before the head."""
+        """Return the features before the projection head."""
         return self._pretrained.audio_features(waveform)
 
     def embed(self, waveform: Tensor) -> Tensor:
-        """Unit vectors after the head."""
+        """Return the unit vectors after the projection head."""
         return self._pretrained.embed_audio(waveform)
 
     def feature_map(self, waveform: Tensor) -> Tensor:
-        """The last map, flattened: channels x bands x frames."""
+        """Return the flattened last feature map: channels x bands x frames."""
         return self._pretrained.audio_feature_map(waveform).flatten(1)
 
     def trunk(self) -> nn.Module:
-        """The tower without its head."""
+        """Return the encoder without its projection head."""
         return self._pretrained.model.audio_encoder
 
     def prepare(self, waveform: Tensor) -> Tensor:
-        """The log-mel spectrogram that it was trained on."""
+        """Return the log-mel spectrogram of the training."""
         return self._pretrained.log_mel(waveform)
 
 
 def run_encoder(run: Path, *, untrained: bool, seed: int) -> Encoder:
-    """Load a run's encoders.
+    """Load the encoders of a run.
+
+    Args:
+        run: Folder of the run.
+        untrained: Use random weights.
+        seed: Seed of random weights.
 
     Raises:
         CheckpointError: The run has no model.
@@ -91,7 +97,7 @@ def run_encoder(run: Path, *, untrained: bool, seed: int) -> Encoder:
     return Encoder(
         name=f"{run.name} (untrained)" if untrained else run.name,
         fingerprint=_fingerprint(pretrained),
-        pretraining="nothing: fresh weights" if untrained else f"the run {run.name}",
+        pretraining="nothing: random weights" if untrained else f"the run {run.name}",
         video=RunVideoEncoder(pretrained),
         audio=RunAudioEncoder(pretrained),
         shares_space=True,
@@ -105,22 +111,8 @@ def _fingerprint(pretrained: PretrainedEncoder) -> str:
     return digest.hexdigest()
 
 
-def state_digest(module: nn.Module) -> bytes:
-    """Digest of all weights and buffers of a network."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor_bytes(value))
-    return digest.digest()
-
-
-def tensor_bytes(value: Tensor) -> bytes:
-    """Give a tensor's values as bytes, wherever and however it lies in memory."""
-    return value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-
-
 class TorchvisionVideo(VideoEncoder):
-    """R(2+1)D-18 or R3D-18 with weights in torchvision's layout: 16 frames at 15 a second, 112."""
+    """R(2+1)D-18 or R3D-18 with torchvision weights: 16 frames, 15 per second, 112 pixels."""
 
     input = VideoInput(frames=16, frame_rate=15.0, size=112)
 
@@ -129,31 +121,35 @@ class TorchvisionVideo(VideoEncoder):
 
     @torch.inference_mode()
     def features(self, video: Tensor) -> Tensor:
-        """Features before the classifier."""
+        """Return the features before the classifier."""
         pixels = self.prepare(video.to(next(self._network.parameters()).device))
         features: Tensor = self._network(pixels)
         return features.float().cpu()
 
     def trunk(self) -> nn.Module:
-        """The network without its classifier."""
+        """Return the network without its classifier."""
         return self._network
 
     def prepare(self, video: Tensor) -> Tensor:
-        """Resize and normalize as those weights want it."""
+        """Resize and normalize."""
         return normalize_rgb(video, self.input.size)
 
 
 def torchvision_encoder(path: Path, *, name: str = "r2plus1d_18") -> Encoder:
-    """Load weights saved in the layout of torchvision's `r2plus1d_18` or `r3d_18`.
+    """Load weights with the parameter names of torchvision's `r2plus1d_18` or `r3d_18`.
+
+    Args:
+        path: File of the weights.
+        name: Name of the architecture.
 
     Raises:
-        EncoderError: The file is no safetensors file, or of another architecture.
+        EncoderError: The file is not a safetensors file, or is of another architecture.
     """
     if path.suffix != ".safetensors":
         raise EncoderError(
-            f"{str(path)!r} is not a .safetensors file. A .pth file is a pickle, which can run "
-            "anything when loaded and is not loaded here. Convert one that you trust where it came "
-            'from: python -c "import torch, safetensors.torch as s; '
+            f"{str(path)!r} is not a .safetensors file. A .pth file is a pickle, which can run any "
+            "code when it is loaded, and is not loaded here. Convert a file that you trust with "
+            'this command: python -c "import torch, safetensors.torch as s; '
             "s.save_file({k: v.contiguous() for k, v in torch.load('IN.pth', weights_only=True)"
             ".items()}, 'OUT.safetensors')\""
         )
@@ -169,6 +165,6 @@ def torchvision_encoder(path: Path, *, name: str = "r2plus1d_18") -> Encoder:
     return Encoder(
         name=f"{name} ({path.name})",
         fingerprint=digest,
-        pretraining="whatever these weights were trained on",
+        pretraining="that of these weights",
         video=TorchvisionVideo(network),
     )

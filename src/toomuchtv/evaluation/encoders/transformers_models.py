@@ -1,10 +1,10 @@
-"""Models of the `transformers` library from a local folder: VideoMAE, AST, CLAP. An extra.
+"""Models of the `transformers` library from a local folder: VideoMAE, AST and CLAP.
 
 VideoMAE (Tong et al., NeurIPS 2022), AST (Gong et al., Interspeech 2021), CLAP (Wu et al., ICASSP
-2023). The folder holds `config.json` and `model.safetensors`, as `save_pretrained` writes them;
-nothing is fetched, and no pickled weights are read. VideoMAE's and CLAP's preprocessing is
-done here from its settings, in batch; AST's spectrogram by its own extractor, which is NumPy and
-slow.
+2023). The folder has `config.json` and `model.safetensors`, as `save_pretrained` writes them.
+Nothing is downloaded, and no pickled weights are read. The preprocessing of VideoMAE and CLAP is
+computed here in batches, from their settings. The spectrogram of AST is computed by the library's
+own extractor, which is slow.
 """
 
 from __future__ import annotations
@@ -24,24 +24,27 @@ from toomuchtv.evaluation.encoders.interface import (
     Encoder,
     VideoEncoder,
     VideoInput,
+    state_digest,
 )
-from toomuchtv.evaluation.encoders.pretrained import state_digest
 from toomuchtv.evaluation.errors import EncoderError
 
 if TYPE_CHECKING:
     from torch import nn
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_FLOOR = 1e-10  # of CLAP's mel power, before the logarithm
+_MIN_MEL_POWER = 1e-10  # of CLAP, before the logarithm
 _KINDS = ("videomae", "audio-spectrogram-transformer", "clap")
 
 
 class VideoMae(VideoEncoder):
-    """Mean of VideoMAE's last tokens; exactly the frames and size that its config says."""
+    """VideoMAE; the features are the mean of the last tokens.
+
+    It takes exactly the number of frames in its config.
+    """
 
     def __init__(self, model: nn.Module, config: Any) -> None:
         self._model = model.eval()
-        # 16 frames with a stride of 4 of 25 or 30 a second, as its authors sample Kinetics.
+        # Its authors sample 16 frames of Kinetics with a stride of 4 at 25 or 30 per second.
         self.input = VideoInput(
             frames=int(config.num_frames), frame_rate=7.5, size=int(config.image_size)
         )
@@ -67,7 +70,7 @@ class VideoMae(VideoEncoder):
 
 
 class Ast(AudioEncoder):
-    """AST behind the library's own feature extractor."""
+    """AST with the library's own feature extractor; the features are the pooled output."""
 
     def __init__(self, model: nn.Module, extractor: Any, *, seconds: float) -> None:
         self._model = model.eval()
@@ -76,7 +79,7 @@ class Ast(AudioEncoder):
 
     @torch.inference_mode()
     def features(self, waveform: Tensor) -> Tensor:
-        """Make the library's spectrogram and take the pooled output."""
+        """Compute the spectrogram and return the pooled output."""
         inputs = self._extractor(
             [row.numpy() for row in waveform.cpu()],
             sampling_rate=self.input.sample_rate_hz,
@@ -86,11 +89,11 @@ class Ast(AudioEncoder):
 
 
 class Clap(AudioEncoder):
-    """CLAP's audio tower: its projected embedding.
+    """The audio encoder of CLAP; the features are its projected embedding.
 
-    Equal to the library's `ClapFeatureExtractor` within float error, with one difference: weights
-    with fusion are told that no clip is longer than they take, where the extractor picks one clip
-    of each batch at random and says that it is, so that the same sound never has the same features.
+    The input equals that of the library's `ClapFeatureExtractor` within float error, with one
+    difference for weights with fusion: the extractor marks a random clip of each batch as longer
+    than the input, so that equal audio has different features. Here no clip is marked.
     """
 
     def __init__(self, model: nn.Module, extractor: Any) -> None:
@@ -106,13 +109,16 @@ class Clap(AudioEncoder):
         )
 
     def log_mel(self, waveform: Tensor) -> Tensor:
-        """Map float32 `[N, S]` to decibels `[N, 1, frames, bands]`, 4 times the same if fused.
+        """Return the log-mel spectrogram in decibels, `[N, 1, frames, bands]`.
 
-        A sound shorter than the model's ten seconds is repeated as often as it fits whole; silence
-        follows.
+        Audio that is shorter than the input of the model is repeated as often as it fits, followed
+        by zeros. For weights with fusion the spectrogram is stacked four times.
+
+        Args:
+            waveform: Mono waveforms, float32 `[N, S]`.
 
         Raises:
-            EncoderError: The sound is longer.
+            EncoderError: The audio is longer than the input of the model.
         """
         num, length = waveform.shape
         if length > self._most_samples:
@@ -130,17 +136,17 @@ class Clap(AudioEncoder):
             window=torch.hann_window(size), center=True, pad_mode="reflect", return_complex=True,
         )  # fmt: skip
         power = self._filters @ (spectrum.real.square() + spectrum.imag.square())
-        decibels = 10.0 * torch.log10(power.clamp(min=_FLOOR)).transpose(1, 2)
+        decibels = 10.0 * torch.log10(power.clamp(min=_MIN_MEL_POWER)).transpose(1, 2)
         return decibels[:, None].expand(num, 4 if self._fused else 1, -1, -1)
 
     @torch.inference_mode()
     def features(self, waveform: Tensor) -> Tensor:
-        """Make the spectrogram and embed it."""
+        """Compute the spectrogram and embed it."""
         given = self._model.get_audio_features(  # type: ignore[operator]
             input_features=self.log_mel(waveform.cpu()),
             is_longer=torch.zeros(len(waveform), 1, dtype=torch.bool),
         )
-        # A tensor in version 4 of the library, a structure in version 5.
+        # Version 4 of the library returns a tensor, and version 5 a structure.
         return given if isinstance(given, Tensor) else torch.as_tensor(given.pooler_output)
 
 
@@ -148,21 +154,21 @@ def transformers_encoder(folder: Path) -> Encoder:
     """Load VideoMAE, AST or CLAP from a folder.
 
     Raises:
-        EncoderError: The library is missing, or the folder is none of the three.
+        EncoderError: The library is missing, or the folder has none of the three models.
     """
     try:
         kind = json.loads((folder / "config.json").read_text("utf-8"))["model_type"]
     except (OSError, ValueError, KeyError) as error:
         raise EncoderError(
-            f"{str(folder)!r} must be a folder as save_pretrained writes it: {error}"
+            f"{str(folder)!r} must be a folder that save_pretrained wrote: {error}"
         ) from error
     if kind not in _KINDS:
-        raise EncoderError(f"{str(folder)!r} is a {kind!r}; known are {', '.join(_KINDS)}")
+        raise EncoderError(f"{str(folder)!r} is a {kind!r}; supported are {', '.join(_KINDS)}")
     model, video, audio = _load(folder, kind)
     return Encoder(
         name=f"{kind} ({folder.name})",
         fingerprint=_fingerprint(folder, model, kind),
-        pretraining="whatever these weights were trained on",
+        pretraining="that of these weights",
         video=video,
         audio=audio,
     )
@@ -197,7 +203,7 @@ def _load(folder: Path, kind: str) -> tuple[nn.Module, VideoEncoder | None, Audi
 
 
 def _clap_extractor(folder: Path, config: Any) -> Any:
-    """The extractor saved beside the weights; without one, the settings of the published ones."""
+    """Return the extractor beside the weights, or one with the settings of published weights."""
     import transformers
 
     if (folder / "preprocessor_config.json").is_file():

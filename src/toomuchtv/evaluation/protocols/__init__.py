@@ -1,4 +1,4 @@
-"""The protocols by name. A score without the name of its protocol means nothing."""
+"""Evaluation protocols by name. Scores of different protocols are not comparable."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ __all__ = [
     "choose_protocol",
 ]
 
-_HELD = "a video shorter than a view is held on its last frame; theirs starts over"
-_SIZED = "an encoder that sees a smaller square than the crop resizes it itself"
-_NATIVE = "25 frames a second is assumed of the originals, which is UCF101's rate"
+_REPEATED = "if a video is shorter than a view, its last frame is repeated; theirs starts over"
+_RESIZED = "an encoder with a smaller input than the crop resizes the crop"
+_FRAME_RATE = "the originals are assumed to have 25 frames per second, as in UCF101"
 
 _AVID_AUGMENT = VideoAugment(min_area=0.08, max_aspect=4 / 3, color=1.0, grayscale=0.0)
 _AVID_8 = FinetuneProtocol(
     name="avid-8",
     source="Morgado et al., CVPR 2021, and its configs ucf/8at16, hmdb51/8at16",
-    departures=(_HELD, _SIZED),
+    departures=(_REPEATED, _RESIZED),
     train=VideoViews(
         frames=8, frame_rate=16.0, short_side=256, crop=224, times=10, augment=_AVID_AUGMENT
     ),
@@ -53,11 +53,11 @@ _CRISSCROSS_SVM = ProbeProtocol(
     name="crisscross-svm",
     source="Sarkar and Etemad, AAAI 2023, and its config esc50/config_fold1_2s",
     departures=(
-        "C is chosen inside the training folds, on 10 of the 100 views; the release takes the best "
-        "on the test fold: that is crisscross-svm-peeking",
-        "views to train on differ in start and loudness; theirs also mask and warp the "
-        "spectrogram, which an encoder of waveforms cannot be told to",
-        "the release adds batch norm, untrained, behind the last map; it is left out",
+        "C is selected inside the training folds, on 10 of the 100 views; the release selects on "
+        "the test fold, as crisscross-svm-peeking does",
+        "training views have a random start and gain; theirs also have masked and warped "
+        "spectrograms, which encoders of waveforms cannot apply",
+        "the release adds an untrained batch norm after the last feature map; it is left out",
     ),
     output="feature_map",
     audio_train=AudioViews(seconds=2.0, times=100, augment=AudioAugment()),
@@ -92,10 +92,10 @@ PROTOCOLS: dict[str, Protocol] = {
             name="brave-svm",
             source="Recasens et al., ICCV 2021, and its evaluate_video_embedding.py",
             departures=(
-                _HELD,
-                _NATIVE,
-                _SIZED,
-                "its code leaves frames, stride and size to the caller: 32, 2 and 224 are mmv's",
+                _REPEATED,
+                _FRAME_RATE,
+                _RESIZED,
+                "its code does not set frames, stride and size; 32, 2 and 224 are those of MMV",
             ),
             video_train=VideoViews(
                 frames=32, frame_rate=12.5, short_side=256, crop=224, times=10,
@@ -111,11 +111,11 @@ PROTOCOLS: dict[str, Protocol] = {
             name="mmv-svm",
             source="Alayrac et al., NeurIPS 2020, and its eval_ucf101.py",
             departures=(
-                _HELD,
-                _NATIVE,
-                _SIZED,
-                "views to train on are random resized crops of at least 0.7 of the picture; theirs "
-                "are random crops of 224 out of a shorter side of 224",
+                _REPEATED,
+                _FRAME_RATE,
+                _RESIZED,
+                "training views are random resized crops of at least 0.7 of the frame; theirs "
+                "are random crops of 224 pixels from frames with a shorter side of 224",
             ),
             video_train=VideoViews(
                 frames=32, frame_rate=12.5, short_side=224, crop=224, times=10,
@@ -139,8 +139,8 @@ PROTOCOLS: dict[str, Protocol] = {
             source="Turian et al., PMLR 176, 2022, and the HEAR evaluation kit",
             departures=(
                 "all eight points of the grid are tried with one initialization; the kit draws "
-                "eight points of twice as many",
-                "one of the training set's folds selects and stops early, as in the kit's folds",
+                "eight points from twice as many",
+                "one fold of the training set is used for selection and early stopping",
             ),
             audio_train=AudioViews(times=0, mean=True),
             audio_test=AudioViews(times=0, mean=True),
@@ -160,9 +160,9 @@ PROTOCOLS: dict[str, Protocol] = {
             name="gdt-32x3",
             source="Patrick et al., ICCV 2021, and its eval_video.py",
             departures=(
-                _HELD,
-                _SIZED,
-                "the last epoch is scored; the release reports the best epoch on the test set",
+                _REPEATED,
+                _RESIZED,
+                "the last epoch is tested; the release reports the best epoch on the test set",
             ),
             train=VideoViews(
                 frames=32, frame_rate=30.0, short_side=128, crop=128, times=10,
@@ -185,7 +185,7 @@ PROTOCOLS: dict[str, Protocol] = {
         FinetuneProtocol(
             name="crisscross-32",
             source="Sarkar and Etemad, AAAI 2023, and its configs ucf101/kinetics400/full_ft_32f",
-            departures=(_HELD, _SIZED, "no cutout; the release cuts one square of 20 pixels out"),
+            departures=(_REPEATED, _RESIZED, "no cutout; theirs removes a square of 20 pixels"),
             train=VideoViews(
                 frames=32, frame_rate=16.0, short_side=256, crop=224, times=10,
                 augment=VideoAugment(min_area=0.08, max_aspect=4 / 3, color=1.0, grayscale=0.2),
@@ -204,7 +204,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
         FinetuneProtocol(
             name="finetune-audio",
-            source="this project's own: the peers' protocols fine-tune encoders of video",
+            source="this project's own; published protocols fine-tune video encoders",
             train=AudioViews(times=5, augment=AudioAugment()),
             test=AudioViews(times=10),
             optimizer="adam",
@@ -220,22 +220,22 @@ PROTOCOLS: dict[str, Protocol] = {
             name="cavmae-retrieval",
             source="Gong et al., ICLR 2023",
             departures=(
-                "the encoder's own frames and seconds, from the middle; theirs sees frames of ten "
-                "seconds one by one",
-                "which five of a class is drawn by a hash of the names; theirs is a list",
+                "one view of the encoder's own length from the middle of the clip; theirs sees "
+                "single frames of ten seconds",
+                "the five clips of a class are drawn by a hash of their names; theirs are a list",
             ),
             per_class=5,
         ),
-        RetrievalProtocol(name="retrieval", source="this project's own: every pair"),
+        RetrievalProtocol(name="retrieval", source="this project's own; all pairs"),
     )
 }  # fmt: skip
 
 
 def choose_protocol(name: str) -> Protocol:
-    """Find a protocol.
+    """Return the protocol with a name.
 
     Raises:
-        ValueError: There is none of that name.
+        ValueError: There is no protocol with this name.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"unknown protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")

@@ -1,4 +1,4 @@
-"""What a protocol says: what is shown, what is fitted, how its one free number is chosen."""
+"""Settings of protocols: the views, the classifier, and the selection of its hyperparameter."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.evaluation.views import AudioViews, VideoViews
 
-#: How C or k is chosen: `fixed`; `inner`, by cross-validation inside the training set (or on the
-#: official validation set); `test`, by peeking at the test set, as some releases do.
+#: How C or k is selected: `fixed`; `inner`, by cross-validation inside the training set or on the
+#: official validation set; or `test`, on the test set, as in some releases.
 Selection = Literal["fixed", "inner", "test"]
 
 
-class _Frozen(BaseModel):
+class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SvmConfig(_Frozen):
-    """One-vs-rest linear SVM with squared hinge loss: scikit-learn's `LinearSVC`."""
+class SvmConfig(_Config):
+    """A one-vs-rest linear SVM with squared hinge loss, as scikit-learn's `LinearSVC`."""
 
     kind: Literal["svm"] = "svm"
     standardize: bool = False
@@ -27,8 +27,8 @@ class SvmConfig(_Frozen):
     candidates: tuple[float, ...] = (1e-3,)
 
 
-class LogisticConfig(_Frozen):
-    """Multinomial logistic regression; one-vs-rest where clips have several labels."""
+class LogisticConfig(_Config):
+    """Multinomial logistic regression; one-vs-rest for multi-label tasks."""
 
     kind: Literal["logistic"] = "logistic"
     standardize: bool = True
@@ -36,8 +36,11 @@ class LogisticConfig(_Frozen):
     candidates: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
-class KnnConfig(_Frozen):
-    """Nearest neighbors by cosine, weighted by exp(similarity / temperature) (Wu et al., 2018)."""
+class KnnConfig(_Config):
+    """k nearest neighbors by cosine, weighted by exp(similarity / temperature) (Wu et al., 2018).
+
+    The candidates are values of k.
+    """
 
     kind: Literal["knn"] = "knn"
     standardize: bool = False
@@ -46,11 +49,12 @@ class KnnConfig(_Frozen):
     temperature: float = 0.07
 
 
-class MlpConfig(_Frozen):
+class MlpConfig(_Config):
     """The shallow network of the HEAR evaluation kit (Turian et al., 2022).
 
-    Each of the grid is trained with early stopping on held-out groups of the training set, and the
-    best of them is kept as it is.
+    Every combination of `hidden_layers` and `learning_rates` is trained with early stopping on
+    held-out groups of the training set, which are checked every `check_every` epochs. The best
+    network is used without further training.
     """
 
     kind: Literal["mlp"] = "mlp"
@@ -71,27 +75,33 @@ ClassifierConfig = Annotated[
 ]
 
 
-class _Named(_Frozen):
-    """What every protocol says of itself."""
+class _NamedProtocol(_Config):
+    """Fields of every protocol.
+
+    Attributes:
+        name: Name of the protocol on the command line.
+        source: Publication and code that the protocol follows.
+        departures: Differences from the source.
+    """
 
     name: str
     source: str
     departures: tuple[str, ...] = ()
 
 
-class ProbeProtocol(_Named):
-    """Features are taken once, and a classifier is fitted to them.
+class ProbeProtocol(_NamedProtocol):
+    """A protocol that fits a classifier to frozen features.
 
     Attributes:
-        output: Which output of an audio encoder: features, or the flattened last map.
-        video_train: Views to train on; None: this protocol does not judge video.
-        video_test: Views to test on, over which the classifier's scores are averaged.
-        audio_train: The same of sound.
-        audio_test: The same of sound.
-        classifier: What is fitted.
-        selection: How its free number is chosen.
-        inner_folds: Folds that the training set's groups are cut into for `inner`.
-        selection_views: Of the views to train on, how many are looked at while selecting.
+        output: Output of an audio encoder: features, or the flattened last feature map.
+        video_train: Video views to train on; None if the protocol does not evaluate video.
+        video_test: Video views to test on, over which the scores are averaged.
+        audio_train: Audio views to train on; None if the protocol does not evaluate audio.
+        audio_test: Audio views to test on, over which the scores are averaged.
+        classifier: The classifier.
+        selection: How its hyperparameter is selected.
+        inner_folds: Number of folds of the training set's groups for the selection `inner`.
+        selection_views: Number of training views that the selection uses; None uses all.
     """
 
     way: Literal["frozen"] = "frozen"
@@ -106,16 +116,19 @@ class ProbeProtocol(_Named):
     selection_views: int | None = Field(default=None, ge=1)
 
 
-class FinetuneProtocol(_Named):
-    """The whole network of one sense is trained with a linear classifier on top.
+class FinetuneProtocol(_NamedProtocol):
+    """A protocol that trains the whole network of one modality with a linear classifier on top.
 
     Attributes:
-        train: Views drawn each epoch, `times` of each clip; of which sense says which network.
-        test: Views over which softmax is averaged, of the same sense.
-        head_epochs: Epochs before the others in which only the classifier is trained.
-        body_learning_rate: Of the network; `learning_rate` is the classifier's.
-        warmup_epochs: Over which both rise from 1 / `warmup_factor` of theirs.
-        milestones: Epochs at which both are multiplied by `gamma`.
+        train: Views that are drawn in each epoch. Their modality is that of the network.
+        test: Views over which the softmax is averaged, of the same modality.
+        learning_rate: Learning rate of the classifier.
+        body_learning_rate: Learning rate of the network.
+        head_epochs: Number of epochs at the start in which only the classifier is trained.
+        warmup_epochs: Number of epochs in which both learning rates rise from
+            1 / `warmup_factor` of their values.
+        milestones: Epochs at which both learning rates are multiplied by `gamma`.
+        by_benchmark: Fields that the authors changed for a benchmark.
     """
 
     way: Literal["finetune"] = "finetune"
@@ -137,28 +150,28 @@ class FinetuneProtocol(_Named):
     by_benchmark: dict[str, dict[str, float | int | tuple[int, ...]]] = {}
 
     @model_validator(mode="after")
-    def _one_sense(self) -> Self:
+    def _check_modality(self) -> Self:
         if type(self.train) is not type(self.test):
-            raise ValueError("views to train and to test on are of different senses")
+            raise ValueError("the views to train and to test on are of different modalities")
         return self
 
     @property
     def modality(self) -> Modality:
-        """The sense whose network is trained."""
+        """The modality whose network is trained."""
         return "video" if isinstance(self.train, VideoViews) else "audio"
 
     def on(self, benchmark: str) -> FinetuneProtocol:
-        """The protocol with what its authors changed for one benchmark."""
+        """Return the protocol with the changes for a benchmark applied."""
         return self.model_copy(update=self.by_benchmark.get(benchmark, {}))
 
 
-class RetrievalProtocol(_Named):
-    """Does a picture find its own sound, and back?
+class RetrievalProtocol(_NamedProtocol):
+    """A protocol that retrieves the audio of a clip by its video, and the video by its audio.
 
     Attributes:
-        video: Views whose mean embedding stands for the picture.
-        audio: The same of sound.
-        per_class: Pairs of each class that are drawn, by a hash of their names; 0 takes all.
+        video: Views whose mean embedding represents the video.
+        audio: Views whose mean embedding represents the audio.
+        per_class: Number of clips per class, drawn by a hash of their names; 0 takes all.
     """
 
     way: Literal["retrieval"] = "retrieval"

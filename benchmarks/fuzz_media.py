@@ -58,8 +58,8 @@ def main() -> None:
             kinds[outcome.kind] += 1
             if outcome.kind == "refused":
                 stages[outcome.stage] += 1
-                first_line = outcome.reason.splitlines()[0]
-                reasons[f"{outcome.stage}: {re.sub(r'\d+(\.\d+)?', 'N', first_line)}"] += 1
+                reason = re.sub(r"\d+(\.\d+)?", "N", outcome.reason.splitlines()[0])
+                reasons[f"{outcome.stage}: {reason}"] += 1
             if outcome.kind in FAILURES:
                 line = {"number": number, "made_of": SEEDS[number % len(SEEDS)].name}
                 log.write(json.dumps({**line, **asdict(outcome)}) + "\n")

@@ -81,9 +81,8 @@ def print_losses(studies: list[Path], designs: list[Design]) -> None:
     for content, titles in (("movies", size.items), ("shows", size.items // LEVELS["show"])):
         # With n other clips of the same title, a model that knows only titles has loss ln(1 + n).
         weights = binom.pmf(others, size.batch_size - 1, 1 / titles)
-        print(
-            f"  {content}: loss of a model that knows only titles: {float(weights @ np.log1p(others)):.2f}"
-        )
+        title_loss = float(weights @ np.log1p(others))
+        print(f"  {content}: loss of a model that knows only titles: {title_loss:.2f}")
         for study, design in zip(studies, designs, strict=True):
             for condition in design.conditions:
                 seed = condition.library.seed

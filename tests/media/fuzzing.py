@@ -26,7 +26,7 @@ from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 LIMIT_SECONDS = 30.0
 LIMIT_BYTES = 2**30
-_RECIPE = ProxyFormat(short_side=32)
+_PROXY_FORMAT = ProxyFormat(short_side=32)
 #: A worker's address space ends here, so that a runaway file cannot take the machine with it.
 _WALL_BYTES = 4 * 2**30
 
@@ -104,11 +104,11 @@ def _stages(path: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     track = choose_audio_track(probe.audio_tracks)
     video_path = path.with_name(path.name + ".video.mp4")
     audio_path = None if track is None else path.with_name(path.name + ".audio.mp4")
-    facts = []
+    summary = []
     yield (
         "proxy",
-        lambda: facts.append(
-            write_proxy(path, video_path, audio_path, _RECIPE, audio_track=track or 0)
+        lambda: summary.append(
+            write_proxy(path, video_path, audio_path, _PROXY_FORMAT, audio_track=track or 0)
         ),
     )
     for moment in (0.0, min(probe.duration_seconds / 2, 1e6)):
@@ -125,15 +125,15 @@ def _stages(path: Path) -> Iterator[tuple[str, Callable[[], object]]]:
                 audio_track=track or 0,
             ),
         )
-    yield "proxy_reader", lambda: _read_proxy(video_path, audio_path, facts[0].num_frames)
+    yield "proxy_reader", lambda: _read_proxy(video_path, audio_path, summary[0].num_frames)
 
 
 def _read_proxy(video_path: Path, audio_path: Path | None, num_frames: int) -> None:
     reader = ProxyReader(
         video_path,
         audio_path,
-        frame_rate=_RECIPE.frame_rate,
-        sample_rate_hz=_RECIPE.sample_rate_hz,
+        frame_rate=_PROXY_FORMAT.frame_rate,
+        sample_rate_hz=_PROXY_FORMAT.sample_rate_hz,
     )
     try:
         reader.read_planes(first_frame=num_frames // 2, frames=1)

@@ -146,10 +146,12 @@ def write_whole(seed: Seed, path: Path, *, seconds: float = _SECONDS) -> None:
         )
         time = np.arange(round(seconds * seed.rate_hz)) / seed.rate_hz
         wave = (0.4 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
-        sound = av.AudioFrame.from_ndarray(np.stack([wave, -wave]), format="fltp", layout="stereo")
-        sound.sample_rate, sound.pts = seed.rate_hz, 0
-        sound.time_base = Fraction(1, seed.rate_hz)
-        for frame in [*resampler.resample(sound), *resampler.resample(None)]:
+        audio_frame = av.AudioFrame.from_ndarray(
+            np.stack([wave, -wave]), format="fltp", layout="stereo"
+        )
+        audio_frame.sample_rate, audio_frame.pts = seed.rate_hz, 0
+        audio_frame.time_base = Fraction(1, seed.rate_hz)
+        for frame in [*resampler.resample(audio_frame), *resampler.resample(None)]:
             container.mux(audio.encode(frame))
         container.mux(audio.encode())
     if seed.video == "libsvtav1":

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.media.coded_media import CodedFilm, numbers_of
-from tests.media_files import write_film, write_sound
+from tests.media_files import write_audio_file, write_film
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
 from toomuchtv.media.containers import open_media
@@ -63,7 +63,7 @@ def test_iterated_audio_is_the_whole_track_in_equal_blocks(
 
 
 def test_audio_is_iterated_without_video_and_video_without_audio(tmp_path: Path) -> None:
-    song = write_sound(tmp_path / "song.m4a", seconds=1.0)
+    song = write_audio_file(tmp_path / "song.m4a", seconds=1.0)
     assert sum(map(len, iterate_audio(song))) == pytest.approx(16_000, abs=1100)
     with pytest.raises(MediaError, match="no video stream"):
         next(iterate_frames(song))

@@ -256,6 +256,14 @@ def test_frames_of_neighboring_clips_are_decoded_once(
         assert (watched.seeks, watched.decoded) == (seeks, decoded)
 
 
+@pytest.mark.parametrize("crop_position", [-0.1, 1.1, float("nan")])
+def test_crop_positions_outside_the_frame_are_refused(made: Made, crop_position: float) -> None:
+    reader = made.reader()
+    with pytest.raises(ValueError, match=f"crop_position must be in 0..1, got {crop_position}"):
+        reader.read_planes(first_frame=0, frames=1, crop_position=crop_position)
+    reader.close()
+
+
 def test_reading_beyond_the_end_is_refused_and_the_reader_stays_usable(made: Made) -> None:
     reader = made.reader()
     assert made.summary.num_frames == 40
@@ -359,6 +367,15 @@ def test_the_pool_closes_the_least_recently_used_proxy(
     assert opened.names == []
     with pytest.raises(ValueError, match="max_open must be at least 1, got 0"):
         ProxyPool(0)
+
+
+def test_the_pool_takes_paths_of_any_type(made: Made, opened: Opened) -> None:
+    pool = ProxyPool()
+    rates: dict[str, Any] = {"frame_rate": 8.0, "sample_rate_hz": 16_000}
+    reader = pool.get(str(made.video_path), str(made.audio_path), **rates)
+    assert pool.get(made.video_path, made.audio_path, **rates) is reader
+    pool.evict(str(made.video_path))
+    assert opened.names == []
 
 
 def test_clips_of_a_catalog_are_read_from_the_proxy(made: Made) -> None:

@@ -32,8 +32,8 @@ _MIN_SECONDS = 0.4
 _COPIES = {"adamw": 4, "sgd": 3}
 #: Share of the free memory to plan with. The rest is for fragmentation and decoded batches.
 _USABLE_SHARE = 0.8
-#: On a CPU, the backward pass needs temporary tensors besides the activations that are kept. Its
-#: peak was 1.3 to 1.9 times the kept bytes in the models of the presets.
+#: On a CPU, the backward pass needs temporary tensors besides the activations that are kept. We
+#: assume at most as many bytes again.
 _PEAK_FACTOR = 2.0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from tests.media_files import add_sound
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.detection.fingerprints import AudioFingerprint, fingerprint_audio
 from toomuchtv.detection.recurrence import Episode, detect_recurring
@@ -71,9 +72,7 @@ def _recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> N
         for packet, dts in zip(packets, _decoding_times(packets), strict=True):
             packet.dts, packet.stream = dts, video
             copy.mux(packet)
-        for frame in _audio_frames(samples[None].astype(np.float32), "fltp", 1024):
-            copy.mux(audio.encode(frame))
-        copy.mux(audio.encode(None))
+        add_sound(copy, audio, samples.astype(np.float32), 0.0)
     partial.rename(path)
 
 
@@ -86,15 +85,6 @@ def _decoding_times(packets: list[Packet[Any]]) -> list[int]:
     times = [packet.pts or 0 for packet in packets]
     delay = max(dts - pts for dts, pts in zip(sorted(times), times, strict=True))
     return [dts - delay for dts in sorted(times)]
-
-
-def _audio_frames(samples: NDArray[Any], sample_format: str, size: int) -> Iterator[av.AudioFrame]:
-    """Cut samples `[1, S]` into frames with timestamps."""
-    for first in range(0, samples.shape[1], size):
-        part = np.ascontiguousarray(samples[:, first : first + size])
-        frame = av.AudioFrame.from_ndarray(part, format=sample_format, layout="mono")
-        frame.sample_rate, frame.pts = RATE_HZ, first
-        yield frame
 
 
 def measure_200_episodes(
@@ -206,11 +196,8 @@ def make_soundtrack(folder: Path, track: int, report: Callable[[float], None]) -
         samples[target : target + len(piece)] = (gain * piece).astype(np.int16)
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("flac", rate=RATE_HZ)
-        stream.layout, stream.format = "mono", "s16"
-        for frame in _audio_frames(samples[None], "s16", 4 * RATE_HZ):
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        stream = container.add_stream("flac", rate=RATE_HZ, layout="mono")
+        add_sound(container, stream, (samples / 32768).astype(np.float32), 0.0)
     partial.rename(path)
 
 

@@ -35,10 +35,6 @@ def probe_protocols(benchmark: str) -> list[str]:
     ]
 
 
-def _encoder_name(result: Evaluation) -> str:
-    return str((result.encoder or {})["name"])
-
-
 def main() -> None:
     """Evaluate, and write `table.html` and `table.txt`."""
     parser = argument_parser(__doc__)
@@ -85,7 +81,7 @@ def main() -> None:
                     )
                     write_evaluation_page(out / result.label / "page.html", result)
                 results.append(result)
-                key = f"{benchmark}_{protocol}_{_encoder_name(result)}"
+                key = f"{benchmark}_{protocol}_{name}"
                 accuracy = result.metrics["accuracy"]
                 low, high = accuracy["interval"]
                 figures.add(

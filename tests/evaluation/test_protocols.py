@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.media_files import BLACK, LEVEL_STEP, write_film
 from toomuchtv.errors import MediaError
-from toomuchtv.evaluation.benchmark import LabeledClip
+from toomuchtv.evaluation.benchmark import LabeledClip, Modality
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import AudioEncoder, AudioInput, Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
@@ -102,14 +102,16 @@ AUDIO_TABLE = {
 }
 
 
-def views_of(name: str, sense: str) -> tuple[VideoViews | AudioViews, VideoViews | AudioViews]:
+def views_of(
+    name: str, modality: Modality
+) -> tuple[VideoViews | AudioViews, VideoViews | AudioViews]:
     protocol = PROTOCOLS[name]
     if isinstance(protocol, FinetuneProtocol):
         return protocol.train, protocol.test
     assert isinstance(protocol, ProbeProtocol)
     pair = (
         (protocol.video_train, protocol.video_test)
-        if sense == "video"
+        if modality == "video"
         else (protocol.audio_train, protocol.audio_test)
     )
     assert pair[0] is not None

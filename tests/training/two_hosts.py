@@ -29,7 +29,7 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.figures import Figures, parser
+from benchmarks.figures import Figures, argument_parser
 from tests.prepared import make_prepared_catalog
 from toomuchtv.training.metrics import read_metrics
 
@@ -297,7 +297,7 @@ def lose_a_process(catalog_path: Path, out: Path, steps: int) -> dict[str, float
 
 def main() -> None:
     """Ask all three."""
-    made = parser(__doc__)
+    made = argument_parser(__doc__)
     made.add_argument("--steps", type=int, default=60)
     options = made.parse_args()
     if not is_possible():
@@ -309,7 +309,7 @@ def main() -> None:
     for is_elastic in (False, True):
         values |= cut_the_link(catalog_path, options.out, is_elastic=is_elastic)
     values |= lose_a_process(catalog_path, options.out, options.steps)
-    Figures(benchmark="two_hosts", values=values).publish(options.json)
+    Figures("two_hosts", options.json).add(values)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from toomuchtv.catalog.store import Catalog
+from toomuchtv.data.config import schedule_pairs
 from toomuchtv.data.loader import batches_ahead
 from toomuchtv.data.log_mel import LogMel
-from toomuchtv.data.schedule import schedule_pairs
 from toomuchtv.models import TwoTower
 from toomuchtv.training.device import choose_device, choose_precision
 from toomuchtv.training.optimizer import build_optimizer

@@ -138,7 +138,7 @@ def measure_diagnostics(catalog: Catalog, out: Path) -> dict[str, float]:
     """Measure the cost of the figures of the negatives, as a share of a step of the preset tiny."""
     config = load_config(preset="tiny", settings=_COMMON)
     run = open_run(catalog, out / f"diagnosed_{time.time_ns()}", config, resume=False, device=CPU)
-    batch = run.data.batches[0]
+    batch = run.batches[0]
     result = run.step(batch, 1e-3)
     step = statistics.median(timeit.repeat(lambda: run.step(batch, 1e-3), number=1, repeat=3))
     figures = statistics.median(

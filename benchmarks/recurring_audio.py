@@ -21,7 +21,7 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from tests.media_files import add_sound
+from tests.media_files import encode_audio
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.detection.fingerprints import AudioFingerprint, fingerprint_audio
 from toomuchtv.detection.recurrence import Episode, detect_recurring
@@ -72,7 +72,7 @@ def _recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> N
         for packet, dts in zip(packets, _decoding_times(packets), strict=True):
             packet.dts, packet.stream = dts, video
             copy.mux(packet)
-        add_sound(copy, audio, samples.astype(np.float32), 0.0)
+        encode_audio(copy, audio, samples.astype(np.float32), 0.0)
     partial.rename(path)
 
 
@@ -197,7 +197,7 @@ def make_soundtrack(folder: Path, track: int, report: Callable[[float], None]) -
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("flac", rate=RATE_HZ, layout="mono")
-        add_sound(container, stream, (samples / 32768).astype(np.float32), 0.0)
+        encode_audio(container, stream, (samples / 32768).astype(np.float32), 0.0)
     partial.rename(path)
 
 

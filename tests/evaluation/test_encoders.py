@@ -23,7 +23,7 @@ from toomuchtv.evaluation.encoders.pretrained import torchvision_encoder
 from toomuchtv.evaluation.encoders.transformers_models import Clap
 from toomuchtv.evaluation.errors import EncoderError
 from toomuchtv.models import VideoEncoderConfig
-from toomuchtv.models.video import build_video_encoder
+from toomuchtv.models.video import VideoResNet
 
 NOISE = torch.from_numpy(
     np.random.default_rng(0).uniform(-0.5, 0.5, (3, 16_000)).astype(np.float32)
@@ -72,7 +72,7 @@ def test_frame_difference_is_zero_for_a_still_and_localizes_motion() -> None:
 
 def test_torchvision_weights_load_from_safetensors_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = build_video_encoder(VideoEncoderConfig()).eval()
+    network = VideoResNet(VideoEncoderConfig()).eval()
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(
         {**state, "fc.weight": torch.zeros(400, 512), "fc.bias": torch.zeros(400)},

@@ -22,7 +22,7 @@ from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
 from toomuchtv.evaluation.views import AudioViews, VideoAugment
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.models import TwoTower, VideoEncoderConfig
-from toomuchtv.models.video import build_video_encoder
+from toomuchtv.models.video import VideoResNet
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.run_config import load_config
 
@@ -35,7 +35,7 @@ class Small(VideoEncoder):
     def __init__(self) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.network = build_video_encoder(VideoEncoderConfig(depth=10, width=0.125))
+            self.network = VideoResNet(VideoEncoderConfig(depth=10, width=0.125))
 
     def features(self, video: Tensor) -> Tensor:
         features: Tensor = self.network(self.prepare(video))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import av
 import pytest
 
 import toomuchtv
-from tests.media_files import write_film, write_still
+from tests.media_files import keep_part, write_audio_file, write_film, write_still
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import LabeledClip
@@ -81,6 +82,47 @@ def test_every_reader_refuses_files_that_refer_to_others(
     READERS[reader](film)
     with pytest.raises(MediaError):
         READERS[reader](write(tmp_path, film))
+
+
+def _header_cut(folder: Path, film: Path) -> Path:
+    return keep_part(Path(shutil.copy(film, folder / "header_cut.mp4")), 0.1, 1.0)
+
+
+def _index_cut(folder: Path, film: Path) -> Path:
+    return keep_part(Path(shutil.copy(film, folder / "index_cut.mp4")), 0.0, 0.5)
+
+
+def _audio_only(folder: Path, film: Path) -> Path:
+    return write_audio_file(folder / "song.mp4")
+
+
+def _cover_art(folder: Path, film: Path) -> Path:
+    return write_audio_file(folder / "cover.mp4", cover=True)
+
+
+def _empty(folder: Path, film: Path) -> Path:
+    (folder / "empty.mp4").touch()
+    return folder / "empty.mp4"
+
+
+def _text(folder: Path, film: Path) -> Path:
+    (folder / "text.mp4").write_text("not a film")
+    return folder / "text.mp4"
+
+
+@pytest.mark.parametrize(
+    "write", [_header_cut, _index_cut, _audio_only, _cover_art, _empty, _text, _ffconcat, _m3u8]
+)
+def test_probe_clips_and_proxies_refuse_a_file_for_the_same_reason(
+    tmp_path: Path, write: Callable[[Path, Path], Path]
+) -> None:
+    path = write(tmp_path, write_film(tmp_path / "film.mp4", seconds=0.5))
+    with pytest.raises(MediaError) as refused:
+        probe_file(path)
+    for reader in ("read_clip", "iterate_frames", "proxy", "duration"):
+        with pytest.raises(MediaError) as error:
+            READERS[reader](path)
+        assert str(error.value).endswith(f"{str(path)!r}: {refused.value}")
 
 
 @pytest.mark.parametrize("write", [_ffconcat, _m3u8])

@@ -93,7 +93,7 @@ class Timeline:
         seek_points: Keyframes in order of time; empty if there is no discontinuity.
     """
 
-    origin_seconds: float
+    origin_seconds: float = 0.0
     decode_delay_seconds: float = 0.0
     has_pts: bool = True
     ranges: tuple[ContinuousRange, ...] = ()
@@ -349,18 +349,21 @@ class FrameSampler:
     Args:
         times: The requested times in seconds, ascending; may be endless.
         tolerance_seconds: How much later than requested a timestamp may be because it was rounded.
+
+    Attributes:
+        next_seconds: The next requested time; None if a frame was selected for every one.
     """
 
     def __init__(self, times: Iterator[float], *, tolerance_seconds: float) -> None:
         self._times = times
         self._tolerance = tolerance_seconds
-        self._next: float | None = next(times, None)
+        self.next_seconds: float | None = next(times, None)
         self._displayed: VideoFrame | None = None
 
     @property
     def is_complete(self) -> bool:
         """Whether a frame was selected for every requested time."""
-        return self._next is None
+        return self.next_seconds is None
 
     def push(self, frame: VideoFrame, seconds: float) -> Iterator[VideoFrame]:
         """Take the next frame; yield the one before once per requested time that it covers."""
@@ -375,9 +378,9 @@ class FrameSampler:
 
     def _select_until(self, stop_seconds: float) -> Iterator[VideoFrame]:
         assert self._displayed is not None
-        while self._next is not None and self._next < stop_seconds:
+        while self.next_seconds is not None and self.next_seconds < stop_seconds:
             yield self._displayed
-            self._next = next(self._times, None)
+            self.next_seconds = next(self._times, None)
 
 
 def timestamp_tolerance(stream: VideoStream) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -376,7 +376,7 @@ class Catalog:
             try:
                 yield
             finally:
-                if self._connection.in_transaction:  # an error may have ended it
+                with suppress(sqlite3.OperationalError):  # an error may have ended it
                     self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise CatalogError(f"cannot read the catalog {self.folder}: {error}") from error

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.detection.random_fingerprints import encoded, random_words, silence
-from tests.media_files import picture, write_film
+from tests.media_files import frame_image, write_film
 from tests.prepared import RECIPE
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
@@ -235,7 +235,7 @@ def write_audio(path: Path, sound: NDArray[np.float32], codec: str, *, film: boo
             assert isinstance(video, av.VideoStream)
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
             for number in range(len(sound) * 8 // RATE):
-                frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(frame_image(number), format="rgb24")
                 container.mux(video.encode(frame))
             container.mux(video.encode(None))
         whole = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")

@@ -1,4 +1,4 @@
-"""All probe protocols on ESC-10 and the UCF101 sample, for several encoders: the docs' table.
+"""All probe protocols on ESC-10 and the UCF101 sample, for several encoders.
 
     python -m benchmarks.evaluation --out DIR --run RUN [--run RUN] [--catalog CATALOG ...]
 
@@ -10,7 +10,6 @@ found there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.figures import Figures, argument_parser
@@ -36,40 +35,8 @@ def probe_protocols(benchmark: str) -> list[str]:
     ]
 
 
-def markdown_table(results: Sequence[Evaluation], benchmark: str, columns: Sequence[str]) -> str:
-    """Return the table of one benchmark, with a row per protocol and a column per encoder.
-
-    Cells are percentages: mean, standard deviation over folds, and 95% interval over sources.
-    """
-    cells = {
-        (result.protocol, "untrained" if result.untrained else _encoder_name(result)): result
-        for result in results
-        if result.benchmark == benchmark
-    }
-    lines = [f"| {benchmark} | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]
-    for protocol in probe_protocols(benchmark):
-        row = [_cell(cells.get((protocol, column))) for column in columns]
-        lines.append(f"| `{protocol}` | {' | '.join(row)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _encoder_name(result: Evaluation) -> str:
-    return str((result.encoder or {})["name"])
-
-
-def _cell(result: Evaluation | None) -> str:
-    if result is None:
-        return "-"
-    accuracy = result.metrics["accuracy"]
-    low, high = accuracy["interval"]
-    return (
-        f"{100 * accuracy['mean']:.1f} +- {100 * accuracy['std']:.1f} "
-        f"({100 * low:.0f} to {100 * high:.0f})"
-    )
-
-
 def main() -> None:
-    """Evaluate, and print and write the tables."""
+    """Evaluate, and write `table.html` and `table.txt`."""
     parser = argument_parser(__doc__)
     parser.add_argument("--media", type=Path, default=Path("../shared/media"))
     parser.add_argument("--run", type=Path, action="append", default=[])
@@ -82,7 +49,8 @@ def main() -> None:
     if options.catalog and len(options.catalog) != len(options.run):
         parser.error("give one --catalog for each --run, in the same order, or none")
     catalogs = dict(zip(options.run, options.catalog, strict=False))
-    figures, results = Figures("evaluation", options.json), []
+    figures = Figures("evaluation", options.json)
+    results: list[Evaluation] = []
     for benchmark, modality in MODALITIES.items():
         encoders: list[tuple[str, Path | None, bool]] = [
             (name, None, False) for name in BASELINES[benchmark]
@@ -113,7 +81,7 @@ def main() -> None:
                     )
                     write_evaluation_page(out / result.label / "page.html", result)
                 results.append(result)
-                key = f"{benchmark}_{protocol}_{_encoder_name(result)}"
+                key = f"{benchmark}_{protocol}_{name}"
                 accuracy = result.metrics["accuracy"]
                 low, high = accuracy["interval"]
                 figures.add(
@@ -121,9 +89,6 @@ def main() -> None:
                      f"{key}_low": low, f"{key}_high": high}
                 )  # fmt: skip
     write_table(options.out, results)
-    runs = ["untrained", *(run.name for run in options.run)]
-    tables = [markdown_table(results, name, [*BASELINES[name], *runs]) for name in BASELINES]
-    (options.out / "table.md").write_text("\n".join(tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

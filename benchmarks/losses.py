@@ -7,10 +7,8 @@ of the whole process, `added_mib` what the measured call added. A dense matrix o
 logits takes 17 GB in float32, and a loss keeps several. The parts are:
 
     largest     InfoNCE and its gradients with 65,536 candidates: ten minutes on one core
-    logged      the figures of the negatives, which every logged step computes, for as many
-    dense       InfoNCE in chunks beside a dense matrix, up to 16,384 candidates: three minutes
-    objectives  every loss with 2,048 candidates
-    steps       whole optimizer steps of the preset tiny, in chunks and at once
+    logged      the figures of the negatives, which every logged step computes, for as many clips
+    objectives  every loss with 2,048 candidates: one minute
 """
 
 from __future__ import annotations
@@ -21,23 +19,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
-import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.figures import Figures, argument_parser, median_and_range
-from toomuchtv.data.clip_specs import ClipBatch, ClipSpec, ClipSpecs
-from toomuchtv.data.clip_transform import ClipTransform
+from toomuchtv.data.clip_specs import ClipSpec, ClipSpecs
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.losses import LOSSES, LossConfig, MemoryBank, build_loss, negative_figures
-from toomuchtv.models import TwoTower
-from toomuchtv.training.run_config import load_config
-from toomuchtv.training.step import TrainingStep
 
 DIM = 256
-PARTS = ("largest", "logged", "dense", "objectives", "steps")
+PARTS = ("largest", "logged", "objectives")
 
 
 def measure_loss(name: str, num_clips: int) -> dict[str, float]:
@@ -51,67 +44,19 @@ def measure_loss(name: str, num_clips: int) -> dict[str, float]:
     return _measure(lambda: torch.autograd.backward(loss(video, audio, **extra)))
 
 
-def measure_dense_loss(num_clips: int) -> dict[str, float]:
-    """Measure symmetric InfoNCE as two cross-entropies of a dense matrix."""
-    video, audio = _embeddings(num_clips)
-    own = torch.arange(num_clips)
-
-    def loss() -> Tensor:
-        logits = video @ audio.T / 0.07
-        return 0.5 * (
-            functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)
-        )
-
-    return _measure(lambda: torch.autograd.backward(loss()))
-
-
 def measure_negative_figures(num_clips: int) -> dict[str, float]:
     """Measure the figures of the negatives of a batch of titles with 16 clips each."""
     video, audio = _embeddings(num_clips)
-    specs = _specs(num_clips, clips_per_title=16)
+    specs = ClipSpecs.from_clips(
+        ClipSpec(item=clip // 16, title=clip // 16, start_seconds=float(clip), seed=clip)
+        for clip in range(num_clips)
+    )
     labels = PairLabels.from_specs(PairLabelConfig(overlap_seconds=2.0), specs)
     return _measure(
         lambda: negative_figures(
             video.detach(), audio.detach(), labels,
             title=labels.title, item=labels.item, temperature=0.07,
         )
-    )  # fmt: skip
-
-
-def measure_step(num_clips: int, chunk_size: int) -> dict[str, float]:
-    """Measure one optimizer step of the preset tiny on random clips."""
-    config = load_config(preset="tiny")
-    model = TwoTower.from_config(config.model, seed=0)
-    step = TrainingStep(
-        model=model,
-        loss=build_loss(config.loss, embedding_dim=DIM),
-        transform=ClipTransform(config.transform, config.augmentation),
-        optimizer=torch.optim.AdamW(model.parameters(), fused=True),
-        pair_labels=PairLabelConfig(),
-        precision=torch.bfloat16,
-        max_gradient_norm=1.0,
-        chunk_size=chunk_size,
-    )
-    side = 64
-    shape = (num_clips, config.clip.frames, side * 3 // 2, side)
-    planes = np.random.default_rng(0).integers(16, 235, size=shape, dtype=np.uint8)
-    batch = ClipBatch(
-        video=torch.from_numpy(planes),
-        waveform=torch.rand(num_clips, config.clip.num_samples) - 0.5,
-        specs=_specs(num_clips, clips_per_title=1),
-        valid=torch.ones(num_clips, dtype=torch.bool),
-        step=0,
-    )
-    return _measure(lambda: step(batch, 1e-3))
-
-
-def _specs(num_clips: int, *, clips_per_title: int) -> ClipSpecs:
-    return ClipSpecs.from_clips(
-        ClipSpec(
-            item=clip // clips_per_title, title=clip // clips_per_title,
-            start_seconds=float(clip), seed=clip,
-        )
-        for clip in range(num_clips)
     )  # fmt: skip
 
 
@@ -165,10 +110,6 @@ def main() -> None:
         measure(f"info_nce_{largest}", measure_loss, "info_nce", largest)
     if "logged" in options.parts:
         measure(f"negative_figures_{largest}", measure_negative_figures, largest)
-    if "dense" in options.parts:
-        for num_clips in (4096, 8192, 16_384):
-            measure(f"dense_{num_clips}", measure_dense_loss, num_clips)
-            measure(f"info_nce_{num_clips}", measure_loss, "info_nce", num_clips)
     if "objectives" in options.parts:
         for name in LOSSES:
             found = [_in_own_process(measure_loss, name, 2048) for _ in range(3)]
@@ -176,10 +117,6 @@ def main() -> None:
             for key in ("peak_mib", "added_mib"):
                 values[f"{name}_2048_{key}"] = max(one[key] for one in found)
             figures.add(values)
-    if "steps" in options.parts:
-        for num_clips, chunk_size in ((256, 0), (256, 32), (1024, 32)):
-            name = f"step_of_{num_clips}_in_chunks_of_{chunk_size}"
-            measure(name, measure_step, num_clips, chunk_size)
 
 
 if __name__ == "__main__":

@@ -17,18 +17,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
 
 from benchmarks.catalogs import open_prepared, repeat_items
-from benchmarks.figures import (
-    Figures,
-    argument_parser,
-    core_seconds,
-    median_and_range,
-    one_core,
-)
+from benchmarks.figures import Figures, argument_parser, core_seconds, median_and_range, one_core
 from benchmarks.video_readers import ReadClip, installed_readers, open_pyav
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.snapshot import CatalogSnapshot
@@ -41,6 +34,7 @@ from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.loader import iterate_batches
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat, VideoArray
+from toomuchtv.media.containers import open_media
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
@@ -92,7 +86,7 @@ class Proxies:
 
 def num_frames(path: Path) -> int:
     """Return the number of frames that a file's header states."""
-    with av.open(str(path)) as container:
+    with open_media(path) as container:
         return container.streams.video[0].frames
 
 
@@ -149,23 +143,18 @@ def scale_film(film: Path, out: Path) -> Path:
     return scaled
 
 
-def hour_of_proxies(catalog: Catalog, out: Path) -> Proxies:
-    """Return the proxy of the longest film, looped to an hour."""
-    proxy = max(catalog.proxies().values(), key=lambda proxy: proxy.num_frames)
-    assert proxy.audio_path is not None
-    return Proxies(
-        [loop_film(catalog.folder / proxy.video_path, out / "hour_video.mp4")],
-        [loop_film(catalog.folder / proxy.audio_path, out / "hour_audio.mp4")],
+def open_proxies(catalog: Catalog, out: Path) -> tuple[Proxies, Proxies]:
+    """Return the longest film's proxy, looped to an hour, and all proxies that have audio."""
+    paths = [
+        (catalog.folder / proxy.video_path, catalog.folder / proxy.audio_path)
+        for proxy in sorted(catalog.proxies().values(), key=lambda proxy: proxy.num_frames)
+        if proxy.audio_path is not None
+    ]
+    video, audio = paths[-1]
+    hour = Proxies(
+        [loop_film(video, out / "hour_video.mp4")], [loop_film(audio, out / "hour_audio.mp4")]
     )
-
-
-def library_proxies(catalog: Catalog) -> Proxies:
-    """Return the proxies of the real library that have audio."""
-    proxies = [proxy for proxy in catalog.proxies().values() if proxy.audio_path is not None]
-    return Proxies(
-        [catalog.folder / proxy.video_path for proxy in proxies],
-        [catalog.folder / proxy.audio_path for proxy in proxies if proxy.audio_path is not None],
-    )
+    return hour, Proxies([video for video, _ in paths], [audio for _, audio in paths])
 
 
 def decode_limit(paths: Sequence[Path]) -> Work:
@@ -335,21 +324,21 @@ def main() -> None:
     scaled = scale_film(options.media / FILM, out)
     original = loop_film(scaled, out / "original.mp4")
     with open_prepared(options.media / "library", out / "cat", PROXY_FORMAT) as catalog:
-        hour = hour_of_proxies(catalog, out)
+        hour, library = open_proxies(catalog, out)
         if options.only_make:
             return
         figures = Figures("media", options.json)
         num_bytes = sum(proxy.size_bytes for proxy in catalog.proxies().values())
         hours = catalog.snapshot().duration_seconds.sum() / 3600
         figures.add({"proxy_mb_per_hour": num_bytes / 1e6 / hours})
-        snapshot, proxies = repeat_items(catalog, 40)
+        many = repeat_items(catalog, 40)
         torch.set_num_threads(1)
         with one_core():
             figures.add(measure_reading(hour, "", original))
-            figures.add(measure_reading(library_proxies(catalog), "library_"))
-            figures.add(measure_batches(catalog, snapshot, proxies))
+            figures.add(measure_reading(library, "library_"))
+            figures.add(measure_batches(catalog, *many))
             figures.add(measure_prepare(scaled, out))
-        figures.add(measure_workers(catalog, snapshot, proxies))
+        figures.add(measure_workers(catalog, *many))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Detection of recurring segments and shots: recall, precision, edges, speed, false detections.
 
     python -m benchmarks.recurring --library LIBRARY --out DIR --json FILE
-        [--scenedetect PYTHON] [--parts studio real load]
+        [--scenedetect PYTHON] [--parts rendered real load]
 
 It takes 40 minutes on two cores. The parts are:
 
-    studio   rendered series with openings of 20, 45 and 90 s, once as rendered (AAC at 64 kbit/s)
-             and once with the audio of every episode encoded again at another gain and offset; and
-             shots, ours and those of PySceneDetect, against the ground truth
+    rendered series with openings of 20, 45 and 90 s, once as rendered (AAC at 64 kbit/s) and once
+             with the audio of every episode encoded again at another gain and offset; and shots,
+             ours and those of PySceneDetect, against the ground truth
     real     a real library whose titles share nothing; our shots against PySceneDetect's
     load     the time that 200 episodes take
 
@@ -53,13 +53,13 @@ def main() -> None:
     parser.add_argument("--library", type=Path, required=True, help="the real library")
     parser.add_argument("--scenedetect", type=Path, help="a Python that has PySceneDetect")
     parser.add_argument("--episodes", type=int, default=200, help="episodes of the part load")
-    parts = ("studio", "real", "load")
+    parts = ("rendered", "real", "load")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     figures = Figures("recurring", options.json)
-    if "studio" in options.parts:
+    if "rendered" in options.parts:
         figures.add(measure_rendered_series(options))
     if "real" in options.parts:
         figures.add(measure_real_library(options))

@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from tests.media_files import encode_audio
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.detection.fingerprints import AudioFingerprint, fingerprint_audio
 from toomuchtv.detection.recurrence import Episode, detect_recurring
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.clip_reader import read_audio
+from toomuchtv.media.containers import open_media
 from toomuchtv.media.proxy_reader import ProxyReader
 
 RATE_HZ = 16_000
@@ -34,6 +37,7 @@ NUM_SAMPLES = MINUTES * 60 * RATE_HZ
 OPENING_SECONDS, CREDITS_SECONDS = 45, 40
 EPISODES_PER_SEASON = 25
 _SPEED_STEP = 1.06
+R = TypeVar("R")
 
 
 def recode_library(library: Path, out: Path, *, delay_seconds: float, gain: float) -> None:
@@ -50,30 +54,26 @@ def recode_library(library: Path, out: Path, *, delay_seconds: float, gain: floa
 def _recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"partial-{path.name}")
-    with av.open(str(source)) as film, av.open(str(partial), "w") as copy:
+    # The muxer interleaves the streams; without the option it would stop waiting after 10 s.
+    options = {"max_interleave_delta": "0"}
+    with (
+        open_media(source) as film,
+        av.open(str(partial), "w", container_options=options) as copy,
+    ):
         source_stream = film.streams.video[0]
         count = int((film.duration or 0) / 1e6 * RATE_HZ)
         first_sample = -round(delay_seconds * RATE_HZ)
         samples = gain * read_audio(
             source, first_sample=first_sample, num_samples=count, sample_rate_hz=RATE_HZ
         )
-        frames = _audio_frames(samples[None].astype(np.float32), "fltp", 1024)
         video = copy.add_stream_from_template(source_stream)
         audio = copy.add_stream("aac", rate=RATE_HZ, layout="mono")
         audio.bit_rate = RECODED_BIT_RATE
-        encoded = 0
         packets = [packet for packet in film.demux(source_stream) if packet.size]
         for packet, dts in zip(packets, _decoding_times(packets), strict=True):
-            assert packet.time_base is not None
-            # Video and audio are interleaved, as players and readers expect.
-            while encoded < min(float(dts * packet.time_base) * RATE_HZ, count):
-                copy.mux(audio.encode(next(frames)))
-                encoded += 1024
             packet.dts, packet.stream = dts, video
             copy.mux(packet)
-        for frame in frames:
-            copy.mux(audio.encode(frame))
-        copy.mux(audio.encode(None))
+        encode_audio(copy, audio, samples.astype(np.float32), 0.0)
     partial.rename(path)
 
 
@@ -86,15 +86,6 @@ def _decoding_times(packets: list[Packet[Any]]) -> list[int]:
     times = [packet.pts or 0 for packet in packets]
     delay = max(dts - pts for dts, pts in zip(sorted(times), times, strict=True))
     return [dts - delay for dts in sorted(times)]
-
-
-def _audio_frames(samples: NDArray[Any], sample_format: str, size: int) -> Iterator[av.AudioFrame]:
-    """Cut samples `[1, S]` into frames with timestamps."""
-    for first in range(0, samples.shape[1], size):
-        part = np.ascontiguousarray(samples[:, first : first + size])
-        frame = av.AudioFrame.from_ndarray(part, format=sample_format, layout="mono")
-        frame.sample_rate, frame.pts = RATE_HZ, first
-        yield frame
 
 
 def measure_200_episodes(
@@ -113,17 +104,10 @@ def measure_200_episodes(
     if not (folder / "source.npy").exists():
         np.save(folder / "source.npy", _read_library_audio(library))
     make = functools.partial(make_soundtrack, folder)
-    tracks = list(range(EPISODES_PER_SEASON))
-    for _, result in run_isolated(make, tracks, num_workers=num_workers, silence_seconds=600.0):
-        assert not isinstance(result, Failure), result
+    _run_jobs(make, EPISODES_PER_SEASON, num_workers)
     begun = time.perf_counter()
-    prints: dict[int, AudioFingerprint] = {}
     fingerprint = functools.partial(fingerprint_episode, folder, video)
-    for number, found in run_isolated(
-        fingerprint, list(range(count)), num_workers=num_workers, silence_seconds=600.0
-    ):
-        assert not isinstance(found, Failure), found
-        prints[number] = found
+    prints = _run_jobs(fingerprint, count, num_workers)
     fingerprinted = time.perf_counter()
     segments = detect_recurring(
         [
@@ -159,6 +143,17 @@ def measure_200_episodes(
         "load_opening_precision": common_seconds / max(found_seconds, 1e-9),
         "load_other_segments": sum(one.kind in ("recap", "recurring") for one in segments),
     }
+
+
+def _run_jobs(job: Callable[..., R], count: int, num_workers: int) -> dict[int, R]:
+    results: dict[int, R] = {}
+    numbers = range(count)
+    for number, result in run_isolated(
+        job, numbers, num_workers=num_workers, silence_seconds=600.0
+    ):
+        assert not isinstance(result, Failure), result
+        results[number] = result
+    return results
 
 
 def declared_rate_hz(season: int) -> int:
@@ -202,11 +197,8 @@ def make_soundtrack(folder: Path, track: int, report: Callable[[float], None]) -
         samples[target : target + len(piece)] = (gain * piece).astype(np.int16)
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("flac", rate=RATE_HZ)
-        stream.layout, stream.format = "mono", "s16"
-        for frame in _audio_frames(samples[None], "s16", 4 * RATE_HZ):
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        stream = container.add_stream("flac", rate=RATE_HZ, layout="mono")
+        encode_audio(container, stream, (samples / 32768).astype(np.float32), 0.0)
     partial.rename(path)
 
 
@@ -216,23 +208,21 @@ def fingerprint_episode(
     """Decode one soundtrack as `prepare` does, and compute its fingerprint."""
     season, track = divmod(number, EPISODES_PER_SEASON)
     reader = ProxyReader(video, folder / f"{track:04d}.mp4", frame_rate=8.0, sample_rate_hz=RATE_HZ)
-    try:
 
-        def read(first: int, count: int) -> WaveformArray:
-            report(first / RATE_HZ)
-            return reader.read_waveform(first_sample=first, num_samples=count)
+    def read(first: int, count: int) -> WaveformArray:
+        report(first / RATE_HZ)
+        return reader.read_waveform(first_sample=first, num_samples=count)
 
+    with closing(reader):
         rate_hz = declared_rate_hz(season)
         return fingerprint_audio(read, num_samples=NUM_SAMPLES, sample_rate_hz=rate_hz)
-    finally:
-        reader.close()
 
 
 def _read_library_audio(library: Path) -> NDArray[np.int16]:
     """Return the audio of all films of a library, concatenated, int16 `[S]`."""
     parts = []
     for path in sorted(path for path in library.rglob("*") if path.is_file()):
-        with av.open(str(path)) as film:
+        with open_media(path) as film:
             count = int((film.duration or 0) / 1e6 * RATE_HZ)
         samples = read_audio(path, first_sample=0, num_samples=count, sample_rate_hz=RATE_HZ)
         parts.append(np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16))

@@ -19,10 +19,10 @@ def table(found: dict[str, Offsets]) -> str:
         "| file | frames, original | frames, proxy | audio, original (ms) | audio, proxy (ms) |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    order = sorted(found.items(), key=lambda f: (-f[1].worst_frame, -f[1].worst_sound_ms, f[0]))
+    order = sorted(found.items(), key=lambda f: (-f[1].worst_frame, -f[1].worst_audio_ms, f[0]))
     for name, offsets in order:
         cells = [f"{offsets.frames[way]:.0f}" for way in ("original", "proxy")]
-        cells += [f"{offsets.sound_ms[way]:.1f}" for way in ("original", "proxy")]
+        cells += [f"{offsets.audio_ms[way]:.1f}" for way in ("original", "proxy")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -50,13 +50,13 @@ def main() -> None:
         print(f"not made: {name} ({reason})")
     values: dict[str, float] = {
         "worst_frame_offset": max(offsets.worst_frame for offsets in found.values()),
-        "worst_sound_offset_ms": max(offsets.worst_sound_ms for offsets in found.values()),
+        "worst_sound_offset_ms": max(offsets.worst_audio_ms for offsets in found.values()),
         "num_files": len(found),
         "num_left_out": len(skipped),
     }
     for name, offsets in found.items():
         values[f"{name}_frame_offset"] = offsets.worst_frame
-        values[f"{name}_sound_offset_ms"] = offsets.worst_sound_ms
+        values[f"{name}_sound_offset_ms"] = offsets.worst_audio_ms
     Figures("sync", options.json).add(values)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import signal
 import statistics
 import time
+import timeit
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,21 +138,16 @@ def measure_diagnostics(catalog: Catalog, out: Path) -> dict[str, float]:
     """Measure the cost of the figures of the negatives, as a share of a step of the preset tiny."""
     config = load_config(preset="tiny", settings=_COMMON)
     run = open_run(catalog, out / f"diagnosed_{time.time_ns()}", config, resume=False, device=CPU)
-    batch = run.data.batches[0]
+    batch = run.batches[0]
     result = run.step(batch, 1e-3)
-    step, figures = [], []
-    for _ in range(3):
-        begun = time.perf_counter()
-        run.step(batch, 1e-3)
-        step.append(time.perf_counter() - begun)
-    for _ in range(20):
-        begun = time.perf_counter()
-        run.step.metrics(result)
-        figures.append(time.perf_counter() - begun)
-    share = statistics.median(figures) / statistics.median(step)
+    step = statistics.median(timeit.repeat(lambda: run.step(batch, 1e-3), number=1, repeat=3))
+    figures = statistics.median(
+        timeit.repeat(lambda: run.step.metrics(result), number=1, repeat=20)
+    )
+    share = figures / step
     every = load_config(preset="tiny").training.log_every
     return {
-        "diagnostics_milliseconds": 1000 * statistics.median(figures),
+        "diagnostics_milliseconds": 1000 * figures,
         "diagnostics_cost_share_of_a_logged_step": share,
         "diagnostics_cost_share": share / every,
     }

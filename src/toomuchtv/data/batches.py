@@ -1,33 +1,39 @@
-"""The batches of a run by step number: drawn first, decoded last."""
+"""The batches of a run by step number, and the fixed batch that it is validated on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from toomuchtv.catalog.records import Proxy
+from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import SPEC_DTYPES, ClipBatch, ClipSpec, ClipSpecs
+from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 
 _REPLACEMENT_TRIES = 4
+_MIN_VALIDATION_CLIPS = 2
+
 BatchArrays = dict[str, NDArray[Any]]
 
 
 def batch_layout(
-    num_clips: int, clip_format: ClipFormat, side: int
+    num_clips: int, reader: ClipReader
 ) -> dict[str, tuple[DTypeLike, tuple[int, ...]]]:
     """Return dtype and shape of each array of a batch that is being decoded, by name.
 
     The names are those of `ClipBatch` and of the columns of its `specs`.
     """
     return {
-        "video": (np.uint8, (num_clips, clip_format.frames, side * 3 // 2, side)),
-        "waveform": (np.float32, (num_clips, clip_format.num_samples)),
+        "video": (np.uint8, (num_clips, *reader.video_shape)),
+        "waveform": (np.float32, (num_clips, reader.clip_format.num_samples)),
         "valid": (np.bool_, (num_clips,)),
         **{name: (dtype, (num_clips,)) for name, dtype in SPEC_DTYPES.items()},
     }
@@ -88,7 +94,7 @@ class PlannedBatches:
         return batch_of_arrays(arrays, step, failures)
 
     def _new_arrays(self, num_clips: int) -> BatchArrays:
-        layout = batch_layout(num_clips, self.reader.clip_format, self.reader.side)
+        layout = batch_layout(num_clips, self.reader)
         return {name: np.empty(shape, dtype) for name, (dtype, shape) in layout.items()}
 
     def decode(
@@ -116,10 +122,8 @@ class PlannedBatches:
         clips = list(specs)
         arrays = allocate(len(clips))
         failures: list[str] = []
-        # Clips that are close in time share an open file and often a decoded group of frames.
         # Nothing is shared across steps, because another worker may have decoded the last one.
-        self.reader.reset()
-        for index in np.lexsort((specs.start_seconds, specs.audio_track, specs.item)).tolist():
+        for index in self.reader.reading_order(specs):
             video, waveform = arrays["video"][index], arrays["waveform"][index]
             found = self._read(clips[index], video, waveform, failures, is_readable)
             arrays["valid"][index] = found is not None
@@ -160,3 +164,43 @@ class PlannedBatches:
                 failures.append(str(error))
                 self.reader.close_item(clip.item)
         return None
+
+
+def draw_validation_batch(
+    catalog_path: Path,
+    snapshot: CatalogSnapshot,
+    proxies: dict[int, Proxy],
+    clip_format: ClipFormat,
+    *,
+    num_clips: int,
+    seed: int,
+) -> ClipBatch | None:
+    """Draw and decode a fixed batch of clips that do not overlap, to measure a model on.
+
+    The clips are uniform over the usable time, and fewer if the items are too short.
+
+    Args:
+        catalog_path: The catalog's folder.
+        snapshot: The items to draw from.
+        proxies: Proxy of each item, by item id.
+        clip_format: Frames and audio of a clip; no two clips share any of either.
+        num_clips: Number of clips, if they fit.
+        seed: Seed of the draw.
+
+    Returns:
+        The batch, of between 2 and `num_clips` clips, or None if not even 2 fit.
+
+    Raises:
+        ValueError: The proxies do not fit the format.
+    """
+    span = max(clip_format.span_seconds, clip_format.audio_seconds)
+    while num_clips >= _MIN_VALIDATION_CLIPS:
+        policy = SamplingConfig(name="uniform", batch_size=num_clips, min_gap_seconds=span)
+        try:
+            sampler = ClipSampler(snapshot, policy, clip_format)
+        except ValueError:
+            num_clips = num_clips * 3 // 4
+            continue
+        reader = ClipReader(catalog_path, snapshot, proxies, clip_format)
+        return PlannedBatches(reader, sampler, seed=seed)[0]
+    return None

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from toomuchtv._internal.random_numbers import FloatArray, UInt64Array
+from toomuchtv._internal.random_numbers import FloatArray, IntArray, UInt64Array
 
 if TYPE_CHECKING:
     # PyTorch is imported only by the methods that return tensors: a decoding worker starts in a
     # tenth of the time and in a fifth of the memory without it.
     from torch import Tensor, device
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +108,11 @@ class ClipSpecs:
         return ClipSpecs(**{name: getattr(self, name)[index] for name in SPEC_DTYPES})
 
     def to_tensor(self, valid: Tensor | None = None, device: device | None = None) -> Tensor:
-        """Return what other processes need to know of each clip as one tensor.
+        """Return the columns that other processes need of each clip as one tensor.
 
         The pair labels of a batch depend on the clips of all processes. One tensor means one
-        collective call to gather them. Integers up to 2**53 are exact in float64. The seeds are
-        left out: only the process that decodes a clip augments it.
+        collective call to gather them. Integers up to 2**53 are exact in float64. The tensor has
+        no seeds, because only the process that decodes a clip augments it.
 
         Args:
             valid: bool `[N]`; all clips are valid if omitted.

@@ -25,7 +25,7 @@ from rich.table import Column, Table
 from toomuchtv._internal.progress import ProgressCallback
 
 _SHOW_BAR_AFTER_SECONDS = 0.5
-_MAX_UNBROKEN_LENGTH = 12
+_MAX_UNBROKEN_LENGTH = 16
 
 
 class Output:

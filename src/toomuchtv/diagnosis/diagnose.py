@@ -197,8 +197,9 @@ def _select_titles(
         split = "held_out" if len(known["held_out"]) >= _MIN_HELD_OUT_TITLES else "all"
         if split == "all" and any(known.values()):
             notes.append(
-                f"most figures compare titles, and only {len(known['held_out'])} are held out, so "
-                f"the {len(known['train'])} training titles are used as well"
+                "most figures compare titles, so the training titles "
+                f"({len(known['train'])}) are used in addition to the held-out titles "
+                f"({len(known['held_out'])})"
             )
     if split == "all":
         return snapshot, "all", notes

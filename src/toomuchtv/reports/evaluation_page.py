@@ -68,8 +68,9 @@ def write_evaluation_page(path: str | os.PathLike[str], result: Evaluation) -> N
                 heading="Confusion matrix",
                 text="The matrix shows how many clips of each true class (row) were predicted to "
                 "be of each class (column), over all folds.",
-                png=draw_confusion_matrix(result.confusion, result.classes),
-                png_alt="Confusion matrix",
+                charts=[
+                    (draw_confusion_matrix(result.confusion, result.classes), "Confusion matrix")
+                ],
             )
         )
     title = f"{result.benchmark}, protocol {result.protocol}"

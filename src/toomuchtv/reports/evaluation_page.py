@@ -39,7 +39,7 @@ def write_evaluation_page(path: str | os.PathLike[str], result: Evaluation) -> N
     sections = [
         Section(
             heading="Score",
-            text=f"The encoder is {encoder.get('name', 'not named')}. Its pretraining is "
+            text=f"Encoder: {encoder.get('name', 'not named')}. Pretraining: "
             f"{encoder.get('pretraining', 'not known')}.",
             how_to_read="The confidence interval resamples source videos or recordings and not "
             "clips, because clips of one source are not independent. Chance is the score of "

@@ -45,7 +45,7 @@ def test_charts_are_images() -> None:
     )
     clips = [made_clip(seed) for seed in range(3)]
     size_of(draw_clips(clips, ["one", "two", "three"], sample_rate_hz=16_000))
-    size_of(draw_neighbors(clips[:1], [clips[1:]], [["asks", "first", "second"]]))
+    size_of(draw_neighbors(clips[:1], [clips[1:]], [["query", "first", "second"]]))
 
 
 def test_page_is_self_contained_and_escapes_names(tmp_path: Path) -> None:

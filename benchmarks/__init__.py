@@ -1,1 +1,1 @@
-"""Commands that the figures in README and docs come from; each takes --json FILE."""
+"""One command for each published figure. Every command takes --json FILE and --out DIR."""

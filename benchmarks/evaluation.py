@@ -1,17 +1,18 @@
-"""Every frozen protocol on ESC-10 and the UCF101 sample, for several encoders: the docs' table.
+"""All probe protocols on ESC-10 and the UCF101 sample, for several encoders.
 
-Untrained, the simple baselines, and the runs given. Features are kept under --out, so that
-an interrupted call goes on; --only picks protocols. Given the catalogs that the runs learned from,
-results also say which of the benchmark's clips were found there.
+    python -m benchmarks.evaluation --out DIR --run RUN [--run RUN] [--catalog CATALOG ...]
+
+The encoders are simple baselines, the given runs, and an untrained encoder. One run takes about an
+hour on two cores. Features and results are kept in --out, so that an interrupted call can continue.
+With the catalogs that the runs were trained on, results also say which clips of the benchmark were
+found there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.figures import Figures, parser
-from toomuchtv.cli.console import Output
+from benchmarks.figures import Figures, argument_parser
 from toomuchtv.evaluation.evaluate import evaluate
 from toomuchtv.evaluation.protocols import PROTOCOLS, ProbeProtocol
 from toomuchtv.evaluation.result import Evaluation, load_evaluation
@@ -21,10 +22,11 @@ BASELINES = {
     "esc10": ("log-mel", "mfcc"),
     "ucf101": ("color-histogram", "frame-difference"),
 }
+MODALITIES = {"esc10": "audio", "ucf101": "video"}
 
 
-def protocols_of(benchmark: str) -> list[str]:
-    """Frozen protocols that judge the benchmark's first sense."""
+def probe_protocols(benchmark: str) -> list[str]:
+    """Return the probe protocols that apply to a benchmark's modality."""
     return [
         name
         for name, protocol in PROTOCOLS.items()
@@ -33,104 +35,60 @@ def protocols_of(benchmark: str) -> list[str]:
     ]
 
 
-def markdown(results: Sequence[Evaluation], benchmark: str, columns: Sequence[str]) -> str:
-    """The docs' table of one benchmark: a row a protocol, a column an encoder.
-
-    In percent: mean, standard deviation over folds, and the 95% interval over sources.
-    """
-    lines = [f"| {benchmark} | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]
-    for protocol in protocols_of(benchmark):
-        cells = []
-        for column in columns:
-            found = [
-                result
-                for result in results
-                if (result.benchmark, result.protocol, _column(result))
-                == (benchmark, protocol, column)
-            ]
-            cells.append(_cell(found[0]) if found else "-")
-        lines.append(f"| `{protocol}` | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _column(result: Evaluation) -> str:
-    return "untrained" if result.untrained else str((result.encoder or {})["name"])
-
-
-def _cell(result: Evaluation) -> str:
-    figures = result.metrics["accuracy"]
-    low, high = figures["interval"]
-    return (
-        f"{100 * figures['mean']:.1f} +- {100 * figures['std']:.1f} "
-        f"({100 * low:.0f} to {100 * high:.0f})"
-    )
-
-
 def main() -> None:
-    """Evaluate, and print and write the table."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--media", type=Path, default=Path("../shared/media"))
-    arguments.add_argument("--run", type=Path, action="append", default=[])
-    arguments.add_argument(
+    """Evaluate, and write `table.html` and `table.txt`."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--media", type=Path, default=Path("../shared/media"))
+    parser.add_argument("--run", type=Path, action="append", default=[])
+    parser.add_argument(
         "--catalog", type=Path, action="append", default=[],
-        help="of each --run, in their order: look for leakage in it",
+        help="catalog of each --run, in the same order, to look for leakage",
     )  # fmt: skip
-    arguments.add_argument("--only", action="append", help="of the protocols; repeatable")
-    options = arguments.parse_args()
+    parser.add_argument("--only", action="append", help="only this protocol; repeatable")
+    options = parser.parse_args()
     if options.catalog and len(options.catalog) != len(options.run):
-        arguments.error("give a --catalog for each --run, in the same order, or none")
+        parser.error("give one --catalog for each --run, in the same order, or none")
     catalogs = dict(zip(options.run, options.catalog, strict=False))
-    output = Output(as_json=False)
+    figures = Figures("evaluation", options.json)
     results: list[Evaluation] = []
-    for benchmark in ("esc10", "ucf101"):
-        encoders: list[tuple[str, Path | None, str | None, bool]] = [
-            (name, None, name, False) for name in BASELINES[benchmark]
+    for benchmark, modality in MODALITIES.items():
+        encoders: list[tuple[str, Path | None, bool]] = [
+            (name, None, False) for name in BASELINES[benchmark]
         ]
-        encoders += [(run.name, run, None, False) for run in options.run]
-        encoders += [("untrained", run, None, True) for run in options.run[:1]]
-        for protocol in protocols_of(benchmark):
+        encoders += [(run.name, run, False) for run in options.run]
+        encoders += [("untrained", run, True) for run in options.run[:1]]
+        for protocol in probe_protocols(benchmark):
             if options.only and protocol not in options.only:
                 continue
-            for name, run, encoder, untrained in encoders:
+            for name, run, untrained in encoders:
                 out = options.out / name
-                sense = "audio" if benchmark == "esc10" else "video"
-                flag = "-untrained" * untrained
-                done = out / f"{benchmark}-{protocol}-{sense}{flag}" / "result.json"
+                suffix = "-untrained" * untrained
+                done = out / f"{benchmark}-{protocol}-{modality}{suffix}" / "result.json"
                 if done.is_file():
-                    results.append(load_evaluation(done))
-                    continue
-                output.info(f"{benchmark}, {protocol}, {name}")
-                result = evaluate(
-                    run,
-                    benchmark,
-                    options.media / benchmark,
-                    protocol=protocol,
-                    encoder=encoder,
-                    untrained=untrained,
-                    allow_missing=benchmark == "ucf101",
-                    catalog=None if untrained or run is None else catalogs.get(run),
-                    out=out,
-                    cache=options.out / "features",
-                )
-                write_evaluation_page(out / result.label / "page.html", result)
+                    result = load_evaluation(done)
+                else:
+                    result = evaluate(
+                        run,
+                        benchmark,
+                        options.media / benchmark,
+                        protocol=protocol,
+                        encoder=name if run is None else None,
+                        untrained=untrained,
+                        allow_missing=benchmark == "ucf101",
+                        catalog=None if untrained or run is None else catalogs.get(run),
+                        out=out,
+                        cache=options.out / "features",
+                    )
+                    write_evaluation_page(out / result.label / "page.html", result)
                 results.append(result)
+                key = f"{benchmark}_{protocol}_{name}"
+                accuracy = result.metrics["accuracy"]
+                low, high = accuracy["interval"]
+                figures.add(
+                    {key: accuracy["mean"], f"{key}_std": accuracy["std"],
+                     f"{key}_low": low, f"{key}_high": high}
+                )  # fmt: skip
     write_table(options.out, results)
-    tables = [
-        markdown(
-            results, benchmark,
-            [*BASELINES[benchmark], "untrained", *(run.name for run in options.run)],
-        )
-        for benchmark in BASELINES
-    ]  # fmt: skip
-    (options.out / "table.md").write_text("\n".join(tables), encoding="utf-8")
-    values = {}
-    for result in results:
-        name = f"{result.benchmark}_{result.protocol}_{(result.encoder or {})['name']}"
-        figures = result.metrics["accuracy"]
-        values[name] = figures["mean"]
-        values[f"{name}_std"] = figures["std"]
-        values[f"{name}_low"], values[f"{name}_high"] = figures["interval"]
-    Figures(benchmark="evaluation", values=values).publish(options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every benchmark says besides its figures: the machine, the versions, the spread."""
+"""What all benchmarks share: options, clocks, and printing and saving of figures."""
 
 from __future__ import annotations
 
@@ -13,68 +13,53 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from toomuchtv.cli.doctor import inspect_machine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Figures of one benchmark run, flat, by name."""
+    """The figures of one benchmark, which are printed and saved as they are added.
 
-    benchmark: str
-    values: dict[str, float]
+    A benchmark that is interrupted therefore leaves the figures that it had measured.
 
-    def publish(self, path: Path | None) -> None:
-        """Print them with the machine and the versions; write them to `path` if given."""
-        machine, versions = _machine(), _versions()
-        print(f"\n{self.benchmark}")
-        print(f"  machine: {machine['processor']}, {machine['cpu']}, {machine['memory']}")
-        print("  versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()))
-        for name, value in self.values.items():
-            print(f"  {name:52} {value:10.4g}")
-        self.save(path)
+    Args:
+        benchmark: Name of the benchmark.
+        path: JSON file for the figures, the machine and the versions of packages; None: no file.
 
-    def save(self, path: Path | None) -> None:
-        """Write them to `path` if given, with the machine and the versions."""
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = {**self.values, "machine": _machine(), "versions": _versions()}
-            path.write_text(json.dumps(content, indent=1) + "\n")
-
-
-class Notebook:
-    """Figures that are shown and saved as they come, so that a benchmark cut short leaves some."""
+    Attributes:
+        values: All figures so far, by name.
+    """
 
     def __init__(self, benchmark: str, path: Path | None) -> None:
-        self._benchmark, self._path = benchmark, path
         self.values: dict[str, float] = {}
+        self._path = path
+        self._machine = {
+            "processor": _processor_name(),
+            "usable_cores": len(os.sched_getaffinity(0)),
+            **inspect_machine(Path.cwd()).facts,
+        }
+        self._versions = {
+            name: importlib.metadata.version(name) for name in ("toomuchtv", "torch", "av", "numpy")
+        }
+        machine, versions = self._machine, self._versions
+        print(f"\n{benchmark}")
+        print(f"  machine: {machine['processor']}, {machine['cpu']}, {machine['memory']}")
+        print("  versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()))
 
-    def note(self, found: Mapping[str, float]) -> None:
-        """Add figures."""
-        self.values |= found
-        for name, value in found.items():
+    def add(self, values: Mapping[str, float]) -> None:
+        """Print figures, and write the JSON file with all figures so far."""
+        self.values |= values
+        for name, value in values.items():
             print(f"  {name:52} {value:10.4g}", flush=True)
-        Figures(benchmark=self._benchmark, values=self.values).save(self._path)
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            content = {**self.values, "machine": self._machine, "versions": self._versions}
+            self._path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _machine() -> dict[str, object]:
-    return {
-        "processor": _processor(),
-        "usable_cores": len(os.sched_getaffinity(0)),
-        **inspect_machine(Path.cwd()).facts,
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {
-        name: importlib.metadata.version(name) for name in ("toomuchtv", "torch", "av", "numpy")
-    }
-
-
-def spread(name: str, values: Sequence[float]) -> dict[str, float]:
-    """Median, lowest and highest of repeated measurements, as flat figures."""
+def median_and_range(name: str, values: Sequence[float]) -> dict[str, float]:
+    """Return the median, the lowest and the highest of repeated measurements."""
     return {
         name: statistics.median(values),
         f"{name}_lowest": min(values),
@@ -82,21 +67,22 @@ def spread(name: str, values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark takes."""
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument("--json", type=Path, help="write the figures to this file")
-    name = Path(sys.argv[0]).stem
-    made.add_argument(
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark: `--json` and `--out`."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument(
         "--out",
         type=Path,
-        default=Path("out") / "benchmarks" / name,
-        help="folder for what is made on the way; out/benchmarks/NAME",
+        default=Path("out") / "benchmarks" / Path(sys.argv[0]).stem,
+        help="folder for files that the benchmark makes (default: out/benchmarks/NAME)",
     )
-    return made
+    return parser
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -108,7 +94,7 @@ def _processor() -> str:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Stay on one core: what is measured is clips a second and core."""
+    """Restrict this process and its children to one core, to measure rates per core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
@@ -118,9 +104,10 @@ def one_core() -> Iterator[None]:
 
 
 def core_seconds() -> float:
-    """Seconds of one core that this process and its ended children have used.
+    """Return the CPU time of this process and of its children that have ended.
 
-    On a core of one's own that is time; on a machine that others use it is what time would be.
+    On an idle core that equals wall-clock time. On a machine that others use, it shows what the
+    time would be without them.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime

@@ -1,12 +1,11 @@
-"""Kill -9 at random moments of a real training: does it always end in the weights it should?
+"""A real training that is killed with `kill -9` at random times and resumed: are the weights right?
 
-One run is left alone. The others are killed, with their loader, at moments drawn uniformly over the
-time that such a run takes from the first import to the last byte, then resumed, perhaps to be
-killed again, until each has ended. Every time one ends, its weights, its last checkpoint and its
-log are held against those of the run left alone, bit by bit; after every kill what lies in the
-folder must be whole.
+    python -m benchmarks.kill_campaign --kills 50 --out DIR --json FILE      25 minutes
 
-    python -m benchmarks.kill_campaign --kills 50 --out /tmp/kills --json kills.json
+One run is not interrupted. The others are killed, with their loader, at times drawn uniformly over
+the duration of such a run, from the first import to the last byte. They are resumed, and perhaps
+killed again, until each has ended. Then weights, last checkpoint and log must equal those of the
+uninterrupted run bit by bit. After every kill, the newest checkpoint must be intact.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.figures import Figures, parser
+from benchmarks.figures import Figures, argument_parser
 from tests.prepared import make_prepared_catalog
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.metrics import read_metrics
@@ -39,11 +38,12 @@ SETTINGS = [
     "training.validation_clips=4", "training.checkpoint_every=4", "training.ema_decay=0.9",
     "training.held_out_share=0.25", "training.device=cpu",
 ]  # fmt: skip
-CLOCKED = {"clips_per_second", "data_wait_share"}
+#: Metrics that depend on the clock.
+TIMING_METRICS = {"clips_per_second", "data_wait_share"}
 
 
-def start(catalog_path: Path, run_path: Path) -> subprocess.Popen[bytes]:
-    """Begin or resume a run, in a process group of its own."""
+def start_run(catalog_path: Path, run_path: Path) -> subprocess.Popen[bytes]:
+    """Start or resume a run in its own process group."""
     command = [
         sys.executable, "-m", "toomuchtv", "pretrain", "--json", "--resume",
         "--catalog", str(catalog_path), "--run", str(run_path), "--preset", "tiny",
@@ -56,36 +56,39 @@ def start(catalog_path: Path, run_path: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def killed(process: subprocess.Popen[bytes], after_seconds: float) -> bool:
-    """Kill -9 the whole group after so long; False if it ended before."""
+def kill_after(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Kill the process group after this time; return False if the run ended earlier."""
     try:
-        process.wait(timeout=after_seconds)
+        process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return True
     if process.returncode != 0:
-        raise SystemExit(f"a run failed by itself with {process.returncode}")
+        raise SystemExit(f"a run failed by itself with exit code {process.returncode}")
     return False
 
 
-def wrong(found: Path, expected: Path) -> list[str]:
-    """What differs between two runs that have ended; clocks aside."""
+def find_differences(run: Path, expected: Path) -> list[str]:
+    """Return the names of the tensors and files in which two finished runs differ."""
     differences = []
     for name in ("model/model.safetensors", f"checkpoints/step_{STEPS:08d}.safetensors"):
-        left, right = load_file(found / name), load_file(expected / name)
-        if left.keys() != right.keys():
-            differences.append(f"{name}: other tensors")
-        differences += [f"{name}: {key}" for key in left if not torch.equal(left[key], right[key])]
-    lines = [
-        [{key: x for key, x in line.items() if key not in CLOCKED} for line in read_metrics(path)]
-        for path in (found, expected)
+        left, right = load_file(run / name), load_file(expected / name)
+        differences += [f"{name}: {key}" for key in left.keys() ^ right.keys()]
+        differences += [
+            f"{name}: {key}"
+            for key in left.keys() & right.keys()
+            if not torch.equal(left[key], right[key])
+        ]
+    logs = [
+        [{k: x for k, x in line.items() if k not in TIMING_METRICS} for line in read_metrics(path)]
+        for path in (run, expected)
     ]
-    return differences + (["metrics.jsonl"] if lines[0] != lines[1] else [])
+    return differences + (["metrics.jsonl"] if logs[0] != logs[1] else [])
 
 
-def steps_reached(run_path: Path) -> int:
-    """The step to go on from; raises where a checkpoint is not whole."""
+def last_step(run_path: Path) -> int:
+    """Return the step of the newest checkpoint, which must be intact."""
     checkpoints = Checkpoints(run_path / "checkpoints", keep=1)
     steps = checkpoints.steps()
     if checkpoints.newest_good_step() != (steps[-1] if steps else 0):
@@ -95,52 +98,49 @@ def steps_reached(run_path: Path) -> int:
 
 def main() -> None:
     """Run the campaign."""
-    made = parser(__doc__)
-    made.add_argument("--kills", type=int, default=50)
-    made.add_argument("--seed", type=int, default=0)
-    arguments = made.parse_args()
-    out: Path = arguments.out
+    parser = argument_parser(__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    out: Path = options.out
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     catalog_path = make_prepared_catalog(out)
-    rng = random.Random(arguments.seed)
+    rng = random.Random(options.seed)
     begun = time.monotonic()
-    if start(catalog_path, out / "whole").wait() != 0:
-        raise SystemExit("the run that was left alone failed: see whole.log")
-    whole_seconds = time.monotonic() - begun
-    kills = ended = bad = late = 0
-    moments: list[tuple[float, int]] = []
-    while kills < arguments.kills:
+    if start_run(catalog_path, out / "whole").wait() != 0:
+        raise SystemExit("the uninterrupted run failed: see whole.log")
+    run_seconds = time.monotonic() - begun
+    ended = num_wrong = 0
+    kills: list[tuple[float, int]] = []
+    while len(kills) < options.kills:
         run_path = out / f"killed_{ended}"
-        process = start(catalog_path, run_path)
-        moment = rng.uniform(0.0, 1.1 * whole_seconds)
-        if killed(process, moment):
-            kills += 1
-            reached = steps_reached(run_path)
-            late += reached == STEPS
-            moments.append((moment, reached))
-            print(f"kill {kills}: after {moment:.1f} s, at least {reached} steps done", flush=True)
-            if kills < arguments.kills:
+        process = start_run(catalog_path, run_path)
+        seconds = rng.uniform(0.0, 1.1 * run_seconds)
+        if kill_after(process, seconds):
+            kills.append((seconds, last_step(run_path)))
+            print(f"kill {len(kills)}: after {seconds:.1f} s, step {kills[-1][1]}", flush=True)
+            if len(kills) < options.kills:
                 continue
-            process = start(catalog_path, run_path)  # the last one is led to its end
-            killed(process, 3600.0)
-        differences = wrong(run_path, out / "whole")
-        bad += bool(differences)
+            kill_after(start_run(catalog_path, run_path), 3600.0)  # the last run may end
+        differences = find_differences(run_path, out / "whole")
+        num_wrong += bool(differences)
         ended += 1
-        print(f"run {ended} ended; differs in: {differences or 'nothing'}", flush=True)
+        print(f"run {ended} ended; it differs in: {differences or 'nothing'}", flush=True)
         shutil.rmtree(run_path)
-    (out / "moments.json").write_text(json.dumps(moments) + "\n")
-    values = {
-        "kills": kills,
-        "runs_led_to_their_end": ended,
-        "runs_with_a_wrong_bit": bad,
-        "kills_before_the_first_checkpoint": sum(reached == 0 for _, reached in moments),
-        "kills_after_the_last_step": late,
-        "seconds_of_a_run_left_alone": whole_seconds,
-    }
-    Figures(benchmark="kill_campaign", values=values).publish(arguments.json)
-    if bad:
-        raise SystemExit("a run did not end as it should")
+    (out / "kills.json").write_text(json.dumps(kills) + "\n")
+    Figures("kill_campaign", options.json).add(
+        {
+            "kills": len(kills),
+            "runs_led_to_their_end": ended,
+            "runs_with_a_wrong_bit": num_wrong,
+            "kills_before_the_first_checkpoint": sum(step == 0 for _, step in kills),
+            "kills_after_the_last_step": sum(step == STEPS for _, step in kills),
+            "seconds_of_a_run_left_alone": run_seconds,
+        }
+    )
+    if num_wrong:
+        raise SystemExit("a run did not end with the expected bits")
 
 
 if __name__ == "__main__":

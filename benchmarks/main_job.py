@@ -1,90 +1,82 @@
-"""The main job on a real library: how long each verb takes and what the encoders come to.
+"""The main workflow on a small real library: time of each command, and scores of the encoders.
 
-Measures scan (first and again), prepare, a `tiny` pretraining, retrieval on held-out and on
-training titles, and the linear probe of ESC-10, each beside untrained encoders and chance.
+    python -m benchmarks.main_job --out DIR --json FILE       20 minutes on two cores
+
+Measured are scan (first and again), prepare, a pretraining with the preset tiny, retrieval on
+held-out and on training titles, and the linear probe of ESC-10. Scores are beside those of
+untrained encoders and beside chance.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Figures, parser, spread
+from benchmarks.figures import Figures, argument_parser, median_and_range
+from tests.main_job import run_verb
 
 
-def toomuchtv(*arguments: str | Path) -> tuple[dict[str, Any], float]:
-    """Run a verb as a user would; its JSON and the seconds it took."""
+def timed(*arguments: str | Path) -> tuple[dict[str, Any], float]:
+    """Run a command; return its JSON and its duration in seconds."""
     begun = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "toomuchtv", *map(str, arguments), "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    result = json.loads(done.stdout)
-    assert isinstance(result, dict)
-    return result, time.perf_counter() - begun
+    return run_verb(*arguments), time.perf_counter() - begun
 
 
 def main() -> None:
-    """Run the verbs and print the figures."""
-    arguments = parser(__doc__)
-    arguments.add_argument("--media", type=Path, default=Path("../shared/media"))
-    arguments.add_argument("--steps", type=int, default=600)
-    options = arguments.parse_args()
+    """Run the commands."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--media", type=Path, default=Path("../shared/media"))
+    parser.add_argument("--steps", type=int, default=600)
+    options = parser.parse_args()
     out, library = options.out, options.media / "library"
-    values: dict[str, float] = {}
-    first = []
-    for number in range(3):
-        found, seconds = toomuchtv("scan", library, "--catalog", out / f"cat{number}")
-        first.append(seconds)
-    values |= {"titles": found["titles"], "film_seconds": found["seconds"]}
-    values |= spread("scan_seconds", first)
-    again = [toomuchtv("scan", library, "--catalog", out / "cat0")[1] for _ in range(3)]
-    values |= spread("scan_again_seconds", again)
-    prepared = [
-        toomuchtv("prepare", "--catalog", out / f"cat{number}", "--workers", "2")
-        for number in range(3)
-    ]
+    figures = Figures("main_job", options.json)
+    catalogs = [out / f"cat{number}" for number in range(3)]
+    scans = [timed("scan", library, "--catalog", catalog) for catalog in catalogs]
+    found = scans[0][0]
+    figures.add({"titles": found["titles"], "film_seconds": found["seconds"]})
+    figures.add(median_and_range("scan_seconds", [seconds for _, seconds in scans]))
+    again = [timed("scan", library, "--catalog", catalogs[0])[1] for _ in range(3)]
+    figures.add(median_and_range("scan_again_seconds", again))
+    prepared = [timed("prepare", "--catalog", catalog, "--workers", "2") for catalog in catalogs]
     rates = [found["seconds"] / seconds for _, seconds in prepared]
-    values |= spread("prepare_times_real_time", rates)
-    values["proxy_mb_per_hour"] = prepared[0][0]["bytes"] / 1e6 / (found["seconds"] / 3600)
-    cat, run = out / "cat0", out / "run"
-    trained, seconds = toomuchtv(
-        "pretrain", "--catalog", cat, "--run", run, "--preset", "tiny",
+    figures.add(median_and_range("prepare_times_real_time", rates))
+    megabytes = prepared[0][0]["bytes"] / 1e6
+    figures.add({"proxy_mb_per_hour": megabytes / (found["seconds"] / 3600)})
+    trained, seconds = timed(
+        "pretrain", "--catalog", catalogs[0], "--run", out / "run", "--preset", "tiny",
         "--set", f"training.steps={options.steps}",
     )  # fmt: skip
-    values |= {
-        "pretrain_steps": trained["steps"],
-        "pretrain_seconds": seconds,
-        "pretrain_clips_per_second": trained["clips_per_second"],
-    }
-    values |= scores(run, cat, options.media / "esc10")
-    Figures(benchmark="main_job", values=values).publish(options.json)
+    figures.add(
+        {
+            "pretrain_steps": trained["steps"],
+            "pretrain_seconds": seconds,
+            "pretrain_clips_per_second": trained["clips_per_second"],
+        }
+    )
+    figures.add(score(out / "run", catalogs[0], options.media / "esc10"))
 
 
-def scores(run: Path, cat: Path, esc10: Path) -> dict[str, float]:
-    """Scores of the run and of untrained encoders, beside chance."""
+def score(run: Path, catalog: Path, esc10: Path) -> dict[str, float]:
+    """Return the scores of a run, of untrained encoders, and of chance."""
     values: dict[str, float] = {}
     for weights, flags in (("trained", []), ("untrained", ["--untrained"])):
-        esc, _ = toomuchtv("evaluate", run, "--benchmark", "esc50", "--data", esc10, *flags)
+        esc = run_verb("evaluate", run, "--benchmark", "esc50", "--data", esc10, *flags)
         values[f"esc10_{weights}"] = esc["metrics"]["accuracy"]["mean"]
         values[f"esc10_{weights}_std_over_folds"] = esc["metrics"]["accuracy"]["std"]
-        found, _ = toomuchtv("evaluate", run, "--benchmark", "retrieval", "--data", cat, *flags)
-        for side, scopes in found["metrics"].items():
+        values["esc10_chance"] = esc["chance"]["accuracy"]
+        found = run_verb("evaluate", run, "--benchmark", "retrieval", "--data", catalog, *flags)
+        for split, scopes in found["metrics"].items():
             for scope in ("all", "within_title"):
-                figures = scopes[scope]["video_to_audio"]
-                chance = found["chance"][side][scope]["video_to_audio"]
-                name = f"retrieval_{side}_{scope}"
+                name = f"retrieval_{split}_{scope}"
                 values[f"{name}_clips"] = scopes["num_clips"]
                 for key in ("recall_at_1", "recall_at_10", "median_rank"):
-                    values[f"{name}_{key}_{weights}"] = figures[key]
-                    values[f"{name}_{key}_chance"] = chance[key]
-    values["esc10_chance"] = esc["chance"]["accuracy"]
+                    scores, chance = (
+                        part[split][scope]["video_to_audio"][key]
+                        for part in (found["metrics"], found["chance"])
+                    )
+                    values[f"{name}_{key}_{weights}"] = scores
+                    values[f"{name}_{key}_chance"] = chance
     return values
 
 

@@ -1,23 +1,26 @@
-"""Time and memory of plans, at catalogs of a hundred to a hundred thousand titles.
+"""Time and memory of drawing clip specs, for catalogs of 100 to 100,000 titles.
 
-Catalogs are made up: one title in ten is a show of up to 191 episodes, twenty items a title in all,
-so that a hundred thousand titles have two million items. A batch is 1,024 clips, 64 titles x 16.
-Timed: `Planner.plan` at steps spread over an epoch and at step 10,000,000, the same of the uniform
-policy, of one that leaves segments out, the making of the `Planner`, and reading the snapshot from
-SQLite.
+    python -m benchmarks.sampling --out DIR --json FILE      two minutes, 1 GB on disk
 
-    python -m benchmarks.sampling --out DIR --json FILE
+The catalogs are synthetic: one title in ten is a show of 191 episodes, and there are 20 items per
+title on average, so that 100,000 titles have two million items. A batch has 1,024 clips: 64 titles
+with 16 clips each. Measured are `ClipSampler.draw` at steps of a whole epoch and at step
+10,000,000, with hierarchical sampling, uniform sampling, and sampling that skips segments; the
+construction of the sampler; and reading the snapshot from SQLite.
 """
 
 from __future__ import annotations
 
+import itertools
+import sqlite3
 import time
+import timeit
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import Figures, parser, spread
+from benchmarks.figures import Figures, argument_parser, median_and_range
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot, SnapshotSegments, no_segments
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.data.config import SamplingConfig
@@ -25,15 +28,15 @@ from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat
 
 SIZES = (100, 1_000, 10_000, 100_000)
-ITEMS_A_TITLE = 20
-REPEATS = 100
-POLICY = SamplingConfig(batch_size=1024, clips_per_item=16)
+ITEMS_PER_TITLE = 20
+REPETITIONS = 100
+SAMPLING = SamplingConfig(batch_size=1024, clips_per_item=16)
 
 
-def made_up(num_titles: int, *, with_segments: bool = False) -> CatalogSnapshot:
-    """Make a catalog up: films of 90 minutes, shows of many episodes of 22."""
+def synthetic_snapshot(num_titles: int, *, with_segments: bool = False) -> CatalogSnapshot:
+    """Return a catalog of films of 90 minutes and shows whose episodes have 22 minutes."""
     shows = np.arange(num_titles) % 10 == 0
-    count = np.where(shows, (ITEMS_A_TITLE - 1) * 10 + 1, 1)
+    count = np.where(shows, (ITEMS_PER_TITLE - 1) * 10 + 1, 1)
     title = np.repeat(np.arange(num_titles, dtype=np.int32), count)
     minutes = np.where(shows, 22, 90)[title]
     num_items = len(title)
@@ -45,12 +48,12 @@ def made_up(num_titles: int, *, with_segments: bool = False) -> CatalogSnapshot:
         num_frames=(minutes * 60 * 8).astype(np.int32),
         frame_rate=np.full(num_items, 8.0, np.float32),
         num_tracks=np.ones(num_items, np.uint8),
-        segments=four_segments_an_item(num_items) if with_segments else no_segments(),
+        segments=_four_segments_per_item(num_items) if with_segments else no_segments(),
     )
 
 
-def four_segments_an_item(num_items: int) -> SnapshotSegments:
-    """An opening, credits and two black stretches in every item."""
+def _four_segments_per_item(num_items: int) -> SnapshotSegments:
+    """Return an opening, credits and two black stretches for every item."""
     start = np.tile(np.array([0.0, 30.0, 600.0, 1200.0], np.float32), num_items)
     kinds = [SEGMENT_KINDS.index(kind) for kind in ("black", "opening", "black", "credits")]
     return SnapshotSegments(
@@ -62,57 +65,59 @@ def four_segments_an_item(num_items: int) -> SnapshotSegments:
     )
 
 
-def plan_ms(planner: ClipSampler, first_step: int, stride: int) -> list[float]:
-    """Milliseconds of one plan each."""
-    taken = []
-    for repeat in range(REPEATS):
-        begun = time.perf_counter()
-        planner.draw(seed=1, step=first_step + repeat * stride)
-        taken.append(1000 * (time.perf_counter() - begun))
-    return taken
+def build_sampler(snapshot: CatalogSnapshot, **changes: object) -> tuple[ClipSampler, float]:
+    """Return a sampler and the seconds that its construction took."""
+    begun = time.perf_counter()
+    sampler = ClipSampler(snapshot, SAMPLING.model_copy(update=changes), ClipFormat())
+    return sampler, time.perf_counter() - begun
 
 
-def plan_peak_bytes(planner: ClipSampler) -> int:
-    """The most memory that one plan takes while it is drawn."""
+def measure_draw(name: str, sampler: ClipSampler, first_step: int, stride: int) -> dict[str, float]:
+    """Measure the milliseconds of one draw."""
+    steps = itertools.count(first_step, stride)
+    seconds = timeit.repeat(
+        lambda: sampler.draw(seed=1, step=next(steps)), number=1, repeat=REPETITIONS
+    )
+    return median_and_range(name, [1000 * x for x in seconds])
+
+
+def measure_peak_bytes(sampler: ClipSampler) -> int:
+    """Return the peak of the memory that one draw allocates."""
     tracemalloc.start()
-    planner.draw(seed=1, step=5)
+    sampler.draw(seed=1, step=5)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return peak
 
 
-def planning(num_titles: int) -> dict[str, float]:
-    """Figures of one size of catalog."""
-    snapshot = made_up(num_titles)
-    begun = time.perf_counter()
-    planner = ClipSampler(snapshot, POLICY, ClipFormat())
-    making = time.perf_counter() - begun
-    stride = max(1, num_titles // 64 // REPEATS)
-    values = {f"planner_seconds_{num_titles}_titles": making}
-    values |= spread(f"plan_ms_{num_titles}_titles", plan_ms(planner, 0, stride))
-    values[f"plan_peak_kb_{num_titles}_titles"] = plan_peak_bytes(planner) / 1e3
-    values["snapshot_bytes_per_item"] = snapshot.num_bytes / len(snapshot)
-    if num_titles == SIZES[-1]:
-        values |= spread("plan_ms_step_10000000", plan_ms(planner, 10**7, stride))
-        uniform = POLICY.model_copy(update={"name": "uniform"})
-        values |= spread(
-            f"plan_ms_uniform_{num_titles}_titles",
-            plan_ms(ClipSampler(snapshot, uniform, ClipFormat()), 0, stride),
-        )
-        snapshot = made_up(num_titles, with_segments=True)
-        skipping = POLICY.model_copy(update={"skip": ("black", "credits"), "window_seconds": 300.0})
-        begun = time.perf_counter()
-        planner = ClipSampler(snapshot, skipping, ClipFormat())
-        values[f"planner_seconds_skipping_{num_titles}_titles"] = time.perf_counter() - begun
-        values |= spread(f"plan_ms_skipping_{num_titles}_titles", plan_ms(planner, 0, stride))
-    return values
+def measure_size(num_titles: int) -> dict[str, float]:
+    """Measure the sampler for a catalog of one size."""
+    snapshot, titles = synthetic_snapshot(num_titles), f"{num_titles}_titles"
+    sampler, seconds = build_sampler(snapshot)
+    stride = max(1, num_titles // 64 // REPETITIONS)
+    values = {
+        f"planner_seconds_{titles}": seconds,
+        **measure_draw(f"plan_ms_{titles}", sampler, 0, stride),
+        f"plan_peak_kb_{titles}": measure_peak_bytes(sampler) / 1e3,
+        "snapshot_bytes_per_item": snapshot.num_bytes / len(snapshot),
+    }
+    if num_titles < SIZES[-1]:
+        return values
+    values |= measure_draw("plan_ms_step_10000000", sampler, 10**7, stride)
+    sampler, _ = build_sampler(snapshot, name="uniform")
+    values |= measure_draw(f"plan_ms_uniform_{titles}", sampler, 0, stride)
+    sampler, seconds = build_sampler(
+        synthetic_snapshot(num_titles, with_segments=True),
+        skip=("black", "credits"),
+        window_seconds=300.0,
+    )
+    values[f"planner_seconds_skipping_{titles}"] = seconds
+    return values | measure_draw(f"plan_ms_skipping_{titles}", sampler, 0, stride)
 
 
 def fill_database(folder: Path, snapshot: CatalogSnapshot) -> None:
-    """Write a made-up catalog's database, all rows that a scan and a prepare would leave."""
+    """Write the database of a synthetic catalog, with all rows that scan and prepare write."""
     open_catalog(folder, create=True).close()
-    import sqlite3
-
     connection = sqlite3.connect(folder / "catalog.sqlite")
     titles = np.unique(snapshot.title_id).tolist()
     items = list(zip(snapshot.item_id.tolist(), snapshot.title_id.tolist(), strict=True))
@@ -126,8 +131,8 @@ def fill_database(folder: Path, snapshot: CatalogSnapshot) -> None:
             ),
         )
         connection.executemany(
-            "INSERT INTO items VALUES (?, ?, ?, 1, NULL, NULL, 1, 1, ?, 0, 60.0, '[]', 'h264', 64, "
-            "48, 0, 'yuv420p', 24.0, 0.0)",
+            # The last value stands for the JSON of a probe, which has about 400 characters.
+            "INSERT INTO items VALUES (?, ?, ?, 1, NULL, NULL, 1, 1, ?, 0, printf('%400s', ''))",
             ((item, title, b"%d" % item, str(item)) for item, title in items),
         )
         connection.executemany(
@@ -141,16 +146,16 @@ def fill_database(folder: Path, snapshot: CatalogSnapshot) -> None:
     connection.close()
 
 
-def loading(folder: Path, num_titles: int) -> dict[str, float]:
-    """Seconds to read the snapshot of a database, and its memory at most."""
-    made = made_up(num_titles)
+def measure_loading(folder: Path, num_titles: int) -> dict[str, float]:
+    """Measure the time to read the snapshot of a database, and the snapshot's size."""
+    written = synthetic_snapshot(num_titles)
     if not (folder / "catalog.sqlite").exists():
-        fill_database(folder, made)
+        fill_database(folder, written)
     with open_catalog(folder) as catalog:
         begun = time.perf_counter()
         snapshot = catalog.snapshot()
         seconds = time.perf_counter() - begun
-    assert len(snapshot) == len(made)
+    assert len(snapshot) == len(written)
     return {
         f"snapshot_load_seconds_{num_titles}_titles": seconds,
         f"snapshot_items_{num_titles}_titles": len(snapshot),
@@ -159,14 +164,13 @@ def loading(folder: Path, num_titles: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
-    options = parser(__doc__).parse_args()
-    values: dict[str, float] = {}
+    """Measure all sizes."""
+    options = argument_parser(__doc__).parse_args()
+    figures = Figures("sampling", options.json)
     for num_titles in SIZES:
-        values |= planning(num_titles)
-    for num_titles in (SIZES[-2], SIZES[-1]):
-        values |= loading(options.out / f"cat{num_titles}", num_titles)
-    Figures(benchmark="sampling", values=values).publish(options.json)
+        figures.add(measure_size(num_titles))
+    for num_titles in SIZES[-2:]:
+        figures.add(measure_loading(options.out / f"cat{num_titles}", num_titles))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Figures of docs/experiments/2026-11-study*.md that are on no page of a study.
+"""Figures of docs/experiments/2026-11-study*.md that the report of a study does not contain.
 
-    python -m benchmarks.study_conditions out/large
+    python -m benchmarks.study_conditions out/large                   seconds
     python -m benchmarks.study_conditions out/study out/again
 
-Printed are, over the seeds of all given studies and by the linear probes: the gain on shows minus
-that on films, for each k; the gain on films with an alternative setting, the gain with the study's
-own setting in the same seeds, and their difference; and the last loss of uniform conditions and of
-k = 32, with the loss of a model that knows only the title of each clip in a uniform batch.
+It prints these figures of the linear probes, over the seeds of all given studies: the gain on shows
+minus the gain on films, for each k; the gain on films with an alternative setting, the gain with
+the study's setting for the same seeds, and their difference; and the last loss with uniform
+sampling and with k = 32, beside the loss of a model that knows only the title of each clip in a
+uniform batch.
 """
 
 from __future__ import annotations
@@ -66,9 +67,11 @@ def print_gains(measurements: Measurements) -> None:
                 )
                 for alternative in ("", name)
             )
-            _show(f"{benchmark}: gain on films, other {name}", list(other.values()))
-            _show("   the study's own, in the same seeds", [usual[seed] for seed in other])
-            _show("   the one minus the other", [other[seed] - usual[seed] for seed in other])
+            _show(f"{benchmark}: gain on films, alternative {name}", list(other.values()))
+            _show(
+                "   with the study's setting, for the same seeds", [usual[seed] for seed in other]
+            )
+            _show("   difference", [other[seed] - usual[seed] for seed in other])
 
 
 def print_losses(studies: list[Path], designs: list[Design]) -> None:
@@ -78,7 +81,8 @@ def print_losses(studies: list[Path], designs: list[Design]) -> None:
     for content, titles in (("movies", size.items), ("shows", size.items // LEVELS["show"])):
         # With n other clips of the same title, a model that knows only titles has loss ln(1 + n).
         weights = binom.pmf(others, size.batch_size - 1, 1 / titles)
-        print(f"  {content}: loss of title knowledge {float(weights @ np.log1p(others)):.2f}")
+        title_loss = float(weights @ np.log1p(others))
+        print(f"  {content}: loss of a model that knows only titles: {title_loss:.2f}")
         for study, design in zip(studies, designs, strict=True):
             for condition in design.conditions:
                 seed = condition.library.seed

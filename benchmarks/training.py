@@ -1,17 +1,17 @@
-"""How fast training is, and how much of what this machine can do that is.
+"""Speed of training, beside a plain implementation and the machine's rate of matrix products.
 
-On the CPU, in parts, each bounded in time, every figure printed and saved as it comes:
+    python -m benchmarks.training --out DIR --json FILE              six minutes on two CPU cores
+    python -m benchmarks.training --gpu --out DIR --json FILE        see gpu_training.py
 
-    rate         the machine's own rate of matrix products
-    tiny, base   clips a second of the whole loop, beside the same model written the plain way, on
-                 the same proxies; the share of the time that it waits for data; the rate of its
-                 products, planned from shapes, beside the machine's own. The preset base has a
-                 batch of few clips: its own does not fit here
-    diagnostics  the cost of the figures of the negatives
-    compile      tiny with torch.compile, and how long its first step takes
+The parts of the measurement on a CPU are:
 
-    python -m benchmarks.training --out /tmp/training --json training.json
-    python -m benchmarks.training --gpu --out /tmp/training --json gpu.json    (see gpu_training.py)
+    rate         the machine's rate of matrix products; always measured
+    tiny, base   clips per second of the whole training loop, beside the same model in a plain
+                 implementation on the same proxies; the share of the time that the loop waits for
+                 data; its rate of floating-point operations, computed from shapes, as a share of
+                 the machine's. The preset base has a batch of 4 clips, because its own does not fit
+    diagnostics  cost of the figures of the negatives
+    compile      the preset tiny with torch.compile, and the time of its first step
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from __future__ import annotations
 import signal
 import statistics
 import time
-from collections.abc import Callable, Sequence
+import timeit
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from benchmarks.figures import Figures, Notebook, parser, spread
-from benchmarks.gpu_training import measure_gpu, prepare_gpu_data, study
-from benchmarks.plain_training import train_plainly
-from toomuchtv.catalog.prepare import prepare_catalog
-from toomuchtv.catalog.scan import scan_library
-from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.media.proxy_writer import ProxyFormat
+from benchmarks.catalogs import open_prepared
+from benchmarks.figures import Figures, argument_parser, median_and_range
+from benchmarks.gpu_training import measure_gpu, prepare_gpu_data
+from benchmarks.plain_training import train_plain
+from toomuchtv.catalog.store import Catalog
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain
 from toomuchtv.training.profile import flops_per_clip
@@ -43,39 +42,39 @@ _COMMON = [
     "training.device=cpu", "training.log_every=1", "training.validation_clips=2",
     "training.checkpoint_every=0",
 ]  # fmt: skip
-#: Settings over each preset, and what bounds each of its two runs: seconds of timed steps.
+#: Settings of each preset, and the time limit of each of its two runs, in seconds.
 CASES = {
     "tiny": (["sampling.batch_size=64"], 40.0),
     "base": (["sampling.batch_size=4", "sampling.clips_per_item=4"], 30.0),
 }
-_WARM_UP_STEPS, _FEWEST_STEPS, _MOST_STEPS = 1, 2, 100
+_WARM_UP_STEPS, _MIN_STEPS, _MAX_STEPS = 1, 2, 100
 
 
-class Enough:
-    """Says that a run has been timed for long enough.
+class TimeLimit:
+    """A callable that ends a run when it has been timed for long enough.
 
     Args:
-        seconds: Of timed steps, after the warm-up.
+        seconds: Limit of the time after the warm-up.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._begun = seconds, time.monotonic()
 
     def __call__(self, steps: int) -> bool:
-        """Whether to stop after so many steps."""
+        """Return True if the run should stop after this many steps."""
         if steps <= _WARM_UP_STEPS:
             self._begun = time.monotonic()
         is_over = time.monotonic() - self._begun > self._seconds
-        return is_over and steps >= _WARM_UP_STEPS + _FEWEST_STEPS
+        return is_over and steps >= _WARM_UP_STEPS + _MIN_STEPS
 
     def stop_run(self, done: float, total: float, what: str) -> None:
-        """Have `pretrain` stop, as anybody would; its progress hook."""
+        """Stop `pretrain` as a user would, with a signal. This is a `ProgressCallback`."""
         if self(int(done)):
             signal.raise_signal(signal.SIGTERM)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> list[float]:
-    """Floating-point operations a second of large matrix products, several times."""
+    """Measure the floating-point operations per second of large matrix products, five times."""
     left, right = (torch.randn(size, size).to(device, dtype) for _ in range(2))
     rates = []
     for _ in range(6):
@@ -86,167 +85,141 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> l
     return rates[1:]
 
 
-def prepared(out: Path, library: Path) -> Path:
-    """A catalog of the library with proxies, made once."""
-    catalog_path = out / "catalog"
-    if not (catalog_path / "catalog.sqlite").exists():
-        scan_library(library, catalog_path)
-        with open_catalog(catalog_path) as catalog:
-            prepare_catalog(catalog, ProxyFormat(short_side=128))
-    return catalog_path
-
-
-def trained(
-    catalog: Catalog, config: Config, run_path: Path, seconds: float
-) -> dict[str, list[float]]:
-    """Clips a second and share of waiting of every step after the warm-up, from the run's log."""
-    pretrain(catalog, run_path, config, progress=Enough(seconds).stop_run)
-    lines = [line for line in read_metrics(run_path) if "loss" in line][_WARM_UP_STEPS:]
-    return {
-        "clips_per_second": [line["clips_per_second"] for line in lines],
-        "data_wait_share": [line["data_wait_share"] for line in lines],
-    }
-
-
-def overall_wait_share(found: dict[str, list[float]]) -> float:
-    """Share of the whole time: steps that took longer count for more."""
-    seconds = [1.0 / rate for rate in found["clips_per_second"]]
-    waited = [x * share for x, share in zip(seconds, found["data_wait_share"], strict=True)]
-    return sum(waited) / sum(seconds)
-
-
-def config_of(name: str, *settings: str) -> Config:
-    """The config of one case."""
-    steps = f"training.steps={_MOST_STEPS}"
+def case_config(name: str, *settings: str) -> Config:
+    """Return the config of one of `CASES`."""
+    steps = f"training.steps={_MAX_STEPS}"
     return load_config(preset=name, settings=[*_COMMON, *CASES[name][0], steps, *settings])
 
 
-def measure(
-    name: str, catalog: Catalog, out: Path, rate: float, seconds: float, book: Notebook
+def timed_steps(
+    catalog: Catalog, config: Config, run_path: Path, seconds: float
+) -> list[dict[str, float]]:
+    """Train until the time limit, and return the logged metrics of every step, warm-up included."""
+    pretrain(catalog, run_path, config, progress=TimeLimit(seconds).stop_run)
+    return [line for line in read_metrics(run_path) if "loss" in line]
+
+
+def measure_preset(
+    name: str, catalog: Catalog, out: Path, rate: float, seconds: float, figures: Figures
 ) -> None:
-    """All figures of one preset on the CPU."""
-    config = config_of(name)
-    found = trained(catalog, config, out / f"run_{name}_{time.time_ns()}", seconds)
-    ours, wait = found["clips_per_second"], overall_wait_share(found)
+    """Measure one preset on the CPU, and the plain implementation of the same training."""
+    config = case_config(name)
+    run_path = out / f"run_{name}_{time.time_ns()}"
+    steps = timed_steps(catalog, config, run_path, seconds)[_WARM_UP_STEPS:]
+    ours = [step["clips_per_second"] for step in steps]
+    # The share of the whole time: slow steps count for more.
+    durations = [1.0 / clips_per_second for clips_per_second in ours]
+    waited = [
+        duration * step["data_wait_share"] for duration, step in zip(durations, steps, strict=True)
+    ]
+    wait = sum(waited) / sum(durations)
     flops = flops_per_clip(config)
     computing = statistics.median(ours) / (1.0 - wait)
-    book.note(
+    figures.add(
         {
-            **spread(f"clips_per_second_{name}", ours),
+            **median_and_range(f"clips_per_second_{name}", ours),
             f"data_wait_share_{name}": wait,
             f"planned_gflop_per_clip_{name}": flops / 1e9,
             f"planned_seconds_per_clip_{name}": flops / rate,
             f"matmul_rate_share_{name}": flops * computing / rate,
         }
     )
-    taken = train_plainly(catalog, config, steps=_MOST_STEPS, enough=Enough(seconds))
+    taken = train_plain(catalog, config, steps=_MAX_STEPS, is_over=TimeLimit(seconds))
     plain = [config.sampling.batch_size / x for x in taken[_WARM_UP_STEPS:]]
-    book.note(
+    figures.add(
         {
-            **spread(f"plain_clips_per_second_{name}", plain),
+            **median_and_range(f"plain_clips_per_second_{name}", plain),
             f"over_plain_{name}": statistics.median(ours) / statistics.median(plain),
         }
     )
 
 
-def diagnostics_cost(catalog: Catalog, out: Path) -> dict[str, float]:
-    """What the figures of the negatives cost, as a share of a step of the preset tiny."""
+def measure_diagnostics(catalog: Catalog, out: Path) -> dict[str, float]:
+    """Measure the cost of the figures of the negatives, as a share of a step of the preset tiny."""
     config = load_config(preset="tiny", settings=_COMMON)
     run = open_run(catalog, out / f"diagnosed_{time.time_ns()}", config, resume=False, device=CPU)
-    batch = run.data.batches[0]
+    batch = run.batches[0]
     result = run.step(batch, 1e-3)
-    step = statistics.median(_seconds(lambda: run.step(batch, 1e-3), 3))
-    figures = statistics.median(_seconds(lambda: run.step.metrics(result), 20))
+    step = statistics.median(timeit.repeat(lambda: run.step(batch, 1e-3), number=1, repeat=3))
+    figures = statistics.median(
+        timeit.repeat(lambda: run.step.metrics(result), number=1, repeat=20)
+    )
+    share = figures / step
     every = load_config(preset="tiny").training.log_every
     return {
         "diagnostics_milliseconds": 1000 * figures,
-        "diagnostics_cost_share_of_a_logged_step": figures / step,
-        "diagnostics_cost_share": figures / step / every,
+        "diagnostics_cost_share_of_a_logged_step": share,
+        "diagnostics_cost_share": share / every,
     }
 
 
-def compile_gain(catalog: Catalog, out: Path, seconds: float, book: Notebook) -> None:
-    """Clips a second of the preset tiny with torch.compile, and how long the first step takes."""
-    eager = book.values.get("clips_per_second_tiny")
+def measure_compile(catalog: Catalog, out: Path, seconds: float, figures: Figures) -> None:
+    """Measure the preset tiny with torch.compile, and the time of its first step."""
+    eager = figures.values.get("clips_per_second_tiny")
     if eager is None:
-        found = trained(catalog, config_of("tiny"), out / f"eager_{time.time_ns()}", seconds)
-        eager = statistics.median(found["clips_per_second"])
-    config, run_path = config_of("tiny", "training.compile=true"), out / f"made_{time.time_ns()}"
-    found = trained(catalog, config, run_path, seconds)
-    first = next(line for line in read_metrics(run_path) if "loss" in line)
-    book.note(
+        found = timed_steps(catalog, case_config("tiny"), out / f"eager_{time.time_ns()}", seconds)
+        eager = statistics.median(step["clips_per_second"] for step in found[_WARM_UP_STEPS:])
+    config = case_config("tiny", "training.compile=true")
+    found = timed_steps(catalog, config, out / f"compiled_{time.time_ns()}", seconds)
+    rates = [step["clips_per_second"] for step in found]
+    figures.add(
         {
-            **spread("compiled_clips_per_second_tiny", found["clips_per_second"]),
-            "compiled_over_eager_tiny": statistics.median(found["clips_per_second"]) / eager,
-            "first_compiled_step_seconds": config.sampling.batch_size / first["clips_per_second"],
+            **median_and_range("compiled_clips_per_second_tiny", rates[_WARM_UP_STEPS:]),
+            "compiled_over_eager_tiny": statistics.median(rates[_WARM_UP_STEPS:]) / eager,
+            "first_compiled_step_seconds": config.sampling.batch_size / rates[0],
         }
     )
 
 
-def _seconds(run: Callable[[], object], times: int) -> Sequence[float]:
-    taken = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - begun)
-    return taken
-
-
 def measure_cpu(
-    out: Path, library: Path, parts: Sequence[str], seconds: float | None, book: Notebook
+    out: Path, library: Path, parts: Sequence[str], seconds: float | None, figures: Figures
 ) -> None:
-    """Every part that is asked for. The figures without a preset's name are the worst.
+    """Measure the given parts. Figures without the name of a preset are the worst of all presets.
 
     Args:
-        out: Folder for runs and the catalog.
-        library: To prepare a catalog of, once.
+        out: Folder for runs and for the catalog.
+        library: Library of which a catalog is prepared, once.
         parts: Some of `PARTS`.
-        seconds: Of timed steps of each run; None: those of `CASES`.
-        book: Where figures go.
+        seconds: Time limit of each run; None: the limits of `CASES`.
+        figures: Receives the figures as soon as they are measured.
     """
-    book.note({"threads": float(torch.get_num_threads())})
+    figures.add({"threads": float(torch.get_num_threads())})
     rates = matmul_rate(CPU, torch.float32)
-    book.note(spread("matmul_gflop_per_second", [x / 1e9 for x in rates]))
+    figures.add(median_and_range("matmul_gflop_per_second", [x / 1e9 for x in rates]))
     rate = statistics.median(rates)
-    with open_catalog(prepared(out, library)) as catalog:
+    with open_prepared(library, out / "catalog") as catalog:
         names = [name for name in CASES if name in parts]
         for name in names:
-            measure(name, catalog, out, rate, seconds or CASES[name][1], book)
+            measure_preset(name, catalog, out, rate, seconds or CASES[name][1], figures)
         for key, worst in (
             ("over_plain", min), ("data_wait_share", max), ("matmul_rate_share", min),
         ):  # fmt: skip
             if names:
-                book.note({key: worst(book.values[f"{key}_{name}"] for name in names)})
+                figures.add({key: worst(figures.values[f"{key}_{name}"] for name in names)})
         if "diagnostics" in parts:
-            book.note(diagnostics_cost(catalog, out))
+            figures.add(measure_diagnostics(catalog, out))
         if "compile" in parts:
-            compile_gain(catalog, out, seconds or CASES["tiny"][1], book)
+            measure_compile(catalog, out, seconds or CASES["tiny"][1], figures)
 
 
 def main() -> None:
     """Run the benchmark."""
-    made = parser(__doc__)
-    made.add_argument("--library", type=Path, default=Path("../shared/media/library"))
-    made.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
-    made.add_argument("--seconds", type=float, help="of timed steps of each run, for a quick look")
-    made.add_argument("--gpu", action="store_true", help="measure the preset base on a GPU")
-    made.add_argument("--prepare-gpu", action="store_true", help="make what --gpu reads; on a CPU")
-    made.add_argument("--study", action="store_true", help="on a GPU: pretrain, probe transfer")
-    made.add_argument("--small", action="store_true", help="a small form of the three, to try them")
-    options = made.parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--library", type=Path, default=Path("../shared/media/library"))
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--seconds", type=float, help="time limit of each run, for a quick test")
+    parser.add_argument("--gpu", action="store_true", help="measure the preset base on a GPU")
+    parser.add_argument("--prepare-gpu", action="store_true", help="make the data of --gpu")
+    parser.add_argument("--small", action="store_true", help="test --gpu and --prepare-gpu, no GPU")
+    options = parser.parse_args()
     if options.prepare_gpu:
         prepare_gpu_data(options.out, small=options.small)
     if options.gpu:
-        book = Notebook("training_gpu", options.json)
-        measure_gpu(options.out, small=options.small, matmul_rate=matmul_rate, book=book)
-        Figures(benchmark="training_gpu", values=book.values).publish(options.json)
-    elif options.study:
-        values = study(options.out, small=options.small)
-        Figures(benchmark="training_gpu_study", values=values).publish(options.json)
+        figures = Figures("training_gpu", options.json)
+        measure_gpu(options.out, small=options.small, matmul_rate=matmul_rate, figures=figures)
     elif not options.prepare_gpu:
-        book = Notebook("training", options.json)
-        measure_cpu(options.out, options.library, options.parts, options.seconds, book)
-        Figures(benchmark="training", values=book.values).publish(options.json)
+        figures = Figures("training", options.json)
+        measure_cpu(options.out, options.library, options.parts, options.seconds, figures)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Small real media files for tests, whose pictures and sound say what time it is.
+"""Small real media files for tests, from whose frames and audio the time can be read.
 
-The picture: gray whose level rises by `LEVEL_STEP` a frame from `BLACK` and starts over, with a
-white square in the top left corner. The sound: a tone that goes up each second. Nothing needs
-more than PyAV's own wheel.
+A frame is gray, with a white square in the top left corner. Its level rises by `LEVEL_STEP` from
+frame to frame, begins at `BLACK` and starts over after `NUM_LEVELS` frames. The audio is a tone
+whose frequency rises each second. The codecs are those of PyAV's wheel.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ LEVEL_STEP = 4
 NUM_LEVELS = 50
 SAMPLE_RATE_HZ = 16_000
 
-
-# Quick rather than good. AVI counts frames instead of writing times, so what is in it must start
-# at zero: no B-frames, and no sound codec with a delay.
+# Settings that are fast rather than good. AVI counts frames instead of storing times, so that its
+# streams must start at zero: it gets no B-frames, and an audio codec without a delay.
 _FAST = {
     "libx264": {"preset": "ultrafast", "bf": "2"},
     "libvpx": {"deadline": "realtime", "cpu-used": "8"},
@@ -34,27 +33,27 @@ _FAST = {
 
 
 def gray_of_frame(number: int) -> int:
-    """The gray level of frame `number`, of all but its corner."""
+    """Return the gray level of a frame outside its corner."""
     return BLACK + LEVEL_STEP * (number % NUM_LEVELS)
 
 
 def tone_hz(second: int) -> int:
-    """The pitch that sounds during a second."""
+    """Return the frequency of the tone during a second."""
     return 400 + 100 * (second % 20)
 
 
-def picture(number: int, width: int = 64, height: int = 48) -> NDArray[np.uint8]:
-    """Frame `number` as RGB, `[height, width, 3]`."""
+def frame_image(number: int, width: int = 64, height: int = 48) -> NDArray[np.uint8]:
+    """Return a frame as RGB, uint8 `[height, width, 3]`."""
     frame = np.full((height, width, 3), gray_of_frame(number), dtype=np.uint8)
     frame[: height // 4, : width // 4] = 235
     return frame
 
 
-def tone(seconds: float, *, loudness: float = 0.5) -> NDArray[np.float32]:
-    """The sound, mono, `[seconds * SAMPLE_RATE_HZ]`."""
+def tone(seconds: float, *, amplitude: float = 0.5) -> NDArray[np.float32]:
+    """Return the audio, mono, float32 `[seconds * SAMPLE_RATE_HZ]`."""
     time = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     pitch = np.array([tone_hz(int(second)) for second in time], dtype=np.float64)
-    wave = loudness * np.sin(2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE_HZ)
+    wave = amplitude * np.sin(2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE_HZ)
     return wave.astype(np.float32)
 
 
@@ -71,20 +70,20 @@ def write_film(
     options: dict[str, str] | None = None,
     size: tuple[int, int] = (64, 48),
 ) -> Path:
-    """Write a film; its suffix chooses the container and with it the codecs.
+    """Write a film, whose suffix determines the container and the codecs.
 
     Args:
-        path: where to; missing folders are made.
-        seconds: how long the picture is.
-        frame_rate: pictures a second.
-        first_frame: the number shown first: films of different numbers differ in content.
-        languages: one sound track each, None for an untagged one; () for a silent film. The
-            second is half as loud as the first, the third a third.
-        audio_start_seconds: when the sound starts.
-        audio_stop_seconds: when the sound ends; None: with the picture.
-        rotation_degrees: clockwise, to be applied for display, by the container's matrix.
-        options: of the container, such as {"movflags": "faststart"}.
-        size: width and height, coded.
+        path: The file to write. Missing folders are created.
+        seconds: Duration of the video.
+        frame_rate: Frames per second.
+        first_frame: Number of the first frame. Films with different numbers differ in content.
+        languages: Language of each audio track, None for an untagged one; () for no audio. Track
+            n has 1 / (1 + n) of the amplitude of track 0.
+        audio_start_seconds: Time at which the audio starts.
+        audio_stop_seconds: Time at which the audio ends; None for the end of the video.
+        rotation_degrees: Clockwise rotation for display, stored as the display matrix.
+        options: Options of the container, such as {"movflags": "faststart"}.
+        size: Coded width and height.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     webm, avi = path.suffix == ".webm", path.suffix == ".avi"
@@ -106,19 +105,21 @@ def write_film(
                 audio.metadata["language"] = language
             tracks.append(audio)
         for number in range(round(seconds * frame_rate)):
-            frame = av.VideoFrame.from_ndarray(picture(first_frame + number, *size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                frame_image(first_frame + number, *size), format="rgb24"
+            )
             frame.pts = number
             frame.time_base = Fraction(1, frame_rate)
             container.mux(video.encode(frame))
         container.mux(video.encode())
-        sound = tone((audio_stop_seconds or seconds) - audio_start_seconds)
+        wave = tone((audio_stop_seconds or seconds) - audio_start_seconds)
         for number, audio in enumerate(tracks):
-            add_sound(container, audio, sound * np.float32(1 / (1 + number)), audio_start_seconds)
+            encode_audio(container, audio, wave * np.float32(1 / (1 + number)), audio_start_seconds)
     return path
 
 
-def write_sound(path: Path, *, seconds: float = 2.0, cover: bool = False) -> Path:
-    """Write sound without film: `.m4a` or `.mp4`, with cover art if asked."""
+def write_audio_file(path: Path, *, seconds: float = 2.0, cover: bool = False) -> Path:
+    """Write a file without video, `.m4a` or `.mp4`, which may have cover art."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format="mp4") as container:
         audio = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
@@ -129,15 +130,15 @@ def write_sound(path: Path, *, seconds: float = 2.0, cover: bool = False) -> Pat
             assert isinstance(art, av.VideoStream)
             art.width, art.height, art.pix_fmt = 64, 48, "rgb24"
             art.disposition = av.stream.Disposition.attached_pic
-        add_sound(container, audio, tone(seconds), 0.0)
+        encode_audio(container, audio, tone(seconds), 0.0)
         if art is not None:
-            frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(frame_image(0), format="rgb24")
             container.mux([*art.encode(frame), *art.encode()])
     return path
 
 
 def write_still(path: Path) -> Path:
-    """Write one picture, as `.png` or as a film of one frame."""
+    """Write a still image, as `.png` or as a film of one frame."""
     if path.suffix != ".png":
         return write_film(path, seconds=1 / 24, languages=())
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,24 +146,25 @@ def write_still(path: Path) -> Path:
         image = container.add_stream("png", rate=1)
         assert isinstance(image, av.VideoStream)
         image.width, image.height, image.pix_fmt = 64, 48, "rgb24"
-        frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(frame_image(0), format="rgb24")
         container.mux([*image.encode(frame), *image.encode()])
     return path
 
 
 def keep_part(path: Path, start: float, stop: float) -> Path:
-    """Keep only this part of the file's bytes, as fractions of its size: a cut, not an edit."""
+    """Keep only the bytes of a file between two fractions of its size."""
     data = path.read_bytes()
     path.write_bytes(data[int(start * len(data)) : int(stop * len(data))])
     return path
 
 
-def add_sound(
+def encode_audio(
     container: av.container.OutputContainer,
     audio: av.AudioStream,
     wave: NDArray[np.float32],
     start_seconds: float,
 ) -> None:
+    """Encode a waveform to a stream, whose encoder is flushed."""
     resampler = av.AudioResampler(format=audio.format.name, layout="mono", rate=SAMPLE_RATE_HZ)
     step = audio.codec_context.frame_size or 1024
     for start in range(0, len(wave), step):
@@ -180,8 +182,8 @@ def add_sound(
 def leave_real_time() -> None:
     """Give every thread of this process the ordinary scheduling policy again.
 
-    Run by root, the AV1 encoder (SVT-AV1) makes the process that encodes a real-time one of the
-    highest priority, and leaves it so: it then starves all else on the machine.
+    If root runs the AV1 encoder (SVT-AV1), it gives the process real-time scheduling with the
+    highest priority and does not reset it. The process would then starve all others.
     """
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(ProcessLookupError):

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.data.validation_batch import draw_validation_batch
+from toomuchtv.data.batches import draw_validation_batch
 from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.evaluation.retrieval_benchmarks import embed_clips, run_split
 from toomuchtv.inference.pretrained import load

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.media_files import keep_part, write_film, write_sound, write_still
+from tests.media_files import keep_part, write_audio_file, write_film, write_still
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.catalog.records import Probe
 from toomuchtv.errors import MediaError
@@ -108,11 +108,11 @@ def test_cut_header_is_refused(
 
 
 def test_audio_only_is_refused(tmp_path: Path) -> None:
-    assert refusal(write_sound(tmp_path / "a.mp4")) == "no video stream: only audio"
+    assert refusal(write_audio_file(tmp_path / "a.mp4")) == "no video stream: only audio"
 
 
 def test_cover_art_is_not_video(tmp_path: Path) -> None:
-    path = write_sound(tmp_path / "a.mp4", cover=True)
+    path = write_audio_file(tmp_path / "a.mp4", cover=True)
     assert refusal(path) == "no video stream: only cover art and audio"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.media_files import keep_part, write_film, write_sound, write_still
+from tests.media_files import keep_part, write_audio_file, write_film, write_still
 from toomuchtv.catalog import scan as scan_module
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.catalog.records import Proxy, ProxyAudio, Segment, TitleKind
@@ -150,8 +150,8 @@ def test_bad_files_are_skipped_with_their_reasons(
     (library / "text.mp4").write_text("Once upon a time\n" * 100)
     keep_part(write_film(library / "header cut.mp4"), 0.1, 1.0)
     keep_part(write_film(library / "index cut.mp4"), 0.0, 0.5)
-    write_sound(library / "sound.m4a")
-    write_sound(library / "song.m4a", cover=True)
+    write_audio_file(library / "sound.m4a")
+    write_audio_file(library / "song.m4a", cover=True)
     write_still(library / "holiday.png")
     shutil.copy(library / "holiday.png", library / "image.mp4")
     write_still(library / "one picture.mp4")

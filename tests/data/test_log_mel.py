@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from tests.media.coded_media import sound
+from tests.media.coded_media import reference_audio
 from toomuchtv.data.log_mel import LogMel, LogMelConfig, mel_filters
 
 CONFIGS = [
@@ -47,7 +47,7 @@ def test_log_mel_is_librosas(config: LogMelConfig, kind: str) -> None:
     rng = np.random.default_rng(7)
     values64 = rng.uniform(-1, 1, num_samples)
     if kind != "noise":
-        values64 = sound(np.arange(num_samples) / config.sample_rate_hz)
+        values64 = reference_audio(np.arange(num_samples) / config.sample_rate_hz)
     wave = (values64 * (1e-3 if kind == "quiet" else 1.0)).astype(np.float32)
     expected = torch.log(reference(config, wave) + config.offset)
     values = LogMel(config)(torch.from_numpy(wave)[None])[0, 0] * config.std + config.mean

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toomuchtv.data.schedule import DrawNumbers, value_at
+from toomuchtv.data.config import value_at
+from toomuchtv.data.epoch_shuffle import DrawNumbers
 
 
 @st.composite

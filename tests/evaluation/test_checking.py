@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.media_files import write_film
+from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.checking import check_benchmark
 from toomuchtv.evaluation.datasets import read_benchmark
+from toomuchtv.evaluation.encoders.baselines import ColorHistogram, MeanLogMel
 from toomuchtv.evaluation.errors import BenchmarkError
+from toomuchtv.evaluation.reading import ViewReader
+from toomuchtv.evaluation.views import AudioViews, VideoViews
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def test_missing_and_unreadable_files_are_listed_and_refused(table: Path) -> Non
     assert len(check.missing) == 1
     assert "it is empty" in "".join(check.unreadable)
     assert any("1 of the files" in note for note in check.notes())
-    assert any("2 files were left out" in note for note in check.notes())
+    assert any("2 files were skipped" in note for note in check.notes())
 
 
 def test_a_file_without_the_modality_cannot_be_used(table: Path) -> None:
@@ -60,6 +64,30 @@ def test_a_file_without_the_modality_cannot_be_used(table: Path) -> None:
     check_benchmark(read, "video", allow_missing=False)
     with pytest.raises(BenchmarkError, match="it has no audio"):
         check_benchmark(read, "audio", allow_missing=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.mkv", "ffconcat version 1.0\nfile a.mp4\n"),
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{film}\n#EXT-X-ENDLIST\n"),
+    ],
+)
+def test_playlists_are_refused_by_the_check_and_by_the_readers(
+    table: Path, name: str, text: str
+) -> None:
+    (table / name).write_text(text.format(film=(table / "a.mp4").resolve()))
+    add(table, f"{name},x,train")
+    read = read_benchmark("csv", table)
+    with pytest.raises(BenchmarkError, match="a playlist or manifest"):
+        check_benchmark(read, "video", allow_missing=False)
+    benchmark, check = check_benchmark(read, "video", allow_missing=True)
+    assert (len(benchmark.clips), len(check.unreadable)) == (4, 1)
+    for views, encoder in ((VideoViews(), ColorHistogram()), (AudioViews(), MeanLogMel())):
+        reader = ViewReader(views, encoder)
+        assert len(reader.read(read.clips[0], seed=0)) == 1
+        with pytest.raises(MediaError, match="a playlist or manifest"):
+            reader.read(read.clips[-1], seed=0)
 
 
 def test_classes_without_clips_are_removed(table: Path) -> None:

@@ -185,6 +185,16 @@ def test_movienet_cuts_seconds_around_each_shot_boundary(tmp_path: Path) -> None
     assert sides(benchmark) == [(0, 0, 0)]
 
 
+def test_movienet_quotes_a_malformed_line(tmp_path: Path) -> None:
+    films = {"train": ["tt1"], "val": [], "test": []}
+    write(tmp_path / "meta" / "split318.json", json.dumps(films))
+    write(tmp_path / "label318" / "tt1.txt", "0000 0\n0001 1\n")
+    for shots, message in (("0 239 1\n240\n", "the line '240'"), ("0 239 1\n", "less than 1")):
+        write(tmp_path / "shot_movie318" / "tt1.txt", shots)
+        with pytest.raises(BenchmarkError, match=message):
+            read_benchmark("movienet-scenes", tmp_path)
+
+
 def test_folders_of_classes_have_a_split_or_five_folds(tmp_path: Path) -> None:
     touch(*(tmp_path / "whole" / label / f"{n}.wav" for label in "ab" for n in range(20)))
     benchmark = read_benchmark("folder", tmp_path / "whole")
@@ -210,6 +220,10 @@ def test_a_csv_table_has_splits_or_folds(tmp_path: Path) -> None:
     write(tmp_path / "folds.csv", "path,label,fold\na.wav,dog,1\nb.wav,cat,2\n")
     folds = read_benchmark("csv", tmp_path / "folds.csv")
     assert (folds.task, sides(folds)) == ("single_label", [(1, 0, 1)] * 2)
+    # A clip that is listed twice is in its first fold only.
+    write(tmp_path / "twice.csv", "path,label,fold\na.wav,dog,1\na.wav,dog,2\nb.wav,cat,2\n")
+    twice = read_benchmark("csv", tmp_path / "twice.csv")
+    assert [(fold.train, fold.test) for fold in twice.folds] == [((1,), (0,)), ((0,), (1,))]
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "folder"])
@@ -225,9 +239,15 @@ def test_an_empty_folder_is_refused_with_the_missing_file(name: str, tmp_path: P
         ("esc10", "meta/esc50.csv", "filename,fold,category,esc10\na,1,dog,False\n", "no row"),
         ("vggsound", "vggsound.csv", "a,b,c\n", "expected id,start,label,split"),
         ("csv", "labels.csv", "path,label\na,b\n", "needs a column split"),
+        ("vggsound", "vggsound.csv", "a,soon,dog,test\n", "the time 'soon'"),
         ("csv", "labels.csv", "path,label,split\na,b,dev\n", "split"),
+        ("csv", "labels.csv", "path,label,fold\na,b,1\na,c,2\n", "separated by ;"),
+        (
+            "csv", "labels.csv", "path,label,fold,start_seconds,stop_seconds\na,b,1,5,3\n",
+            "line 2: start_seconds must be",
+        ),
     ],
-)
+)  # fmt: skip
 def test_errors_describe_malformed_lists(
     name: str, file: str, text: str, message: str, tmp_path: Path
 ) -> None:

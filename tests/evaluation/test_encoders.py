@@ -23,7 +23,7 @@ from toomuchtv.evaluation.encoders.pretrained import torchvision_encoder
 from toomuchtv.evaluation.encoders.transformers_models import Clap
 from toomuchtv.evaluation.errors import EncoderError
 from toomuchtv.models import VideoEncoderConfig
-from toomuchtv.models.video import build_video_encoder
+from toomuchtv.models.video import VideoResNet
 
 NOISE = torch.from_numpy(
     np.random.default_rng(0).uniform(-0.5, 0.5, (3, 16_000)).astype(np.float32)
@@ -72,7 +72,7 @@ def test_frame_difference_is_zero_for_a_still_and_localizes_motion() -> None:
 
 def test_torchvision_weights_load_from_safetensors_only(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = build_video_encoder(VideoEncoderConfig()).eval()
+    network = VideoResNet(VideoEncoderConfig()).eval()
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(
         {**state, "fc.weight": torch.zeros(400, 512), "fc.bias": torch.zeros(400)},
@@ -199,12 +199,12 @@ def test_the_input_of_clap_equals_that_of_the_librarys_extractor(
     rng = np.random.default_rng(2)
     # Full length; a length that fits three times with zeros after it; a length that fits exactly.
     for samples in (480_000, 151_000, 96_000):
-        sound = rng.normal(0, 0.2, (2, samples)).astype(np.float32)
-        sound[1] *= np.sin(np.arange(samples) / 9_000).astype(np.float32)
+        waveform = rng.normal(0, 0.2, (2, samples)).astype(np.float32)
+        waveform[1] *= np.sin(np.arange(samples) / 9_000).astype(np.float32)
         theirs = transformers.ClapFeatureExtractor(
             frequency_min=50, truncation="fusion" if fused else "rand_trunc"
-        )(list(sound), sampling_rate=48_000, return_tensors="pt")
-        mel = encoder.log_mel(torch.from_numpy(sound))
+        )(list(waveform), sampling_rate=48_000, return_tensors="pt")
+        mel = encoder.log_mel(torch.from_numpy(waveform))
         torch.testing.assert_close(mel, theirs.input_features.float(), rtol=1e-4, atol=1e-2)
         with torch.inference_mode():
             given = model.get_audio_features(
@@ -212,9 +212,9 @@ def test_the_input_of_clap_equals_that_of_the_librarys_extractor(
                 is_longer=torch.zeros_like(theirs.is_longer),
             )
         expected = given if isinstance(given, Tensor) else given.pooler_output
-        found = encoder.features(torch.from_numpy(sound))
+        found = encoder.features(torch.from_numpy(waveform))
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(found, encoder.features(torch.from_numpy(sound)))
+        torch.testing.assert_close(found, encoder.features(torch.from_numpy(waveform)))
     with pytest.raises(EncoderError, match="at most 480000 samples"):
         encoder.features(torch.zeros(1, 480_001))
 
@@ -225,7 +225,7 @@ def test_clap_uses_the_settings_saved_beside_its_weights(tmp_path: Path) -> None
         frequency_min=300, truncation="rand_trunc", max_length_s=5
     )
     clap = Clap(nn.Identity(), saved)
-    sound = np.random.default_rng(3).normal(0, 0.1, (1, 240_000)).astype(np.float32)
-    theirs = saved(list(sound), sampling_rate=48_000, return_tensors="pt").input_features
-    mel = clap.log_mel(torch.from_numpy(sound))
+    waveform = np.random.default_rng(3).normal(0, 0.1, (1, 240_000)).astype(np.float32)
+    theirs = saved(list(waveform), sampling_rate=48_000, return_tensors="pt").input_features
+    mel = clap.log_mel(torch.from_numpy(waveform))
     torch.testing.assert_close(mel, theirs.float(), rtol=1e-4, atol=1e-2)

@@ -34,27 +34,27 @@ SIDES = {"train": 6, "val": 3, "test": 4}
 
 def write_lvu(root: Path, task: str) -> dict[str, list[float]]:
     """Write a small LVU whose films have a gray level that follows the value; return the values."""
-    told: dict[str, list[float]] = {}
+    values_of: dict[str, list[float]] = {}
     count = itertools.count(1)
     for side, num in SIDES.items():
         lines = ["like_count dislike_count youtube_id imdb_id"]
-        told[side] = []
+        values_of[side] = []
         for _ in range(num):
             number = next(count)
             video = f"v-_{number:02d}"
             likes, dislikes = 10 * number, 140 - 10 * number
             lines.append(f"{likes} {dislikes} {video} tt{number:07d}")
-            told[side].append(10 * likes / (likes + dislikes))
+            values_of[side].append(10 * likes / (likes + dislikes))
             write_film(root / "videos" / f"{video}.mp4", seconds=0.25, first_frame=2 * number)
         if task == "view_count":
             lines = ["view_count youtube_id imdb_id"] + [
                 " ".join(line.split()[:1] + line.split()[2:]) for line in lines[1:]
             ]
-            told[side] = [math.log(int(line.split()[0])) for line in lines[1:]]
+            values_of[side] = [math.log(int(line.split()[0])) for line in lines[1:]]
         path = root / "lvu_1.0" / task / f"{side}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n")
-    return told
+    return values_of
 
 
 class Gray(VideoEncoder):
@@ -84,13 +84,13 @@ def encoder() -> Encoder:
 
 @pytest.mark.parametrize("task", ["like_ratio", "view_count"])
 def test_lvu_values_follow_the_definitions_of_the_paper(task: str, tmp_path: Path) -> None:
-    told = write_lvu(tmp_path, task)
+    values_of = write_lvu(tmp_path, task)
     benchmark = read_benchmark(f"lvu-{task.replace('_', '-')}", tmp_path)
     (fold,) = benchmark.folds
     assert benchmark.task == "regression"
     for side, rows in (("train", fold.train), ("val", fold.validation), ("test", fold.test)):
         values = [benchmark.clips[row].value for row in rows]
-        assert values == pytest.approx(told[side])
+        assert values == pytest.approx(values_of[side])
     assert benchmark.clips[0].source == "tt0000001"
 
 
@@ -105,7 +105,7 @@ def test_the_error_quotes_a_malformed_line_of_values(line: str, tmp_path: Path) 
 
 def test_ridge_regression_equals_its_closed_form(tmp_path: Path) -> None:
     """The penalty is selected on the validation set."""
-    told = write_lvu(tmp_path, "like_ratio")
+    values_of = write_lvu(tmp_path, "like_ratio")
     benchmark = read_benchmark("lvu-like-ratio", tmp_path)
     protocol = PROTOCOLS["linear"]
     assert isinstance(protocol, ProbeProtocol)
@@ -118,17 +118,17 @@ def test_ridge_regression_equals_its_closed_form(tmp_path: Path) -> None:
     mean, std = train.mean(axis=0), train.std(axis=0)
 
     def predict(asked: np.ndarray, cost: float) -> np.ndarray:
-        x, y = (train - mean) / std, np.array(told["train"])
+        x, y = (train - mean) / std, np.array(values_of["train"])
         weights = np.linalg.solve(x.T @ x + np.eye(2) / cost, x.T @ (y - y.mean()))
         found: np.ndarray = (asked - mean) / std @ weights + y.mean()
         return found
 
     costs = protocol.classifier.candidates  # type: ignore[union-attr]
-    best = min(costs, key=lambda cost: ((predict(val, cost) - told["val"]) ** 2).mean())
+    best = min(costs, key=lambda cost: ((predict(val, cost) - values_of["val"]) ** 2).mean())
     assert run.chosen == [{"chosen": best}]
     found = run.predictions[0].scores[:, 0]
     np.testing.assert_allclose(found, predict(test, best), rtol=1e-3)
-    np.testing.assert_allclose(run.predictions[0].targets[:, 0], told["test"], rtol=1e-6)
+    np.testing.assert_allclose(run.predictions[0].targets[:, 0], values_of["test"], rtol=1e-6)
 
 
 def test_nearest_neighbors_predict_their_weighted_mean() -> None:
@@ -159,7 +159,7 @@ def make() -> Gray:
 
 
 def test_a_regression_result_is_written_read_and_compared(tmp_path: Path) -> None:
-    told = write_lvu(tmp_path / "lvu", "like_ratio")
+    values_of = write_lvu(tmp_path / "lvu", "like_ratio")
     results = {}
     for name in ("linear", "knn"):
         results[name] = evaluate(
@@ -170,9 +170,9 @@ def test_a_regression_result_is_written_read_and_compared(tmp_path: Path) -> Non
     folder = tmp_path / "linear" / result.label
     assert load_evaluation(folder).primary == "mse"
     (answer,) = load_predictions(folder)
-    error = ((answer.scores[:, 0].astype(np.float64) - told["test"]) ** 2).mean()
+    error = ((answer.scores[:, 0].astype(np.float64) - values_of["test"]) ** 2).mean()
     assert result.metrics["mse"]["mean"] == pytest.approx(error, rel=1e-5)
-    guess = ((np.array(told["test"]) - np.mean(told["train"])) ** 2).mean()
+    guess = ((np.array(values_of["test"]) - np.mean(values_of["train"])) ** 2).mean()
     assert result.chance["mse"] == pytest.approx(guess, rel=1e-5)
     (same,) = compare_results(folder, folder)
     assert (same.metric, same.paired.difference, same.paired.num_sources) == ("mse", 0.0, 4)
@@ -187,7 +187,7 @@ cuts = st.sets(st.integers(1, 29), max_size=8)
 
 
 @given(cuts, cuts)
-def test_miou_equals_that_of_counted_frames(true: set[int], told: set[int]) -> None:
+def test_miou_equals_that_of_counted_frames(true: set[int], predicted: set[int]) -> None:
     """Count frames of a film of thirty frames."""
 
     def scenes(at: set[int]) -> list[set[int]]:
@@ -197,8 +197,8 @@ def test_miou_equals_that_of_counted_frames(true: set[int], told: set[int]) -> N
     def best(of: list[set[int]], among: list[set[int]]) -> float:
         return float(np.mean([max(len(a & b) / len(a | b) for b in among) for a in of]))
 
-    expected = (best(scenes(true), scenes(told)) + best(scenes(told), scenes(true))) / 2
-    seconds = [cut / 10 for cut in true], [cut / 10 for cut in told]
+    expected = (best(scenes(true), scenes(predicted)) + best(scenes(predicted), scenes(true))) / 2
+    seconds = [cut / 10 for cut in true], [cut / 10 for cut in predicted]
     assert coverage(*seconds, 3.0) == pytest.approx(expected)
 
 
@@ -230,8 +230,8 @@ def test_movienet_scenes_have_average_precision_and_miou(tmp_path: Path) -> None
         "tt3": 8.0,
     }
     (answer,) = load_predictions(tmp_path / result.label)
-    told = [n + 1.0 for n, score in enumerate(answer.scores[:, 0]) if score > 0]
-    assert result.metrics["miou"] == pytest.approx(coverage([2.0, 5.0], told, 8.0))
+    predicted = [n + 1.0 for n, score in enumerate(answer.scores[:, 0]) if score > 0]
+    assert result.metrics["miou"] == pytest.approx(coverage([2.0, 5.0], predicted, 8.0))
     assert "map" in result.metrics
     neighbors = evaluate(
         None, "movienet-scenes", root, protocol="knn", encoder="tests.evaluation.test_films:make"

@@ -8,10 +8,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.detection.random_fingerprints import encoded, random_words, silence
-from tests.media_files import picture, write_film
+from tests.media_files import frame_image, write_film
 from tests.prepared import RECIPE
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
@@ -98,6 +100,41 @@ def test_video_of_another_film_is_not_found(videos: WordIndex, tmp_path: Path) -
         words = video_words(path, start_seconds=0.0, stop_seconds=4.0, frame_rate=2.0)
         match = locate(words, videos)
         assert match is None or match.error > MAX_ERROR["video"]
+
+
+def error_by_brute_force(clip: Words, items: list[Words]) -> float | None:
+    """Return the smallest error over all offsets of all items, one after the other."""
+    errors = []
+    for item in items:
+        pairs = [
+            (frame, item_seconds - seconds)
+            for frame, (word, seconds) in enumerate(zip(clip.words, clip.seconds, strict=True))
+            for other, item_seconds in zip(item.words, item.seconds, strict=True)
+            if int(word ^ other).bit_count() <= 10
+        ]
+        for offset in {round(2 * seconds) / 2 for _, seconds in pairs}:
+            matched = {frame for frame, seconds in pairs if abs(seconds - offset) <= 0.5}
+            errors.append(1 - len(matched) / len(clip.words))
+    return min(errors, default=None)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.sampled_from([0.0, 0.1, 0.25]))
+def test_all_offsets_of_video_are_verified(seed: int, num_different: int, shift: float) -> None:
+    """Frames that repeat, as in a still shot, make many offsets more frequent than the best."""
+    rng = np.random.default_rng(seed)
+    known = rng.integers(0, 2**63, num_different).astype(np.uint64)
+
+    def drawn(num: int, frame_rate: float, start: float) -> Words:
+        words = known[rng.integers(0, num_different, num)]
+        return Words(words, start + np.arange(num) / frame_rate, np.ones(num, np.bool_))
+
+    clip = drawn(6, 2.0, 0.0)
+    items = [drawn(int(rng.integers(20, 90)), 4.0, shift) for _ in range(2)]
+    match = locate(clip, index_words(list(zip("ab", items, strict=True)), "video"))
+    expected = error_by_brute_force(clip, items)
+    assert (match is None) == (expected is None)
+    if match is not None:
+        assert match.error == pytest.approx(expected)
 
 
 def test_plain_frames_are_not_distinctive() -> None:
@@ -198,7 +235,7 @@ def write_audio(path: Path, sound: NDArray[np.float32], codec: str, *, film: boo
             assert isinstance(video, av.VideoStream)
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
             for number in range(len(sound) * 8 // RATE):
-                frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(frame_image(number), format="rgb24")
                 container.mux(video.encode(frame))
             container.mux(video.encode(None))
         whole = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")

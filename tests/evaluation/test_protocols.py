@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.media_files import BLACK, LEVEL_STEP, write_film
 from toomuchtv.errors import MediaError
-from toomuchtv.evaluation.benchmark import LabeledClip
+from toomuchtv.evaluation.benchmark import LabeledClip, Modality
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import AudioEncoder, AudioInput, Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
@@ -24,7 +24,12 @@ from toomuchtv.evaluation.protocols import (
     ProbeProtocol,
     RetrievalProtocol,
 )
-from toomuchtv.evaluation.reading import AudioCache, ViewReader, read_video_views
+from toomuchtv.evaluation.reading import (
+    AudioCache,
+    ViewReader,
+    read_audio_views,
+    read_video_views,
+)
 from toomuchtv.evaluation.views import (
     AudioViews,
     VideoAugment,
@@ -35,6 +40,7 @@ from toomuchtv.evaluation.views import (
     random_boxes,
     random_starts,
 )
+from toomuchtv.media.clip_reader import read_audio
 
 
 @dataclass
@@ -91,7 +97,7 @@ VIDEO_TABLE = {
     "linear": (5, 12.0, 20, 4, 4),
     "knn": (5, 12.0, 20, 4, 4),
 }
-# name: seconds, views to train on, views to test on, of two seconds of sound and an encoder of one
+# name: seconds, views to train on, views to test on, of two seconds of audio and an encoder of one
 AUDIO_TABLE = {
     "crisscross-svm": (2.0, 100, 10),
     "crisscross-svm-peeking": (2.0, 100, 10),
@@ -102,14 +108,16 @@ AUDIO_TABLE = {
 }
 
 
-def views_of(name: str, sense: str) -> tuple[VideoViews | AudioViews, VideoViews | AudioViews]:
+def views_of(
+    name: str, modality: Modality
+) -> tuple[VideoViews | AudioViews, VideoViews | AudioViews]:
     protocol = PROTOCOLS[name]
     if isinstance(protocol, FinetuneProtocol):
         return protocol.train, protocol.test
     assert isinstance(protocol, ProbeProtocol)
     pair = (
         (protocol.video_train, protocol.video_test)
-        if sense == "video"
+        if modality == "video"
         else (protocol.audio_train, protocol.audio_test)
     )
     assert pair[0] is not None
@@ -170,6 +178,22 @@ def test_views_of_an_interval_stay_inside_it(film: Path) -> None:
     views = VideoViews(frames=3, frame_rate=12.0, short_side=64, crop=64, times=2)
     found = levels(read_video_views(clip, views, seed=0))
     assert found == [[12, 14, 16], [18, 20, 22]]
+
+
+def test_views_longer_than_an_interval_do_not_reach_the_next_one(film: Path) -> None:
+    """The last frame is repeated and the audio is followed by zeros, as at the end of a file."""
+    clip = LabeledClip(
+        path=film / "film.mp4", labels=("a",), source="a", group="a",
+        start_seconds=0.5, stop_seconds=0.75,
+    )  # fmt: skip
+    views = VideoViews(frames=5, frame_rate=12.0, short_side=64, crop=64, times=2)
+    assert levels(read_video_views(clip, views, seed=0)) == [[12, 14, 16, 16, 16]] * 2
+    waveforms = read_audio_views(clip, AudioViews(seconds=0.5, times=2), 8_000, seed=0)
+    expected = read_audio(clip.path, first_sample=4_000, num_samples=2_000, sample_rate_hz=8_000)
+    assert np.abs(expected).max() > 0.01
+    for row in waveforms.numpy():
+        np.testing.assert_array_equal(row[:2_000], expected)
+        np.testing.assert_array_equal(row[2_000:], 0)
 
 
 def test_random_views_depend_on_the_seed_only(film: Path) -> None:
@@ -291,7 +315,7 @@ def test_a_failed_decode_is_not_cached_but_tried_again(
 
     def failing_read(reader: ViewReader, clip: LabeledClip, *, seed: int) -> Tensor:
         if clip.start_seconds == 1.0:
-            raise MediaError("the disk is not there for a moment")
+            raise MediaError("the disk is not available")
         return read(reader, clip, seed=seed)
 
     monkeypatch.setattr(ViewReader, "read", failing_read)

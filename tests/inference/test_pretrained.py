@@ -1,4 +1,4 @@
-"""A saved pair of encoders comes back the same, whatever it is fed from."""
+"""Trained encoders give the same embeddings after saving, for tensors, clips and files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFIG = PretrainedConfig(
 
 @pytest.fixture
 def pretrained() -> PretrainedEncoder:
-    """A model whose batch norms have seen something, unlike a fresh one's."""
+    """Return encoders whose batch norms have other statistics than initial ones."""
     model = TwoTower.from_config(CONFIG.model, seed=3)
     generator = torch.Generator().manual_seed(0)
     for buffer in model.buffers():
@@ -43,17 +43,19 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_film(tmp_path_factory.mktemp("film") / "film.mp4", seconds=3.0)
 
 
-def moments(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+def random_clips(num_clips: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    video = torch.randint(0, 256, (count, 4, 40, 50, 3), dtype=torch.uint8, generator=generator)
-    return video, torch.rand(count, 8000, generator=generator) - 0.5
+    video = torch.randint(0, 256, (num_clips, 4, 40, 50, 3), dtype=torch.uint8, generator=generator)
+    return video, torch.rand(num_clips, 8000, generator=generator) - 0.5
 
 
-def test_saved_and_loaded_it_embeds_the_same(pretrained: PretrainedEncoder, tmp_path: Path) -> None:
+def test_loaded_encoders_give_identical_embeddings(
+    pretrained: PretrainedEncoder, tmp_path: Path
+) -> None:
     pretrained.save(tmp_path / "run" / "model")
     names = {path.name for path in (tmp_path / "run" / "model").iterdir()}
     assert names == {"config.json", "model.safetensors"}
-    video, waveform = moments()
+    video, waveform = random_clips()
     for folder in (tmp_path / "run", tmp_path / "run" / "model", str(tmp_path / "run")):
         loaded = load(folder)
         assert loaded.config == CONFIG
@@ -63,7 +65,9 @@ def test_saved_and_loaded_it_embeds_the_same(pretrained: PretrainedEncoder, tmp_
         assert torch.equal(loaded.audio_features(waveform), pretrained.audio_features(waveform))
 
 
-def test_a_file_and_its_clip_embed_the_same(pretrained: PretrainedEncoder, film: Path) -> None:
+def test_file_and_its_decoded_clip_give_identical_embeddings(
+    pretrained: PretrainedEncoder, film: Path
+) -> None:
     clip = read_clip(
         film, start_seconds=1.25, frames=4, frame_rate=8.0, audio_seconds=0.5, sample_rate_hz=16_000
     )
@@ -76,7 +80,7 @@ def test_a_file_and_its_clip_embed_the_same(pretrained: PretrainedEncoder, film:
 
 
 def test_embeddings_are_unit_vectors(pretrained: PretrainedEncoder) -> None:
-    video, waveform = moments()
+    video, waveform = random_clips()
     for vectors in (pretrained.embed_video(video), pretrained.embed_audio(waveform)):
         assert vectors.dtype == torch.float32
         torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3), rtol=1e-6, atol=1e-6)
@@ -86,8 +90,10 @@ def test_embeddings_are_unit_vectors(pretrained: PretrainedEncoder) -> None:
     assert pretrained.audio_features(waveform).shape == (3, 64)
 
 
-def test_a_moment_does_not_see_its_batch_nor_the_mode(pretrained: PretrainedEncoder) -> None:
-    video, waveform = moments()
+def test_embedding_depends_on_neither_batch_nor_training_mode(
+    pretrained: PretrainedEncoder,
+) -> None:
+    video, waveform = random_clips()
     together = pretrained.embed_video(video)
     torch.testing.assert_close(together[1], pretrained.embed_video(video[1]), rtol=1e-4, atol=1e-5)
     before = {name: value.clone() for name, value in pretrained.model.state_dict().items()}
@@ -99,8 +105,8 @@ def test_a_moment_does_not_see_its_batch_nor_the_mode(pretrained: PretrainedEnco
         assert torch.equal(value, before[name]), name
 
 
-def test_planes_and_pixels_embed_alike(pretrained: PretrainedEncoder) -> None:
-    """Mid-gray in limited range is mid-gray in RGB: the two ways in lead to one place."""
+def test_planes_and_rgb_give_equal_embeddings(pretrained: PretrainedEncoder) -> None:
+    """Mid-gray in limited-range planes is mid-gray in RGB."""
     planes = torch.full((1, 4, 48, 32), 128, dtype=torch.uint8)
     planes[:, :, :32] = 16 + round(128 / 255 * 219)
     video, _ = pretrained.embed_planes(planes, torch.zeros(1, 8000))
@@ -116,7 +122,9 @@ def test_planes_and_pixels_embed_alike(pretrained: PretrainedEncoder) -> None:
         torch.zeros(2, 4, 3, 32, 32, dtype=torch.uint8),
     ],
 )
-def test_other_pictures_are_refused(pretrained: PretrainedEncoder, video: torch.Tensor) -> None:
+def test_video_of_other_shapes_or_types_is_rejected(
+    pretrained: PretrainedEncoder, video: torch.Tensor
+) -> None:
     with pytest.raises(ValueError, match=r"expected .* got"):
         pretrained.embed_video(video)
 
@@ -124,25 +132,29 @@ def test_other_pictures_are_refused(pretrained: PretrainedEncoder, video: torch.
 @pytest.mark.parametrize(
     "waveform", [torch.zeros(8000, dtype=torch.float64), torch.zeros(1, 1, 8000)]
 )
-def test_other_sound_is_refused(pretrained: PretrainedEncoder, waveform: torch.Tensor) -> None:
+def test_audio_of_other_shapes_or_types_is_rejected(
+    pretrained: PretrainedEncoder, waveform: torch.Tensor
+) -> None:
     with pytest.raises(ValueError, match=r"expected torch.float32 waveform \[N, S\], .* got"):
         pretrained.embed_audio(waveform)
 
 
-def test_untrained_weights_follow_from_the_seed(
+def test_untrained_weights_depend_only_on_the_seed(
     pretrained: PretrainedEncoder, tmp_path: Path
 ) -> None:
     pretrained.save(tmp_path)
-    video, _ = moments()
+    video, _ = random_clips()
     state = torch.random.get_rng_state()
-    ones = [load(tmp_path, untrained=True, seed=seed).embed_video(video) for seed in (0, 0, 1)]
+    vectors = [load(tmp_path, untrained=True, seed=seed).embed_video(video) for seed in (0, 0, 1)]
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert torch.equal(ones[0], ones[1])
-    assert not torch.equal(ones[0], ones[2])
-    assert not torch.equal(ones[0], load(tmp_path).embed_video(video))
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.equal(vectors[0], vectors[2])
+    assert not torch.equal(vectors[0], load(tmp_path).embed_video(video))
 
 
-def test_what_cannot_be_loaded_is_named(pretrained: PretrainedEncoder, tmp_path: Path) -> None:
+def test_error_names_the_file_that_cannot_be_loaded(
+    pretrained: PretrainedEncoder, tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match="no model in"):
         load(tmp_path / "none")
     (tmp_path / "file").write_text("")
@@ -170,7 +182,9 @@ def test_what_cannot_be_loaded_is_named(pretrained: PretrainedEncoder, tmp_path:
         load(tmp_path / "text")
 
 
-def test_a_file_that_is_no_film_is_named(pretrained: PretrainedEncoder, tmp_path: Path) -> None:
+def test_error_names_the_file_that_is_no_film(
+    pretrained: PretrainedEncoder, tmp_path: Path
+) -> None:
     (tmp_path / "notes.mp4").write_bytes(np.arange(64, dtype=np.uint8).tobytes())
     with pytest.raises(MediaError, match=r"notes.mp4"):
         pretrained.embed_video(tmp_path / "notes.mp4")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.inference.test_pretrained import CONFIG
-from tests.media_files import SAMPLE_RATE_HZ, add_sound, tone, write_film
+from tests.media_files import SAMPLE_RATE_HZ, encode_audio, tone, write_film
 from toomuchtv.errors import MediaError
 from toomuchtv.inference import pretrained as pretrained_module
 from toomuchtv.inference.pretrained import PretrainedEncoder
@@ -97,7 +97,7 @@ def test_audio_files_are_embedded(encoder: PretrainedEncoder, wav: Path, tmp_pat
     with av.open(str(ogg), "w") as file:
         stream = file.add_stream("flac", rate=SAMPLE_RATE_HZ, layout="mono")
         assert isinstance(stream, av.AudioStream)
-        add_sound(file, stream, tone(3.0), 0.0)
+        encode_audio(file, stream, tone(3.0), 0.0)
     for path in (wav, ogg):
         found = encoder.embed(path, window_seconds=0.5, stride_seconds=0.5)
         assert found.video is None

@@ -187,7 +187,7 @@ def test_in_a_batch_of_one_item_all_mass_is_on_that_item() -> None:
 
 
 def test_embeddings_of_the_event_alone() -> None:
-    """The same event in another title is as near as the own clip."""
+    """The same event in another title is as similar as the other modality of the clip."""
     event = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
     by_event = torch.eye(4)[event]
     figures = negative_figures(by_event, by_event, LABELS, title=TITLE, item=ITEM, temperature=0.01)

@@ -1,7 +1,7 @@
 """Media files whose frames show their number and whose audio is a formula of time.
 
 Frame `n` shows `n` in binary, one bar per bit, white for one. The audio is a sum of sinusoids of
-unrelated frequencies, so that any two clips sound different and the audio at any time can be
+unrelated frequencies, so that no two clips have the same audio, and the audio at any time can be
 computed without reading a file. Nothing here uses the package under test.
 """
 
@@ -26,7 +26,7 @@ _RNG = np.random.default_rng(1906)
 _PITCHES_HZ = _RNG.uniform(200.0, 3000.0, size=40)
 _PHASES = _RNG.uniform(0.0, 2 * np.pi, size=40)
 
-# Fast rather than good settings, with reordered frames where the codec supports them.
+# Settings that are fast rather than good, with reordered frames where the codec supports them.
 _OPTIONS = {
     "libx264": {"preset": "ultrafast", "bf": "2", "crf": "18"},
     "libx265": {"preset": "ultrafast", "crf": "16", "x265-params": "log-level=none:bframes=2"},
@@ -86,12 +86,12 @@ class CodedFilm:
         """Return the number of the frame displayed at this time after the first frame."""
         return min(bisect_right(self._ticks, seconds * self.rate) - 1, self.num_frames - 1)
 
-    def sound_at(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    def audio_at(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the audio at these times, in seconds after the first frame."""
         clock = seconds + float(self.video_start)
         stop = float(self.audio_start) + (self.audio_seconds or self.seconds)
         sounding = (clock >= float(self.audio_start)) & (clock < stop)
-        return np.where(sounding, sound(clock), 0.0)
+        return np.where(sounding, reference_audio(clock), 0.0)
 
     def write(self, folder: Path) -> Path:
         path = folder / f"film{self.suffix}"
@@ -119,12 +119,12 @@ class CodedFilm:
                     frame.time_base, frame.pts = 1 / self.rate, self._ticks[number]
                 container.mux(video.encode(frame))
             container.mux(video.encode())
-            self._write_sound(container, audio)
+            self._write_audio(container, audio)
         if self.video_codec == "libsvtav1":
             leave_real_time()
         return path
 
-    def _write_sound(self, container: av.container.OutputContainer, audio: av.AudioStream) -> None:
+    def _write_audio(self, container: av.container.OutputContainer, audio: av.AudioStream) -> None:
         rate = self.audio_rate_hz
         first = round(self.audio_start * rate)
         stop = first + round((self.audio_seconds or self.seconds) * rate)
@@ -132,7 +132,7 @@ class CodedFilm:
         step = audio.codec_context.frame_size or 1024
         for start in range(first, stop, step):
             time = np.arange(start, min(start + step, stop)) / rate
-            wave = sound(time).astype(np.float32)[None]
+            wave = reference_audio(time).astype(np.float32)[None]
             frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
             frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), start
             for converted in resampler.resample(frame):
@@ -148,32 +148,32 @@ def splice(path: Path, out: Path, *, at_seconds: float, shift_seconds: float) ->
 
     Args:
         path: A file with closed groups of pictures.
-        out: Where the spliced one goes.
+        out: The file to write.
         at_seconds: The cut is at the first keyframe from here on, on the container's clock.
         shift_seconds: Added to all timestamps after it.
     """
     cut: float | None = None
     parts = [out.with_suffix(".before.ts"), out.with_suffix(".after.ts")]
     with av.open(str(path)) as source:
-        for picture in source.demux(source.streams.video[0]):
-            if picture.is_keyframe and picture.pts is not None and cut is None:
-                seconds = float(picture.pts * picture.time_base)
+        for video_packet in source.demux(source.streams.video[0]):
+            if video_packet.is_keyframe and video_packet.pts is not None and cut is None:
+                seconds = float(video_packet.pts * video_packet.time_base)
                 cut = seconds if seconds >= at_seconds else None
     assert cut is not None
     for index, part in enumerate(parts):
         with av.open(str(path)) as source, av.open(str(part), "w", format="mpegts") as target:
             copies = {s.index: target.add_stream_from_template(s) for s in source.streams}
-            rest = False  # whether this packet belongs to the second part
+            is_second = False  # whether this packet belongs to the second part
             for packet in source.demux():
                 if packet.dts is None or packet.pts is None:
                     continue
                 seconds = float(packet.pts * packet.time_base)
                 if packet.stream.type == "video":
-                    rest = rest or (packet.is_keyframe and seconds >= cut)
-                    mine = rest == bool(index)
+                    is_second = is_second or (packet.is_keyframe and seconds >= cut)
+                    is_wanted = is_second == bool(index)
                 else:
-                    mine = (seconds >= cut) == bool(index)
-                if not mine:
+                    is_wanted = (seconds >= cut) == bool(index)
+                if not is_wanted:
                     continue
                 ticks = round(index * shift_seconds / packet.time_base)
                 packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
@@ -204,28 +204,28 @@ def numbers_of(video: NDArray[np.uint8]) -> list[int]:
     return [number_of(image) for image in video]
 
 
-def sound(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+def reference_audio(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the audio at any times, in -0.8..0.8."""
     waves = np.cos(2 * np.pi * np.outer(seconds, _PITCHES_HZ) + _PHASES)
     total: NDArray[np.float64] = 0.02 * waves.sum(axis=1)
     return total
 
 
-def late_by(
+def audio_lag(
     heard: NDArray[np.float32], expected: NDArray[np.float64], *, within: int
 ) -> tuple[int, float]:
-    """Return how many samples `heard` lags behind `expected`, and their correlation then.
+    """Return by how many samples `heard` lags behind `expected`, and their correlation at that lag.
 
     Args:
-        heard: `[S]`.
-        expected: `[S + 2 * within]`: what should be heard, `within` samples more at either end.
-        within: the largest lag looked for, in samples, either way.
+        heard: Waveform `[S]`.
+        expected: Reference `[S + 2 * within]`, with `within` further samples at either end.
+        within: The largest lag that is tried in either direction, in samples.
     """
     values = np.asarray(heard, np.float64)
     spectrum = np.fft.rfft(expected) * np.fft.rfft(values, len(expected)).conj()
     products = np.fft.irfft(spectrum, len(expected))[: 2 * within + 1]
     power = np.concatenate([[0.0], np.cumsum(expected**2)])
     energy = power[len(values) :] - power[: -len(values)]
-    alike = products / np.sqrt(np.maximum(energy * (values**2).sum(), 1e-12))
-    best = int(alike.argmax())
-    return within - best, float(alike[best])
+    correlation = products / np.sqrt(np.maximum(energy * (values**2).sum(), 1e-12))
+    best = int(correlation.argmax())
+    return within - best, float(correlation[best])

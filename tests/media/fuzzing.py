@@ -1,4 +1,4 @@
-"""One damaged file through probe, proxy and decoding, and what that does to the process."""
+"""Running damaged files through probe, proxy and decoding, each in a process that is watched."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 LIMIT_SECONDS = 30.0
 LIMIT_BYTES = 2**30
-_RECIPE = ProxyFormat(short_side=32)
-#: A worker's address space ends here, so that a runaway file cannot take the machine with it.
-_WALL_BYTES = 4 * 2**30
+_PROXY_FORMAT = ProxyFormat(short_side=32)
+# Limit of a worker's address space, which protects the machine.
+_ADDRESS_SPACE_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one file.
+    """The result for one file.
 
     Attributes:
         kind: "used", "refused", or one of `FAILURES`.
-        stage: How far it came: probe, proxy, read_clip or proxy_reader.
-        reason: In words; empty where it was used.
-        peak_bytes: Memory it took at its peak, over what the worker had before.
-        seconds: How long it took.
+        stage: The last stage that was begun: probe, proxy, read_clip or proxy_reader.
+        reason: The error message; empty if the file was used.
+        peak_bytes: Peak memory above that of the worker before.
+        seconds: Elapsed time.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Outcome:
     seconds: float
 
 
-#: Kinds of failure, and the figure that counts each.
+# Kinds of failure, and the key of the figure that counts each.
 FAILURES = {
     "worker death": "worker_deaths",
     "hang": "hangs",
@@ -59,31 +59,28 @@ FAILURES = {
 }
 
 
-def examine(folder: Path, seeds_folder: Path, seed: int, number: int) -> Outcome:
-    """Make one damaged file and run it through everything, in this process."""
+def run_mutant(folder: Path, seeds_folder: Path, seed: int, number: int) -> Outcome:
+    """Write one damaged file and run it through all stages in this process."""
     name, data = mutant(seed_bytes(seeds_folder), number, seed=seed)
     av.logging.set_level(None)
     path = folder / name
     path.write_bytes(data)
-    resource.setrlimit(resource.RLIMIT_AS, (_WALL_BYTES, resource.RLIM_INFINITY))
-    before, begun = _watch_memory(), time.monotonic()
+    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE_BYTES, resource.RLIM_INFINITY))
+    before, begun = _reset_peak_memory(), time.monotonic()
     stages: list[str] = []
     kind, reason = "used", ""
     try:
-        for stage, action in _stages(path):
-            stages.append(stage)
-            action()
+        _run_stages(path, stages)
     except MediaError as error:
         kind, reason = "refused", str(error)
     except MemoryError as error:
         kind, reason = "memory overrun", f"{error!r}\n{traceback.format_exc()}"
-    except Exception:  # noqa: BLE001 - finding these is the point
+    except Exception:  # noqa: BLE001 - the test exists to find these
         kind, reason = "unexpected error", traceback.format_exc()
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        path.unlink()
-        for made in folder.glob(f"{path.name}.*"):
-            made.unlink()
+        for written in [path, *folder.glob(f"{path.name}.*")]:
+            written.unlink()
     peak_bytes = _peak_memory() - before
     if peak_bytes > LIMIT_BYTES:
         kind, reason = "memory overrun", f"{peak_bytes / 2**20:.0f} MiB; {reason}"
@@ -96,44 +93,31 @@ def examine(folder: Path, seeds_folder: Path, seed: int, number: int) -> Outcome
     )
 
 
-def _stages(path: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What a file goes through, each step only if the one before did not refuse it."""
-    probes = []
-    yield "probe", lambda: probes.append(probe_file(path))
-    probe = probes[0]
+def _run_stages(path: Path, stages: list[str]) -> None:
+    """Run a file through the package; append the name of each stage when it begins."""
+    stages.append("probe")
+    probe = probe_file(path)
+    stages.append("proxy")
     track = choose_audio_track(probe.audio_tracks)
     video_path = path.with_name(path.name + ".video.mp4")
     audio_path = None if track is None else path.with_name(path.name + ".audio.mp4")
-    facts = []
-    yield (
-        "proxy",
-        lambda: facts.append(
-            write_proxy(path, video_path, audio_path, _RECIPE, audio_track=track or 0)
-        ),
-    )
-    for moment in (0.0, min(probe.duration_seconds / 2, 1e6)):
-        yield (
-            "read_clip",
-            functools.partial(
-                read_clip,
-                path,
-                start_seconds=moment,
-                frames=4,
-                frame_rate=8.0,
-                audio_seconds=0.5,
-                short_side=32,
-                audio_track=track or 0,
-            ),
-        )
-    yield "proxy_reader", lambda: _read_proxy(video_path, audio_path, facts[0].num_frames)
+    summary = write_proxy(path, video_path, audio_path, _PROXY_FORMAT, audio_track=track or 0)
+    stages.append("read_clip")
+    for start_seconds in (0.0, min(probe.duration_seconds / 2, 1e6)):
+        read_clip(
+            path, start_seconds=start_seconds, frames=4, frame_rate=8.0, audio_seconds=0.5,
+            short_side=32, audio_track=track or 0,
+        )  # fmt: skip
+    stages.append("proxy_reader")
+    _read_proxy(video_path, audio_path, summary.num_frames)
 
 
 def _read_proxy(video_path: Path, audio_path: Path | None, num_frames: int) -> None:
     reader = ProxyReader(
         video_path,
         audio_path,
-        frame_rate=_RECIPE.frame_rate,
-        sample_rate_hz=_RECIPE.sample_rate_hz,
+        frame_rate=_PROXY_FORMAT.frame_rate,
+        sample_rate_hz=_PROXY_FORMAT.sample_rate_hz,
     )
     try:
         reader.read_planes(first_frame=num_frames // 2, frames=1)
@@ -148,8 +132,8 @@ def seed_bytes(folder: Path) -> list[bytes]:
     return [(folder / seed.name).read_bytes() for seed in SEEDS]
 
 
-def _watch_memory() -> int:
-    """Start the peak anew, and say what is resident now."""
+def _reset_peak_memory() -> int:
+    """Reset the peak of the resident memory, and return what is resident now."""
     Path("/proc/self/clear_refs").write_text("5")
     return _peak_memory()
 
@@ -159,24 +143,23 @@ def _peak_memory() -> int:
     return 1024 * int(status.partition("VmHWM:")[2].split(maxsplit=1)[0])
 
 
-def examine_isolated(
-    folder: Path, seeds_folder: Path, seed: int, number: int, tell: Callable[[float], None]
+def _run_mutant_as_job(
+    folder: Path, seeds_folder: Path, seed: int, number: int, report: Callable[[float], None]
 ) -> Outcome:
-    """`examine`, as a job of `run_isolated`."""
-    own = folder / str(os.getpid())
-    own.mkdir(exist_ok=True)
-    return examine(own, seeds_folder, seed, number)
+    worker_folder = folder / str(os.getpid())
+    worker_folder.mkdir(exist_ok=True)
+    return run_mutant(worker_folder, seeds_folder, seed, number)
 
 
 def fuzz(
     numbers: Iterable[int], *, seed: int, seeds_folder: Path, num_workers: int
 ) -> Iterator[tuple[int, Outcome]]:
-    """Run files through worker processes; yields (number, outcome) as they end."""
-    # Memory before disk: twenty thousand small files are written and removed.
+    """Run damaged files in worker processes; yield (number, outcome) in the order of completion."""
+    # Twenty thousand small files are written and removed, which memory does faster than a disk.
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
         results = run_isolated(
-            functools.partial(examine_isolated, Path(folder), seeds_folder, seed),
+            functools.partial(_run_mutant_as_job, Path(folder), seeds_folder, seed),
             numbers,
             num_workers=num_workers,
             silence_seconds=LIMIT_SECONDS,

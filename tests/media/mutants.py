@@ -1,7 +1,7 @@
-"""Damaged media files by number.
+"""Damaged media files that are generated from a number.
 
-The same number gives the same file, on any machine with the same encoders, so that a file that ever
-broke something is remade rather than kept.
+The same number gives the same file on any machine with the same encoders, so that a file that once
+caused a failure is generated again and need not be stored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _Random = np.random.Generator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """A whole file that mutants are made of."""
+    """An undamaged file from which mutants are generated."""
 
     name: str
     container: str
@@ -52,7 +52,8 @@ _FAST = {
     "libsvtav1": {"preset": "12", "svtav1-params": "lp=1"},
 }
 
-#: Mutant `number` is made of `SEEDS[number % len(SEEDS)]`: only ever append.
+# Mutant `number` is generated from `SEEDS[number % len(SEEDS)]`. Its bytes would change if the
+# number or the order of seeds or damages changed.
 SEEDS = (
     Seed(name="h264-aac.mp4", container="mp4", video="libx264", audio="aac"),
     Seed(name="hevc-ac3.mp4", container="mp4", video="libx265", audio="ac3"),
@@ -87,26 +88,26 @@ SEEDS = (
 
 
 def write_seeds(folder: Path) -> list[bytes]:
-    """Write every seed file and give their bytes, in the order of `SEEDS`.
+    """Write every seed file and return their bytes, in the order of `SEEDS`.
 
-    Theora has no encoder in PyAV's wheels: it comes from the `ffmpeg` command, and where there is
-    none the other OGV stands in.
+    PyAV's wheels have no encoder for Theora. The `ffmpeg` command writes that file; without the
+    command, the other OGV file is used in its place.
     """
     folder.mkdir(parents=True, exist_ok=True)
     av.logging.set_level(None)
-    os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder's own talk
+    os.environ.setdefault("SVT_LOG", "0")  # silences the AV1 encoder
     found: dict[str, bytes] = {}
     for seed in SEEDS:
         path = folder / seed.name
         if seed.video != "libtheora":
-            write_whole(seed, path)
+            write_seed(seed, path)
         elif not _write_theora(path):
             path.write_bytes(found["vp8-opus.ogv"])
         found[seed.name] = path.read_bytes()
     return [found[seed.name] for seed in SEEDS]
 
 
-def _picture(number: int) -> av.VideoFrame:
+def _frame(number: int) -> av.VideoFrame:
     width, height = _SIZE
     noise = np.random.default_rng(number).integers(0, 24, (height, width, 3))
     slope = np.add.outer(np.arange(height), np.arange(width))[..., None] + 8 * number
@@ -116,7 +117,7 @@ def _picture(number: int) -> av.VideoFrame:
     return frame
 
 
-def write_whole(seed: Seed, path: Path, *, seconds: float = _SECONDS) -> None:
+def write_seed(seed: Seed, path: Path, *, seconds: float = _SECONDS) -> None:
     """Write an undamaged file."""
     options = {"fflags": "+bitexact", **dict(seed.options)}
     with av.open(str(path), "w", format=seed.container, options=options) as container:
@@ -136,7 +137,7 @@ def write_whole(seed: Seed, path: Path, *, seconds: float = _SECONDS) -> None:
         video.codec_context.flags |= av.codec.context.Flags.bitexact
         audio.codec_context.flags |= av.codec.context.Flags.bitexact
         for number in range(round(seconds * _FRAME_RATE)):
-            container.mux(video.encode(_picture(number)))
+            container.mux(video.encode(_frame(number)))
         container.mux(video.encode())
         resampler = av.AudioResampler(
             format=audio.format.name,
@@ -146,10 +147,12 @@ def write_whole(seed: Seed, path: Path, *, seconds: float = _SECONDS) -> None:
         )
         time = np.arange(round(seconds * seed.rate_hz)) / seed.rate_hz
         wave = (0.4 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
-        sound = av.AudioFrame.from_ndarray(np.stack([wave, -wave]), format="fltp", layout="stereo")
-        sound.sample_rate, sound.pts = seed.rate_hz, 0
-        sound.time_base = Fraction(1, seed.rate_hz)
-        for frame in [*resampler.resample(sound), *resampler.resample(None)]:
+        audio_frame = av.AudioFrame.from_ndarray(
+            np.stack([wave, -wave]), format="fltp", layout="stereo"
+        )
+        audio_frame.sample_rate, audio_frame.pts = seed.rate_hz, 0
+        audio_frame.time_base = Fraction(1, seed.rate_hz)
+        for frame in [*resampler.resample(audio_frame), *resampler.resample(None)]:
             container.mux(audio.encode(frame))
         container.mux(audio.encode())
     if seed.video == "libsvtav1":
@@ -170,26 +173,26 @@ def _write_theora(path: Path) -> bool:
 
 
 def mutant(seeds: list[bytes], number: int, *, seed: int = 0) -> tuple[str, bytes]:
-    """Make a damaged file: its name, which ends as its container does, and its bytes."""
+    """Return the name, with the suffix of its container, and the bytes of a damaged file."""
     random = np.random.default_rng([seed, number])
-    place = number % len(SEEDS)
-    data = bytearray(seeds[place])
-    # Most have one wound, some several.
+    index = number % len(SEEDS)
+    data = bytearray(seeds[index])
+    # Most files are damaged once, some several times.
     for _ in range(int(random.geometric(0.6))):
         if len(data) < 64:
             break
-        kind = sorted(_WOUNDS)[int(random.integers(len(_WOUNDS)))]
-        _WOUNDS[kind](data, random)
-    return f"{number:06d}-{SEEDS[place].name}", bytes(data)
+        kind = sorted(_DAMAGES)[int(random.integers(len(_DAMAGES)))]
+        _DAMAGES[kind](data, random)
+    return f"{number:06d}-{SEEDS[index].name}", bytes(data)
 
 
 def _flip_bits(data: _Bytes, random: _Random) -> None:
     for _ in range(int(2 ** random.uniform(0, 8))):
-        data[_at(data, random)] ^= 1 << int(random.integers(8))
+        data[_offset(data, random)] ^= 1 << int(random.integers(8))
 
 
 def _cut(data: _Bytes, random: _Random) -> None:
-    first, stop = sorted((_at(data, random), _at(data, random)))
+    first, stop = sorted((_offset(data, random), _offset(data, random)))
     part = ("tail", "head", "middle")[int(random.choice(3, p=[0.5, 0.2, 0.3]))]
     if part == "tail":
         del data[stop:]
@@ -208,35 +211,26 @@ def _swap_blocks(data: _Bytes, random: _Random) -> None:
 
 
 def _zero_range(data: _Bytes, random: _Random) -> None:
-    first, size = _at(data, random), int(2 ** random.uniform(0, 13))
+    first, size = _offset(data, random), int(2 ** random.uniform(0, 13))
     stop = min(first + size, len(data))
     data[first:stop] = bytes(stop - first)
 
 
-_INTERESTING = (
-    0,
-    1,
-    -1,
-    2**7,
-    2**15 - 1,
-    2**15,
-    2**16 - 1,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    2**63 - 1,
-)
+# Values at which integers of 1 to 8 bytes overflow or change their sign.
+_EDGE_VALUES = (
+    0, 1, -1, 2**7, 2**15 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1,
+)  # fmt: skip
 
 
 def _edit_field(data: _Bytes, random: _Random) -> None:
-    """Write a treacherous number where a header may keep one: near a four-letter name, or early."""
+    """Overwrite a number where a header may store one: near a four-letter name, or at the start."""
     names = [match.start() for match in re.finditer(rb"[A-Za-z0-9]{4}", data)]
     if names and random.random() < 0.6:
         at = names[int(random.integers(len(names)))] + int(random.integers(-8, 40))
     else:
         at = int(random.integers(min(len(data), 1024)))
     size = int(random.choice([1, 2, 4, 8]))
-    value = _INTERESTING[int(random.integers(len(_INTERESTING)))]
+    value = _EDGE_VALUES[int(random.integers(len(_EDGE_VALUES)))]
     if random.random() < 0.3:
         value = int(random.integers(2**63))
     order = "big" if random.random() < 0.6 else "little"
@@ -244,8 +238,8 @@ def _edit_field(data: _Bytes, random: _Random) -> None:
     data[at : at + size] = (value % 2 ** (8 * size)).to_bytes(size, order)
 
 
-def _at(data: _Bytes, random: _Random) -> int:
-    """A place in the data: as often in its first or last bytes, where headers are, as anywhere."""
+def _offset(data: _Bytes, random: _Random) -> int:
+    """Return an offset: half of them lie in the first or last 2 KiB, where headers are."""
     part = random.random()
     if part < 0.3:
         return int(random.integers(min(len(data), 2048)))
@@ -254,7 +248,7 @@ def _at(data: _Bytes, random: _Random) -> int:
     return int(random.integers(len(data)))
 
 
-_WOUNDS: dict[str, Callable[[_Bytes, _Random], None]] = {
+_DAMAGES: dict[str, Callable[[_Bytes, _Random], None]] = {
     "bits": _flip_bits,
     "cut": _cut,
     "field": _edit_field,

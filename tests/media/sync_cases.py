@@ -1,4 +1,4 @@
-"""Films with numbered frames and noise as audio, and how far clips of them are off."""
+"""Films with numbered frames and noise as audio, and the offsets of clips of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.media.coded_media import CodedFilm, late_by, numbers_of, splice
+from tests.media.coded_media import CodedFilm, audio_lag, numbers_of, splice
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.media.proxy_reader import ProxyReader
@@ -22,7 +22,7 @@ from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 UNREADABLE = 9999.0
 RATE_HZ = 16_000
-RECIPE = ProxyFormat(short_side=48, sample_rate_hz=RATE_HZ)
+PROXY_FORMAT = ProxyFormat(short_side=48, sample_rate_hz=RATE_HZ)
 FRAMES, AUDIO_SECONDS = 6, 0.8
 SPAN_SECONDS = Fraction(FRAMES, 8)
 SEARCH = RATE_HZ * 3 // 10  # audio is searched up to 0.3 s away
@@ -55,12 +55,12 @@ class Offsets:
     """
 
     frames: dict[str, float] = field(default_factory=dict)
-    sound_ms: dict[str, float] = field(default_factory=dict)
+    audio_ms: dict[str, float] = field(default_factory=dict)
     failure: str = ""
 
-    def add(self, way: str, frames: float, sound_ms: float) -> None:
+    def add(self, way: str, frames: float, audio_ms: float) -> None:
         """Keep the worse of these offsets and of those found before."""
-        for kept, value in ((self.frames, frames), (self.sound_ms, sound_ms)):
+        for kept, value in ((self.frames, frames), (self.audio_ms, audio_ms)):
             kept[way] = max(kept.get(way, 0.0), value, key=abs)
 
     @property
@@ -69,9 +69,9 @@ class Offsets:
         return max(map(abs, self.frames.values()))
 
     @property
-    def worst_sound_ms(self) -> float:
+    def worst_audio_ms(self) -> float:
         """The worst offset of audio, in milliseconds."""
-        return max(map(abs, self.sound_ms.values()))
+        return max(map(abs, self.audio_ms.values()))
 
 
 def film(suffix: str, video: str, audio: str, rate: Fraction | int = 25, **more: Any) -> Case:
@@ -227,14 +227,14 @@ def hard_cases() -> Iterator[Case]:
 
 def _spliced(shift_seconds: float) -> Callable[[Path, Path], Path]:
     def finish(source: Path, folder: Path) -> Path:
-        at = _first_picture(source) + 3.5
+        at = _first_frame_seconds(source) + 3.5
         out = folder / "spliced.ts"
         return splice(source, out, at_seconds=at, shift_seconds=shift_seconds)
 
     return finish
 
 
-def _first_picture(path: Path) -> float:
+def _first_frame_seconds(path: Path) -> float:
     with av.open(str(path)) as container:
         return next(iter(container.decode(video=0))).time
 
@@ -250,7 +250,7 @@ def measure(case: Case, folder: Path) -> Offsets:
         try:
             for start, numbers, first_sample, heard in read(case, path, folder):
                 frames = _frames_off(case, start, numbers)
-                offsets.add(way, frames, _sound_off_ms(case, first_sample, heard))
+                offsets.add(way, frames, _audio_off_ms(case, first_sample, heard))
         except MediaError as error:
             offsets.add(way, UNREADABLE, UNREADABLE)
             offsets.failure = str(error)
@@ -273,17 +273,17 @@ def _from_original(case: Case, path: Path, folder: Path) -> Iterator[Reading]:
 
 def _from_proxy(case: Case, path: Path, folder: Path) -> Iterator[Reading]:
     video, audio = folder / "proxy_video.mp4", folder / "proxy_audio.mp4"
-    write_proxy(path, video, audio, RECIPE)
-    reader = ProxyReader(video, audio, frame_rate=RECIPE.frame_rate, sample_rate_hz=RATE_HZ)
+    write_proxy(path, video, audio, PROXY_FORMAT)
+    reader = ProxyReader(video, audio, frame_rate=PROXY_FORMAT.frame_rate, sample_rate_hz=RATE_HZ)
     try:
         for start in _starts(case):
             first = round(start * 8)
             first_sample = round(float(start) * RATE_HZ)
-            pictures = reader.read_rgb(first_frame=first, frames=FRAMES)
+            images = reader.read_rgb(first_frame=first, frames=FRAMES)
             heard = reader.read_waveform(
                 first_sample=first_sample, num_samples=round(AUDIO_SECONDS * RATE_HZ)
             )
-            yield Fraction(first, 8), numbers_of(pictures), first_sample, heard
+            yield Fraction(first, 8), numbers_of(images), first_sample, heard
     finally:
         reader.close()
 
@@ -307,12 +307,12 @@ def _frames_off(case: Case, start: Fraction, numbers: list[int]) -> float:
     return float(worst)
 
 
-def _sound_off_ms(case: Case, first_sample: int, heard: NDArray[np.float32]) -> float:
+def _audio_off_ms(case: Case, first_sample: int, heard: NDArray[np.float32]) -> float:
     begin = float(case.film.frame_start(case.first_number))
     index = np.arange(first_sample - SEARCH, first_sample + len(heard) + SEARCH)
-    expected = case.film.sound_at(index / RATE_HZ + begin)
-    late, alike = late_by(heard, expected, within=SEARCH)
-    return 1000 * late / RATE_HZ if alike >= MIN_CORRELATION else UNREADABLE
+    expected = case.film.audio_at(index / RATE_HZ + begin)
+    lag, correlation = audio_lag(heard, expected, within=SEARCH)
+    return 1000 * lag / RATE_HZ if correlation >= MIN_CORRELATION else UNREADABLE
 
 
 def missing(case: Case) -> str | None:

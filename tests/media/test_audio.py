@@ -14,7 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from tests.media.coded_media import late_by, sound
+from tests.media.coded_media import audio_lag, reference_audio
 from toomuchtv.media.audio import AlignedResampler, downmix_to_mono
 from toomuchtv.media.proxy_writer import AudioWriter, ProxyFormat
 
@@ -25,7 +25,7 @@ def frame_of(samples: NDArray[np.float32], rate_hz: int) -> AudioFrame:
     return frame
 
 
-def lay(
+def resample(
     wave: NDArray[np.float32],
     *,
     rate_hz: int,
@@ -55,7 +55,7 @@ def test_resampling_keeps_the_position_of_an_impulse(
     for impulse in (0.43, 0.71, 0.9):
         wave = np.zeros(rate_hz, np.float32)
         wave[round(impulse * rate_hz)] = 1.0
-        first, out = lay(
+        first, out = resample(
             wave, rate_hz=rate_hz, target_hz=16_000, start_seconds=start_seconds,
             first_sample=first_sample, step=1000,
         )  # fmt: skip
@@ -68,18 +68,18 @@ def test_resampling_keeps_the_position_of_an_impulse(
 @pytest.mark.parametrize("rounded_to", [0.0, 0.001])
 def test_samples_do_not_depend_on_where_reading_begins(rate_hz: int, rounded_to: float) -> None:
     """Audio read from the middle of a frame on has the same position as read from the start."""
-    wave = sound(np.arange(2 * rate_hz) / rate_hz).astype(np.float32)
-    _, whole = lay(wave, rate_hz=rate_hz, target_hz=16_000, rounded_to=rounded_to)
+    wave = reference_audio(np.arange(2 * rate_hz) / rate_hz).astype(np.float32)
+    _, whole = resample(wave, rate_hz=rate_hz, target_hz=16_000, rounded_to=rounded_to)
     for first_sample in range(3_000, 3_000 + 1024, 37):
-        first, part = lay(
+        first, part = resample(
             wave, rate_hz=rate_hz, target_hz=16_000, first_sample=first_sample,
             rounded_to=rounded_to,
         )  # fmt: skip
-        late, alike = late_by(
+        lag, correlation = audio_lag(
             part[2_000:10_000], whole[first + 1_900 : first + 10_100].astype(np.float64), within=100
         )
-        assert abs(late) <= 16_000 * rounded_to / 2 + 1
-        assert alike > 0.95
+        assert abs(lag) <= 16_000 * rounded_to / 2 + 1
+        assert correlation > 0.95
 
 
 @pytest.mark.parametrize("early_ms", [1.0, 3.0, 22.0, 24.5, 43.7])
@@ -87,8 +87,8 @@ def test_audio_before_time_zero_is_dropped_to_the_sample(early_ms: float) -> Non
     """A frame that begins just before time zero is cut there, not moved."""
     rate = 16_000
     early = round(early_ms * rate / 1000)
-    wave = sound(np.arange(rate) / rate).astype(np.float32)
-    _, out = lay(wave, rate_hz=rate, target_hz=rate, start_seconds=-early / rate, step=320)
+    wave = reference_audio(np.arange(rate) / rate).astype(np.float32)
+    _, out = resample(wave, rate_hz=rate, target_hz=rate, start_seconds=-early / rate, step=320)
     np.testing.assert_array_equal(out, wave[early:])
 
 
@@ -107,8 +107,8 @@ def test_gaps_are_zero_and_overlaps_are_used_once() -> None:
 
 def test_rounded_timestamps_make_no_gaps() -> None:
     """Matroska rounds timestamps to a millisecond; no sample is lost or repeated."""
-    wave = sound(np.arange(48_000) / 48_000).astype(np.float32)
-    _, out = lay(wave, rate_hz=48_000, target_hz=48_000, rounded_to=0.001)
+    wave = reference_audio(np.arange(48_000) / 48_000).astype(np.float32)
+    _, out = resample(wave, rate_hz=48_000, target_hz=48_000, rounded_to=0.001)
     np.testing.assert_array_equal(out, wave)
 
 
@@ -118,17 +118,17 @@ def test_a_track_that_changes_its_sample_rate_stays_aligned() -> None:
     for rate, begin in ((48_000, 0), (44_100, 1), (48_000, 2)):
         for step in range(10):
             time = begin + (step * rate // 10 + np.arange(rate // 10)) / rate
-            frame = frame_of(sound(time).astype(np.float32), rate)
+            frame = frame_of(reference_audio(time).astype(np.float32), rate)
             parts.append(timeline.push(frame, float(time[0])))
     out = np.concatenate([*parts, timeline.finish()])
     for begin in (8_000, 20_000, 36_000):  # each in the middle of a part
-        late, alike = late_by(
+        lag, correlation = audio_lag(
             out[begin : begin + 4000],
-            sound(np.arange(begin - 50, begin + 4050) / 16_000),
+            reference_audio(np.arange(begin - 50, begin + 4050) / 16_000),
             within=50,
         )
-        assert abs(late) <= 1
-        assert alike > 0.9
+        assert abs(lag) <= 1
+        assert correlation > 0.9
 
 
 @pytest.mark.parametrize("name", ["u8", "s16", "s32", "flt", "dbl"])
@@ -147,9 +147,9 @@ def test_every_sample_format_gives_the_same_samples(name: str, planar: bool, lay
         scaled = np.rint(wanted * (2**31 - 1)).astype(np.int32)
     else:
         scaled = wanted.astype({"flt": np.float32, "dbl": np.float64}[name])
-    laid = scaled if planar else scaled.T.reshape(1, -1)
+    samples = scaled if planar else scaled.T.reshape(1, -1)
     frame = AudioFrame.from_ndarray(
-        np.ascontiguousarray(laid), format=name + ("p" if planar else ""), layout=layout
+        np.ascontiguousarray(samples), format=name + ("p" if planar else ""), layout=layout
     )
     mono = downmix_to_mono(frame)
     assert mono.dtype == np.float32
@@ -175,7 +175,7 @@ def test_the_downmix_cannot_clip_and_uses_every_channel(layout: str, planar: boo
     heard = downmix_to_mono(channel_frame(full, layout, planar=planar))
     assert heard.shape == (64,)
     assert heard == pytest.approx(1.0, abs=1e-6)  # all at full scale is full scale
-    # ITU-R BS.775: surround channels 3 dB down, the low-frequency effects left out.
+    # ITU-R BS.775: surround channels 3 dB down, without the low-frequency effects.
     weight = {name: 1.0 if name in {"FL", "FR", "FC"} else math.sqrt(0.5) for name in names}
     if "LFE" in weight:
         weight["LFE"] = 0.0
@@ -193,7 +193,7 @@ def test_resampling_does_not_alias(rate_hz: int, tone_hz: int) -> None:
     if tone_hz >= rate_hz / 2:
         pytest.skip("the source cannot hold it either")
     wave = np.sin(2 * np.pi * tone_hz * np.arange(rate_hz) / rate_hz).astype(np.float32)
-    _, out = lay(wave, rate_hz=rate_hz, target_hz=16_000)
+    _, out = resample(wave, rate_hz=rate_hz, target_hz=16_000)
     middle = out[4_000:12_000].astype(np.float64)
     if tone_hz < 8_000:
         wanted = np.sin(2 * np.pi * tone_hz * np.arange(4_000, 12_000) / 16_000)
@@ -204,7 +204,7 @@ def test_resampling_does_not_alias(rate_hz: int, tone_hz: int) -> None:
 
 def test_long_silence_is_written_in_blocks(tmp_path: Path) -> None:
     """Seconds of audio with hours of video, in a damaged file, must not take gigabytes."""
-    writer = AudioWriter(tmp_path / "sound.mp4", ProxyFormat(sample_rate_hz=16_000))
+    writer = AudioWriter(tmp_path / "audio.mp4", ProxyFormat(sample_rate_hz=16_000))
     num_samples = 1200 * 16_000
     tracemalloc.start()
     writer.finish(num_samples)
@@ -212,5 +212,5 @@ def test_long_silence_is_written_in_blocks(tmp_path: Path) -> None:
     tracemalloc.stop()
     writer.close()
     assert peak < 20e6 < 4 * num_samples
-    with av.open(str(tmp_path / "sound.mp4")) as container:
+    with av.open(str(tmp_path / "audio.mp4")) as container:
         assert container.streams.audio[0].duration == num_samples

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tests.media.coded_media import CodedFilm, numbers_of
-from tests.media_files import write_film, write_sound
+from tests.media_files import write_audio_file, write_film
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
-from toomuchtv.media.containers import open_media
-from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
+from toomuchtv.media.containers import audio_duration_seconds, open_media
+from toomuchtv.media.proxy_writer import ProxyFormat, write_audio_proxy, write_proxy
 from toomuchtv.media.timestamps import compute_timeline
 
 MP4 = CodedFilm(
@@ -63,7 +63,7 @@ def test_iterated_audio_is_the_whole_track_in_equal_blocks(
 
 
 def test_audio_is_iterated_without_video_and_video_without_audio(tmp_path: Path) -> None:
-    song = write_sound(tmp_path / "song.m4a", seconds=1.0)
+    song = write_audio_file(tmp_path / "song.m4a", seconds=1.0)
     assert sum(map(len, iterate_audio(song))) == pytest.approx(16_000, abs=1100)
     with pytest.raises(MediaError, match="no video stream"):
         next(iterate_frames(song))
@@ -72,8 +72,30 @@ def test_audio_is_iterated_without_video_and_video_without_audio(tmp_path: Path)
     assert next(iterate_frames(silent, short_side=24)).shape == (24, 32, 3)
 
 
+def test_a_missing_audio_track_is_named_and_leaves_no_other_error(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4", seconds=0.5)
+    missing = r"cannot make a proxy of .*film\.mp4': no audio track 3: the file has 1"
+    with pytest.raises(MediaError, match=missing):
+        write_proxy(film, tmp_path / "v.mp4", tmp_path / "a.mp4", ProxyFormat(), audio_track=3)
+    with pytest.raises(MediaError, match="no audio track 1: the file has 1"):
+        write_audio_proxy(film, tmp_path / "b.mp4", ProxyFormat(), audio_track=1, num_samples=8_000)
+    with pytest.raises(ValueError, match="audio_track must be at least 0, got -1"):
+        read_clip(film, frames=1, audio_track=-1)
+    with pytest.raises(MediaError, match=r"cannot read '.*silent\.mp4': no audio track 0"):
+        audio_duration_seconds(write_film(tmp_path / "silent.mp4", seconds=0.5, languages=()))
+
+
+@pytest.mark.parametrize("start_seconds", [-1.0, float("inf"), float("nan")])
+def test_impossible_starts_are_refused(tmp_path: Path, start_seconds: float) -> None:
+    film = write_film(tmp_path / "film.mp4", seconds=0.5)
+    with pytest.raises(ValueError, match=f"at least 0 and finite, got {start_seconds}"):
+        read_clip(film, start_seconds=start_seconds, frames=1)
+
+
 def test_iteration_refuses_impossible_values(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frame_rate must be positive, got 0"):
         next(iterate_frames(tmp_path / "a.mp4", frame_rate=0))
+    with pytest.raises(ValueError, match="at least 0, got 0 and 10"):
+        read_audio(tmp_path / "a.mp4", first_sample=0, num_samples=10, sample_rate_hz=0)
     with pytest.raises(ValueError, match="block_seconds must be at least one sample, got 0"):
         next(iterate_audio(tmp_path / "a.mp4", block_seconds=0))

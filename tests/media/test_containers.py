@@ -63,7 +63,7 @@ def test_frames_and_audio_are_those_of_the_requested_time(case: Case, tmp_path: 
     offsets = measure(case, tmp_path)
     assert not offsets.failure
     assert offsets.worst_frame == 0
-    assert offsets.worst_sound_ms <= 2
+    assert offsets.worst_audio_ms <= 2
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_time_continues_by_one_frame_after_a_discontinuity(name: str, tmp_path: 
     # Every frame across the cut, from random access: one after the other, none twice.
     clip = read_clip(path, start_seconds=3.02, frames=40, frame_rate=25.0, audio_seconds=0.1)
     assert numbers_of(clip.video) == list(range(75, 115))
-    facts = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", ProxyFormat(short_side=48))
-    assert facts.num_frames == 64
-    assert facts.damaged_packets == 0
+    summary = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", ProxyFormat(short_side=48))
+    assert summary.num_frames == 64
+    assert summary.damaged_packets == 0
 
 
 def test_continuous_timestamps_are_not_changed(tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_continuous_timestamps_are_not_changed(tmp_path: Path) -> None:
     assert timeline.continuous_clock()(123.25) == 123.25
 
 
-def sound_first(path: Path) -> Path:
+def audio_first(path: Path) -> Path:
     """Write the same streams with the audio first."""
-    out = path.with_name(f"sound_first{path.suffix}")
+    out = path.with_name(f"audio_first{path.suffix}")
     with av.open(str(path)) as source, av.open(str(out), "w") as target:
         order = [*source.streams.audio, *source.streams.video]
         copies = {stream.index: target.add_stream_from_template(stream) for stream in order}
@@ -117,7 +117,7 @@ def test_films_with_fewer_frames_than_the_decoder_delays_are_complete(
         suffix=".mp4", video_codec="libx264", audio_codec="aac", rate=Fraction(24),
         seconds=frames / 24, audio_seconds=0.5,
     )  # fmt: skip
-    path = sound_first(film.write(tmp_path))
+    path = audio_first(film.write(tmp_path))
 
     def with_threads(container: InputContainer) -> VideoStream:
         stream = find_video_stream(container)
@@ -131,9 +131,9 @@ def test_films_with_fewer_frames_than_the_decoder_delays_are_complete(
         sample_rate_hz=16_000,
     )  # fmt: skip
     assert numbers_of(clip.video) == list(range(frames))
-    facts = probe_file(path)
-    assert len(facts.audio_tracks) == 1
-    assert facts.duration_seconds == pytest.approx(frames / 24, abs=0.01)
+    probe = probe_file(path)
+    assert len(probe.audio_tracks) == 1
+    assert probe.duration_seconds == pytest.approx(frames / 24, abs=0.01)
 
 
 def test_damaged_audio_is_dropped_by_clips_and_proxies(tmp_path: Path) -> None:
@@ -146,16 +146,16 @@ def test_damaged_audio_is_dropped_by_clips_and_proxies(tmp_path: Path) -> None:
     for place in places[20:24]:
         data[place + 8 : place + 60] = bytes(52)
     path.write_bytes(data)
-    recipe = ProxyFormat(short_side=48)
-    facts = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", recipe)
-    assert facts.damaged_packets > 0
+    proxy_format = ProxyFormat(short_side=48)
+    summary = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", proxy_format)
+    assert summary.damaged_packets > 0
     whole = read_audio(path, first_sample=0, num_samples=48_000, sample_rate_hz=16_000)
     reader = ProxyReader(
         tmp_path / "v.mp4", tmp_path / "a.mp4", frame_rate=8.0, sample_rate_hz=16_000
     )
     heard = reader.read_waveform(first_sample=0, num_samples=48_000)
     reader.close()
-    # The first samples have another past: silence there, nothing here.
+    # The first samples are preceded by silence in one case and by nothing in the other.
     assert np.abs(whole - heard)[1000:].max() <= 1.01 / 32768
     assert np.abs(whole[40_000:]).max() > 0.1
 

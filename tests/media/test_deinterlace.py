@@ -147,9 +147,9 @@ def test_seeking_gives_the_same_frames_as_decoding_in_order(
     for number in range(NUM_FRAMES):  # among them keyframes and the frames before them
         alone = read_clip(path, start_seconds=number / RATE, frames=1, frame_rate=RATE).video[0]
         np.testing.assert_array_equal(alone, whole[number], err_msg=f"frame {number}")
-    recipe = ProxyFormat(short_side=HEIGHT, frame_rate=RATE, quantizer=1)
-    facts = write_proxy(path, tmp_path / "v.mp4", None, recipe)
-    assert facts.num_frames == NUM_FRAMES
+    proxy_format = ProxyFormat(short_side=HEIGHT, frame_rate=RATE, quantizer=1)
+    summary = write_proxy(path, tmp_path / "v.mp4", None, proxy_format)
+    assert summary.num_frames == NUM_FRAMES
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=RATE, sample_rate_hz=16_000)
     seen = reader.read_rgb(first_frame=0, frames=NUM_FRAMES)
     reader.close()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.media_files import write_film, write_sound
+from tests.media_files import write_audio_file, write_film
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.media.containers import open_media
@@ -167,8 +167,8 @@ def test_rotated_films_are_displayed_upright(tmp_path: Path, degrees: int, suffi
     clip = read_clip(path, frames=1)
     assert clip.video.shape == (1, *shape, 3)
     assert seen_corners(clip.video[0]) == TURNED[degrees]
-    facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyFormat(short_side=64))
-    assert (facts.height, facts.width) == shape
+    summary = write_proxy(path, tmp_path / "v.mp4", None, ProxyFormat(short_side=64))
+    assert (summary.height, summary.width) == shape
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
     assert seen_corners(reader.read_rgb(first_frame=0, frames=1)[0]) == TURNED[degrees]
     reader.close()
@@ -219,8 +219,8 @@ def test_untagged_video_uses_the_matrix_of_its_size(
 ) -> None:
     path = write_corners(tmp_path / "film.mp4", size=size, matrix=matrix)
     wanted = np.array([RED, GREEN, BLUE, WHITE], int)
-    facts = write_proxy(path, tmp_path / "v.mp4", None, ProxyFormat(short_side=64, quantizer=1))
-    assert facts.num_frames == 4
+    summary = write_proxy(path, tmp_path / "v.mp4", None, ProxyFormat(short_side=64, quantizer=1))
+    assert summary.num_frames == 4
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
     for image in (
         read_clip(path, frames=1).video[0],
@@ -274,9 +274,9 @@ def test_files_without_video_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="cannot open"):
         open_media(tmp_path / "text.mp4")
     with pytest.raises(MediaError, match="no video stream: only audio"):
-        read_clip(write_sound(tmp_path / "song.m4a"))
+        read_clip(write_audio_file(tmp_path / "song.m4a"))
     with pytest.raises(MediaError, match="no video stream: only cover art and audio"):
-        read_clip(write_sound(tmp_path / "cover.m4a", cover=True))
+        read_clip(write_audio_file(tmp_path / "cover.m4a", cover=True))
     with pytest.raises(MediaError, match="no video stream"):
         write_proxy(tmp_path / "song.m4a", tmp_path / "v.mp4", None, ProxyFormat())
     film = write_film(tmp_path / "film.mp4", seconds=0.5)

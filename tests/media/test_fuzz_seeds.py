@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.media.fuzzing import fuzz
+from tests.media.fuzzing import fuzz, seed_bytes
 from tests.media.mutants import SEEDS, mutant, write_seeds
+from toomuchtv.media.clip_reader import read_clip
 
-#: Numbers of files that once failed. A timestamp far ahead had its silence, or the displayed frame,
-#: written out: gigabytes, and minutes without end. A sample aspect ratio of thousands to one was
-#: believed. A stream that appears in the middle of a file made PyAV raise IndexError.
+# Numbers of files that once failed. Until a timestamp far ahead, silence or the displayed frame was
+# written, which took gigabytes and minutes. A sample aspect ratio of thousands to one was accepted.
+# PyAV raises IndexError if a stream appears in the middle of a file.
 FAILED_ONCE = (
     71, 255, 589, 3630, 4207, 4582, 4956, 5176, 6130, 6455, 6621, 7080, 7930, 8138, 8662, 8729,
     8950, 9217, 10855, 12657, 13066, 13459, 13728, 13833, 13897, 14426, 15155, 15974, 16077,
@@ -42,6 +43,18 @@ def test_a_damaged_file_is_used_or_refused(seeds_folder: Path) -> None:
     kinds = [outcome.kind for outcome in outcomes.values()]
     assert kinds.count("used") > 20
     assert kinds.count("refused") > 20
+
+
+def test_bars_are_detected_in_a_file_with_a_stream_that_appears_later(
+    seeds_folder: Path, tmp_path: Path
+) -> None:
+    name, data = mutant(seed_bytes(seeds_folder), 8729)
+    (tmp_path / name).write_bytes(data)
+    clips = [
+        read_clip(tmp_path / name, frames=1, audio_seconds=0.1, letterbox=letterbox).video
+        for letterbox in ("keep", "crop")
+    ]
+    assert clips[0].shape == clips[1].shape == (1, 48, 64, 3)
 
 
 def test_a_number_always_gives_the_same_file(seeds_folder: Path, tmp_path: Path) -> None:

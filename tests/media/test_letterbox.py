@@ -186,11 +186,11 @@ def test_cropping_is_optional_and_equal_for_clips_and_proxies(tmp_path: Path) ->
     assert clip.video.shape[1:] == (80, WIDTH, 3)
     assert clip.video[:, [0, -1]].mean(axis=(2, 3)).min() > 60
     for letterbox, size in (("keep", (80, 142)), ("crop", (80, 192))):
-        recipe = ProxyFormat.model_validate(
+        proxy_format = ProxyFormat.model_validate(
             {"short_side": 80, "frame_rate": 4.0, "quantizer": 1, "letterbox": letterbox}
         )
-        facts = write_proxy(path, tmp_path / f"{letterbox}.mp4", None, recipe)
-        assert (facts.height, facts.width) == size
+        summary = write_proxy(path, tmp_path / f"{letterbox}.mp4", None, proxy_format)
+        assert (summary.height, summary.width) == size
     reader = ProxyReader(tmp_path / "crop.mp4", None, frame_rate=4.0, sample_rate_hz=16_000)
     seen = reader.read_rgb(first_frame=0, frames=8)
     reader.close()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -29,22 +31,20 @@ from toomuchtv.media.containers import open_media
 from toomuchtv.media.proxy_reader import FrameReader, ProxyPool, ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, ProxySummary, write_proxy
 
-RECIPE = ProxyFormat(short_side=48)
+PROXY_FORMAT = ProxyFormat(short_side=48)
 
 
 class Made:
     """A proxy on disk."""
 
     def __init__(self, folder: Path) -> None:
-        from fractions import Fraction
-
         film = CodedFilm(
             suffix=".mp4", video_codec="libx264", audio_codec="aac", rate=Fraction(24), seconds=5.0
         )
         self.source = film.write(folder)
         self.video_path, self.audio_path = folder / "v.mp4", folder / "a.mp4"
-        self.facts: ProxySummary = write_proxy(
-            self.source, self.video_path, self.audio_path, RECIPE
+        self.summary: ProxySummary = write_proxy(
+            self.source, self.video_path, self.audio_path, PROXY_FORMAT
         )
 
     def reader(self) -> ProxyReader:
@@ -58,8 +58,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def still_proxy(folder: Path, image: VideoArray) -> ProxyReader:
     """Write a proxy of a film whose frames are all the same image."""
-    import av
-
     height, width = image.shape[:2]
     with av.open(str(folder / "still.mkv"), "w") as container:
         stream = container.add_stream("ffv1", rate=8)
@@ -70,8 +68,8 @@ def still_proxy(folder: Path, image: VideoArray) -> ProxyReader:
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    recipe = ProxyFormat(short_side=min(height, width), quantizer=1)
-    write_proxy(folder / "still.mkv", folder / "still.mp4", None, recipe)
+    proxy_format = ProxyFormat(short_side=min(height, width), quantizer=1)
+    write_proxy(folder / "still.mkv", folder / "still.mp4", None, proxy_format)
     return ProxyReader(folder / "still.mp4", None, frame_rate=8.0, sample_rate_hz=16_000)
 
 
@@ -197,20 +195,20 @@ def test_damaged_clips_are_refused_or_always_the_same(made: Made, tmp_path: Path
 
 @pytest.mark.parametrize("frame_rate", [120.0, 119.88, 59.94, 24_000 / 1001, 12.5, 7.3, 0.5])
 def test_every_frame_rate_gives_its_frames(made: Made, tmp_path: Path, frame_rate: float) -> None:
-    recipe = ProxyFormat(short_side=48, frame_rate=frame_rate)
-    facts = write_proxy(made.source, tmp_path / "v.mp4", None, recipe)
-    assert abs(facts.num_frames - 5 * frame_rate) < 1.01
+    proxy_format = ProxyFormat(short_side=48, frame_rate=frame_rate)
+    summary = write_proxy(made.source, tmp_path / "v.mp4", None, proxy_format)
+    assert abs(summary.num_frames - 5 * frame_rate) < 1.01
     reader = ProxyReader(tmp_path / "v.mp4", None, frame_rate=frame_rate, sample_rate_hz=16_000)
-    every = numbers_of(reader.read_rgb(first_frame=0, frames=facts.num_frames))
-    shown = [int(index / frame_rate * 24 + 1e-3) for index in range(facts.num_frames)]
+    every = numbers_of(reader.read_rgb(first_frame=0, frames=summary.num_frames))
+    shown = [int(index / frame_rate * 24 + 1e-3) for index in range(summary.num_frames)]
     assert every == shown
-    for first in (facts.num_frames // 2, 1, facts.num_frames - 1):
+    for first in (summary.num_frames // 2, 1, summary.num_frames - 1):
         assert numbers_of(reader.read_rgb(first_frame=first, frames=1)) == [shown[first]]
     reader.close()
 
 
 def test_proxies_of_the_same_film_are_identical(made: Made, tmp_path: Path) -> None:
-    write_proxy(made.source, tmp_path / "v.mp4", tmp_path / "a.mp4", RECIPE)
+    write_proxy(made.source, tmp_path / "v.mp4", tmp_path / "a.mp4", PROXY_FORMAT)
     assert (tmp_path / "v.mp4").read_bytes() == made.video_path.read_bytes()
     assert (tmp_path / "a.mp4").read_bytes() == made.audio_path.read_bytes()
 
@@ -237,11 +235,11 @@ class CountingContainer:
     [
         ([0, 4, 8, 12], 1, 16),  # one after the other
         ([1, 2, 3, 7], 1, 11),  # overlapping, then on across a keyframe
-        ([0, 13], 2, 4 + 9),  # a seek lands at 8, ahead of where the decoder stands
+        ([0, 13], 2, 4 + 9),  # a seek lands at 8, after the position of the decoder
         ([0, 6], 1, 10),
         ([8, 0], 2, 8),
         ([2, 2, 2], 1, 6),
-        ([0, 28], 2, 4 + 8),  # a key frame lies at 24
+        ([0, 28], 2, 4 + 8),  # frame 24 is a keyframe
     ],
 )  # fmt: skip
 def test_frames_of_neighboring_clips_are_decoded_once(
@@ -256,9 +254,17 @@ def test_frames_of_neighboring_clips_are_decoded_once(
         assert (watched.seeks, watched.decoded) == (seeks, decoded)
 
 
+@pytest.mark.parametrize("crop_position", [-0.1, 1.1, float("nan")])
+def test_crop_positions_outside_the_frame_are_refused(made: Made, crop_position: float) -> None:
+    reader = made.reader()
+    with pytest.raises(ValueError, match=f"crop_position must be in 0..1, got {crop_position}"):
+        reader.read_planes(first_frame=0, frames=1, crop_position=crop_position)
+    reader.close()
+
+
 def test_reading_beyond_the_end_is_refused_and_the_reader_stays_usable(made: Made) -> None:
     reader = made.reader()
-    assert made.facts.num_frames == 40
+    assert made.summary.num_frames == 40
     with pytest.raises(MediaError, match="has only 2 of the 4 frames from frame 38 on"):
         reader.read_planes(first_frame=38, frames=4)
     with pytest.raises(MediaError, match="has only 0 of the 1 frames from frame 4000 on"):
@@ -359,6 +365,15 @@ def test_the_pool_closes_the_least_recently_used_proxy(
     assert opened.names == []
     with pytest.raises(ValueError, match="max_open must be at least 1, got 0"):
         ProxyPool(0)
+
+
+def test_the_pool_takes_paths_of_any_type(made: Made, opened: Opened) -> None:
+    pool = ProxyPool()
+    rates: dict[str, Any] = {"frame_rate": 8.0, "sample_rate_hz": 16_000}
+    reader = pool.get(str(made.video_path), str(made.audio_path), **rates)
+    assert pool.get(made.video_path, made.audio_path, **rates) is reader
+    pool.evict(str(made.video_path))
+    assert opened.names == []
 
 
 def test_clips_of_a_catalog_are_read_from_the_proxy(made: Made) -> None:

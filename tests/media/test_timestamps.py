@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.media.coded_media import CodedFilm, late_by, number_of, numbers_of
+from tests.media.coded_media import CodedFilm, audio_lag, number_of, numbers_of
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import Clip, ClipFormat
 from toomuchtv.media.clip_reader import read_audio, read_clip
@@ -23,7 +23,7 @@ from toomuchtv.media.timestamps import compute_timeline
 
 NTSC_FILM = Fraction(24_000, 1001)
 RATE_HZ = 16_000
-RECIPE = ProxyFormat(short_side=48, sample_rate_hz=RATE_HZ)
+PROXY_FORMAT = ProxyFormat(short_side=48, sample_rate_hz=RATE_HZ)
 SEARCH = RATE_HZ // 5  # lags up to 0.2 s are looked for
 
 MP4 = CodedFilm(suffix=".mp4", video_codec="libx264", audio_codec="aac", rate=Fraction(24))
@@ -66,7 +66,7 @@ class Made:
         self.film = film
         self.path = film.write(folder)
         self.video_path, self.audio_path = folder / "v.mp4", folder / "a.mp4"
-        self.facts = write_proxy(self.path, self.video_path, self.audio_path, RECIPE)
+        self.summary = write_proxy(self.path, self.video_path, self.audio_path, PROXY_FORMAT)
 
     def reader(self) -> ProxyReader:
         return ProxyReader(self.video_path, self.audio_path, frame_rate=8.0, sample_rate_hz=RATE_HZ)
@@ -107,16 +107,16 @@ def expected_audio(
 ) -> NDArray[np.float64]:
     """Return the audio by formula, with `around` further samples at either end."""
     index = np.arange(first_sample - around, first_sample + num_samples + around)
-    return film.sound_at(index / rate_hz)
+    return film.audio_at(index / rate_hz)
 
 
 def check_audio(film: CodedFilm, heard: NDArray[np.float32], first_sample: int) -> float:
     """Assert that this is the audio from `first_sample` on; return its offset in milliseconds."""
     reference = expected_audio(film, first_sample, len(heard), around=SEARCH)
-    late, alike = late_by(heard, reference, within=SEARCH)
-    assert alike > 0.9, f"this is other audio (correlation {alike:.3f})"
-    assert abs(late) / RATE_HZ <= 0.010, f"the audio is {1000 * late / RATE_HZ:.1f} ms late"
-    return 1000 * late / RATE_HZ
+    lag, correlation = audio_lag(heard, reference, within=SEARCH)
+    assert correlation > 0.9, f"this is other audio (correlation {correlation:.3f})"
+    assert abs(lag) / RATE_HZ <= 0.010, f"the audio is {1000 * lag / RATE_HZ:.1f} ms late"
+    return 1000 * lag / RATE_HZ
 
 
 @pytest.mark.parametrize("film", FILMS, ids=str)
@@ -140,10 +140,10 @@ def test_clips_have_the_frames_and_audio_of_their_time(make: Make, film: CodedFi
 @pytest.mark.parametrize("film", FILMS, ids=str)
 def test_proxies_have_the_frames_and_audio_of_their_time(make: Make, film: CodedFilm) -> None:
     made = make(film)
-    assert made.facts.damaged_packets == 0
-    assert abs(made.facts.num_frames / 8 - film.seconds) <= 1 / 8
+    assert made.summary.damaged_packets == 0
+    assert abs(made.summary.num_frames / 8 - film.seconds) <= 1 / 8
     reader = made.reader()
-    frames = reader.read_rgb(first_frame=0, frames=made.facts.num_frames)
+    frames = reader.read_rgb(first_frame=0, frames=made.summary.num_frames)
     for index, shown in enumerate(numbers_of(frames)):
         at = Fraction(index, 8)
         # Both frames are right if the boundary is within the rounding of timestamps.
@@ -165,27 +165,28 @@ def test_audio_of_proxies_equals_the_original_to_the_sample(make: Make, film: Co
     made = make(film)
     reader = made.reader()
     with open_media(made.path) as container:
-        origin = compute_timeline(container).origin_seconds
+        timeline = compute_timeline(container)
     begin = round((3.2 if film.audio_start else 1.3) * RATE_HZ)
     from_proxy = reader.read_waveform(first_sample=begin, num_samples=RATE_HZ)
     reader.close()
     # Read from the beginning, both count the same samples.
     whole = read_audio(
         made.path, first_sample=0, num_samples=begin + RATE_HZ, sample_rate_hz=RATE_HZ,
-        origin_seconds=origin,
+        timeline=timeline,
     )[begin:]  # fmt: skip
     assert np.abs(whole - from_proxy).max() <= 1.01 / 32768
-    # Read from the middle, they agree to a sample; but Matroska knows times to 1 ms only.
+    # Read from the middle, they agree to a sample. In Matroska they agree to 1 ms, to which its
+    # timestamps are rounded.
     there = read_audio(
         made.path, first_sample=begin, num_samples=RATE_HZ, sample_rate_hz=RATE_HZ,
-        origin_seconds=origin,
+        timeline=timeline,
     )  # fmt: skip
     wide = made.reader()
     around = wide.read_waveform(first_sample=begin - 100, num_samples=RATE_HZ + 200)
     wide.close()
-    late, alike = late_by(there, around.astype(np.float64), within=100)
-    assert alike > 0.95
-    assert abs(late) <= (RATE_HZ // 1000 if film.suffix in {".mkv", ".webm"} else 1)
+    lag, correlation = audio_lag(there, around.astype(np.float64), within=100)
+    assert correlation > 0.95
+    assert abs(lag) <= (RATE_HZ // 1000 if film.suffix in {".mkv", ".webm"} else 1)
 
 
 @pytest.mark.parametrize("film", [MP4, MKV, WEBM, TS, AVI, MOV], ids=str)
@@ -207,8 +208,8 @@ def test_random_access_equals_sequential(make: Make, film: CodedFilm) -> None:
     )
     rng = np.random.default_rng(0)
     reader = made.reader()
-    sequential = reader.read_rgb(first_frame=0, frames=made.facts.num_frames)
-    everything = reader.read_waveform(first_sample=0, num_samples=made.facts.num_samples)
+    sequential = reader.read_rgb(first_frame=0, frames=made.summary.num_frames)
+    everything = reader.read_waveform(first_sample=0, num_samples=made.summary.num_samples)
     for first in rng.permutation(28)[:6].tolist():
         part = read_clip(made.path, start_seconds=first / 8, frames=4, audio_seconds=0.1)
         np.testing.assert_array_equal(part.video, whole.video[first : first + 4])
@@ -227,12 +228,12 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
     made = make(film)
     reader = made.reader()
     with open_media(made.path) as container:
-        origin = compute_timeline(container).origin_seconds
+        timeline = compute_timeline(container)
 
     def original(first_sample: int, num_samples: int) -> NDArray[np.float32]:
         return read_audio(
             made.path, first_sample=first_sample, num_samples=num_samples,
-            sample_rate_hz=RATE_HZ, origin_seconds=origin,
+            sample_rate_hz=RATE_HZ, timeline=timeline,
         )  # fmt: skip
 
     def proxy(first_sample: int, num_samples: int) -> NDArray[np.float32]:
@@ -241,11 +242,11 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
     end = round(film.seconds * RATE_HZ)
     for read in (original, proxy):
         assert not read(-9000, 8000).any()
-        assert not read(end + RATE_HZ, 4000).any()  # a codec's last block may sound out
+        assert not read(end + RATE_HZ, 4000).any()  # the last block of a codec may be longer
         assert not read(end + 60 * RATE_HZ, 100).any()
         straddling = read(-4000, 8000)
         assert np.abs(straddling[:3000]).max() < 0.01
-        assert late_by(straddling[4000:], expected_audio(film, 0, 4000, around=80), within=80)[
+        assert audio_lag(straddling[4000:], expected_audio(film, 0, 4000, around=80), within=80)[
             0
         ] in range(-16, 17)
         last = read(end - 4000, 8000 + RATE_HZ)
@@ -257,9 +258,11 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
 @pytest.mark.parametrize("film", [f for f in FILMS if f.audio_start], ids=str)
 def test_a_late_track_is_zero_until_it_starts(make: Make, film: CodedFilm) -> None:
     made = make(film)
-    clip = read_clip(made.path, start_seconds=2.0, frames=16, audio_seconds=2.0)  # sound 2 to 4
-    first_sound = np.flatnonzero(np.abs(clip.waveform) > 0.05)[0] / RATE_HZ
-    assert first_sound == pytest.approx(1.0, abs=0.011)
+    clip = read_clip(
+        made.path, start_seconds=2.0, frames=16, audio_seconds=2.0
+    )  # audio from 2 to 4 s
+    first_audible = np.flatnonzero(np.abs(clip.waveform) > 0.05)[0] / RATE_HZ
+    assert first_audible == pytest.approx(1.0, abs=0.011)
     reader = made.reader()
     heard = reader.read_waveform(first_sample=2 * RATE_HZ, num_samples=2 * RATE_HZ)
     reader.close()
@@ -274,7 +277,7 @@ def test_the_last_frame_is_held_and_later_starts_are_refused(make: Make) -> None
     assert numbers_of(clip.video) == [last] * 5
     with pytest.raises(MediaError, match=r"no frame at 4\.500 s: the video ends before"):
         read_clip(made.path, start_seconds=4.5, frames=1)
-    with pytest.raises(ValueError, match="start_seconds must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="start_seconds must be at least 0 and finite, got -1"):
         read_clip(made.path, start_seconds=-1)
 
 
@@ -291,9 +294,9 @@ def test_audio_is_centered_on_the_frames(frames: int, audio_seconds: float) -> N
     clip_format = ClipFormat(frames=frames, frame_rate=8.0, audio_seconds=audio_seconds)
     for start_seconds in (0.0, 0.125, 1.7, 3600.04):
         first = clip_format.audio_start_sample(start_seconds)
-        middle_of_sound = (first + clip_format.num_samples / 2) / clip_format.sample_rate_hz
+        middle_of_audio = (first + clip_format.num_samples / 2) / clip_format.sample_rate_hz
         middle_of_span = start_seconds + frames / 8.0 / 2
-        assert abs(middle_of_sound - middle_of_span) <= 1 / clip_format.sample_rate_hz
+        assert abs(middle_of_audio - middle_of_span) <= 1 / clip_format.sample_rate_hz
 
 
 def test_repr_of_a_clip_shows_shapes() -> None:

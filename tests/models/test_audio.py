@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from toomuchtv.models import AudioEncoderConfig
-from toomuchtv.models.audio import build_audio_encoder
+from toomuchtv.models import AudioEncoderConfig, AudioResNet
 
 
 def resnet18_layout() -> dict[str, list[int]]:
@@ -28,7 +27,7 @@ def resnet18_layout() -> dict[str, list[int]]:
 
 
 def test_depth_18_has_the_layout_of_torchvision() -> None:
-    encoder = build_audio_encoder(AudioEncoderConfig())
+    encoder = AudioResNet(AudioEncoderConfig())
     shapes = {name: list(value.shape) for name, value in encoder.named_parameters()}
     assert shapes == resnet18_layout()
     # Published: 11,689,512 with three channels and a classifier of 1,000 classes.
@@ -37,13 +36,13 @@ def test_depth_18_has_the_layout_of_torchvision() -> None:
 
 
 def test_depth_9_has_one_block_per_stage() -> None:
-    encoder = build_audio_encoder(AudioEncoderConfig(depth=9))
+    encoder = AudioResNet(AudioEncoderConfig(depth=9))
     convolutions = [name for name, value in encoder.named_parameters() if value.dim() == 4]
     assert len([name for name in convolutions if "downsample" not in name]) == 9
 
 
 @pytest.mark.parametrize(("bands", "frames"), [(80, 201), (64, 50), (40, 1)])
 def test_features_have_their_shape(bands: int, frames: int) -> None:
-    encoder = build_audio_encoder(AudioEncoderConfig(depth=9, width=0.125))
+    encoder = AudioResNet(AudioEncoderConfig(depth=9, width=0.125))
     assert encoder.num_features == 64
     assert encoder(torch.randn(3, 1, bands, frames)).shape == (3, 64)

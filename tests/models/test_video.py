@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from toomuchtv.models import VideoEncoderConfig, VideoResNet, load_torchvision_weights
 from toomuchtv.models.audio import ResidualBlock2d
 from toomuchtv.models.convolutions import FullConv, ShortcutConv, SpatialConv, TemporalConv
-from toomuchtv.models.video import build_video_encoder
 
 STAGES = ((1, 64, 64), (2, 64, 128), (3, 128, 256), (4, 256, 512))
 
@@ -61,7 +60,7 @@ CLASSIFIER = 512 * 400 + 400
 
 @pytest.mark.parametrize("name", ["r2plus1d", "r3d"])
 def test_depth_18_has_the_layout_of_torchvision(name: str) -> None:
-    encoder = build_video_encoder(VideoEncoderConfig.model_validate({"name": name}))
+    encoder = VideoResNet(VideoEncoderConfig.model_validate({"name": name}))
     shapes = {key: list(value.shape) for key, value in encoder.state_dict().items()}
     assert shapes == torchvision_layout(factored=name == "r2plus1d")
     count = sum(value.numel() for value in encoder.parameters())
@@ -81,7 +80,7 @@ def test_the_expected_layout_has_the_published_shapes() -> None:
 @pytest.mark.parametrize(("frames", "size"), [(8, 32), (5, 24), (1, 16)])
 def test_features_have_their_shape(name: str, frames: int, size: int) -> None:
     config = VideoEncoderConfig.model_validate({"name": name, "depth": 10, "width": 0.125})
-    encoder = build_video_encoder(config)
+    encoder = VideoResNet(config)
     features = encoder(torch.randn(2, 3, frames, size, size))
     assert features.shape == (2, encoder.num_features)
     assert encoder.num_features == 64
@@ -221,7 +220,7 @@ def test_bfloat16_gradients_are_repeatable_and_close_to_float32(
     """Six equal passes, because some kernels sometimes return memory that they never wrote."""
     torch.manual_seed(0)
     config = VideoEncoderConfig.model_validate({"name": name, "depth": 10, "width": 0.125})
-    encoder = build_video_encoder(config).eval()
+    encoder = VideoResNet(config).eval()
     video = torch.randn(clips, 3, frames, size, size)
     video = video.contiguous(memory_format=torch.channels_last_3d)
     weights = torch.randn(clips, encoder.num_features)
@@ -239,7 +238,7 @@ def test_bfloat16_gradients_are_repeatable_and_close_to_float32(
 
 
 def test_published_weights_load() -> None:
-    encoder = build_video_encoder(VideoEncoderConfig())
+    encoder = VideoResNet(VideoEncoderConfig())
     state = {
         name: torch.randn(shape) if shape else torch.tensor(3)
         for name, shape in torchvision_layout(factored=True).items()
@@ -263,4 +262,4 @@ def test_weights_of_another_architecture_are_refused(config: VideoEncoderConfig,
         for key, shape in torchvision_layout(factored=name == "r2plus1d").items()
     }
     with pytest.raises(ValueError, match="not of this architecture"):
-        load_torchvision_weights(build_video_encoder(config), state)
+        load_torchvision_weights(VideoResNet(config), state)

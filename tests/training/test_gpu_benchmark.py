@@ -25,17 +25,11 @@ def benchmark(out: Path, *flags: str) -> dict[str, Any]:
     return found
 
 
-def test_all_three_parts_run(tmp_path: Path) -> None:
+def test_preparation_and_measurement_run(tmp_path: Path) -> None:
     benchmark(tmp_path, "--prepare-gpu")
-    assert not (tmp_path / "gpu_data" / "studio" / "library").exists()
+    assert [path.name for path in (tmp_path / "gpu_data").iterdir()] == ["catalog"]
     speed = benchmark(tmp_path, "--gpu")
     assert 2 <= speed["largest_batch"] <= 16
     assert speed["clips_per_second_eager"] > 0
     assert 0 <= speed["data_wait_share_eager"] < 1
     assert 0 < speed["matmul_rate_share_eager"] < 1
-    found = benchmark(tmp_path, "--study")
-    assert found["study_steps"] >= 10
-    assert found["transfer_chance"] == pytest.approx(1 / 3)
-    for modality in ("video", "audio"):
-        assert 0 <= found[f"transfer_{modality}_untrained"] <= 1
-        assert 0 <= found[f"transfer_{modality}_trained"] <= 1

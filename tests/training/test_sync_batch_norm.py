@@ -16,7 +16,7 @@ from toomuchtv.training.sync_batch_norm import CpuSyncBatchNorm, convert_sync_ba
 CPU = torch.device("cpu")
 #: Clips of the first of two processes, and of both.
 FIRST, ALL = 4, 8
-SHAPES = {"flat": (ALL, 5), "pictures": (ALL, 5, 4, 3), "clips": (ALL, 5, 2, 3, 4)}
+SHAPES = {"flat": (ALL, 5), "frames": (ALL, 5, 4, 3), "clips": (ALL, 5, 2, 3, 4)}
 
 
 def whole(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -75,7 +75,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
 def test_two_processes_normalize_as_one(name: str, parts: list[dict[str, Tensor]]) -> None:
     x, weights = whole(SHAPES[name])
     kind: dict[str, type[nn.Module]] = {
-        "flat": nn.BatchNorm1d, "pictures": nn.BatchNorm2d, "clips": nn.BatchNorm3d,
+        "flat": nn.BatchNorm1d, "frames": nn.BatchNorm2d, "clips": nn.BatchNorm3d,
     }  # fmt: skip
     # The reference is in float64, so that differences are those of the tested code.
     double = fresh(kind[name](5)).double()
@@ -89,7 +89,7 @@ def test_two_processes_normalize_as_one(name: str, parts: list[dict[str, Tensor]
 
 
 def test_one_process_normalizes_as_torch_to_the_bit() -> None:
-    x, weights = whole(SHAPES["pictures"])
+    x, weights = whole(SHAPES["frames"])
     expected = norm_of(x, fresh(nn.BatchNorm2d(5)), weights)
     model = nn.Sequential(fresh(nn.BatchNorm2d(5)))
     before = model.state_dict()

@@ -1,14 +1,15 @@
-"""Two hosts, one link: a training over it, the link cut, a process lost.
+"""Training on two hosts: normally, while the network fails, and when a process is lost.
 
-The hosts are two network namespaces of this machine, joined by a veth pair; each runs torchrun with
-one process, and all traffic between them goes over that pair. Needs Linux, root and the `ip`
-command. Three questions:
+The hosts are two network namespaces of this machine that a veth pair connects. Each runs torchrun
+with one process, and all traffic between them uses that pair. This needs Linux, root and the `ip`
+command. It answers three questions:
 
-1. Do two hosts come to the weights of a single process, on the same batches?
-2. The link is cut: how soon does the job end, and does it say why? Asked twice: of a plain job, and
-   of an elastic one, whose torchruns talk to each other all the time and so need the system to
-   notice that nobody answers (`net.ipv4.tcp_retries2`; see docs/guide/many_gpus.md).
-3. One process is killed with -9: does torchrun's elastic restart lead to the same weights?
+1. Do two hosts reach the weights of a single process on the same batches?
+2. If the link is cut, how soon does the job end, and does it report the reason? This is asked of a
+   plain job and of an elastic one. The torchruns of an elastic job keep a connection open, so the
+   operating system must detect that the other end does not answer (`net.ipv4.tcp_retries2`; see
+   docs/guide/many_gpus.md).
+3. If one process is killed with -9, does torchrun's elastic restart lead to the same weights?
 
     python -m tests.training.two_hosts --out /tmp/two --json two.json
 """
@@ -29,7 +30,7 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.figures import Figures, parser
+from benchmarks.figures import Figures, argument_parser
 from tests.prepared import make_prepared_catalog
 from toomuchtv.training.metrics import read_metrics
 
@@ -51,24 +52,24 @@ SETTINGS = [
 
 
 def is_possible() -> bool:
-    """Whether this machine lets us make network namespaces."""
+    """Return True if this process may create network namespaces."""
     return sys.platform == "linux" and os.geteuid() == 0 and shutil.which("ip") is not None
 
 
 def ip(*arguments: str) -> str:
-    """Call the `ip` command."""
+    """Run the `ip` command and return its output."""
     return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 class Hosts:
-    """Two network namespaces and the link between them; made by `hosts`."""
+    """Two network namespaces and the link between them; use the context manager `hosts`."""
 
     def __init__(self) -> None:
         self.names = tuple(f"tmtv{os.getpid()}{letter}" for letter in "ab")
         self.links = tuple(f"tmtv{os.getpid() % 100_000}{letter}" for letter in "ab")
 
     def build(self) -> None:
-        """Make them."""
+        """Create the namespaces and the link."""
         for name in self.names:
             ip("netns", "add", name)
         ip("link", "add", self.links[0], "type", "veth", "peer", "name", self.links[1])
@@ -79,12 +80,12 @@ class Hosts:
             ip("-n", name, "link", "set", "lo", "up")
 
     def remove(self) -> None:
-        """Take them down; the link goes with them."""
+        """Delete the namespaces, which also deletes the link."""
         for name in self.names:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
-    def give_up_on_silence(self) -> None:
-        """Have the systems take a connection for broken after 13 s of silence, not 15 minutes."""
+    def shorten_tcp_timeout(self) -> None:
+        """Close connections that do not answer after 13 s instead of 15 minutes."""
         command = f"echo {RETRIES} > /proc/sys/net/ipv4/tcp_retries2"
         for name in self.names:
             ip("netns", "exec", name, "sh", "-c", command)
@@ -94,7 +95,7 @@ class Hosts:
         ip("-n", self.names[1], "link", "set", self.links[1], "down")
 
     def bytes_sent(self) -> int:
-        """What has gone over the link from the first host so far."""
+        """Return the number of bytes that the first host has sent over the link."""
         path = f"/sys/class/net/{self.links[0]}/statistics/tx_bytes"
         return int(
             subprocess.run(
@@ -106,13 +107,13 @@ class Hosts:
     def start(
         self, catalog_path: Path, run_path: Path, *, steps: int, restarts: int | None = None
     ) -> list[subprocess.Popen[bytes]]:
-        """Start torchrun on both; what it says goes to `RUN_a.log` and `RUN_b.log`.
+        """Start torchrun on both hosts; its output goes to `RUN_a.log` and `RUN_b.log`.
 
         Args:
-            catalog_path: To train on.
-            run_path: The run's folder.
-            steps: Of the run.
-            restarts: How many torchrun may make, as an elastic job; None: not one of these.
+            catalog_path: The catalog to train on.
+            run_path: Folder of the run.
+            steps: Number of steps of the run.
+            restarts: Number of restarts of an elastic job; None for a job that is not elastic.
         """
         processes = []
         for number, (name, link) in enumerate(zip(self.names, self.links, strict=True)):
@@ -121,7 +122,7 @@ class Hosts:
                 sys.executable, "-m", "torch.distributed.run",
                 "--nnodes", "2", "--nproc-per-node", "1", "--local-addr", ADDRESSES[number],
                 *(rendezvous(number) if restarts is None else elastic(number, restarts)),
-                # Without the dashes torchrun takes our --run for short for its own --run-path.
+                # Without the dashes, torchrun reads --run as its own option --run-path.
                 "-m", "--", "toomuchtv", *arguments(catalog_path, run_path, steps),
             ]  # fmt: skip
             with log_of(run_path, number).open("wb") as log:
@@ -143,12 +144,12 @@ class Hosts:
 
 
 def rendezvous(number: int) -> list[str]:
-    """How the hosts of a job that is not elastic find each other."""
+    """Return the rendezvous options of a job that is not elastic."""
     return ["--node-rank", str(number), "--master-addr", ADDRESSES[0], "--master-port", str(PORT)]
 
 
 def elastic(number: int, restarts: int) -> list[str]:
-    """How those of an elastic one do."""
+    """Return the rendezvous options of an elastic job."""
     return [
         "--max-restarts", str(restarts), "--rdzv-id", "two", "--rdzv-backend", "c10d",
         "--rdzv-endpoint", f"{ADDRESSES[0]}:{PORT}",
@@ -159,7 +160,7 @@ def elastic(number: int, restarts: int) -> list[str]:
 
 @contextmanager
 def hosts() -> Iterator[Hosts]:
-    """Two hosts and the link between them, taken down at the end."""
+    """Create two hosts and the link between them, and delete them at the end."""
     made = Hosts()
     try:
         made.build()
@@ -169,7 +170,7 @@ def hosts() -> Iterator[Hosts]:
 
 
 def arguments(catalog_path: Path, run_path: Path, steps: int) -> list[str]:
-    """What `toomuchtv` is called with, the first time and after every restart."""
+    """Return the arguments of `toomuchtv`, which are the same after every restart."""
     settings = [*SETTINGS, f"training.steps={steps}"]
     return [
         "pretrain", "--catalog", str(catalog_path), "--run", str(run_path), "--resume",
@@ -178,12 +179,12 @@ def arguments(catalog_path: Path, run_path: Path, steps: int) -> list[str]:
 
 
 def log_of(run_path: Path, number: int) -> Path:
-    """Where a host's output goes."""
+    """Return the path of the output of a host."""
     return run_path.parent / f"{run_path.name}_{'ab'[number]}.log"
 
 
 def wait_all(processes: Sequence[subprocess.Popen[bytes]], timeout_seconds: float) -> list[int]:
-    """Exit codes of the hosts' torchruns; whoever has not ended by then is killed (-9)."""
+    """Return the exit codes of the torchruns; kill those that run longer than the timeout."""
     until = time.monotonic() + timeout_seconds
     for process in processes:
         try:
@@ -204,7 +205,7 @@ def wait_for_step(run_path: Path, step: int, timeout_seconds: float = 600.0) -> 
 
 
 def training_process(process: subprocess.Popen[bytes]) -> psutil.Process:
-    """The process that torchrun started."""
+    """Return the training process that a torchrun started."""
     for child in psutil.Process(process.pid).children(recursive=True):
         if "toomuchtv" in child.cmdline() and "torch.distributed.run" not in child.cmdline():
             return child
@@ -212,7 +213,7 @@ def training_process(process: subprocess.Popen[bytes]) -> psutil.Process:
 
 
 def largest_difference(one: Path, two: Path) -> float:
-    """Largest difference of a weight, relative to the largest weight of its tensor."""
+    """Return the largest difference of a weight, relative to the largest one of its tensor."""
     left, right = (load_file(path / "model" / "model.safetensors") for path in (one, two))
     return max(
         float((value - right[name]).abs().max() / value.abs().max().clamp(min=1e-3))
@@ -222,18 +223,18 @@ def largest_difference(one: Path, two: Path) -> float:
 
 
 def is_same(one: Path, two: Path) -> bool:
-    """Whether two runs ended in the same weights, to the bit."""
+    """Return True if the weights of two finished runs are identical to the bit."""
     left, right = (load_file(path / "model" / "model.safetensors") for path in (one, two))
     return all(torch.equal(value, right[name]) for name, value in left.items())
 
 
 def losses(run_path: Path) -> list[float]:
-    """Every logged loss."""
+    """Return all logged losses."""
     return [line["loss"] for line in read_metrics(run_path) if "loss" in line]
 
 
 def train_together(catalog_path: Path, out: Path, steps: int) -> dict[str, float]:
-    """Question 1: `out/alone` by one process, `out/together` by two hosts."""
+    """Answer question 1 with `out/alone` (one process) and `out/together` (two hosts)."""
     alone = subprocess.run(
         [sys.executable, "-m", "toomuchtv", *arguments(catalog_path, out / "alone", steps)],
         check=False, capture_output=True,
@@ -257,12 +258,12 @@ def train_together(catalog_path: Path, out: Path, steps: int) -> dict[str, float
 
 
 def cut_the_link(catalog_path: Path, out: Path, *, is_elastic: bool) -> dict[str, float]:
-    """Question 2: `out/cut_plain` or `out/cut_elastic`, which would go on for long."""
+    """Answer question 2 with a long run, `out/cut_plain` or `out/cut_elastic`."""
     kind = "elastic" if is_elastic else "plain"
     run_path = out / f"cut_{kind}"
     with hosts() as made:
         if is_elastic:
-            made.give_up_on_silence()
+            made.shorten_tcp_timeout()
         processes = made.start(
             catalog_path, run_path, steps=100_000, restarts=1 if is_elastic else None
         )
@@ -283,7 +284,7 @@ def cut_the_link(catalog_path: Path, out: Path, *, is_elastic: bool) -> dict[str
 
 
 def lose_a_process(catalog_path: Path, out: Path, steps: int) -> dict[str, float]:
-    """Question 3: `out/restarted`, against `out/together` of question 1."""
+    """Answer question 3 by comparing `out/restarted` with `out/together` of question 1."""
     run_path = out / "restarted"
     with hosts() as made:
         processes = made.start(catalog_path, run_path, steps=steps, restarts=3)
@@ -296,8 +297,8 @@ def lose_a_process(catalog_path: Path, out: Path, steps: int) -> dict[str, float
 
 
 def main() -> None:
-    """Ask all three."""
-    made = parser(__doc__)
+    """Answer all three questions and print the figures."""
+    made = argument_parser(__doc__)
     made.add_argument("--steps", type=int, default=60)
     options = made.parse_args()
     if not is_possible():
@@ -309,7 +310,7 @@ def main() -> None:
     for is_elastic in (False, True):
         values |= cut_the_link(catalog_path, options.out, is_elastic=is_elastic)
     values |= lose_a_process(catalog_path, options.out, options.steps)
-    Figures(benchmark="two_hosts", values=values).publish(options.json)
+    Figures("two_hosts", options.json).add(values)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UInt64Array = NDArray[np.uint64]
+IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 _GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB

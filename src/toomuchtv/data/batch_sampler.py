@@ -11,12 +11,12 @@ import torch.distributed
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Sampler
 
-from toomuchtv._internal.random_numbers import FloatArray
+from toomuchtv._internal.random_numbers import FloatArray, IntArray
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.item_groups import ItemGroups
 from toomuchtv.data.positions import SamplePositions
 from toomuchtv.data.sampler import HierarchicalDraw, part_of_rank
-from toomuchtv.data.valid_starts import IntArray, ValidStarts
+from toomuchtv.data.valid_starts import ValidStarts
 
 TitleWeights: TypeAlias = Literal["uniform", "sqrt", "size"] | Sequence[float] | FloatArray
 

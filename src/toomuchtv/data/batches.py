@@ -1,20 +1,26 @@
-"""The batches of a run by step number: drawn first, decoded last."""
+"""The batches of a run by step number, and the fixed batch that it is validated on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from toomuchtv.catalog.records import Proxy
+from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import SPEC_DTYPES, ClipBatch, ClipSpec, ClipSpecs
+from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 
 _REPLACEMENT_TRIES = 4
+_MIN_VALIDATION_CLIPS = 2
+
 BatchArrays = dict[str, NDArray[Any]]
 
 
@@ -160,3 +166,43 @@ class PlannedBatches:
                 failures.append(str(error))
                 self.reader.close_item(clip.item)
         return None
+
+
+def draw_validation_batch(
+    catalog_path: Path,
+    snapshot: CatalogSnapshot,
+    proxies: dict[int, Proxy],
+    clip_format: ClipFormat,
+    *,
+    num_clips: int,
+    seed: int,
+) -> ClipBatch | None:
+    """Draw and decode a fixed batch of clips that do not overlap, to measure a model on.
+
+    The clips are uniform over the usable time, and fewer if the items are too short.
+
+    Args:
+        catalog_path: The catalog's folder.
+        snapshot: The items to draw from.
+        proxies: Proxy of each item, by item id.
+        clip_format: Frames and audio of a clip; no two clips share any of either.
+        num_clips: Number of clips, if they fit.
+        seed: Seed of the draw.
+
+    Returns:
+        The batch, of between 2 and `num_clips` clips, or None if not even 2 fit.
+
+    Raises:
+        ValueError: The proxies do not fit the format.
+    """
+    span = max(clip_format.span_seconds, clip_format.audio_seconds)
+    while num_clips >= _MIN_VALIDATION_CLIPS:
+        policy = SamplingConfig(name="uniform", batch_size=num_clips, min_gap_seconds=span)
+        try:
+            sampler = ClipSampler(snapshot, policy, clip_format)
+        except ValueError:
+            num_clips = num_clips * 3 // 4
+            continue
+        reader = ClipReader(catalog_path, snapshot, proxies, clip_format)
+        return PlannedBatches(reader, sampler, seed=seed)[0]
+    return None

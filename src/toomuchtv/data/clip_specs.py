@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from toomuchtv._internal.random_numbers import FloatArray, UInt64Array
+from toomuchtv._internal.random_numbers import FloatArray, IntArray, UInt64Array
 
 if TYPE_CHECKING:
     # PyTorch is imported only by the methods that return tensors: a decoding worker starts in a
     # tenth of the time and in a fifth of the memory without it.
     from torch import Tensor, device
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

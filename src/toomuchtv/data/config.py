@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from toomuchtv.catalog.records import TitleKind
-from toomuchtv.data.schedule import Scheduled, checked, schedule_pairs, value_at
+
+V = TypeVar("V", int, float)
+#: A setting that may change with the step: one value, or pairs `(from_step, value)`, of which each
+#: holds until the step of the next pair.
+Scheduled: TypeAlias = tuple[tuple[int, V], ...] | V
 
 SegmentKind = Literal[
     "opening", "credits", "recap", "recurring", "black", "silence", "logo", "shot"
 ]
+
+
+def schedule_pairs(value: Scheduled[V]) -> tuple[tuple[int, V], ...]:
+    """Return a schedule as pairs `(from_step, value)`; a plain value is one pair.
+
+    Raises:
+        ValueError: The first pair is not of step 0, or the steps do not ascend.
+    """
+    if not isinstance(value, tuple):
+        return ((0, value),)
+    steps = [step for step, _ in value]
+    if not steps or steps[0] != 0 or any(one >= two for one, two in pairwise(steps)):
+        raise ValueError(
+            f"a schedule is pairs [from_step, value] that begin at step 0 and ascend, got {steps}"
+        )
+    return value
+
+
+def value_at(value: Scheduled[V], step: int) -> V:
+    """Return the value of a schedule at a step."""
+    pairs = schedule_pairs(value)
+    return pairs[bisect_right(pairs, step, key=lambda pair: pair[0]) - 1][1]
+
+
+def _checked(value: Scheduled[V], is_allowed: Callable[[V], bool], allowed: str) -> Scheduled[V]:
+    """Return a schedule unchanged if each of its values is allowed.
+
+    Raises:
+        ValueError: A value is not; the message says what is `allowed`.
+    """
+    for step, part in schedule_pairs(value):
+        if not is_allowed(part):
+            raise ValueError(f"must be {allowed}, got {part} from step {step} on")
+    return value
 
 
 class KindShares(BaseModel):
@@ -85,12 +126,12 @@ class SamplingConfig(BaseModel):
     @field_validator("clips_per_item")
     @classmethod
     def _check_clips(cls, value: Scheduled[int]) -> Scheduled[int]:
-        return checked(value, lambda clips: clips >= 1, "at least 1")
+        return _checked(value, lambda clips: clips >= 1, "at least 1")
 
     @field_validator("window_seconds")
     @classmethod
     def _check_windows(cls, value: Scheduled[float] | None) -> Scheduled[float] | None:
-        return value if value is None else checked(value, lambda window: window > 0, "above 0")
+        return value if value is None else _checked(value, lambda window: window > 0, "above 0")
 
     @model_validator(mode="after")
     def _require_whole_titles(self) -> SamplingConfig:

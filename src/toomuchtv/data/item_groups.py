@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from toomuchtv._internal.random_numbers import FloatArray
+from toomuchtv._internal.random_numbers import FloatArray, IntArray
 from toomuchtv.catalog.records import TitleKind
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.data.config import KindShares, SamplingConfig
-from toomuchtv.data.valid_starts import IntArray, ValidStarts, valid_starts
+from toomuchtv.data.valid_starts import ValidStarts, valid_starts
 from toomuchtv.media.clip import ClipFormat
 
 

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from toomuchtv._internal.random_numbers import FloatArray, hashed, permuted, uniforms
+from toomuchtv._internal.random_numbers import FloatArray, IntArray, hashed, permuted, uniforms
 from toomuchtv.data.item_groups import ItemGroups
-from toomuchtv.data.valid_starts import IntArray, ValidStarts
+from toomuchtv.data.valid_starts import ValidStarts
 
 _POSITION, _WINDOW, _OVERFLOW = 3, 4, 5  # streams of random numbers, see sampler.py
 _TRIES_IN_TITLE = 8

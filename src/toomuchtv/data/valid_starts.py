@@ -17,11 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from toomuchtv._internal.random_numbers import FloatArray
-
-IntArray = NDArray[np.int64]
+from toomuchtv._internal.random_numbers import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,9 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from toomuchtv._internal.random_numbers import IntArray
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.clip_specs import ClipSpec, ClipSpecs, IntArray
+from toomuchtv.data.clip_specs import ClipSpec, ClipSpecs
 from toomuchtv.diagnosis.content_ablation import CONTENTS
 from toomuchtv.diagnosis.embedding import ClipSource, Embedder, ProgressCounter
 from toomuchtv.diagnosis.results import ProbeResult, Unavailable

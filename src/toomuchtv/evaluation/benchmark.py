@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -122,49 +122,3 @@ class Benchmark:
             for label in clip.labels:
                 matrix[row, column[label]] = True
         return matrix
-
-
-class ClipList:
-    """A list of clips that a dataset reader fills; it stores each clip once."""
-
-    def __init__(self) -> None:
-        self._row_of: dict[str, int] = {}
-        self._missing: dict[str, None] = {}
-        self.clips: list[LabeledClip] = []
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Paths of the clips whose files do not exist, each once."""
-        return tuple(self._missing)
-
-    def add(self, clip: LabeledClip) -> int | None:
-        """Add a clip and return its row, or None if its file does not exist."""
-        row = self._row_of.get(clip.key)
-        if row is None:
-            if not clip.path.is_file():
-                self._missing[str(clip.path)] = None
-                return None
-            row = self._row_of[clip.key] = len(self.clips)
-            self.clips.append(clip)
-        return row
-
-    def add_all(self, clips: Iterable[LabeledClip]) -> tuple[int, ...]:
-        """Add clips and return the rows of those whose files exist, each once, in order."""
-        rows = (self.add(clip) for clip in clips)
-        return tuple(dict.fromkeys(row for row in rows if row is not None))
-
-
-def cross_validation_folds(groups: Sequence[str]) -> tuple[Fold, ...]:
-    """Return one fold per group, which tests on the group and trains on all others.
-
-    Args:
-        groups: Group name of each clip.
-    """
-    return tuple(
-        Fold(
-            name=name,
-            train=tuple(row for row, group in enumerate(groups) if group != name),
-            test=tuple(row for row, group in enumerate(groups) if group == name),
-        )
-        for name in sorted(set(groups), key=lambda name: (int(name) if name.isdigit() else 0, name))
-    )

@@ -38,7 +38,7 @@ class Check:
             notes.append(f"{len(self.missing)} of the files that its lists name are missing")
         if self.unreadable:
             notes.append(
-                f"{len(self.unreadable)} files were left out: {_first(self.unreadable, '; ')}"
+                f"{len(self.unreadable)} files were skipped: {_first(self.unreadable, '; ')}"
             )
         if self.duplicates:
             notes.append(
@@ -80,7 +80,7 @@ def check_benchmark(
     check = Check(
         missing=benchmark.missing,
         unreadable=tuple(f"{path}: {reason}" for path, reason in reasons.items()),
-        duplicates=_duplicates(benchmark),
+        duplicates=_duplicates(benchmark, set(paths) - reasons.keys()),
     )
     if (check.missing or check.unreadable) and not allow_missing:
         problems = []
@@ -145,16 +145,13 @@ def _why_unreadable(path: Path, modality: Modality | None) -> str | None:
     return None
 
 
-def _duplicates(benchmark: Benchmark) -> tuple[tuple[str, str], ...]:
+def _duplicates(benchmark: Benchmark, paths: Collection[Path]) -> tuple[tuple[str, str], ...]:
     """Return pairs of a test file and a training file of the same fold with equal content."""
     by_size: dict[int, list[Path]] = defaultdict(list)
-    for path in {clip.path for clip in benchmark.clips}:
+    for path in paths:
         by_size[path.stat().st_size].append(path)
     digest_of = {
-        path: hashlib.sha256(path.read_bytes()).hexdigest()
-        for paths in by_size.values()
-        if len(paths) > 1
-        for path in paths
+        path: _digest(path) for group in by_size.values() if len(group) > 1 for path in group
     }
     found: dict[tuple[str, str], None] = {}
     for fold in benchmark.folds:
@@ -169,3 +166,8 @@ def _duplicates(benchmark: Benchmark) -> tuple[tuple[str, str], ...]:
             if other is not None and other != path:
                 found[(str(path), str(other))] = None
     return tuple(found)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

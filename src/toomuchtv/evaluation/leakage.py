@@ -3,16 +3,17 @@
 Some benchmarks overlap with films: HMDB51 is partly cut from them. Every clip is searched in each
 modality of its benchmark, by the words of `signatures`. Words of the clip that match words of the
 catalog vote for an item and an offset (Wang, "An Industrial-Strength Audio Search Algorithm",
-ISMIR 2003), and the offsets with the most votes are verified.
+ISMIR 2003).
 
     item    |...........................................|
     clip               |-----------|                        one offset, verified word by word
 
 - In video, two frames match if at most 10 of their bits differ. The error of an offset is the
-  share of the clip's frames that have no match at this offset, within half a second.
+  share of the clip's frames that have no match at this offset, within half a second. All offsets
+  are verified.
 - In audio, two words match if at most one bit differs. The error of an offset is the median, over
   the clip's words, of the share of bits that differ in the second around each word. It is small
-  if at least half of the clip is there.
+  if at least half of the clip is there. The 32 offsets with the most votes are verified.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +42,7 @@ MAX_ERROR: dict[Modality, float] = {"video": 0.5, "audio": 0.3}
 MIN_DISTINCTIVE: dict[Modality, int] = {"video": 3, "audio": FINGERPRINT_RATE_HZ // 2}
 
 _MAX_DIFFERENT_BITS = 10
-_OFFSET_STEP_SECONDS: dict[Modality, float] = {"video": 0.5, "audio": 1 / FINGERPRINT_RATE_HZ}
+_OFFSET_STEP_SECONDS = 0.5  # of video; the offsets of audio are whole words
 _NUM_VERIFIED = 32
 # A word that occurs more often than this in the catalog, such as that of a hum, is ignored.
 _MAX_OCCURRENCES = 256
@@ -116,44 +118,40 @@ def locate(clip: Words, index: WordIndex) -> Match | None:
     """
     distinctive = np.flatnonzero(clip.is_distinctive)
     words, seconds = clip.words[distinctive], clip.seconds[distinctive] - clip.seconds[:1]
-    find = _similar_frames if index.modality == "video" else _similar_audio_words
-    in_clip, position = find(words, index)
-    item = np.searchsorted(index.bases, position, side="right") - 1
-    offset_seconds = index.seconds[position] - seconds[in_clip]
-    step = _OFFSET_STEP_SECONDS[index.modality]
-    pairs = np.stack([item, np.round(offset_seconds / step).astype(np.int64)])
-    candidates, num_votes = np.unique(pairs, axis=1, return_counts=True)
+    if index.modality == "video":
+        return _locate_frames(words, seconds, index)
+    return _locate_audio(words, seconds, index)
+
+
+def _locate_frames(
+    words: NDArray[np.uint64], seconds: NDArray[np.float64], index: WordIndex
+) -> Match | None:
+    """Count the frames that match at every offset that a pair of similar frames votes for."""
     best: Match | None = None
-    for one in np.argsort(-num_votes, kind="stable")[:_NUM_VERIFIED]:
-        number, offset = int(candidates[0, one]), float(candidates[1, one] * step)
-        if index.modality == "video":
-            near = (item == number) & (np.abs(offset_seconds - offset) <= step)
-            error = 1.0 - len(np.unique(in_clip[near])) / len(words)
-        else:
-            error = _audio_error(words, seconds + offset, index, number)
+    for name, (begin, stop) in zip(index.names, pairwise(index.bases), strict=True):
+        at = begin + np.flatnonzero(index.is_distinctive[begin:stop])
+        num_different = np.bitwise_count(words[:, None] ^ index.words[None, at])
+        frame, found = np.nonzero(num_different <= _MAX_DIFFERENT_BITS)
+        if len(frame) == 0:
+            continue
+        steps = (index.seconds[at[found]] - seconds[frame]) / _OFFSET_STEP_SECONDS
+        voted = np.round(steps).astype(np.int64)
+        # A pair also supports the offsets before and after its own if they are within one step.
+        near = voted + np.array([[-1], [0], [1]])
+        is_supported = (np.abs(steps - near) <= 1) & np.isin(near, voted)
+        # A frame that matches several times at one offset counts once.
+        supports = np.unique((near * len(words) + frame)[is_supported])
+        offsets, num_frames = np.unique(supports // len(words), return_counts=True)
+        error = 1.0 - float(num_frames.max()) / len(words)
         if best is None or error < best.error:
-            best = Match(index.names[number], offset, error)
+            best = Match(name, float(offsets[num_frames.argmax()] * _OFFSET_STEP_SECONDS), error)
     return best
 
 
-def _similar_frames(
-    words: NDArray[np.uint64], index: WordIndex
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pairs of a word and a position in the index that differ in few bits."""
-    in_clip, position = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for begin, stop in zip(index.bases[:-1], index.bases[1:], strict=True):
-        at = begin + np.flatnonzero(index.is_distinctive[begin:stop])
-        num_different = np.bitwise_count(words[:, None] ^ index.words[None, at])
-        found = np.nonzero(num_different <= _MAX_DIFFERENT_BITS)
-        in_clip.append(found[0])
-        position.append(at[found[1]])
-    return np.concatenate(in_clip), np.concatenate(position)
-
-
-def _similar_audio_words(
-    words: NDArray[np.uint32], index: WordIndex
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pairs of a word and a position in the index that differ in at most one bit."""
+def _locate_audio(
+    words: NDArray[np.uint32], seconds: NDArray[np.float64], index: WordIndex
+) -> Match | None:
+    """Verify the offsets with the most votes of words that differ in at most one bit."""
     # In two seconds of a poor copy there may be no equal word, but many with one wrong bit.
     flips = np.concatenate([[0], 1 << np.arange(WORD_BITS)]).astype(np.uint32)
     queries = (words[:, None] ^ flips).ravel()
@@ -161,8 +159,19 @@ def _similar_audio_words(
     count = np.searchsorted(index.sorted_words, queries, side="right") - low
     count[count > _MAX_OCCURRENCES] = 0
     # Concatenate the ranges [low, low + count) of all queries.
-    at = np.repeat(low - np.cumsum(count) + count, count) + np.arange(count.sum())
-    return np.repeat(np.repeat(np.arange(len(words)), len(flips)), count), index.positions[at]
+    position = index.positions[
+        np.repeat(low - np.cumsum(count) + count, count) + np.arange(count.sum())
+    ]
+    item = np.searchsorted(index.bases, position, side="right") - 1
+    offset = index.seconds[position] - np.repeat(np.repeat(seconds, len(flips)), count)
+    votes = np.stack([item, np.round(offset * FINGERPRINT_RATE_HZ).astype(np.int64)])
+    places, num_votes = np.unique(votes, axis=1, return_counts=True)
+    matches = []
+    for one in np.argsort(-num_votes, kind="stable")[:_NUM_VERIFIED]:
+        number, start = int(places[0, one]), float(places[1, one] / FINGERPRINT_RATE_HZ)
+        error = _audio_error(words, seconds + start, index, number)
+        matches.append(Match(index.names[number], start, error))
+    return min(matches, key=lambda match: match.error, default=None)
 
 
 def _audio_error(

@@ -52,15 +52,10 @@ class ViewReader:
     Args:
         views: Views to read; values that are None follow the encoder.
         encoder: Encoder of the same modality.
-        cache_bytes: Largest size of the audio cache in bytes.
     """
 
     def __init__(
-        self,
-        views: VideoViews | AudioViews,
-        encoder: VideoEncoder | AudioEncoder,
-        *,
-        cache_bytes: int = _CACHE_BYTES,
+        self, views: VideoViews | AudioViews, encoder: VideoEncoder | AudioEncoder
     ) -> None:
         self.views: VideoViews | AudioViews
         if isinstance(views, VideoViews):
@@ -70,7 +65,7 @@ class ViewReader:
             assert isinstance(encoder, AudioEncoder)
             self.views = views.of(encoder.input)
             self._sample_rate_hz = encoder.input.sample_rate_hz
-        self._cache = AudioCache(cache_bytes)
+        self._cache = AudioCache(_CACHE_BYTES)
 
     def read(self, clip: LabeledClip, *, seed: int) -> Tensor:
         """Read the views of a clip.
@@ -179,22 +174,28 @@ def _read_frames(
     """
 
     def read(start: float, num: int) -> VideoArray:
-        return read_clip(
+        inside = num
+        if clip.stop_seconds is not None:
+            # Frame i is shown at start + i / frame_rate, so this many frames begin inside the clip;
+            # the tolerance is for the rounding of floats. The last of them is repeated, because
+            # what follows in the file may belong to a test clip.
+            inside = max(1, min(num, math.ceil((total - start) * frame_rate - 1e-6)))
+        video = read_clip(
             clip.path,
             start_seconds=clip.start_seconds + start,
-            frames=num,
+            frames=inside,
             frame_rate=frame_rate,
             audio_seconds=_SHORTEST_AUDIO_SECONDS,
             sample_rate_hz=_LOWEST_RATE_HZ,
             short_side=short_side,
         ).video
+        return video if inside == num else video[np.minimum(np.arange(num), inside - 1)]
 
     first = [round(start * frame_rate) for start in starts]
     num_whole = max(first) + frames
-    if num_whole > min(_MAX_FRAMES_AT_ONCE, max(frames, 2 * frames * len(starts))):
+    if num_whole > min(_MAX_FRAMES_AT_ONCE, 2 * frames * len(starts)):
         return torch.from_numpy(np.stack([read(start, frames) for start in starts]))
-    # read_clip repeats the last frame after the end of the file.
-    whole = read(0.0, min(num_whole, max(frames, math.ceil(total * frame_rate) + frames)))
+    whole = read(0.0, num_whole)
     return torch.from_numpy(np.stack([whole[at : at + frames] for at in first]))
 
 
@@ -272,7 +273,6 @@ def read_audio_views(
     length = round(views.seconds * sample_rate_hz)
     first = round(clip.start_seconds * sample_rate_hz)
     offsets = [round(start * sample_rate_hz) for start in starts]
-    read = (cache or AudioCache(0)).read
     if total > _MAX_SECONDS_AT_ONCE:
         parts = [
             read_audio(
@@ -282,9 +282,14 @@ def read_audio_views(
             for offset in offsets
         ]  # fmt: skip
     else:
-        num_samples = max(round(total * sample_rate_hz), length)
-        whole = read(clip.path, first, num_samples, sample_rate_hz)
-        begins = [min(offset, num_samples - length) for offset in offsets]
+        num_samples = max(1, round(total * sample_rate_hz))
+        if clip.stop_seconds is None:
+            num_samples = max(num_samples, length)
+        cache = cache or AudioCache(0)
+        whole = cache.read(clip.path, first, num_samples, sample_rate_hz)
+        if num_samples < length:  # zeros, not the audio that follows the clip in the file
+            whole = np.pad(whole, (0, length - num_samples))
+        begins = [min(offset, len(whole) - length) for offset in offsets]
         parts = [whole[begin : begin + length] for begin in begins]
     waveforms = np.stack(parts)
     if views.augment is not None:

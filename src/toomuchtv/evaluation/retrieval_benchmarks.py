@@ -16,8 +16,8 @@ from torch import Tensor
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.records import Title
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.data.batches import draw_validation_batch
 from toomuchtv.data.clip_specs import ClipBatch
-from toomuchtv.data.validation_batch import draw_validation_batch
 from toomuchtv.errors import CheckpointError
 from toomuchtv.evaluation.benchmark import Benchmark
 from toomuchtv.evaluation.encoders import Encoder

@@ -4,7 +4,8 @@
     times=3  |--view 0--|            |--view 1--|        |--view 2--|
 
 Test views are spread evenly from the start to the end of the clip. Training views start anywhere.
-If a clip is shorter than a view, its last frame is repeated and its audio is followed by zeros.
+If a clip is shorter than a view, its last frame is repeated and its audio is followed by zeros,
+also if the file continues after the end of the clip.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from toomuchtv._internal.random_numbers import uniforms
 from toomuchtv.evaluation.encoders.interface import AudioInput, VideoInput
 
 
-class VideoAugment(BaseModel):
+class Config(BaseModel):
+    """An immutable configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VideoAugment(Config):
     """Augmentation of training views: random resized crop, flip and color changes.
 
     Attributes:
@@ -34,8 +41,6 @@ class VideoAugment(BaseModel):
         grayscale: Probability of conversion to gray.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     min_area: float = Field(default=0.3, gt=0.0, le=1.0)
     max_aspect: float = Field(default=2.0, ge=1.0)
     flip: float = Field(default=0.5, ge=0.0, le=1.0)
@@ -47,15 +52,13 @@ class VideoAugment(BaseModel):
     grayscale: float = Field(default=0.2, ge=0.0, le=1.0)
 
 
-class AudioAugment(BaseModel):
+class AudioAugment(Config):
     """Augmentation of training views: a random start, and a gain between 1 +- `volume`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     volume: float = Field(default=0.2, ge=0.0, lt=1.0)
 
 
-class VideoViews(BaseModel):
+class VideoViews(Config):
     """Views of the video of a clip. Values that are None follow the encoder.
 
     Attributes:
@@ -69,8 +72,6 @@ class VideoViews(BaseModel):
         augment: Augmentation; None for test views.
         mean: True if the features of all views are averaged before the classifier.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: int | None = Field(default=None, ge=1, le=1024)
     frame_rate: float | None = Field(default=None, gt=0.0, le=240.0)
@@ -94,7 +95,7 @@ class VideoViews(BaseModel):
         )
 
 
-class AudioViews(BaseModel):
+class AudioViews(Config):
     """Views of the audio of a clip. The sample rate is always that of the encoder.
 
     Attributes:
@@ -104,8 +105,6 @@ class AudioViews(BaseModel):
         augment: Augmentation; None for test views.
         mean: True if the features of all views are averaged before the classifier.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seconds: float | None = Field(default=None, gt=0.0)
     times: int = Field(default=1, ge=0)
@@ -119,7 +118,7 @@ class AudioViews(BaseModel):
 
 
 def clip_seed(name: str, seed: int) -> int:
-    """Return a seed of its own for each clip, which does not depend on the other clips."""
+    """Return a seed that depends on the name of a clip and on `seed` only, not on other clips."""
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -60,11 +60,11 @@ class WindowEmbeddings:
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """What a file contains, as its container says.
+    """The streams of a file, as its container declares them.
 
     Attributes:
-        has_video: Whether there is a video stream; a cover picture is none.
-        has_audio: Whether there is an audio track.
+        has_video: Whether there is a video stream. Cover art does not count.
+        has_audio: Whether there is an audio stream.
         duration_seconds: Declared duration, or 0 if it is unknown.
     """
 

@@ -59,9 +59,10 @@ class GatheredLoss(nn.Module):
             name: _scale_gradient(parameter, 1.0 / num_processes)
             for name, parameter in self.loss.named_parameters()
         }
-        gathered = [distributed.gather_with_gradient(side) for side in (video, audio)]
+        # One collective call for both: [n, 2, D] of every process.
+        both = distributed.gather_with_gradient(torch.stack([video, audio], dim=1))
         loss: Tensor = torch.func.functional_call(
-            self.loss, parameters, (*gathered, pair_labels), whole_batch
+            self.loss, parameters, (*both.unbind(dim=1), pair_labels), whole_batch
         )
         return loss
 

@@ -34,8 +34,9 @@ class NegativeFigures:
         effective_negatives: exp of the entropy of the shares: between 1 and the number of
             negatives.
         easy_negative_share: Fraction of the negatives whose share is less than 1% of an even share.
-        top1: Fraction of anchors whose own clip is nearer than all negatives. If n others are as
-            near, it counts as 1 / (n + 1), so that N equal embeddings score 1 / N.
+        top1: Fraction of anchors that are more similar to the other modality of their clip than to
+            all negatives. With n negatives of equal similarity, an anchor counts as 1 / (n + 1), so
+            that N equal embeddings score 1 / N.
         top1_in_title: The same among the clips of the anchor's title, over anchors whose title has
             other clips.
     """
@@ -62,7 +63,7 @@ def negative_figures(
 ) -> NegativeFigures:
     """Measure how hard the negatives of a batch are.
 
-    An anchor counts if the pair with its own clip is positive and it has a negative. Other
+    An anchor counts if its video and audio are a positive pair and it has a negative. Other
     positives take no part. Memory grows with N, not with its square.
 
     Args:
@@ -133,7 +134,7 @@ class _Softmax:
         maximum: Largest logit, float32 `[2, N]`.
         log_sum: Logarithm of the sum of exp(logit - maximum), float32 `[2, N]`.
         num_negatives: float32 `[2, N]`.
-        has_own_positive: Whether the pair with the own clip is positive, bool `[N]`.
+        has_own_positive: Whether the video and the audio of a clip are positive, bool `[N]`.
     """
 
     maximum: Tensor
@@ -174,16 +175,16 @@ def _count_negatives(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Masks:
-    """What the pairs of a chunk are, bool `[B, N]` each."""
+    """Properties of the pairs of a chunk, bool `[B, N]` each."""
 
     negative: Tensor
     same_title: Tensor
     same_item: Tensor
 
 
-#: Share of the item, share of the title, entropy, number of easy negatives; then how many
-#: negatives are nearer than the own clip and how many as near, among all and in the title; then
-#: the number of negatives of the title.
+#: Share of the item, share of the title, entropy, number of easy negatives; then the number of
+#: negatives that are more similar than the other modality of the clip, and of those that are as
+#: similar, among all and in the title; then the number of negatives of the title.
 _NUM_SUMS = 9
 
 
@@ -193,8 +194,9 @@ def _sums(log_share: Tensor, easy: Tensor, margin: Tensor, masks: _Masks, dim: i
     Args:
         log_share: Logarithm of each pair's share of the softmax of its anchor, `[B, N]`.
         easy: Share below which a negative is easy, by anchor.
-        margin: Similarity of each pair, less that of the anchor with its own clip, `[B, N]`.
-        masks: What the pairs are.
+        margin: Similarity of each pair, less that of the video and audio of the anchor's clip,
+            `[B, N]`.
+        masks: Properties of the pairs.
         dim: The dimension to sum over: 1 if the anchors are rows, 0 if they are columns.
     """
     negative, in_title = masks.negative, masks.negative & masks.same_title

@@ -1,1 +1,1 @@
-"""Bytes to arrays: clips from originals, proxies, and what the encoders are fed."""
+"""Reading and writing media files: clips of originals, proxies, timestamps, audio and color."""

@@ -7,13 +7,12 @@ Times are seconds on the item's timeline: zero is the first presented frame.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
 
-import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -23,8 +22,10 @@ from toomuchtv.media.audio import AlignedResampler
 from toomuchtv.media.clip import Clip, ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.containers import (
     decode_frames,
+    find_audio_stream,
     find_video_stream,
     frame_duration_seconds,
+    naming_errors,
     open_media,
 )
 from toomuchtv.media.deinterlace import Deinterlacer
@@ -34,15 +35,13 @@ from toomuchtv.media.frame_converter import (
     display_size,
     size_for_short_side,
 )
-from toomuchtv.media.letterbox import detect_black_bars
+from toomuchtv.media.letterbox import Letterbox, bars_to_crop
 from toomuchtv.media.timestamps import (
     FrameSampler,
     Timeline,
     read_timeline,
     timestamp_tolerance,
 )
-
-Letterbox = Literal["keep", "crop"]
 
 # Audio decoders need preroll: AAC and Opus overlap their windows, and MP3 frames use bits of the
 # frames before.
@@ -91,28 +90,39 @@ def read_clip(
         The clip: rotated for display, with square pixels, deinterlaced, in SDR.
 
     Raises:
-        MediaError: The file cannot be opened, has no video, or ends before `start_seconds`.
+        MediaError: The file cannot be opened, has no video, or ends before `start_seconds`. The
+            message names the file.
         ValueError: A value is out of range.
     """
-    if start_seconds < 0:
-        raise ValueError(f"start_seconds must be at least 0, got {start_seconds}")
+    if not 0 <= start_seconds < math.inf:
+        raise ValueError(f"start_seconds must be at least 0 and finite, got {start_seconds}")
     clip_format = ClipFormat(
         frames=frames,
         frame_rate=frame_rate,
         audio_seconds=audio_seconds,
         sample_rate_hz=sample_rate_hz,
     )
-    with _errors_named(path):
-        target = _Target(clip_format, start_seconds, short_side, _bars_to_crop(path, letterbox))
+    video: VideoArray | None = None
+    with naming_errors("cannot decode", path):
+        decode = functools.partial(
+            _decode_clip,
+            times=[start_seconds + index / frame_rate for index in range(frames)],
+            short_side=short_side,
+            bars=bars_to_crop(path, letterbox),
+        )
         with open_media(path) as container:
-            find_video_stream(container).thread_type = "AUTO"
+            stream = find_video_stream(container)
+            stream.thread_type = "AUTO"
             timeline = read_timeline(path, container)
-            video = _seek_and_decode(container, timeline, target)
+            for seek_back in _SEEK_BACK_SECONDS:
+                if video is None and seek_back < start_seconds:
+                    range_index = timeline.seek(container, stream, start_seconds - seek_back)
+                    video = decode(container, timeline=timeline, range_index=range_index)
         if video is None and start_seconds <= _SEEK_BACK_SECONDS[-1]:
             # A seek to the first frame may miss it, in MPEG-TS by a whole group of pictures. A
             # container that was just opened starts at the first frame.
             with open_media(path) as container:
-                video = _decode_clip(container, timeline, target)
+                video = decode(container, timeline=timeline)
     if video is None:
         raise MediaError(
             f"cannot read {os.fspath(path)!r}: there is no frame at {start_seconds:.3f} s: "
@@ -158,8 +168,8 @@ def iterate_frames(
     """
     if not frame_rate > 0:
         raise ValueError(f"frame_rate must be positive, got {frame_rate}")
-    with _errors_named(path):
-        bars = _bars_to_crop(path, letterbox)
+    with naming_errors("cannot decode", path):
+        bars = bars_to_crop(path, letterbox)
         with open_media(path) as container:
             timeline = read_timeline(path, container)
         with open_media(path) as container:
@@ -176,11 +186,10 @@ def read_audio(
     first_sample: int,
     num_samples: int,
     sample_rate_hz: int,
-    origin_seconds: float = 0.0,
     timeline: Timeline | None = None,
     audio_track: int = 0,
 ) -> WaveformArray:
-    """Read a range of samples, mono, zero where there is no audio.
+    """Read a range of mono samples, which are zero where the file has no audio.
 
     Args:
         path: The media file.
@@ -188,9 +197,8 @@ def read_audio(
             be negative.
         num_samples: Number of samples.
         sample_rate_hz: Sample rate of the result.
-        origin_seconds: Timestamp in the container that is time zero.
-        timeline: The item's timeline, used instead of `origin_seconds` if given. The audio then
-            follows its discontinuities.
+        timeline: The item's timeline, whose discontinuities the audio follows. By default, time
+            zero is that of the container's timestamps.
         audio_track: Index of the audio track. A missing track gives zeros.
 
     Returns:
@@ -198,10 +206,16 @@ def read_audio(
 
     Raises:
         MediaError: The file cannot be opened or its audio cannot be decoded.
+        ValueError: A value is out of range.
     """
-    timeline = timeline or Timeline(origin_seconds=origin_seconds)
+    if sample_rate_hz < 1 or num_samples < 0:
+        raise ValueError(
+            "sample_rate_hz must be at least 1 and num_samples at least 0, "
+            f"got {sample_rate_hz} and {num_samples}"
+        )
+    timeline = timeline or Timeline()
     out = np.zeros(num_samples, np.float32)
-    with _errors_named(path, "the audio of "), open_media(path) as container:
+    with naming_errors("cannot decode the audio of", path), open_media(path) as container:
         for offset, samples in _decode_audio(
             container, first_sample, num_samples, sample_rate_hz, timeline, audio_track
         ):
@@ -240,8 +254,8 @@ def iterate_audio(
     block = round(block_seconds * sample_rate_hz)
     if block < 1:
         raise ValueError(f"block_seconds must be at least one sample, got {block_seconds}")
-    with _errors_named(path, "the audio of "):
-        timeline = Timeline(origin_seconds=0.0)
+    with naming_errors("cannot decode the audio of", path):
+        timeline = Timeline()
         with open_media(path) as container, contextlib.suppress(MediaError):
             timeline = read_timeline(path, container)
         parts: list[WaveformArray] = []
@@ -260,66 +274,27 @@ def iterate_audio(
             yield np.concatenate(parts)
 
 
-@contextlib.contextmanager
-def _errors_named(path: str | os.PathLike[str], what: str = "") -> Iterator[None]:
-    """Raise FFmpeg's errors as `MediaError` with the name of the file."""
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise MediaError(f"cannot decode {what}{os.fspath(path)!r}: {error}") from error
-
-
-def _bars_to_crop(path: str | os.PathLike[str], letterbox: Letterbox) -> BlackBars | None:
-    if letterbox not in ("keep", "crop"):
-        raise ValueError(f"letterbox must be 'keep' or 'crop', got {letterbox!r}")
-    if letterbox == "keep":
-        return None
-    with open_media(path) as container:
-        return detect_black_bars(container)
-
-
-class _Target(NamedTuple):
-    """The frames of a clip to decode."""
-
-    clip_format: ClipFormat
-    start_seconds: float
-    short_side: int | None
-    bars: BlackBars | None
-
-
-def _seek_and_decode(
-    container: InputContainer, timeline: Timeline, target: _Target
-) -> VideoArray | None:
-    """Seek further back each time until the start is reached; None if no seek reaches it."""
-    stream = find_video_stream(container)
-    for seek_back in _SEEK_BACK_SECONDS:
-        if target.start_seconds <= seek_back:
-            break
-        range_index = timeline.seek(container, stream, target.start_seconds - seek_back)
-        video = _decode_clip(container, timeline, target, range_index)
-        if video is not None:
-            return video
-    return None
+class _StartNotReachedError(MediaError):
+    """Decoding began after the requested start, or the video ends before it."""
 
 
 def _decode_clip(
-    container: InputContainer, timeline: Timeline, target: _Target, range_index: int = 0
+    container: InputContainer,
+    *,
+    times: list[float],
+    timeline: Timeline,
+    range_index: int = 0,
+    short_side: int | None,
+    bars: BlackBars | None,
 ) -> VideoArray | None:
     """Decode from the container's position; None if the start of the clip is not reached."""
-    clip_format, start, short_side, bars = target
-    times = (start + i / clip_format.frame_rate for i in range(clip_format.frames))
     frames = _decode_at(
-        container, times, timeline, start_seconds=start, range_index=range_index,
-        short_side=short_side, bars=bars,
-    )  # fmt: skip
+        container, iter(times), timeline, range_index=range_index, short_side=short_side, bars=bars
+    )
     try:
         return np.stack(list(frames))
     except _StartNotReachedError:
         return None
-
-
-class _StartNotReachedError(MediaError):
-    """Decoding began after the requested start, or the video ends before it."""
 
 
 def _decode_at(
@@ -327,13 +302,12 @@ def _decode_at(
     times: Iterator[float],
     timeline: Timeline,
     *,
-    start_seconds: float = 0.0,
     range_index: int = 0,
-    short_side: int | None = None,
-    bars: BlackBars | None = None,
+    short_side: int | None,
+    bars: BlackBars | None,
     hold_last: bool = True,
 ) -> Iterator[VideoArray]:
-    """Yield the RGB frames displayed at `times`, decoding from the container's position.
+    """Yield the RGB frames displayed at ascending `times`, decoding from the container's position.
 
     After the end of the video, the last frame is held for all remaining times if `hold_last` is
     set, else for one frame duration.
@@ -342,17 +316,16 @@ def _decode_at(
     tolerance = timestamp_tolerance(stream)
     frame_seconds = frame_duration_seconds(stream)
     sampler = FrameSampler(times, tolerance_seconds=tolerance)
+    start_seconds = sampler.next_seconds
+    assert start_seconds is not None, "at least one time is requested"
     seconds_of = timeline.video_clock(stream, range_index)
     deinterlacer = Deinterlacer()
     converter: FrameConverter | None = None
     last_seconds: float | None = None
-    is_empty = True
 
     def convert(selected: Iterable[VideoFrame]) -> Iterator[VideoArray]:
-        nonlocal is_empty
         assert converter is not None
         for frame in selected:
-            is_empty = False
             yield np.asarray(converter.convert(frame).to_ndarray(), np.uint8)
 
     for frame in decode_frames(container, stream):
@@ -362,7 +335,7 @@ def _decode_at(
             if frame.interlaced_frame and seconds > tolerance:
                 latest -= frame_seconds  # deinterlacing needs the frame before as well
             if seconds > latest + tolerance:
-                raise _StartNotReachedError
+                raise _StartNotReachedError(f"decoding begins at {seconds:.3f} s only")
             size = display_size(frame, stream, bars)
             if short_side is not None:
                 size = size_for_short_side(size, short_side)
@@ -375,12 +348,13 @@ def _decode_at(
         if sampler.is_complete:
             return
     if last_seconds is None:
-        raise _StartNotReachedError
+        raise _StartNotReachedError("no frame of its video can be decoded")
     for whole_frame, at in deinterlacer.close():
         yield from convert(sampler.push(whole_frame, at))
-    if is_empty and start_seconds > last_seconds + frame_seconds + tolerance:
-        raise _StartNotReachedError
-    yield from convert(sampler.close(math.inf if hold_last else last_seconds + frame_seconds))
+    stop_seconds = last_seconds + frame_seconds
+    if sampler.next_seconds == start_seconds > stop_seconds + tolerance:
+        raise _StartNotReachedError(f"the video ends at {stop_seconds:.3f} s")
+    yield from convert(sampler.close(math.inf if hold_last else stop_seconds))
 
 
 def _decode_audio(
@@ -397,9 +371,7 @@ def _decode_audio(
     """
     if audio_track >= len(container.streams.audio):
         return
-    stream = container.streams.audio[audio_track]
-    if stream.codec_context is None:
-        raise MediaError("its audio is in a format for which there is no decoder here")
+    stream = find_audio_stream(container, audio_track)
     preroll = first_sample - round(_AUDIO_PREROLL_SECONDS * sample_rate_hz)
     # FFmpeg reports wrong timestamps after a seek in Ogg FLAC, by up to a page.
     can_seek = (container.format.name, stream.codec_context.name) != ("ogg", "flac")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,21 @@ _REFERRING_FORMATS = frozenset(
         "vapoursynth", "video4linux2,v4l2", "vobsub", "webm_dash_manifest", "x11grab",
     }
 )  # fmt: skip
-_PLAYLIST_HEADS = (b"ffconcat", b"#EXTM3U", b"v=0", b"<?xml", b"<MPD")
+_PLAYLIST_SIGNATURES = (b"ffconcat", b"#EXTM3U", b"v=0", b"<?xml", b"<MPD")
 _MP4_BOXES = (b"ftyp", b"mdat", b"wide", b"free", b"skip")
-_KNOWN_HEADS = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
+_CONTAINER_SIGNATURES = (
+    b"\x1aE\xdf\xa3",
+    b"RIFF",
+    b"OggS",
+    b"FLV",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+)
 # Up to version 18, PyAV raises UnicodeDecodeError for metadata that is not UTF-8 unless this
 # argument is passed. Version 19 removed the argument and always replaces what it cannot decode.
 _METADATA_ERRORS: dict[str, Any] = (
     {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 )
-_NOT_A_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+_STILL_IMAGE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
 class MediaOpenError(MediaError):
@@ -90,6 +96,22 @@ def open_media(path: str | os.PathLike[str]) -> InputContainer:
     return container
 
 
+@contextlib.contextmanager
+def naming_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise errors of FFmpeg and of decoding as `MediaError`, whose message names the file.
+
+    Args:
+        action: What fails, such as "cannot decode".
+        path: The file.
+    """
+    try:
+        yield
+    except MediaOpenError:
+        raise  # it names the file already
+    except (av.FFmpegError, MediaError) as error:
+        raise MediaError(f"{action} {os.fspath(path)!r}: {error}") from error
+
+
 @functools.cache
 def _allowed_formats() -> str:
     """Return the formats that may be opened, separated by commas as FFmpeg's option wants."""
@@ -102,16 +124,18 @@ def _why_not_opened(path: Path, is_invalid_argument: bool) -> str:
             head = file.read(64)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    # FFmpeg reports a format that is not in the whitelist as an invalid argument.
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PLAYLIST_HEADS):
+    if not head:
+        return "the file is empty (0 bytes)"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PLAYLIST_SIGNATURES):
         return "a playlist or manifest that refers to other files, not a media file"
     if head[4:8] in _MP4_BOXES:
         return (
             "its index (the moov box) is missing or damaged: the file was cut, or its recording "
             "or download never finished"
         )
-    if head.startswith(_KNOWN_HEADS):
+    if head.startswith(_CONTAINER_SIGNATURES):
         return "its header is damaged or cut"
+    # FFmpeg reports a format that is not in the whitelist as an invalid argument.
     if is_invalid_argument:
         return "its format refers to other files (such as an image sequence), which is not allowed"
     return "not a media file, or its header is missing"
@@ -124,7 +148,7 @@ def find_video_stream(container: InputContainer) -> VideoStream:
         MediaError: There is none; the message says what the container holds instead.
     """
     for stream in container.streams.video:
-        if not stream.disposition & _NOT_A_FILM:
+        if not stream.disposition & _STILL_IMAGE:
             if stream.codec_context is None:
                 raise MediaError("its video is in a format for which there is no decoder here")
             return stream
@@ -134,18 +158,38 @@ def find_video_stream(container: InputContainer) -> VideoStream:
     raise MediaError(f"no video stream: {contents}")
 
 
+def find_audio_stream(container: InputContainer, audio_track: int = 0) -> AudioStream:
+    """Return the audio stream of a track.
+
+    Raises:
+        ValueError: The index is negative.
+        MediaError: There is no such track, or no decoder for it.
+    """
+    if audio_track < 0:
+        raise ValueError(f"audio_track must be at least 0, got {audio_track}")
+    streams = container.streams.audio
+    if audio_track >= len(streams):
+        raise MediaError(f"no audio track {audio_track}: the file has {len(streams)}")
+    if streams[audio_track].codec_context is None:
+        raise MediaError("its audio is in a format for which there is no decoder here")
+    return streams[audio_track]
+
+
 def frame_duration_seconds(stream: VideoStream) -> float:
     """Return the nominal duration of a frame; 1/25 s where the stream declares no frame rate."""
     return 1.0 / float(stream.average_rate or stream.guessed_rate or 25)
 
 
 def demux_packets(
-    container: InputContainer, *streams: VideoStream | AudioStream
+    container: InputContainer,
+    *streams: VideoStream | AudioStream,
+    on_damage: Callable[[], None] = lambda: None,
 ) -> Iterator[Packet[Any]]:
     """Yield packets in file order until the end of the file or until the container breaks off.
 
     The last packet of each stream is empty and flushes its decoder. Use `packet.stream.index` to
-    find a packet's stream: `packet.stream_index` is 0 for every flushing packet.
+    find a packet's stream: `packet.stream_index` is 0 for every flushing packet. `on_damage` is
+    called if the container breaks off; the flushing packets are missing then.
     """
     # PyAV's generator releases its buffer only when it is closed. Dropping it leaks 150 bytes each
     # time (seen in PyAV 18.1), which adds up to gigabytes in a loader that reads for days.
@@ -155,28 +199,38 @@ def demux_packets(
                 packet = next(packets, None)
             except (av.InvalidDataError, IndexError):
                 # PyAV raises IndexError where a stream appears in the middle of a file.
+                on_damage()
                 return
             if packet is None:
                 return
             yield packet
 
 
-def decode_frames(container: InputContainer, stream: VideoStream | AudioStream) -> Iterator[Any]:
-    """Yield decoded frames from the container's position on; damaged packets are skipped."""
-    for packet in demux_packets(container, stream):
-        if packet.stream.index == stream.index:
-            yield from decode_packet(packet)
-    try:
-        yield from stream.decode(None)  # yields something only where the container broke off
-    except (av.FFmpegError, EOFError):
-        return
+def decode_frames(
+    container: InputContainer,
+    *streams: VideoStream | AudioStream,
+    on_damage: Callable[[], None] = lambda: None,
+) -> Iterator[Any]:
+    """Yield decoded frames from the container's position on.
+
+    Damaged packets are skipped. `on_damage` is called for each, and if the container breaks off.
+    """
+    for packet in demux_packets(container, *streams, on_damage=on_damage):
+        yield from decode_packet(packet, on_damage)
+    for stream in streams:
+        # This yields something only if the container broke off. Otherwise the decoder was flushed.
+        with contextlib.suppress(av.FFmpegError, EOFError):
+            yield from stream.decode(None)
 
 
-def decode_packet(packet: Packet[Any]) -> list[Any]:
-    """Return the frames of a packet, none where it is damaged."""
+def decode_packet(packet: Packet[Any], on_damage: Callable[[], None] = lambda: None) -> list[Any]:
+    """Return the frames of a packet; if it is damaged, none, and `on_damage` is called."""
     try:
         return list(packet.decode())
-    except (av.FFmpegError, EOFError):  # FFmpeg has several error codes for damaged data
+    except EOFError:
+        return []  # the decoder was flushed already
+    except av.FFmpegError:  # not only InvalidDataError but also "not yet implemented"
+        on_damage()
         return []
 
 
@@ -196,7 +250,7 @@ def video_duration_seconds(path: str | os.PathLike[str]) -> float:
     Raises:
         MediaError: The file cannot be opened or has no video.
     """
-    with open_media(path) as container:
+    with naming_errors("cannot read", path), open_media(path) as container:
         return _duration_seconds(container, find_video_stream(container))
 
 
@@ -204,21 +258,27 @@ def audio_duration_seconds(path: str | os.PathLike[str]) -> float:
     """Return the duration of the first audio track as declared, else as its packets state it.
 
     Raises:
-        MediaError: The file cannot be opened or has no audio.
+        MediaError: The file cannot be opened or has no audio that can be decoded.
     """
-    with open_media(path) as container:
-        if not container.streams.audio:
-            raise MediaError(f"{os.fspath(path)!r} has no audio track")
-        return _duration_seconds(container, container.streams.audio[0])
+    with naming_errors("cannot read", path), open_media(path) as container:
+        return _duration_seconds(container, find_audio_stream(container))
+
+
+def declared_duration_seconds(
+    container: InputContainer, stream: VideoStream | AudioStream
+) -> float | None:
+    """Return the duration that the file declares for a stream, else for all; None without one."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / av.time_base
 
 
 def _duration_seconds(container: InputContainer, stream: VideoStream | AudioStream) -> float:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if container.duration is not None:
-        return float(container.duration) / 1_000_000
+    declared = declared_duration_seconds(container, stream)
+    if declared is not None:
+        return declared
     last = 0.0
-    for packet in container.demux(stream):
+    for packet in demux_packets(container, stream):
         if packet.pts is not None and packet.time_base is not None:
             last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     return last

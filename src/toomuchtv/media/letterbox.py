@@ -8,8 +8,9 @@ no bar is reported.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import Literal
 
 import av
 import numpy as np
@@ -18,7 +19,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from toomuchtv.media.containers import find_video_stream, frame_duration_seconds
+from toomuchtv.media.containers import (
+    declared_duration_seconds,
+    decode_frames,
+    find_video_stream,
+    frame_duration_seconds,
+    open_media,
+)
 from toomuchtv.media.frame_converter import BlackBars
 
 _NUM_SAMPLES = 32
@@ -28,14 +35,22 @@ _BLACK_LEVEL = 24  # of 255; compression and analog noise stay below
 _BRIGHT_LEVEL = 48
 
 GrayArray = NDArray[np.uint8]
+Letterbox = Literal["keep", "crop"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Extent:
-    """The rows or columns of one frame that are not black: `[start, stop)`."""
+def bars_to_crop(path: str | os.PathLike[str], letterbox: Letterbox) -> BlackBars | None:
+    """Return the black bars of a file to crop, None if there are none or they are kept.
 
-    start: int
-    stop: int
+    Raises:
+        ValueError: `letterbox` is neither "keep" nor "crop".
+        MediaError: The file cannot be opened or has no video.
+    """
+    if letterbox not in ("keep", "crop"):
+        raise ValueError(f"letterbox must be 'keep' or 'crop', got {letterbox!r}")
+    if letterbox == "keep":
+        return None
+    with open_media(path) as container:
+        return detect_black_bars(container)
 
 
 def detect_black_bars(container: InputContainer) -> BlackBars | None:
@@ -66,23 +81,19 @@ def detect_black_bars(container: InputContainer) -> BlackBars | None:
 
 def _sample_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Yield keyframes spread over the item; frames of the first 30 seconds if it is short."""
-    seconds = 0.0
-    if stream.duration is not None and stream.time_base is not None:
-        seconds = float(stream.duration * stream.time_base)
-    elif container.duration is not None:
-        seconds = container.duration / 1_000_000
+    seconds = declared_duration_seconds(container, stream) or 0.0
     if seconds <= _MIN_SEEK_SECONDS:
         yield from _sample_by_decoding(container, stream, seconds or _MIN_SEEK_SECONDS)
         return
-    origin = (container.start_time or 0) / 1_000_000
+    origin = (container.start_time or 0) / av.time_base
     seen: set[int | None] = set()
     for index in range(_NUM_SAMPLES):
         target = origin + seconds * (index + 0.5) / _NUM_SAMPLES
         try:
-            container.seek(round(target * 1_000_000))
-            frame = next(container.decode(stream), None)
-        except (av.FFmpegError, EOFError):
+            container.seek(round(target * av.time_base))
+        except av.FFmpegError:
             continue
+        frame = next(decode_frames(container, stream), None)
         if frame is not None and frame.pts not in seen:
             seen.add(frame.pts)
             yield frame
@@ -93,15 +104,12 @@ def _sample_by_decoding(
 ) -> Iterator[VideoFrame]:
     frame_seconds = frame_duration_seconds(stream)
     num_sampled = 0
-    try:
-        for number, frame in enumerate(container.decode(stream)):
-            if number * frame_seconds >= seconds * num_sampled / _NUM_SAMPLES:
-                num_sampled += 1
-                yield frame
-            if number * frame_seconds > seconds:
-                return
-    except (av.FFmpegError, EOFError):
-        return
+    for number, frame in enumerate(decode_frames(container, stream)):
+        if number * frame_seconds >= seconds * num_sampled / _NUM_SAMPLES:
+            num_sampled += 1
+            yield frame
+        if number * frame_seconds > seconds:
+            return
 
 
 def detect_bars_in_frames(frames: Iterable[GrayArray]) -> BlackBars | None:
@@ -109,48 +117,42 @@ def detect_bars_in_frames(frames: Iterable[GrayArray]) -> BlackBars | None:
 
     The rule is that of the module.
     """
-    rows: list[_Extent] = []
-    columns: list[_Extent] = []
+    spans: list[tuple[tuple[int, int], tuple[int, int]]] = []  # rows and columns of each frame
     ever_lit: NDArray[np.bool_] | None = None
     for frame in frames:
         if (frame > _BRIGHT_LEVEL).mean() < 0.1:
             continue  # in a dark scene, a bar cannot be distinguished
         lit = frame > _BLACK_LEVEL
-        rows.append(_extent(lit.mean(axis=1) > 0.01))
-        columns.append(_extent(lit.mean(axis=0) > 0.01))
+        spans.append((_lit_span(lit), _lit_span(lit.T)))
         ever_lit = lit if ever_lit is None else ever_lit | lit
-    if len(rows) < _MIN_FRAMES or ever_lit is None:
+    if len(spans) < _MIN_FRAMES or ever_lit is None:
         return None
-    height, width = ever_lit.shape
-    inner_rows = slice(min(e.start for e in rows), max(e.stop for e in rows))
-    inner_columns = slice(min(e.start for e in columns), max(e.stop for e in columns))
-    top, bottom = _opposite_bars(rows, height, ever_lit[:, inner_columns])
-    left, right = _opposite_bars(columns, width, ever_lit[inner_rows].T)
+    rows, columns = np.array(spans).swapaxes(0, 1)  # each `[frames, 2]`
+    top, bottom = _opposite_bars(rows, ever_lit[:, columns[:, 0].min() : columns[:, 1].max()])
+    left, right = _opposite_bars(columns, ever_lit[rows[:, 0].min() : rows[:, 1].max()].T)
     if not (top or bottom or left or right):
         return None
+    height, width = ever_lit.shape
     return BlackBars(
         frame_width=width, frame_height=height, left=left, top=top, right=right, bottom=bottom
     )
 
 
-def _extent(is_lit: NDArray[np.bool_]) -> _Extent:
-    (where,) = is_lit.nonzero()
-    if len(where) == 0:
-        return _Extent(0, len(is_lit))
-    return _Extent(int(where[0]), int(where[-1]) + 1)
+def _lit_span(lit: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the first and the last row (exclusive) of a frame that are not black."""
+    (where,) = (lit.mean(axis=1) > 0.01).nonzero()
+    return (int(where[0]), int(where[-1]) + 1) if len(where) else (0, len(lit))
 
 
-def _opposite_bars(
-    extents: list[_Extent], size: int, ever_lit: NDArray[np.bool_]
-) -> tuple[int, int]:
+def _opposite_bars(spans: NDArray[np.int_], ever_lit: NDArray[np.bool_]) -> tuple[int, int]:
     """Return the widths of two opposite bars, (0, 0) if there is any doubt.
 
     Args:
-        extents: Of each bright frame, along this axis.
-        size: Length of this axis in pixels.
+        spans: Lit span of each bright frame along this axis, `[frames, 2]`.
         ever_lit: Whether a pixel was not black in any frame, `[size, other size]`.
     """
-    start, stop = min(e.start for e in extents), max(e.stop for e in extents)
+    size = len(ever_lit)
+    start, stop = int(spans[:, 0].min()), int(spans[:, 1].max())
     before, after = start, size - stop
     none = (0, 0)
     if max(before, after) < 0.02 * size or stop - start < 0.4 * size:
@@ -159,15 +161,11 @@ def _opposite_bars(
         return none
     # A bar ends at the same line in many frames, whereas the edge of a lit area in a scene moves.
     tolerance = max(2, size // 100)
-    for agree in (
-        [e.start <= start + tolerance for e in extents],
-        [e.stop >= stop - tolerance for e in extents],
-    ):
-        if np.mean(agree) < 1 / 3:
-            return none
+    starts_here, stops_here = spans[:, 0] <= start + tolerance, spans[:, 1] >= stop - tolerance
+    if min(starts_here.mean(), stops_here.mean()) < 1 / 3:
+        return none
     # The edge is straight: just inside it, nearly every pixel was lit in some frame.
-    band = max(2, size // 100)
-    for edge in (ever_lit[start : start + band], ever_lit[stop - band : stop]):
+    for edge in (ever_lit[start : start + tolerance], ever_lit[stop - tolerance : stop]):
         if edge.any(axis=0).mean() < 0.8:
             return none
     return before + before % 2, after + after % 2  # to whole chroma samples

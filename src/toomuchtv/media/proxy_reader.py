@@ -182,12 +182,22 @@ class ProxyReader:
             ValueError: A value is out of range.
             MediaError: The proxy is damaged or ends too early.
         """
+        if not 0 <= crop_position <= 1:
+            raise ValueError(f"crop_position must be in 0..1, got {crop_position}")
         decoded = self._read_frames(first_frame, frames, stride)
-        crop = _SquareCrop(decoded[0].width, decoded[0].height, crop_position)
+        width, height = decoded[0].width, decoded[0].height
+        side = min(width, height)
+        # Even, so that the square begins at a whole chroma sample.
+        offset = 2 * round(crop_position * (max(width, height) - side) / 2)
+        left, top = (offset, 0) if width > height else (0, offset)
         if out is None:
-            out = np.empty((frames, crop.side * 3 // 2, crop.side), np.uint8)
+            out = np.empty((frames, side * 3 // 2, side), np.uint8)
         for frame, planes in zip(decoded, out, strict=True):
-            crop.copy(frame, planes)
+            luma, *chroma = frame.planes
+            planes[:side] = _crop(luma, left, top, side)
+            chroma_out = planes[side:].reshape(2, side // 2, side // 2)
+            for plane, plane_out in zip(chroma, chroma_out, strict=True):
+                plane_out[:] = _crop(plane, left // 2, top // 2, side // 2)
         return out
 
     def read_rgb(self, *, first_frame: int, frames: int, stride: int = 1) -> VideoArray:
@@ -261,27 +271,9 @@ class ProxyReader:
         return out
 
 
-class _SquareCrop:
-    """Copies a square of the short side out of yuv420p frames."""
-
-    def __init__(self, width: int, height: int, position: float) -> None:
-        self.side = min(width, height)
-        # Even, so that the square begins at a whole chroma sample.
-        offset = 2 * round(position * (max(width, height) - self.side) / 2)
-        self._left, self._top = (offset, 0) if width > height else (0, offset)
-
-    def copy(self, frame: VideoFrame, out: VideoArray) -> None:
-        side, half = self.side, self.side // 2
-        luma, blue, red = frame.planes
-        out[:side] = self._crop(luma, self._left, self._top, side)
-        chroma = out[side:].reshape(2, half, half)
-        chroma[0] = self._crop(blue, self._left // 2, self._top // 2, half)
-        chroma[1] = self._crop(red, self._left // 2, self._top // 2, half)
-
-    @staticmethod
-    def _crop(plane: VideoPlane, left: int, top: int, side: int) -> VideoArray:
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        return rows[top : top + side, left : left + side]
+def _crop(plane: VideoPlane, left: int, top: int, side: int) -> VideoArray:
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return rows[top : top + side, left : left + side]
 
 
 class ProxyPool:
@@ -299,25 +291,29 @@ class ProxyPool:
         self._last: ProxyReader | None = None
 
     def get(
-        self, video_path: Path, audio_path: Path | None, *, frame_rate: float, sample_rate_hz: int
+        self,
+        video_path: str | os.PathLike[str],
+        audio_path: str | os.PathLike[str] | None,
+        *,
+        frame_rate: float,
+        sample_rate_hz: int,
     ) -> ProxyReader:
         """Return the reader of a proxy, and open it if needed.
 
         The cache of the reader that was returned before is cleared, unless it is the same reader.
+        The arguments are those of `ProxyReader`.
 
         Raises:
             MediaError: The proxy cannot be opened.
         """
-        key = video_path, audio_path
+        key = Path(video_path), None if audio_path is None else Path(audio_path)
         reader = self._open.pop(key, None)
         if reader is not self._last:
             self.clear_cache()
         if reader is None:
             while len(self._open) >= self._max_open:
                 self._open.popitem(last=False)[1].close()
-            reader = ProxyReader(
-                video_path, audio_path, frame_rate=frame_rate, sample_rate_hz=sample_rate_hz
-            )
+            reader = ProxyReader(*key, frame_rate=frame_rate, sample_rate_hz=sample_rate_hz)
         self._open[key] = self._last = reader
         return reader
 
@@ -327,9 +323,9 @@ class ProxyPool:
             self._last.clear_cache()
             self._last = None
 
-    def evict(self, video_path: Path) -> None:
+    def evict(self, video_path: str | os.PathLike[str]) -> None:
         """Close the readers of a proxy whose files may have changed."""
-        for key in [key for key in self._open if key[0] == video_path]:
+        for key in [key for key in self._open if key[0] == Path(video_path)]:
             self.clear_cache()
             self._open.pop(key).close()
 

@@ -8,6 +8,7 @@ lossless, and its index leads to any sample, without an encoder delay to account
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -15,14 +16,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.container import InputContainer
-from av.packet import Packet
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from pydantic import BaseModel, ConfigDict, Field
 
 from toomuchtv.errors import MediaError
@@ -30,8 +31,10 @@ from toomuchtv.media.audio import AlignedResampler, silent_blocks
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.containers import (
     decode_frames,
+    find_audio_stream,
     find_video_stream,
     frame_duration_seconds,
+    naming_errors,
     open_media,
 )
 from toomuchtv.media.deinterlace import Deinterlacer
@@ -41,8 +44,8 @@ from toomuchtv.media.frame_converter import (
     display_size,
     size_for_short_side,
 )
-from toomuchtv.media.letterbox import detect_black_bars
-from toomuchtv.media.timestamps import FrameSampler, Timeline, read_timeline, timestamp_tolerance
+from toomuchtv.media.letterbox import Letterbox, bars_to_crop
+from toomuchtv.media.timestamps import FrameSampler, read_timeline, timestamp_tolerance
 
 _PROGRESS_EVERY_SECONDS = 2.0
 # A frame that is displayed for longer than this has a damaged timestamp after it.
@@ -66,7 +69,7 @@ class ProxyFormat(BaseModel):
         quantizer: How coarsely frames are encoded, 1 (best, largest) to 31.
         sample_rate_hz: Sample rate of the audio.
         languages: Languages of the audio tracks to keep; see the guide on languages.
-        letterbox: Whether black bars are kept or cropped; see `letterbox.detect_black_bars`.
+        letterbox: Whether black bars are kept or cropped; see `media.letterbox`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,7 +80,7 @@ class ProxyFormat(BaseModel):
     quantizer: int = Field(default=4, ge=1, le=31)
     sample_rate_hz: int = Field(default=16_000, ge=2_000, le=96_000)
     languages: tuple[str, ...] = ()
-    letterbox: Literal["keep", "crop"] = "keep"
+    letterbox: Letterbox = "keep"
 
     def estimated_bytes_per_second(self, aspect: float = 16 / 9) -> float:
         """Return the approximate size of a proxy per second, to check disk space before work.
@@ -135,27 +138,53 @@ def write_proxy(
     Raises:
         MediaError: The source has no video, cannot be decoded, or the disk is full.
     """
-    try:
-        bars: BlackBars | None = None
-        if proxy_format.letterbox == "crop":
-            with open_media(source) as container:
-                bars = detect_black_bars(container)
+    num_damaged = 0
+
+    def count_damage() -> None:
+        nonlocal num_damaged
+        num_damaged += 1
+
+    with naming_errors("cannot make a proxy of", source), contextlib.ExitStack() as files:
+        bars = bars_to_crop(source, proxy_format.letterbox)
         with open_media(source) as container:
             timeline = read_timeline(source, container)
-        with open_media(source) as container:
-            video = VideoWriter(Path(video_path), proxy_format)
-            audio = None if audio_path is None else AudioWriter(Path(audio_path), proxy_format)
-            try:
-                transcoder = _Transcoder(container, timeline, video, audio, audio_track, bars)
-                transcoder.limit_threads(num_threads)
-                transcoder.run(on_progress)
-                return transcoder.finish()
-            finally:
-                video.close()
-                if audio is not None:
-                    audio.close()
-    except av.FFmpegError as error:
-        raise MediaError(f"cannot make a proxy of {os.fspath(source)!r}: {error}") from error
+        container = files.enter_context(open_media(source))
+        video = find_video_stream(container)
+        video.thread_count = num_threads
+        video.thread_type = "AUTO" if num_threads > 1 else "NONE"
+        streams: list[VideoStream | AudioStream] = [video]
+        video_writer = VideoWriter(Path(video_path), proxy_format, video, bars)
+        files.enter_context(contextlib.closing(video_writer))
+        audio_writer: AudioWriter | None = None
+        if audio_path is not None:
+            streams.append(find_audio_stream(container, audio_track))
+            audio_writer = AudioWriter(Path(audio_path), proxy_format)
+            files.enter_context(contextlib.closing(audio_writer))
+        video_seconds, audio_seconds = timeline.video_clock(video), timeline.audio_clock()
+        reported = 0.0
+        for frame in decode_frames(container, *streams, on_damage=count_damage):
+            if isinstance(frame, VideoFrame):
+                seconds = video_seconds(frame)
+                video_writer.push(frame, seconds)
+                if seconds >= reported + _PROGRESS_EVERY_SECONDS:
+                    reported = seconds
+                    on_progress(reported)
+            elif audio_writer is not None:
+                start_seconds = audio_seconds(frame)
+                if start_seconds is not None:
+                    audio_writer.push(frame, start_seconds)
+        num_frames, num_samples = video_writer.finish(), 0
+        if audio_writer is not None:
+            duration_seconds = num_frames / proxy_format.frame_rate
+            num_samples = round(duration_seconds * proxy_format.sample_rate_hz)
+            audio_writer.finish(num_samples)
+    return ProxySummary(
+        num_frames=num_frames,
+        width=video_writer.width,
+        height=video_writer.height,
+        num_samples=num_samples,
+        damaged_packets=num_damaged,
+    )
 
 
 def write_audio_proxy(
@@ -170,24 +199,24 @@ def write_audio_proxy(
     """Write the proxy of a further audio track, such as another language, without the video.
 
     Args:
-        source: The original file, which is only read.
-        audio_path: Where to write the audio, `.mp4`.
+        source: See `write_proxy`, also for the next three.
+        audio_path: Where to write the audio.
         proxy_format: Its sample rate.
-        audio_track: Index of the audio track of the original.
+        audio_track: Index of the further track.
         num_samples: Length of the item's other proxies; shorter audio is padded with zeros.
         on_progress: Called with 0.0 about every two seconds, as a sign of life.
 
     Raises:
         MediaError: The source cannot be decoded, or the disk is full.
     """
-    try:
+    with naming_errors("cannot make a proxy of the audio of", source):
         with open_media(source) as container:
             seconds_of = read_timeline(source, container).audio_clock()
         with open_media(source) as container:
-            writer = AudioWriter(Path(audio_path), proxy_format)
-            try:
+            stream = find_audio_stream(container, audio_track)
+            with contextlib.closing(AudioWriter(Path(audio_path), proxy_format)) as writer:
                 last_report = time.monotonic()
-                for frame in decode_frames(container, container.streams.audio[audio_track]):
+                for frame in decode_frames(container, stream):
                     seconds = seconds_of(frame)
                     if seconds is not None:
                         writer.push(frame, seconds)
@@ -195,159 +224,71 @@ def write_audio_proxy(
                         last_report = time.monotonic()
                         on_progress(0.0)
                 writer.finish(num_samples)
-            finally:
-                writer.close()
-    except av.FFmpegError as error:
-        raise MediaError(
-            f"cannot make a proxy of the audio of {os.fspath(source)!r}: {error}"
-        ) from error
-
-
-class _Transcoder:
-    """One pass over the packets of an original, which feeds a video and an audio writer."""
-
-    def __init__(
-        self,
-        container: InputContainer,
-        timeline: Timeline,
-        video_writer: VideoWriter,
-        audio_writer: AudioWriter | None,
-        audio_track: int,
-        bars: BlackBars | None,
-    ) -> None:
-        self._container = container
-        self._video_writer = video_writer
-        self._audio_writer = audio_writer
-        self._bars = bars
-        self._video = find_video_stream(container)
-        self._audio = container.streams.audio[audio_track] if audio_writer is not None else None
-        self._video_seconds = timeline.video_clock(self._video)
-        self._audio_seconds = timeline.audio_clock()
-        self._format = video_writer.proxy_format
-        times = (index / self._format.frame_rate for index in itertools.count())
-        self._sampler = FrameSampler(times, tolerance_seconds=timestamp_tolerance(self._video))
-        self._deinterlacer = Deinterlacer()
-        self._has_frame = False
-        self._last_seconds = 0.0
-        self._damaged_packets = 0
-
-    def limit_threads(self, num_threads: int) -> None:
-        self._video.thread_count = num_threads
-        self._video.thread_type = "AUTO" if num_threads > 1 else "NONE"
-
-    def run(self, on_progress: Callable[[float], None]) -> None:
-        reported = 0.0
-        streams = [stream for stream in (self._video, self._audio) if stream is not None]
-        packets = self._container.demux(streams)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.InvalidDataError, IndexError):
-                # The container breaks off here, and what came before it is used. PyAV raises
-                # IndexError where a stream appears in the middle of a file.
-                self._damaged_packets += 1
-                packet = None
-            if packet is None:
-                break
-            self._decode(packet)
-            if self._last_seconds >= reported + _PROGRESS_EVERY_SECONDS:
-                reported = self._last_seconds
-                on_progress(reported)
-        # If the demuxer broke off, its flushing packets are missing.
-        for stream in streams:
-            try:
-                self._take(stream.decode(None))
-            except (av.FFmpegError, EOFError):
-                continue  # it was flushed already
-
-    def _decode(self, packet: Packet[Any]) -> None:
-        try:
-            decoded = packet.decode()
-        except EOFError:
-            return
-        except av.FFmpegError:  # not only InvalidDataError but also "not yet implemented"
-            self._damaged_packets += 1
-            return
-        self._take(decoded)
-
-    def _take(self, decoded: Iterable[object]) -> None:
-        for frame in decoded:
-            if isinstance(frame, VideoFrame):
-                self._take_video(frame)
-            elif isinstance(frame, AudioFrame) and self._audio_writer is not None:
-                seconds = self._audio_seconds(frame)
-                if seconds is not None:
-                    self._audio_writer.push(frame, seconds)
-
-    def _take_video(self, frame: VideoFrame) -> None:
-        seconds = self._video_seconds(frame)
-        # Written so that NaN is refused too.
-        if not seconds - self._last_seconds <= _MAX_FRAME_SECONDS:
-            raise MediaError(
-                f"its timestamps are implausible: {seconds:.0f} s follow {self._last_seconds:.0f} s"
-            )
-        if not self._has_frame:
-            self._has_frame = True
-            size = display_size(frame, self._video, self._bars)
-            self._video_writer.open(size, self._bars)
-        self._last_seconds = max(self._last_seconds, seconds)
-        self._sample(self._deinterlacer.push(frame, seconds))
-
-    def _sample(self, frames: Iterable[tuple[VideoFrame, float]]) -> None:
-        for frame, seconds in frames:
-            for selected in self._sampler.push(frame, seconds):
-                self._video_writer.write(selected)
-
-    def finish(self) -> ProxySummary:
-        if not self._has_frame:
-            raise MediaError("no frame of its video can be decoded")
-        self._sample(self._deinterlacer.close())
-        last_frame_seconds = min(frame_duration_seconds(self._video), _MAX_LAST_FRAME_SECONDS)
-        for frame in self._sampler.close(self._last_seconds + last_frame_seconds):
-            self._video_writer.write(frame)
-        num_frames = self._video_writer.finish()
-        num_samples = 0
-        if self._audio_writer is not None:
-            num_samples = round(num_frames / self._format.frame_rate * self._format.sample_rate_hz)
-            self._audio_writer.finish(num_samples)
-        return ProxySummary(
-            num_frames=num_frames,
-            width=self._video_writer.width,
-            height=self._video_writer.height,
-            num_samples=num_samples,
-            damaged_packets=self._damaged_packets,
-        )
 
 
 class VideoWriter:
     """Encodes the video of a proxy.
 
     Args:
-        path: Where to write it, `.mp4`.
+        path: Where to write it, `.mp4`. The file is created by the first frame.
         proxy_format: Size, rate and quality.
+        stream: The video stream of the original.
+        bars: The black bars to crop.
+
+    Attributes:
+        width: Width of the proxy in pixels; 0 before the first frame.
+        height: Height of the proxy in pixels; 0 before the first frame.
     """
 
-    def __init__(self, path: Path, proxy_format: ProxyFormat) -> None:
-        self.proxy_format = proxy_format
+    def __init__(
+        self,
+        path: Path,
+        proxy_format: ProxyFormat,
+        stream: VideoStream,
+        bars: BlackBars | None = None,
+    ) -> None:
         self.width = self.height = 0
         self._path = path
-        self._container: av.container.OutputContainer | None = None
+        self._format = proxy_format
+        self._original = stream
+        self._bars = bars
+        times = (index / proxy_format.frame_rate for index in itertools.count())
+        self._sampler = FrameSampler(times, tolerance_seconds=timestamp_tolerance(stream))
+        self._deinterlacer = Deinterlacer()
+        self._container: OutputContainer | None = None
         self._num_frames = 0
+        self._last_seconds = 0.0
         self._last_input: VideoFrame | None = None
         self._converted: VideoFrame | None = None
 
-    def open(self, display: tuple[int, int], bars: BlackBars | None) -> None:
-        """Open the file, once the display size (width, height) of the original is known."""
-        proxy_format = self.proxy_format
+    def push(self, frame: VideoFrame, seconds: float) -> None:
+        """Take the next decoded frame, which is displayed from `seconds` on.
+
+        Raises:
+            MediaError: The timestamp or the size is implausible, or FFmpeg cannot convert it.
+        """
+        # Written so that NaN is refused too.
+        if not seconds - self._last_seconds <= _MAX_FRAME_SECONDS:
+            raise MediaError(
+                f"its timestamps are implausible: {seconds:.0f} s follow {self._last_seconds:.0f} s"
+            )
+        if self._container is None:
+            self._container = self._open(display_size(frame, self._original, self._bars))
+        self._last_seconds = max(self._last_seconds, seconds)
+        self._sample(self._deinterlacer.push(frame, seconds))
+
+    def _open(self, display: tuple[int, int]) -> OutputContainer:
+        proxy_format = self._format
         self.width, self.height = size_for_short_side(display, proxy_format.short_side)
         self._converter = FrameConverter(
-            width=self.width, height=self.height, pixel_format="yuv420p", bars=bars
+            width=self.width, height=self.height, pixel_format="yuv420p", bars=self._bars
         )
-        self._container = av.open(str(self._path), "w", format="mp4")
+        container = av.open(str(self._path), "w", format="mp4")
+        # A tick lasts one frame. MPEG-4 stores the rate as a fraction of small numbers.
         rate = Fraction(proxy_format.frame_rate).limit_denominator(
             min(1001, int(_MAX_TICKS_PER_SECOND / proxy_format.frame_rate))
         )
-        self._stream = self._container.add_stream("mpeg4", rate=rate)
+        self._stream = container.add_stream("mpeg4", rate=rate)
         self._stream.width, self._stream.height = self.width, self.height
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
@@ -356,10 +297,16 @@ class VideoWriter:
         context.colorspace = _COLORSPACE_BT601
         self._stream.thread_count = 1
         self._stream.options = {**_mpeg4_options(proxy_format.quantizer)}
+        return container
 
-    def write(self, frame: VideoFrame) -> None:
-        """Append a frame. If it is the same object as the one before, it is converted once."""
+    def _sample(self, frames: Iterable[tuple[VideoFrame, float]]) -> None:
+        for frame, seconds in frames:
+            for selected in self._sampler.push(frame, seconds):
+                self._write(selected)
+
+    def _write(self, frame: VideoFrame) -> None:
         assert self._container is not None
+        # A frame that is displayed for several frames of the proxy is converted once.
         if frame is not self._last_input or self._converted is None:
             self._last_input, self._converted = frame, self._converter.convert(frame)
         self._converted.pts = self._num_frames
@@ -369,8 +316,17 @@ class VideoWriter:
         self._num_frames += 1
 
     def finish(self) -> int:
-        """Flush the encoder and return the number of frames."""
-        assert self._container is not None
+        """Write the remaining frames and return the number of all.
+
+        Raises:
+            MediaError: There was no frame.
+        """
+        if self._container is None:
+            raise MediaError("no frame of its video can be decoded")
+        self._sample(self._deinterlacer.close())
+        last_frame_seconds = min(frame_duration_seconds(self._original), _MAX_LAST_FRAME_SECONDS)
+        for frame in self._sampler.close(self._last_seconds + last_frame_seconds):
+            self._write(frame)
         self._container.mux(self._stream.encode(None))
         return self._num_frames
 
@@ -417,11 +373,8 @@ class AudioWriter:
         self._buffered.append(self._resampler.push(frame, seconds))
         # A call of the encoder for each of the original's small frames would take longer.
         if sum(map(len, self._buffered)) >= _AUDIO_FRAME_SIZE:
-            self._write_buffered()
-
-    def _write_buffered(self) -> None:
-        self._write(np.concatenate([*self._buffered, np.zeros(0, np.float32)]))
-        self._buffered = []
+            self._write(np.concatenate(self._buffered))
+            self._buffered = []
 
     def _write(self, samples: WaveformArray) -> None:
         if len(samples) == 0:
@@ -436,8 +389,7 @@ class AudioWriter:
 
     def finish(self, total_samples: int) -> None:
         """Flush everything, and append zeros until there are `total_samples`."""
-        self._buffered.append(self._resampler.finish())
-        self._write_buffered()
+        self._write(np.concatenate([*self._buffered, self._resampler.finish()]))
         for block in silent_blocks(total_samples - self._num_samples, self._rate):
             self._write(block)
         self._container.mux(self._stream.encode(None))

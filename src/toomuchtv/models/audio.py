@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from toomuchtv.models.activation_checkpointing import run_block
+from toomuchtv.models.resnet import ResNet, stage_channels
 
 _BLOCKS_BY_DEPTH = {9: (1, 1, 1, 1), 18: (2, 2, 2, 2)}
 
@@ -60,38 +60,18 @@ class ResidualBlock2d(nn.Module):
         return torch.as_tensor(out)
 
 
-class AudioResNet(nn.Module):
-    """A residual network over log-mel spectrograms.
-
-    Attributes:
-        num_features: Length of the feature vector.
-        activation_checkpointing: Whether to keep only the input of every block for the backward
-            pass and to compute the rest again.
-    """
-
-    activation_checkpointing = False
+class AudioResNet(ResNet):
+    """A residual network over log-mel spectrograms, with random weights; see `ResNet`."""
 
     def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
-        widths = [max(8, round(channels * config.width)) for channels in (64, 128, 256, 512)]
-        self.conv1 = nn.Conv2d(1, widths[0], 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
+        channels = stage_channels(config.width)
+        self.conv1 = nn.Conv2d(1, channels[0], 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        in_channels = widths[0]
-        for stage, (channels, blocks) in enumerate(
-            zip(widths, _BLOCKS_BY_DEPTH[config.depth], strict=True), start=1
-        ):
-            layers: list[nn.Module] = []
-            for block in range(blocks):
-                stride = 2 if stage > 1 and block == 0 else 1
-                layers.append(ResidualBlock2d(in_channels, channels, stride))
-                in_channels = channels
-            self.add_module(f"layer{stage}", nn.Sequential(*layers))
-        self.num_features = in_channels
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._add_stages(channels, _BLOCKS_BY_DEPTH[config.depth], ResidualBlock2d)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Map normalized log-mel `[N, 1, bands, frames]` to features `[N, num_features]`, float."""
@@ -99,15 +79,4 @@ class AudioResNet(nn.Module):
 
     def feature_map(self, log_mel: Tensor) -> Tensor:
         """Map log-mel `[N, 1, bands, frames]` to the last map `[N, num_features, b, f]`."""
-        x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(log_mel))))
-        for stage in range(1, 5):
-            for block in self.get_submodule(f"layer{stage}").children():
-                x = run_block(block, x, checkpointing=self.activation_checkpointing)
-        return x
-
-
-def build_audio_encoder(config: AudioEncoderConfig) -> AudioResNet:
-    """Build an encoder with random weights from PyTorch's global generator."""
-    encoder = AudioResNet(config)
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return encoder
+        return self._run_stages(self.maxpool(self.relu(self.bn1(self.conv1(log_mel)))))

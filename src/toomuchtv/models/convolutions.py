@@ -83,8 +83,8 @@ class _TemporalConvFunction(torch.autograd.Function):
     """`F.conv2d` of `[N, C_in, T, P]` with `[C, C_in, k, 1]` and a faster gradient on a CPU.
 
     In the channels-last layout, oneDNN computes the gradient of such weights at about a seventh of
-    the machine's rate (benchmarks/convolutions.py). One matrix product per position of the kernel
-    gives the same sums.
+    the machine's rate (docs/experiments/2026-11-training-speed.md). One matrix product per position
+    of the kernel gives the same sums.
     """
 
     @staticmethod

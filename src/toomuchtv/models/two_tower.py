@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from toomuchtv.models.audio import AudioEncoderConfig, build_audio_encoder
-from toomuchtv.models.video import VideoEncoderConfig, build_video_encoder
+from toomuchtv.models.audio import AudioEncoderConfig, AudioResNet
+from toomuchtv.models.video import VideoEncoderConfig, VideoResNet
 
 
 class ModelConfig(BaseModel):
@@ -79,8 +79,8 @@ class TwoTower(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.video_encoder = build_video_encoder(config.video)
-        self.audio_encoder = build_audio_encoder(config.audio)
+        self.video_encoder = VideoResNet(config.video)
+        self.audio_encoder = AudioResNet(config.audio)
         self.video_head = ProjectionHead(self.video_encoder.num_features, config.embedding_dim)
         self.audio_head = ProjectionHead(self.audio_encoder.num_features, config.embedding_dim)
 

@@ -9,14 +9,15 @@ without the classifier `fc`, so that published weights load.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from toomuchtv.models.activation_checkpointing import run_block
 from toomuchtv.models.convolutions import FullConv, ShortcutConv, SpatialConv, TemporalConv
+from toomuchtv.models.resnet import ResNet, run_block, stage_channels
 
 ConvFactory = Callable[[int, int, int, int], nn.Module]
 
@@ -92,39 +93,19 @@ class ResidualBlock3d(nn.Module):
         return out
 
 
-class VideoResNet(nn.Module):
-    """A residual network over the frames of a clip.
-
-    Attributes:
-        num_features: Length of the feature vector.
-        activation_checkpointing: Whether to keep only the input of every block for the backward
-            pass and to compute the rest again.
-    """
-
-    activation_checkpointing = False
+class VideoResNet(ResNet):
+    """A residual network over the frames of a clip, with random weights; see `ResNet`."""
 
     def __init__(self, config: VideoEncoderConfig) -> None:
         super().__init__()
         factored = config.name == "r2plus1d"
         conv = _conv2plus1d if factored else _conv3d
-        widths = [max(8, round(channels * config.width)) for channels in (64, 128, 256, 512)]
+        channels = stage_channels(config.width)
         self.stem = _stem(
-            widths[0], factored=factored, stride=config.stem_stride, width=config.width
+            channels[0], factored=factored, stride=config.stem_stride, width=config.width
         )
-        in_channels = widths[0]
-        for stage, (channels, blocks) in enumerate(
-            zip(widths, _BLOCKS_BY_DEPTH[config.depth], strict=True), start=1
-        ):
-            layers: list[nn.Module] = []
-            for block in range(blocks):
-                stride = 2 if stage > 1 and block == 0 else 1
-                layers.append(ResidualBlock3d(conv, in_channels, channels, stride))
-                in_channels = channels
-            self.add_module(f"layer{stage}", nn.Sequential(*layers))
-        self.num_features = in_channels
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._add_stages(channels, _BLOCKS_BY_DEPTH[config.depth], partial(ResidualBlock3d, conv))
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, video: Tensor) -> Tensor:
         """Map normalized RGB `[N, 3, T, H, W]` to features `[N, num_features]`, float."""
@@ -132,11 +113,8 @@ class VideoResNet(nn.Module):
 
     def feature_map(self, video: Tensor) -> Tensor:
         """Map normalized RGB `[N, 3, T, H, W]` to the last map `[N, num_features, t, h, w]`."""
-        x = run_block(self.stem, video, checkpointing=self.activation_checkpointing)
-        for stage in range(1, 5):
-            for block in self.get_submodule(f"layer{stage}").children():
-                x = run_block(block, x, checkpointing=self.activation_checkpointing)
-        return x
+        stem = run_block(self.stem, video, checkpointing=self.activation_checkpointing)
+        return self._run_stages(stem)
 
 
 def _stem(channels: int, *, factored: bool, stride: int, width: float) -> nn.Sequential:
@@ -178,10 +156,3 @@ def load_torchvision_weights(encoder: VideoResNet, state: dict[str, Tensor]) -> 
         raise ValueError(
             f"these weights are not of this architecture (depth and width must match): {error}"
         ) from error
-
-
-def build_video_encoder(config: VideoEncoderConfig) -> VideoResNet:
-    """Build an encoder with random weights from PyTorch's global generator."""
-    encoder = VideoResNet(config)
-    encoder.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return encoder

@@ -27,11 +27,10 @@ from toomuchtv.models import Embeddings
 
 
 def chunks(num_clips: int, chunk_size: int) -> list[slice]:
-    """Cut `num_clips` into slices of `chunk_size`; the last one may be shorter. 0: one slice."""
+    """Cut `num_clips` into slices of `chunk_size` clips, or into one slice if that is 0."""
     size = chunk_size or max(1, num_clips)
-    return [slice(start, min(num_clips, start + size)) for start in range(0, num_clips, size)] or [
-        slice(0, 0)
-    ]
+    starts = range(0, max(1, num_clips), size)
+    return [slice(start, min(num_clips, start + size)) for start in starts]
 
 
 class CachedEmbeddings:

@@ -63,7 +63,7 @@ class MetricsLog:
 
 
 def read_metrics(run_path: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """Read `RUN/metrics.jsonl`. A last line that a kill cut off is left out."""
+    """Read `RUN/metrics.jsonl`. A last line that a kill cut off is ignored."""
     path = Path(run_path) / "metrics.jsonl"
     if not path.exists():
         return []

@@ -77,7 +77,7 @@ def _clips(batch: ClipBatch, item_names: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "name": item_names[item],
-            "timecode": timecode(start),
+            "timecode": _timecode(start),
             "title": title,
             "item": item,
             "start_seconds": start,
@@ -97,7 +97,7 @@ def _clips(batch: ClipBatch, item_names: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def timecode(seconds: float) -> str:
+def _timecode(seconds: float) -> str:
     """Format a time as `h:mm:ss.mmm`."""
     milliseconds = round(seconds * 1000)
     minutes, rest = divmod(milliseconds, 60_000)

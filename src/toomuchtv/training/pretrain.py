@@ -131,7 +131,7 @@ def _train(
     for batch in tracker.stopwatch.time_waits(stop.until_set(batches)):
         result = run.step(batch, learning_rate(config.optimizer, done, training.steps))
         if not result.is_finite:
-            raise write_nan_dump(run.path, batch, result, run.data.item_names, run.modules)
+            raise write_nan_dump(run.path, batch, result, run.item_names, run.modules)
         # All processes are running now: from here on, one that is late counts as lost.
         distributed.set_timeout(training.distributed_timeout_seconds)
         done += 1
@@ -142,8 +142,8 @@ def _train(
             metrics = {**tracker.finish_interval(), **run.step.metrics(result)}
             if log is not None:
                 log.write(done, metrics)
-        if is_due(training.validate_every) and log is not None and run.data.held_out is not None:
-            loss = held_out_loss(run.encoder(), run.step.loss, run.data.held_out)
+        if is_due(training.validate_every) and log is not None and run.held_out is not None:
+            loss = held_out_loss(run.encoder(), run.step.loss, run.held_out)
             run.step.model.train()
             log.write(done, {"held_out_loss": loss})
         stops = distributed.any_rank(stop.is_set, run.device)
@@ -172,7 +172,7 @@ def _open_log(run: Run) -> Iterator[MetricsLog | None]:
 def _load_batches(run: Run) -> BatchStream:
     training = run.config.training
     return iterate_batches(
-        run.data.batches,
+        run.batches,
         start=run.start_step,
         stop=training.steps,
         num_workers=training.num_workers,

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from toomuchtv.catalog.store import Catalog
+from toomuchtv.data.config import SamplingConfig, schedule_pairs
 from toomuchtv.data.loader import batches_ahead
 from toomuchtv.data.log_mel import LogMel
-from toomuchtv.data.schedule import schedule_pairs
 from toomuchtv.models import TwoTower
 from toomuchtv.training.device import choose_device, choose_precision
 from toomuchtv.training.optimizer import build_optimizer
@@ -32,8 +32,8 @@ _MIN_SECONDS = 0.4
 _COPIES = {"adamw": 4, "sgd": 3}
 #: Share of the free memory to plan with. The rest is for fragmentation and decoded batches.
 _USABLE_SHARE = 0.8
-#: On a CPU, the backward pass needs temporary tensors besides the activations that are kept. Its
-#: peak was 1.3 to 1.9 times the kept bytes in the models of the presets.
+#: On a CPU, the backward pass needs temporary tensors besides the activations that are kept. We
+#: assume at most as many bytes again.
 _PEAK_FACTOR = 2.0
 
 
@@ -81,20 +81,14 @@ def describe_run(catalog: Catalog, config: Config, *, world_size: int = 1) -> di
     step_seconds = local_clips * profile.seconds_per_clip * cache_factor
     train_hours = train.duration_seconds.sum() / 3600
     shown_hours = training.steps * sampling.batch_size * clip.span_seconds / 3600
-    batch = f"{sampling.batch_size} clips, uniform over {len(train)} items"
-    if sampling.name == "hierarchical":
-        batch = "; ".join(
-            f"{'' if step == 0 else f'from step {step} '}{sampling.titles_at(step)} titles x "
-            f"{sampling.items_per_title} items x {clips} clips"
-            for step, clips in schedule_pairs(sampling.clips_per_item)
-        )
     processes = f", {world_size} processes" if world_size > 1 else ""
     compiled = ", without torch.compile" if training.compile else ""
     return {
         "training data": f"{_count(len(split.train), 'title')}, {_count(len(train), 'item')}, "
         f"{train_hours:.2f} hours",
         "held out": _count(len(split.held_out), "title"),
-        "batch": f"{batch}, {local_clips} per process" if world_size > 1 else batch,
+        "batch": _describe_batch(sampling, len(train))
+        + (f", {local_clips} per process" if world_size > 1 else ""),
         "clip": f"{clip.frames} frames of {config.transform.size} pixels at {clip.frame_rate:g} "
         f"frames per second, {clip.audio_seconds:g} s of audio",
         "model": f"{config.model.video.name}-{config.model.video.depth} and "
@@ -110,6 +104,16 @@ def describe_run(catalog: Catalog, config: Config, *, world_size: int = 1) -> di
         f"step (measured on {profile.num_clips} clips of noise{compiled}: "
         f"{1 / profile.seconds_per_clip:.3g} clips per second; decoding runs in parallel)",
     }
+
+
+def _describe_batch(sampling: SamplingConfig, num_items: int) -> str:
+    if sampling.name == "uniform":
+        return f"{sampling.batch_size} clips, uniform over {num_items} items"
+    return "; ".join(
+        f"{'' if step == 0 else f'from step {step} '}{sampling.titles_at(step)} titles x "
+        f"{sampling.items_per_title} items x {clips} clips"
+        for step, clips in schedule_pairs(sampling.clips_per_item)
+    )
 
 
 def count_parameters(config: Config) -> int:

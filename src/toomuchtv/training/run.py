@@ -12,12 +12,11 @@ from toomuchtv._internal import distributed
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import PlannedBatches
+from toomuchtv.data.batches import PlannedBatches, draw_validation_batch
 from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
-from toomuchtv.data.validation_batch import draw_validation_batch
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.losses import build_loss
 from toomuchtv.models import TwoTower
@@ -32,25 +31,6 @@ from toomuchtv.training.sync_batch_norm import convert_sync_batch_norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunData:
-    """The data of a run.
-
-    Attributes:
-        train: Items that are trained on.
-        split: Titles that are trained on and titles that are held out.
-        batches: Batches of this process, by step.
-        held_out: A fixed batch of held-out titles; None if they have too few valid starts.
-        item_names: Display name of each row of `train`.
-    """
-
-    train: CatalogSnapshot
-    split: TitleSplit
-    batches: PlannedBatches
-    held_out: ClipBatch | None
-    item_names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A pretraining that is ready to continue after `start_step` steps.
 
@@ -59,7 +39,9 @@ class Run:
         config: All settings.
         device: Device that it trains on.
         start_step: Number of steps that are done.
-        data: What it trains and validates on.
+        batches: Batches of this process, by step.
+        held_out: A fixed batch of held-out titles; None if they have too few valid starts.
+        item_names: Display name of each item that is trained on, by `ClipSpec.item`.
         step: The training step, which owns model, loss, optimizer and EMA.
         tracker: Metrics of the current interval.
         checkpoints: Checkpoints of the run.
@@ -69,7 +51,9 @@ class Run:
     config: Config
     device: torch.device
     start_step: int
-    data: RunData
+    batches: PlannedBatches
+    held_out: ClipBatch | None
+    item_names: tuple[str, ...]
     step: TrainingStep
     tracker: MetricsTracker
     checkpoints: Checkpoints
@@ -109,16 +93,35 @@ def open_run(
         path / "checkpoints", training.keep_checkpoints, training.keep_checkpoints_every
     )
     start_step = open_run_folder(path, config, checkpoints, resume=resume, device=device)
-    data = _read_data(catalog, config)
+    snapshot, split, proxies = catalog.snapshot(), split_catalog(catalog, config), catalog.proxies()
+    train = snapshot.of_titles(split.train)
+    batches = PlannedBatches(
+        ClipReader(catalog.folder, train, proxies, config.clip),
+        ClipSampler(train, config.sampling, config.clip),
+        seed=training.seed,
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+        on_bad_clip=training.on_bad_clip,
+    )
+    held_out = draw_validation_batch(
+        catalog.folder,
+        snapshot.of_titles(split.held_out),
+        proxies,
+        config.clip,
+        num_clips=training.validation_clips,
+        seed=training.seed,
+    )
     if distributed.rank() == 0:
-        write_split(path, catalog.titles(), data.split)
+        write_split(path, catalog.titles(), split)
     losses = [line["loss"] for line in read_metrics(path) if "loss" in line]
     run = Run(
         path=path,
         config=config,
         device=device,
         start_step=start_step,
-        data=data,
+        batches=batches,
+        held_out=held_out,
+        item_names=item_names(catalog, train),
         step=build_step(config, device),
         tracker=MetricsTracker(last_loss=losses[-1] if losses else float("nan")),
         checkpoints=checkpoints,
@@ -201,29 +204,3 @@ def item_names(catalog: Catalog, snapshot: CatalogSnapshot) -> tuple[str, ...]:
             name += f" S{item.season:02d}E{item.episode:02d}"
         names.append(name)
     return tuple(names)
-
-
-def _read_data(catalog: Catalog, config: Config) -> RunData:
-    training, snapshot, split = config.training, catalog.snapshot(), split_catalog(catalog, config)
-    train, proxies = snapshot.of_titles(split.train), catalog.proxies()
-    return RunData(
-        train=train,
-        split=split,
-        batches=PlannedBatches(
-            ClipReader(catalog.folder, train, proxies, config.clip),
-            ClipSampler(train, config.sampling, config.clip),
-            seed=training.seed,
-            rank=distributed.rank(),
-            world_size=distributed.world_size(),
-            on_bad_clip=training.on_bad_clip,
-        ),
-        held_out=draw_validation_batch(
-            catalog.folder,
-            snapshot.of_titles(split.held_out),
-            proxies,
-            config.clip,
-            num_clips=training.validation_clips,
-            seed=training.seed,
-        ),
-        item_names=item_names(catalog, train),
-    )

@@ -39,7 +39,7 @@ class StopRequest:
     def until_set(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
         """Yield the batches until their end, or until a stop is requested during a wait for one.
 
-        With several processes the wait goes on: the others need this process's part of the step.
+        With several processes the wait continues: the others need this process's part of the step.
         """
         while True:
             try:

@@ -21,7 +21,7 @@ def held_out_loss(encoder: PretrainedEncoder, loss: PairLoss, batch: ClipBatch) 
     Args:
         encoder: The encoders as they would be saved now.
         loss: The training loss. It is in evaluation mode during this call.
-        batch: Clips that do not overlap. Invalid clips are left out.
+        batch: Clips that do not overlap. Invalid clips take no part.
     """
     parts = [
         encoder.embed_planes(planes, waveform)

@@ -25,38 +25,47 @@ class DatasetReader:
     expected_files: str
 
 
-_READERS: tuple[tuple[str, Callable[[Path], Benchmark], str], ...] = (
-    ("ucf101", video.read_ucf101, "videos/<Class>/*.avi, ucfTrainTestlist/"),
-    ("hmdb51", video.read_hmdb51, "videos/<class>/*.avi, testTrainMulti_7030_splits/"),
-    ("kinetics", web_video.read_kinetics,
-     "train.csv and val.csv, or train/<class>/ and val/<class>/"),
-    ("esc50", partial(audio.read_esc, name="esc50"), "audio/, meta/esc50.csv"),
-    ("esc10", partial(audio.read_esc, name="esc10"),
-     "audio/, meta/esc50.csv; the rows with esc10 = True"),
-    ("urbansound8k", audio.read_urbansound8k, "audio/fold<1-10>/, metadata/UrbanSound8K.csv"),
-    ("fsd50k", audio.read_fsd50k,
-     "FSD50K.dev_audio/, FSD50K.eval_audio/, FSD50K.ground_truth/"),
-    ("dcase2013", audio.read_dcase2013, "scenes_stereo/, scenes_stereo_testset/"),
-    ("vggsound", web_video.read_vggsound, "vggsound.csv and the clips"),
-    ("vggsound-pairs", partial(web_video.read_vggsound, pairs=True),
-     "as vggsound; retrieval on the test set"),
-    ("audioset", web_video.read_audioset,
-     "*_segments.csv, class_labels_indices.csv and the clips"),
-    ("audioset-pairs", partial(web_video.read_audioset, pairs=True),
-     "as audioset; retrieval on the evaluation set"),
-    *((f"lvu-{task}", partial(video.read_lvu, task=task),
-       f"lvu_1.0/{task}/, videos/<id>.mp4") for task in video.LVU_CLASS_TASKS),
-    *((f"lvu-{task.replace('_', '-')}", partial(video.read_lvu, task=task),
-       f"lvu_1.0/{task}/, videos/<id>.mp4; a value") for task in video.LVU_VALUE_TASKS),
-    ("movienet-scenes", video.read_movienet_scenes,
-     "label318/, shot_movie318/, meta/split318.json, videos/"),
-    ("folder", custom.read_folder, "train/<class>/ and test/<class>/, or <class>/"),
-    ("csv", custom.read_csv, "labels.csv: path, label, split or fold, optional source"),
-)  # fmt: skip
+_LVU_FILES = "lvu_1.0/{}/, videos/<id>.mp4"
 
 DATASETS: dict[str, DatasetReader] = {
-    name: DatasetReader(read, expected_files) for name, read, expected_files in _READERS
-}
+    "ucf101": DatasetReader(video.read_ucf101, "videos/<Class>/*.avi, ucfTrainTestlist/"),
+    "hmdb51": DatasetReader(
+        video.read_hmdb51, "videos/<class>/*.avi, testTrainMulti_7030_splits/"),
+    "kinetics": DatasetReader(
+        web_video.read_kinetics, "train.csv and val.csv, or train/<class>/ and val/<class>/"),
+    "esc50": DatasetReader(partial(audio.read_esc, name="esc50"), "audio/, meta/esc50.csv"),
+    "esc10": DatasetReader(
+        partial(audio.read_esc, name="esc10"),
+        "audio/, meta/esc50.csv; the rows with esc10 = True"),
+    "urbansound8k": DatasetReader(
+        audio.read_urbansound8k, "audio/fold<1-10>/, metadata/UrbanSound8K.csv"),
+    "fsd50k": DatasetReader(
+        audio.read_fsd50k, "FSD50K.dev_audio/, FSD50K.eval_audio/, FSD50K.ground_truth/"),
+    "dcase2013": DatasetReader(audio.read_dcase2013, "scenes_stereo/, scenes_stereo_testset/"),
+    "vggsound": DatasetReader(web_video.read_vggsound, "vggsound.csv and the clips"),
+    "vggsound-pairs": DatasetReader(
+        partial(web_video.read_vggsound, pairs=True), "as vggsound; retrieval on the test set"),
+    "audioset": DatasetReader(
+        web_video.read_audioset, "*_segments.csv, class_labels_indices.csv and the clips"),
+    "audioset-pairs": DatasetReader(
+        partial(web_video.read_audioset, pairs=True),
+        "as audioset; retrieval on the evaluation set"),
+    **{
+        f"lvu-{task}": DatasetReader(partial(video.read_lvu, task=task), _LVU_FILES.format(task))
+        for task in video.LVU_CLASS_TASKS
+    },
+    **{
+        f"lvu-{task.replace('_', '-')}": DatasetReader(
+            partial(video.read_lvu, task=task), f"{_LVU_FILES.format(task)}; a value")
+        for task in video.LVU_VALUE_TASKS
+    },
+    "movienet-scenes": DatasetReader(
+        video.read_movienet_scenes,
+        "label318/, shot_movie318/, meta/split318.json, videos/"),
+    "folder": DatasetReader(custom.read_folder, "train/<class>/ and test/<class>/, or <class>/"),
+    "csv": DatasetReader(
+        custom.read_csv, "labels.csv: path, label, split or fold, optional source"),
+}  # fmt: skip
 
 
 def read_benchmark(name: str, root: str | os.PathLike[str]) -> Benchmark:

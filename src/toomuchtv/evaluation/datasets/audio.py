@@ -18,18 +18,13 @@ DCASE2014: `scenes_stereo/<class><NN>.wav` to train on, `scenes_stereo_testset/`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
-from toomuchtv.evaluation.benchmark import (
-    Benchmark,
-    ClipList,
-    Fold,
-    LabeledClip,
-    cross_validation_folds,
-)
+from toomuchtv.evaluation.benchmark import Benchmark, LabeledClip
 from toomuchtv.evaluation.datasets.lists import (
     MEDIA_SUFFIXES,
+    cross_validation,
     first_folder,
     make_benchmark,
     read_lines,
@@ -53,19 +48,16 @@ def read_esc(root: Path, name: str) -> Benchmark:
         rows = [row for row in rows if row["esc10"].lower() == "true"]
         if not rows:
             raise BenchmarkError(f"{str(path)!r} marks no row as ESC-10")
-    return _with_official_folds(
-        name,
-        root,
-        (
-            LabeledClip(
-                path=root / "audio" / row["filename"],
-                labels=(row["category"],),
-                source=row.get("src_file") or row["filename"],
-                group=row["fold"],
-            )
-            for row in rows
-        ),
-    )
+    listed = [
+        LabeledClip(
+            path=root / "audio" / row["filename"],
+            labels=(row["category"],),
+            source=row.get("src_file") or row["filename"],
+            group=row["fold"],
+        )
+        for row in rows
+    ]
+    return _with_official_folds(name, root, listed)
 
 
 def read_urbansound8k(root: Path) -> Benchmark:
@@ -74,33 +66,24 @@ def read_urbansound8k(root: Path) -> Benchmark:
     Raises:
         BenchmarkError: The table is missing or malformed.
     """
-    rows = read_table(
-        root / "metadata" / "UrbanSound8K.csv", ["slice_file_name", "fsID", "fold", "class"],
-        benchmark="UrbanSound8K",
-    )  # fmt: skip
-    return _with_official_folds(
-        "urbansound8k",
-        root,
-        (
-            LabeledClip(
-                path=root / "audio" / f"fold{row['fold']}" / row["slice_file_name"],
-                labels=(row["class"],),
-                source=row["fsID"],
-                group=row["fold"],
-            )
-            for row in rows
-        ),
-    )
+    columns = ["slice_file_name", "fsID", "fold", "class"]
+    path = root / "metadata" / "UrbanSound8K.csv"
+    listed = [
+        LabeledClip(
+            path=root / "audio" / f"fold{row['fold']}" / row["slice_file_name"],
+            labels=(row["class"],),
+            source=row["fsID"],
+            group=row["fold"],
+        )
+        for row in read_table(path, columns, benchmark="UrbanSound8K")
+    ]
+    return _with_official_folds("urbansound8k", root, listed)
 
 
-def _with_official_folds(name: str, root: Path, listed: Iterable[LabeledClip]) -> Benchmark:
+def _with_official_folds(name: str, root: Path, listed: Sequence[LabeledClip]) -> Benchmark:
     """Return a benchmark whose folds are the groups of the clips."""
-    every = list(listed)
-    clips = ClipList()
-    clips.add_all(every)
-    folds = cross_validation_folds([clip.group for clip in clips.clips])
-    classes = (clip.labels[0] for clip in every)
-    return make_benchmark(name, root, clips, folds, classes, modalities=("audio",))
+    folds = cross_validation([(clip.group, clip) for clip in listed])
+    return make_benchmark(name, root, folds, rows=listed, modalities=("audio",))
 
 
 def read_fsd50k(root: Path) -> Benchmark:
@@ -117,28 +100,22 @@ def read_fsd50k(root: Path) -> Benchmark:
     unknown = {label for row in [*dev, *test] for label in row["labels"].split(",")} - vocabulary
     if unknown:
         raise BenchmarkError(f"labels that vocabulary.csv does not have: {sorted(unknown)[:5]}")
-    clips = ClipList()
 
-    def add(rows: Iterable[dict[str, str]], folder: str) -> tuple[int, ...]:
-        return clips.add_all(
-            LabeledClip(
-                path=root / folder / f"{row['fname']}.wav",
-                labels=tuple(row["labels"].split(",")),
-                source=row["fname"],
-                group=row["fname"],
-            )
-            for row in rows
-        )
+    def clip_of(row: dict[str, str], folder: str) -> LabeledClip:
+        name = row["fname"]
+        path = root / folder / f"{name}.wav"
+        labels = tuple(row["labels"].split(","))
+        return LabeledClip(path=path, labels=labels, source=name, group=name)
 
-    fold = Fold(
-        name="eval",
-        train=add((row for row in dev if row["split"] == "train"), "FSD50K.dev_audio"),
-        validation=add((row for row in dev if row["split"] == "val"), "FSD50K.dev_audio"),
-        test=add(test, "FSD50K.eval_audio"),
-    )
+    sides = {
+        name: [clip_of(row, "FSD50K.dev_audio") for row in dev if row["split"] == split]
+        for name, split in (("train", "train"), ("validation", "val"))
+    }
+    sides["test"] = [clip_of(row, "FSD50K.eval_audio") for row in test]
     return make_benchmark(
-        "fsd50k", root, clips, [fold], vocabulary, task="multi_label", modalities=("audio",)
-    )
+        "fsd50k", root, {"eval": sides}, classes=vocabulary, task="multi_label",
+        modalities=("audio",),
+    )  # fmt: skip
 
 
 def read_dcase2013(root: Path) -> Benchmark:
@@ -147,8 +124,7 @@ def read_dcase2013(root: Path) -> Benchmark:
     Raises:
         BenchmarkError: A folder is missing, or a file's name has no class and number.
     """
-    clips = ClipList()
-    sides = {}
+    sides: dict[str, list[LabeledClip]] = {"train": [], "test": []}
     for side, names in (
         ("train", ["scenes_stereo", "train"]),
         ("test", ["scenes_stereo_testset", "val"]),
@@ -156,7 +132,6 @@ def read_dcase2013(root: Path) -> Benchmark:
         folder = first_folder(root, names, benchmark="DCASE 2013")
         # The archives unpack to a folder of their own name.
         nested = folder / names[0]
-        listed = []
         for path in sorted((nested if nested.is_dir() else folder).iterdir()):
             if path.suffix.lower() not in MEDIA_SUFFIXES:
                 continue
@@ -164,8 +139,7 @@ def read_dcase2013(root: Path) -> Benchmark:
             if match is None:
                 raise BenchmarkError(f"{str(path)!r} is not named <class><NN>.wav, as bus01.wav")
             source = f"{side}/{path.stem}"
-            listed.append(LabeledClip(path=path, labels=(match[1],), source=source, group=source))
-        sides[side] = clips.add_all(listed)
-    classes = (clip.labels[0] for clip in clips.clips)
-    folds = [Fold(name="test", **sides)]
-    return make_benchmark("dcase2013", root, clips, folds, classes, modalities=("audio",))
+            sides[side].append(
+                LabeledClip(path=path, labels=(match[1],), source=source, group=source)
+            )
+    return make_benchmark("dcase2013", root, {"test": sides}, modalities=("audio",))

@@ -1,4 +1,4 @@
-"""Helpers of dataset readers: lists and tables, an index of media files, and `make_benchmark`."""
+"""What all dataset readers share: `make_benchmark`, lists, tables, and an index of media files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from toomuchtv.evaluation.benchmark import Benchmark, ClipList, Fold, Modality, Task
+from toomuchtv.evaluation.benchmark import Benchmark, Fold, LabeledClip, Modality, Task
 from toomuchtv.evaluation.errors import BenchmarkError
 
 _VIDEO = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
@@ -18,28 +18,82 @@ MEDIA_SUFFIXES = frozenset((*_VIDEO, *_AUDIO))
 def make_benchmark(
     name: str,
     root: Path,
-    clips: ClipList,
-    folds: Sequence[Fold],
-    classes: Iterable[str],
+    folds: Mapping[str, Mapping[str, Iterable[LabeledClip]]],
     *,
+    classes: Iterable[str] | None = None,
+    rows: Iterable[LabeledClip] = (),
     task: Task = "single_label",
     modalities: tuple[Modality, ...] = ("video", "audio"),
     notes: tuple[str, ...] = (),
     end_seconds: Mapping[str, float] | None = None,
 ) -> Benchmark:
-    """Return a benchmark of the clips that a reader collected, with sorted classes."""
+    """Return a benchmark of the listed clips whose files exist, each once.
+
+    Args:
+        name: See `Benchmark`, also for the arguments that are not described here.
+        root: See `Benchmark`.
+        folds: For each fold, the clips to train on, to test on and, if official, to validate on,
+            by the name of the attribute of `Fold`.
+        classes: Names of the classes. None takes the labels of all listed clips.
+        rows: Clips in the order of their rows. By default they have the order of `folds`.
+        task: See `Benchmark`.
+        modalities: See `Benchmark`.
+        notes: See `Benchmark`.
+        end_seconds: See `Benchmark`.
+    """
+    row_of: dict[str, int] = {}
+    clips: list[LabeledClip] = []
+    missing: dict[str, None] = {}
+    labels: set[str] = set()
+
+    def add(listed: Iterable[LabeledClip]) -> tuple[int, ...]:
+        used: dict[int, None] = {}
+        for clip in listed:
+            labels.update(clip.labels)
+            if clip.key not in row_of:
+                if not clip.path.is_file():
+                    missing[str(clip.path)] = None
+                    continue
+                row_of[clip.key] = len(clips)
+                clips.append(clip)
+            used[row_of[clip.key]] = None
+        return tuple(used)
+
+    add(rows)
+    built = [
+        Fold(name=fold, **{"train": (), **{side: add(listed) for side, listed in sides.items()}})
+        for fold, sides in folds.items()
+    ]
     return Benchmark(
         name=name,
         root=root,
         task=task,
         modalities=modalities,
-        clips=tuple(clips.clips),
-        folds=tuple(folds),
-        classes=tuple(sorted(set(classes))),
-        missing=clips.missing,
+        clips=tuple(clips),
+        folds=tuple(built),
+        classes=tuple(sorted(labels if classes is None else set(classes))),
+        missing=tuple(missing),
         notes=notes,
         end_seconds=end_seconds or {},
     )
+
+
+def cross_validation(
+    listed: Sequence[tuple[str, LabeledClip]],
+) -> dict[str, dict[str, list[LabeledClip]]]:
+    """Return folds for `make_benchmark`: each one tests on its clips and trains on all others.
+
+    Args:
+        listed: Clips with the name of the fold in which they are tested.
+    """
+    names = {fold for fold, _ in listed}
+    return {
+        name: {
+            "train": [clip for fold, clip in listed if fold != name],
+            "test": [clip for fold, clip in listed if fold == name],
+        }
+        for name in sorted(names, key=lambda name: (int(name) if name.isdigit() else 0, name))
+    }
 
 
 def read_lines(path: Path, *, benchmark: str) -> list[str]:

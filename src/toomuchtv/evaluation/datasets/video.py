@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toomuchtv.errors import MediaError
-from toomuchtv.evaluation.benchmark import Benchmark, ClipList, Fold, LabeledClip
+from toomuchtv.evaluation.benchmark import Benchmark, LabeledClip
 from toomuchtv.evaluation.datasets.lists import (
     first_folder,
     make_benchmark,
@@ -60,21 +60,17 @@ def read_ucf101(root: Path) -> Benchmark:
     Raises:
         BenchmarkError: A list is missing or malformed.
     """
-    lists = root / "ucfTrainTestlist"
     videos = first_folder(root, ["videos", "UCF-101", "UCF101"], benchmark="UCF101")
-    clips = ClipList()
-    classes: set[str] = set()
-    folds = []
-    for split in _SPLITS:
-        sides = {}
-        for side in ("train", "test"):
-            path = lists / f"{side}list0{split}.txt"
-            lines = read_lines(path, benchmark="UCF101")
-            listed = [_ucf101_clip(videos, line, path) for line in lines]
-            classes.update(clip.labels[0] for clip in listed)
-            sides[side] = clips.add_all(listed)
-        folds.append(Fold(name=f"split {split}", **sides))
-    return make_benchmark("ucf101", root, clips, folds, classes)
+
+    def read_list(side: str, split: int) -> list[LabeledClip]:
+        path = root / "ucfTrainTestlist" / f"{side}list0{split}.txt"
+        return [_ucf101_clip(videos, line, path) for line in read_lines(path, benchmark="UCF101")]
+
+    folds = {
+        f"split {split}": {side: read_list(side, split) for side in ("train", "test")}
+        for split in _SPLITS
+    }
+    return make_benchmark("ucf101", root, folds)
 
 
 def _ucf101_clip(videos: Path, line: str, path: Path) -> LabeledClip:
@@ -99,9 +95,7 @@ def read_hmdb51(root: Path) -> Benchmark:
     """
     lists = root / "testTrainMulti_7030_splits"
     videos = first_folder(root, ["videos", "hmdb51_org", "hmdb51"], benchmark="HMDB51")
-    clips = ClipList()
-    classes: set[str] = set()
-    folds = []
+    folds = {}
     for split in _SPLITS:
         suffix = f"_test_split{split}.txt"
         paths = sorted(lists.glob(f"*{suffix}"))
@@ -112,22 +106,17 @@ def read_hmdb51(root: Path) -> Benchmark:
         sides: dict[str, list[LabeledClip]] = {"0": [], "1": [], "2": []}
         for path in paths:
             label = path.name.removesuffix(suffix)
-            classes.add(label)
             for line in read_lines(path, benchmark="HMDB51"):
                 name, _, side = line.strip().rpartition(" ")
                 if side not in sides or not name:
                     raise BenchmarkError(
                         f"{str(path)!r} has the line {line!r}; expected a file and 0, 1 or 2"
                     )
-                name = name.strip()
-                film = _HMDB_PROPERTIES.sub("", Path(name).stem).removesuffix(f"_{label}")
-                path_of_clip = videos / label / name
-                sides[side].append(
-                    LabeledClip(path=path_of_clip, labels=(label,), source=film, group=film)
-                )
-        train, test = clips.add_all(sides["1"]), clips.add_all(sides["2"])
-        folds.append(Fold(name=f"split {split}", train=train, test=test))
-    return make_benchmark("hmdb51", root, clips, folds, classes, modalities=("video",))
+                file = videos / label / name.strip()
+                film = _HMDB_PROPERTIES.sub("", file.stem).removesuffix(f"_{label}")
+                sides[side].append(LabeledClip(path=file, labels=(label,), source=film, group=film))
+        folds[f"split {split}"] = {"train": sides["1"], "test": sides["2"]}
+    return make_benchmark("hmdb51", root, folds, modalities=("video",))
 
 
 def read_lvu(root: Path, task: str) -> Benchmark:
@@ -138,27 +127,21 @@ def read_lvu(root: Path, task: str) -> Benchmark:
     """
     is_value = task in LVU_VALUE_TASKS
     index = media_index(root)
-    clips = ClipList()
-    classes: set[str] = set()
-    sides: dict[str, tuple[int, ...]] = {}
+    sides: dict[str, list[LabeledClip]] = {}
     for side, name in _FOLD_SIDES.items():
         path = root / "lvu_1.0" / task / f"{side}.csv"
-        listed = []
+        sides[name] = []
         for line in read_lines(path, benchmark="LVU")[1:]:
-            label, value = ("", _lvu_value(line, task, path)) if is_value else (
-                _lvu_class(line, path), None
-            )  # fmt: skip
+            labels = () if is_value else (_lvu_class(line, path),)
+            value = _lvu_value(line, task, path) if is_value else None
             video, film = line.split()[-2:]
             file = index.get(video, root / "videos" / f"{video}.mp4")
-            labels = () if is_value else (label,)
-            classes.update(labels)
-            listed.append(
+            sides[name].append(
                 LabeledClip(path=file, labels=labels, source=film, group=film, value=value)
             )
-        sides[name] = clips.add_all(listed)
     return make_benchmark(
-        f"lvu-{task.replace('_', '-') if is_value else task}", root, clips,
-        [Fold(name="test", **sides)], classes, task="regression" if is_value else "single_label",
+        f"lvu-{task.replace('_', '-') if is_value else task}", root, {"test": sides},
+        task="regression" if is_value else "single_label",
     )  # fmt: skip
 
 
@@ -202,18 +185,15 @@ def read_movienet_scenes(root: Path) -> Benchmark:
             f"test to lists of films ({error})"
         ) from error
     index = media_index(root / "videos")
-    clips = ClipList()
     end_seconds: dict[str, float] = {}
     sides = {
-        name: clips.add_all(
-            clip for film in films[side] for clip in _boundaries(root, film, index, end_seconds)
-        )
+        name: [clip for film in films[side] for clip in _boundaries(root, film, index, end_seconds)]
         for side, name in _FOLD_SIDES.items()
     }
     note = f"a boundary is judged by {2 * _CONTEXT_SECONDS:g} s around it, not by whole shots"
     return make_benchmark(
-        "movienet-scenes", root, clips, [Fold(name="test", **sides)], ["scene"],
-        task="multi_label", notes=(note,), end_seconds=end_seconds,
+        "movienet-scenes", root, {"test": sides}, classes=["scene"], task="multi_label",
+        notes=(note,), end_seconds=end_seconds,
     )  # fmt: skip
 
 
@@ -223,17 +203,26 @@ def _boundaries(
     """Yield the boundaries of a film, and store the end of its last shot in `end_seconds`."""
     path = index.get(film, root / "videos" / f"{film}.mp4")
     rate = _frame_rate(path) if path.is_file() else _DEFAULT_FRAME_RATE
+    shots = root / "shot_movie318" / f"{film}.txt"
     labels = root / "label318" / f"{film}.txt"
-    shots = [
-        line.split()
-        for line in read_lines(root / "shot_movie318" / f"{film}.txt", benchmark="MovieNet")
-    ]
-    end_seconds[film] = (int(shots[-1][1]) + 1) / rate if shots else 0.0
+    stops = []
+    for line in read_lines(shots, benchmark="MovieNet"):
+        frames = line.split()
+        if len(frames) < 2 or not frames[1].isdigit():
+            raise BenchmarkError(
+                f"{str(shots)!r} has the line {line!r}; expected the first and the last frame of "
+                "a shot"
+            )
+        stops.append((int(frames[1]) + 1) / rate)
+    end_seconds[film] = stops[-1] if stops else 0.0
     for line in read_lines(labels, benchmark="MovieNet"):
         fields = line.split()
-        if len(fields) < 2 or not fields[0].isdigit() or int(fields[0]) >= len(shots):
-            raise BenchmarkError(f"{str(labels)!r} has the line {line!r}")
-        boundary_seconds = (int(shots[int(fields[0])][1]) + 1) / rate
+        if len(fields) < 2 or not fields[0].isdigit() or int(fields[0]) >= len(stops):
+            raise BenchmarkError(
+                f"{str(labels)!r} has the line {line!r}; expected the number of a shot, which is "
+                f"less than {len(stops)}, and 0 or 1"
+            )
+        boundary_seconds = stops[int(fields[0])]
         yield LabeledClip(
             path=path,
             labels=("scene",) if fields[1] == "1" else (),

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from toomuchtv.evaluation.benchmark import Benchmark, ClipList, Fold, LabeledClip
+from toomuchtv.evaluation.benchmark import Benchmark, LabeledClip
 from toomuchtv.evaluation.datasets.lists import (
     MEDIA_SUFFIXES,
     make_benchmark,
@@ -40,46 +40,35 @@ def read_kinetics(root: Path) -> Benchmark:
     """Read Kinetics of any size, from its CSV files or, if there are none, from its folders.
 
     Raises:
-        BenchmarkError: There are neither CSV files nor folders.
+        BenchmarkError: There are neither CSV files nor folders, or a row is malformed.
     """
-    tables = {
-        side: path
-        for side, names in _SPLIT_NAMES.items()
-        for name in reversed(names)
-        for path in (root / "annotations" / f"{name}.csv", root / f"{name}.csv")
-        if path.is_file()
-    }
-    folders = {
-        side: root / name
-        for side, names in _SPLIT_NAMES.items()
-        for name in reversed(names)
-        if (root / name).is_dir()
-    }
-    clips = ClipList()
-    classes: set[str] = set()
-    sides = {}
-    index = media_index(root) if len(tables) == 2 else {}
-    for side in _SPLIT_NAMES:
-        if len(tables) == 2:
-            listed = list(_kinetics_rows(root / side, tables[side], index))
-        elif len(folders) == 2:
-            listed = list(_kinetics_files(folders[side]))
-        else:
-            raise BenchmarkError(
-                f"there is no Kinetics at {str(root)!r}: there are neither train.csv and val.csv "
-                "(here or in annotations/) nor folders train/<class>/ and val/<class>/"
-            )
-        classes.update(clip.labels[0] for clip in listed)
-        sides[side] = clips.add_all(listed)
-    return make_benchmark("kinetics", root, clips, [Fold(name="test", **sides)], classes)
+    tables, folders = {}, {}
+    for side, names in _SPLIT_NAMES.items():
+        for name in reversed(names):  # the first name that exists wins
+            for path in (root / "annotations" / f"{name}.csv", root / f"{name}.csv"):
+                if path.is_file():
+                    tables[side] = path
+            if (root / name).is_dir():
+                folders[side] = root / name
+    if len(tables) == 2:
+        index = media_index(root)
+        sides = {side: _kinetics_rows(root / side, path, index) for side, path in tables.items()}
+    elif len(folders) == 2:
+        sides = {side: _kinetics_files(path) for side, path in folders.items()}
+    else:
+        raise BenchmarkError(
+            f"there is no Kinetics at {str(root)!r}: there are neither train.csv and val.csv "
+            "(here or in annotations/) nor folders train/<class>/ and val/<class>/"
+        )
+    return make_benchmark("kinetics", root, {"test": sides})
 
 
 def _kinetics_rows(folder: Path, table: Path, index: dict[str, Path]) -> Iterator[LabeledClip]:
     columns = ["label", "youtube_id", "time_start", "time_end"]
     for row in read_table(table, columns, benchmark="Kinetics"):
-        start, stop = (round(float(row[key])) for key in ("time_start", "time_end"))
+        start, stop = (_seconds(row[key], table) for key in ("time_start", "time_end"))
         source = row["youtube_id"]
-        name = f"{source}_{start:06d}_{stop:06d}"
+        name = f"{source}_{round(start):06d}_{round(stop):06d}"
         path = index.get(name, folder / f"{name}.mp4")
         yield LabeledClip(path=path, labels=(row["label"],), source=source, group=source)
 
@@ -99,21 +88,19 @@ def read_vggsound(root: Path, *, pairs: bool = False) -> Benchmark:
     """
     path = root / "vggsound.csv"
     index = media_index(root)
-    listed: dict[str, list[LabeledClip]] = {"train": [], "test": []}
-    classes = set()
+    sides: dict[str, list[LabeledClip]] = {"train": [], "test": []}
     for row in csv.reader(read_lines(path, benchmark="VGGSound")):
-        if len(row) != 4 or row[3] not in listed:
+        if len(row) != 4 or row[3] not in sides:
             raise BenchmarkError(f"{str(path)!r} has the row {row}; expected id,start,label,split")
-        classes.add(row[2])
-        listed[row[3]].append(_web_clip(root, index, row[0], float(row[1]), (row[2],)))
+        start = _seconds(row[1], path)
+        sides[row[3]].append(_web_clip(root, index, row[0], start, (row[2],)))
+    classes = {clip.labels[0] for listed in sides.values() for clip in listed}
     if pairs:
-        return _pairs("vggsound-pairs", root, listed["test"], classes)
-    clips = ClipList()
-    sides = {side: clips.add_all(of_side) for side, of_side in listed.items()}
+        folds = {"test": {"test": sides["test"]}}
+        return make_benchmark("vggsound-pairs", root, folds, classes=classes, task="pairs")
     return make_benchmark(
-        "vggsound", root, clips, [Fold(name="test", **sides)], classes,
-        modalities=("audio", "video"),
-    )  # fmt: skip
+        "vggsound", root, {"test": sides}, classes=classes, modalities=("audio", "video")
+    )
 
 
 def read_audioset(root: Path, *, pairs: bool = False) -> Benchmark:
@@ -132,17 +119,18 @@ def read_audioset(root: Path, *, pairs: bool = False) -> Benchmark:
     def segments(file: str) -> list[LabeledClip]:
         return list(_audioset_segments(root, index, file, names))
 
-    test = segments("eval_segments.csv")
+    sides = {"test": segments("eval_segments.csv")}
+    classes = names.values()
     if pairs:
-        return _pairs("audioset-pairs", root, test, set(names.values()))
+        return make_benchmark(
+            "audioset-pairs", root, {"test": sides}, classes=classes, task="pairs"
+        )
     train = segments("balanced_train_segments.csv")
     if (root / "unbalanced_train_segments.csv").is_file():
         train += segments("unbalanced_train_segments.csv")
-    clips = ClipList()
-    fold = Fold(name="test", train=clips.add_all(train), test=clips.add_all(test))
     return make_benchmark(
-        "audioset", root, clips, [fold], names.values(), task="multi_label",
-        modalities=("audio", "video"),
+        "audioset", root, {"test": {"train": train, **sides}}, classes=classes,
+        task="multi_label", modalities=("audio", "video"),
     )  # fmt: skip
 
 
@@ -159,7 +147,7 @@ def _audioset_segments(
                 "in class_labels_indices.csv"
             )
         labels = tuple(names[mid] for mid in mids)
-        yield _web_clip(root, index, row[0], float(row[1]), labels)
+        yield _web_clip(root, index, row[0], _seconds(row[1], path), labels)
 
 
 def _web_clip(
@@ -178,7 +166,13 @@ def _web_clip(
     return LabeledClip(path=path, labels=labels, source=video_id, group=video_id)
 
 
-def _pairs(name: str, root: Path, listed: list[LabeledClip], classes: set[str]) -> Benchmark:
-    clips = ClipList()
-    fold = Fold(name="test", train=(), test=clips.add_all(listed))
-    return make_benchmark(name, root, clips, [fold], classes, task="pairs")
+def _seconds(text: str, table: Path) -> float:
+    """Return a time that a table states in seconds.
+
+    Raises:
+        BenchmarkError: It is not a number.
+    """
+    try:
+        return float(text)
+    except ValueError as error:
+        raise BenchmarkError(f"{str(table)!r} has the time {text!r}; expected seconds") from error

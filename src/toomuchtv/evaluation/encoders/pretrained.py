@@ -22,7 +22,7 @@ from toomuchtv.evaluation.encoders.interface import (
 from toomuchtv.evaluation.errors import EncoderError
 from toomuchtv.inference.pretrained import PretrainedEncoder, load
 from toomuchtv.models import VideoEncoderConfig, load_torchvision_weights
-from toomuchtv.models.video import VideoResNet, build_video_encoder
+from toomuchtv.models.video import VideoResNet
 from toomuchtv.training.device import choose_device
 
 
@@ -155,7 +155,7 @@ def torchvision_encoder(path: Path, *, name: str = "r2plus1d_18") -> Encoder:
         )
     with torch.random.fork_rng(devices=[]):
         kind = "r3d" if name.startswith("r3d") else "r2plus1d"
-        network = build_video_encoder(VideoEncoderConfig.model_validate({"name": kind}))
+        network = VideoResNet(VideoEncoderConfig.model_validate({"name": kind}))
     try:
         load_torchvision_weights(network, load_file(path))
     except (OSError, SafetensorError, ValueError) as error:

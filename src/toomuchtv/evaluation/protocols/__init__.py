@@ -27,6 +27,8 @@ _REPEATED = "if a video is shorter than a view, its last frame is repeated; thei
 _RESIZED = "an encoder with a smaller input than the crop resizes the crop"
 _FRAME_RATE = "the originals are assumed to have 25 frames per second, as in UCF101"
 
+_MEAN_VIDEO = VideoViews(times=4, mean=True)
+_MEAN_AUDIO = AudioViews(times=5, mean=True)
 _AVID_AUGMENT = VideoAugment(min_area=0.08, max_aspect=4 / 3, color=1.0, grayscale=0.0)
 _AVID_8 = FinetuneProtocol(
     name="avid-8",
@@ -73,19 +75,19 @@ PROTOCOLS: dict[str, Protocol] = {
         ProbeProtocol(
             name="linear",
             source="this project's own",
-            video_train=VideoViews(times=4, mean=True),
-            video_test=VideoViews(times=4, mean=True),
-            audio_train=AudioViews(times=5, mean=True),
-            audio_test=AudioViews(times=5, mean=True),
+            video_train=_MEAN_VIDEO,
+            video_test=_MEAN_VIDEO,
+            audio_train=_MEAN_AUDIO,
+            audio_test=_MEAN_AUDIO,
             classifier=LogisticConfig(),
         ),
         ProbeProtocol(
             name="knn",
             source="this project's own, after Wu et al., CVPR 2018",
-            video_train=VideoViews(times=4, mean=True),
-            video_test=VideoViews(times=4, mean=True),
-            audio_train=AudioViews(times=5, mean=True),
-            audio_test=AudioViews(times=5, mean=True),
+            video_train=_MEAN_VIDEO,
+            video_test=_MEAN_VIDEO,
+            audio_train=_MEAN_AUDIO,
+            audio_test=_MEAN_AUDIO,
             classifier=KnnConfig(),
         ),
         ProbeProtocol(

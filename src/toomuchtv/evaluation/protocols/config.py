@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from toomuchtv.evaluation.benchmark import Modality
-from toomuchtv.evaluation.views import AudioViews, VideoViews
+from toomuchtv.evaluation.views import AudioViews, Config, VideoViews
 
 #: How C or k is selected: `fixed`; `inner`, by cross-validation inside the training set or on the
 #: official validation set; or `test`, on the test set, as in some releases.
 Selection = Literal["fixed", "inner", "test"]
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SvmConfig(_Config):
+class SvmConfig(Config):
     """A one-vs-rest linear SVM with squared hinge loss, as scikit-learn's `LinearSVC`."""
 
     kind: Literal["svm"] = "svm"
@@ -27,7 +23,7 @@ class SvmConfig(_Config):
     candidates: tuple[float, ...] = (1e-3,)
 
 
-class LogisticConfig(_Config):
+class LogisticConfig(Config):
     """Multinomial logistic regression; one-vs-rest for multi-label tasks."""
 
     kind: Literal["logistic"] = "logistic"
@@ -36,7 +32,7 @@ class LogisticConfig(_Config):
     candidates: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
-class KnnConfig(_Config):
+class KnnConfig(Config):
     """k nearest neighbors by cosine, weighted by exp(similarity / temperature) (Wu et al., 2018).
 
     The candidates are values of k.
@@ -49,7 +45,7 @@ class KnnConfig(_Config):
     temperature: float = 0.07
 
 
-class MlpConfig(_Config):
+class MlpConfig(Config):
     """The shallow network of the HEAR evaluation kit (Turian et al., 2022).
 
     Every combination of `hidden_layers` and `learning_rates` is trained with early stopping on
@@ -75,7 +71,7 @@ ClassifierConfig = Annotated[
 ]
 
 
-class _NamedProtocol(_Config):
+class _NamedProtocol(Config):
     """Fields of every protocol.
 
     Attributes:
@@ -147,7 +143,7 @@ class FinetuneProtocol(_NamedProtocol):
     gamma: float = 1.0
     batch_size: int = Field(ge=1)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    by_benchmark: dict[str, dict[str, float | int | tuple[int, ...]]] = {}
+    by_benchmark: dict[str, dict[str, float | int | tuple[int, ...]]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_modality(self) -> Self:

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
 
@@ -35,6 +34,7 @@ from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.loader import iterate_batches
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat, VideoArray
+from toomuchtv.media.containers import open_media
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
@@ -86,7 +86,7 @@ class Proxies:
 
 def num_frames(path: Path) -> int:
     """Return the number of frames that a file's header states."""
-    with av.open(str(path)) as container:
+    with open_media(path) as container:
         return container.streams.video[0].frames
 
 

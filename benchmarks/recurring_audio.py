@@ -27,6 +27,7 @@ from toomuchtv.detection.fingerprints import AudioFingerprint, fingerprint_audio
 from toomuchtv.detection.recurrence import Episode, detect_recurring
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.clip_reader import read_audio
+from toomuchtv.media.containers import open_media
 from toomuchtv.media.proxy_reader import ProxyReader
 
 RATE_HZ = 16_000
@@ -56,7 +57,7 @@ def _recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> N
     # The muxer interleaves the streams; without the option it would stop waiting after 10 s.
     options = {"max_interleave_delta": "0"}
     with (
-        av.open(str(source)) as film,
+        open_media(source) as film,
         av.open(str(partial), "w", container_options=options) as copy,
     ):
         source_stream = film.streams.video[0]
@@ -221,7 +222,7 @@ def _read_library_audio(library: Path) -> NDArray[np.int16]:
     """Return the audio of all films of a library, concatenated, int16 `[S]`."""
     parts = []
     for path in sorted(path for path in library.rglob("*") if path.is_file()):
-        with av.open(str(path)) as film:
+        with open_media(path) as film:
             count = int((film.duration or 0) / 1e6 * RATE_HZ)
         samples = read_audio(path, first_sample=0, num_samples=count, sample_rate_hz=RATE_HZ)
         parts.append(np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16))

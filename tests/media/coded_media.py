@@ -1,7 +1,7 @@
 """Media files whose frames show their number and whose audio is a formula of time.
 
 Frame `n` shows `n` in binary, one bar per bit, white for one. The audio is a sum of sinusoids of
-unrelated frequencies, so that any two clips sound different and the audio at any time can be
+unrelated frequencies, so that no two clips have the same audio, and the audio at any time can be
 computed without reading a file. Nothing here uses the package under test.
 """
 

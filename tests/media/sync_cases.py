@@ -1,4 +1,4 @@
-"""Films with numbered frames and noise as audio, and how far clips of them are off."""
+"""Films with numbered frames and noise as audio, and the offsets of clips of them."""
 
 from __future__ import annotations
 
@@ -279,11 +279,11 @@ def _from_proxy(case: Case, path: Path, folder: Path) -> Iterator[Reading]:
         for start in _starts(case):
             first = round(start * 8)
             first_sample = round(float(start) * RATE_HZ)
-            pictures = reader.read_rgb(first_frame=first, frames=FRAMES)
+            images = reader.read_rgb(first_frame=first, frames=FRAMES)
             heard = reader.read_waveform(
                 first_sample=first_sample, num_samples=round(AUDIO_SECONDS * RATE_HZ)
             )
-            yield Fraction(first, 8), numbers_of(pictures), first_sample, heard
+            yield Fraction(first, 8), numbers_of(images), first_sample, heard
     finally:
         reader.close()
 

@@ -29,9 +29,9 @@ from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 SIDE = 128
 Floats = NDArray[np.float64]
 
-# Red's and blue's share of luma.
+# Shares of red and blue in luma.
 LUMA = {"601": (0.299, 0.114), "709": (0.2126, 0.0722), "2020": (0.2627, 0.0593)}
-# What FFmpeg calls them: matrix, limited and full range.
+# FFmpeg's numbers of the matrices and of limited and full range.
 MATRIX = {"601": 6, "709": 1, "2020": 9}
 RANGE = {"limited": 1, "full": 2}
 
@@ -69,7 +69,7 @@ def sharp() -> Floats:
 
 
 def coded(rgb: Floats, coding: Coding) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """R'G'B' in 0..1 to 4:2:0 planes, chroma above and between the left pixels (MPEG-2)."""
+    """Return the 4:2:0 planes of R'G'B' in 0..1, with chroma sited left (MPEG-2)."""
     red_share, blue_share = LUMA[coding.matrix]
     r, g, b = np.moveaxis(rgb, -1, 0)
     luma = red_share * r + (1 - red_share - blue_share) * g + blue_share * b
@@ -87,13 +87,13 @@ def coded(rgb: Floats, coding: Coding) -> NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def half(chroma: Floats, matrix: str) -> Floats:
-    """At the left pixel of two; in BT.2020 also at the upper one, else between the rows."""
+    """Halve both axes, sited left; in BT.2020 at the upper row, else between the rows."""
     rows = half_along(chroma) if matrix == "2020" else (chroma[::2] + chroma[1::2]) / 2
     return half_along(rows.T).T
 
 
 def half_along(lines: Floats) -> Floats:
-    """Every other line, with a quarter of each neighbor."""
+    """Return every other line, averaged with a quarter of each neighbor."""
     padded = np.pad(lines, ((1, 0), (0, 0)), mode="edge")
     return np.asarray(padded[:-1:2] / 4 + padded[1::2] / 2 + padded[2::2] / 4)
 
@@ -240,7 +240,7 @@ def rolled_off(nits: float) -> float:
         + (3 * t**2 - 2 * t**3) * target
     )
     low, high = 0.0, 10_000.0
-    for _ in range(60):  # PQ turned round by halving
+    for _ in range(60):  # inverts PQ by bisection
         middle = (low + high) / 2
         low, high = (middle, high) if code(middle) < mapped * code(1000) else (low, middle)
     return low
@@ -297,7 +297,7 @@ def test_every_hdr_color_follows_the_formulas(light: TransferFunction) -> None:
     curve = np.array([rolled_off(value) / max(value, 1e-9) for value in strongest])
     wanted = sdr(inside * curve[:, None]).reshape(64, 64, 3)
     seen = tone_map(codes, light).astype(float)
-    # The matrix of the recommendation has four digits: near black a tenth of a level of light.
+    # The matrix of the recommendation has four digits: near black, this is a tenth of a level.
     assert difference(seen, wanted) < 0.5
     assert np.percentile(np.abs(seen - wanted), 99) < 2.0
 

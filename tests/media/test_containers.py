@@ -155,7 +155,7 @@ def test_damaged_audio_is_dropped_by_clips_and_proxies(tmp_path: Path) -> None:
     )
     heard = reader.read_waveform(first_sample=0, num_samples=48_000)
     reader.close()
-    # The first samples have another past: silence there, nothing here.
+    # The first samples are preceded by silence in one case and by nothing in the other.
     assert np.abs(whole - heard)[1000:].max() <= 1.01 / 32768
     assert np.abs(whole[40_000:]).max() > 0.1
 

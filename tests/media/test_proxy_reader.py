@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -36,8 +38,6 @@ class Made:
     """A proxy on disk."""
 
     def __init__(self, folder: Path) -> None:
-        from fractions import Fraction
-
         film = CodedFilm(
             suffix=".mp4", video_codec="libx264", audio_codec="aac", rate=Fraction(24), seconds=5.0
         )
@@ -58,8 +58,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def still_proxy(folder: Path, image: VideoArray) -> ProxyReader:
     """Write a proxy of a film whose frames are all the same image."""
-    import av
-
     height, width = image.shape[:2]
     with av.open(str(folder / "still.mkv"), "w") as container:
         stream = container.add_stream("ffv1", rate=8)
@@ -237,11 +235,11 @@ class CountingContainer:
     [
         ([0, 4, 8, 12], 1, 16),  # one after the other
         ([1, 2, 3, 7], 1, 11),  # overlapping, then on across a keyframe
-        ([0, 13], 2, 4 + 9),  # a seek lands at 8, ahead of where the decoder stands
+        ([0, 13], 2, 4 + 9),  # a seek lands at 8, after the position of the decoder
         ([0, 6], 1, 10),
         ([8, 0], 2, 8),
         ([2, 2, 2], 1, 6),
-        ([0, 28], 2, 4 + 8),  # a key frame lies at 24
+        ([0, 28], 2, 4 + 8),  # frame 24 is a keyframe
     ],
 )  # fmt: skip
 def test_frames_of_neighboring_clips_are_decoded_once(

@@ -175,7 +175,8 @@ def test_audio_of_proxies_equals_the_original_to_the_sample(make: Make, film: Co
         timeline=timeline,
     )[begin:]  # fmt: skip
     assert np.abs(whole - from_proxy).max() <= 1.01 / 32768
-    # Read from the middle, they agree to a sample; but Matroska knows times to 1 ms only.
+    # Read from the middle, they agree to a sample. In Matroska they agree to 1 ms, to which its
+    # timestamps are rounded.
     there = read_audio(
         made.path, first_sample=begin, num_samples=RATE_HZ, sample_rate_hz=RATE_HZ,
         timeline=timeline,

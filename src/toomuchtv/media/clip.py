@@ -51,7 +51,7 @@ class ClipFormat(BaseModel):
         """Return the index of the first audio sample of a clip, which may be negative.
 
         The audio is centered on the middle of the frames' span, so that a clip whose audio lasts
-        longer than its frames begins to sound before `start_seconds`.
+        longer than its frames has audio from before `start_seconds`.
         """
         middle_seconds = start_seconds + self.span_seconds / 2
         return round(middle_seconds * self.sample_rate_hz) - self.num_samples // 2

@@ -90,7 +90,8 @@ def read_clip(
         The clip: rotated for display, with square pixels, deinterlaced, in SDR.
 
     Raises:
-        MediaError: The file cannot be opened, has no video, or ends before `start_seconds`.
+        MediaError: The file cannot be opened, has no video, or ends before `start_seconds`. The
+            message names the file.
         ValueError: A value is out of range.
     """
     if not 0 <= start_seconds < math.inf:
@@ -188,7 +189,7 @@ def read_audio(
     timeline: Timeline | None = None,
     audio_track: int = 0,
 ) -> WaveformArray:
-    """Read a range of samples, mono, zero where there is no audio.
+    """Read a range of mono samples, which are zero where the file has no audio.
 
     Args:
         path: The media file.

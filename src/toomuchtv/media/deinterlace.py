@@ -52,7 +52,7 @@ class Deinterlacer:
             self._graph = build_filter_graph(
                 frame, [("bwdif", "mode=send_frame:parity=auto:deint=interlaced")]
             )
-            # Where there is no previous frame, the first interlaced frame takes its place.
+            # If there is no previous frame, the first interlaced frame is pushed twice.
             self._push_to_filter(self._previous or frame, None)
             self._previous = None
         self._push_to_filter(frame, seconds)

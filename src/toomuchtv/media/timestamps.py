@@ -132,7 +132,7 @@ class Timeline:
         return seconds_of
 
     def audio_clock(self, range_index: int = 0) -> Callable[[AudioFrame], float | None]:
-        """Return a function from frames of one track to seconds, None where there is no pts."""
+        """Return a function from frames of one track to seconds; None for a frame without a pts."""
         to_continuous = self.continuous_clock(range_index)
 
         def seconds_of(frame: AudioFrame) -> float | None:
@@ -153,7 +153,7 @@ class Timeline:
             tick = float(stream.time_base or 1e-6)
             container.seek(round(target / tick), stream=stream, backward=True)
             return 0
-        # Timestamps are ambiguous here, so that FFmpeg can be told a byte only.
+        # Timestamps are ambiguous in such a file, so that only a seek to a byte is exact.
         stop = bisect.bisect_right(self.seek_points, target, key=lambda point: point.seconds)
         for point in reversed(self.seek_points[:stop]):
             in_range = self.ranges[point.range_index]
@@ -239,15 +239,16 @@ def compute_timeline(container: InputContainer) -> Timeline:
     if has_pts:
         origin = _pts_seconds(first) or 0.0
         return Timeline(origin_seconds=origin, ranges=ranges, seek_points=seek_points)
-    # A decoder gives a frame the decoding time of the packet that brought the frame out, which is
-    # later than the frame's own packet by the decoder's delay. The delay is constant, and the
-    # first frame shows it: it is the keyframe, whose own packet is known.
-    brought_out = _dts_seconds(first)
+    # A frame has the decoding time of the last packet that the decoder had read when it output the
+    # frame. This is later than the time of the frame's packet by the decoder's delay, which is
+    # constant. It is measured at the first frame, because that is the keyframe, whose packet is
+    # known.
+    output_dts = _dts_seconds(first)
     delay = 0.0
-    if brought_out is not None and keyframe_dts is not None:
-        delay = max(0.0, brought_out - keyframe_dts)
+    if output_dts is not None and keyframe_dts is not None:
+        delay = max(0.0, output_dts - keyframe_dts)
     return Timeline(
-        origin_seconds=(brought_out or 0.0) - delay, decode_delay_seconds=delay, has_pts=False
+        origin_seconds=(output_dts or 0.0) - delay, decode_delay_seconds=delay, has_pts=False
     )
 
 
@@ -258,8 +259,8 @@ def _latest_keyframe_dts(
     if not packet.is_keyframe or packet.dts is None or packet.time_base is None:
         return latest
     seconds = float(packet.dts * packet.time_base)
-    brought_out = None if first is None else _dts_seconds(first)
-    return latest if brought_out is not None and seconds > brought_out else seconds
+    output_dts = None if first is None else _dts_seconds(first)
+    return latest if output_dts is not None and seconds > output_dts else seconds
 
 
 def _pts_seconds(frame: VideoFrame) -> float | None:
@@ -312,8 +313,8 @@ class _DiscontinuitySearch:
     def _is_discontinuous(self, dts: float) -> bool:
         assert self._last_video_dts is not None
         assert self._latest_dts is not None
-        # If the video pauses while the audio goes on (a still picture), `_latest_dts` has advanced
-        # with the audio, and the step forward is none.
+        # If the video pauses while the audio continues (a still image), `_latest_dts` has advanced
+        # with the audio, and the step of the video is not a discontinuity.
         return (
             dts < self._last_video_dts - _REORDERING_SECONDS
             or dts > self._latest_dts + MAX_STEP_SECONDS

@@ -53,7 +53,7 @@ def take_step(folder: Path) -> None:
             "norm": torch.tensor(result.gradient_norm),
             "hardness": torch.tensor(metrics["effective_negatives"]),
             "video": distributed.gather(result.embeddings.video),
-            "role": result.pair_labels.dense(),
+            "labels": result.pair_labels.dense(),
             **{key: value for key, value in gradients.items() if value is not None},
             **{key: value.detach() for key, value in parameters.items()},
         }
@@ -110,7 +110,7 @@ def test_exchange_between_processes() -> None:
     run_processes(2, check_exchange)
 
 
-def test_one_process_walks_the_same_path() -> None:
+def test_one_process_runs_the_same_code() -> None:
     values = torch.randn(3, 2, requires_grad=True)
     with distributed.process_group(CPU):
         assert (distributed.rank(), distributed.world_size()) == (0, 1)

@@ -197,7 +197,7 @@ def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
 def wait_until(true: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.05)
 
 

@@ -249,7 +249,9 @@ def test_too_small_a_disk_is_refused_before_work_starts(
     scan_library(library, cat)
     usage = shutil.disk_usage(cat)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
-    with pytest.raises(CatalogError, match=r"the proxies will take about .* GB free: make room"):
+    with pytest.raises(
+        CatalogError, match=r"the proxies will take about .* GB free: free some space"
+    ):
         prepare(cat)
     assert files(cat) == {}
     assert counts(prepare(cat, check_disk=False)) == (1, 0, 0)
@@ -331,9 +333,9 @@ def test_a_disk_without_space_for_the_record_counts_as_full(
 # ---- Choice of audio tracks
 
 
-def track(index: int, *flags: str) -> AudioTrack:
+def track(index: int, *flags: str, language: str | None = None) -> AudioTrack:
     return AudioTrack(
-        index=index, codec="aac", channels=2, sample_rate_hz=48_000, language=None, title=None,
+        index=index, codec="aac", channels=2, sample_rate_hz=48_000, language=language, title=None,
         dispositions=frozenset(flags), start_seconds=0.0,
     )  # fmt: skip
 
@@ -352,7 +354,7 @@ def track(index: int, *flags: str) -> AudioTrack:
     ],
 )
 def test_choice_of_the_audio_track(tracks: list[AudioTrack], chosen: int | None) -> None:
-    assert choose_audio_track(tracks) == chosen
+    assert choose_audio_track(tracks) == (None if chosen is None else tracks[chosen])
 
 
 def test_every_requested_language_is_prepared(tmp_path: Path) -> None:
@@ -366,15 +368,15 @@ def test_every_requested_language_is_prepared(tmp_path: Path) -> None:
         result = prepare_catalog(catalog, proxy_format)
         assert (result.prepared, result.failed) == (1, ())
         proxy = catalog.proxies()[item.id]
-        assert [(s.language, s.audio_track) for s in proxy.audio_files] == [("fra", 1), ("eng", 0)]
-        for sound in proxy.audio_files:
+        assert [(a.language, a.audio_track) for a in proxy.audio_files] == [("fra", 1), ("eng", 0)]
+        for audio in proxy.audio_files:
             reader = ProxyReader(
-                cat / proxy.video_path, cat / sound.path, frame_rate=8.0, sample_rate_hz=16_000
+                cat / proxy.video_path, cat / audio.path, frame_rate=8.0, sample_rate_hz=16_000
             )
             ours = reader.read_waveform(first_sample=0, num_samples=proxy.num_samples)
             theirs = read_audio(
                 film, first_sample=0, num_samples=proxy.num_samples, sample_rate_hz=16_000,
-                audio_track=sound.audio_track,
+                audio_track=audio.audio_track,
             )  # fmt: skip
             reader.close()
             np.testing.assert_allclose(ours, theirs, atol=2**-14)
@@ -382,24 +384,20 @@ def test_every_requested_language_is_prepared(tmp_path: Path) -> None:
         before = set(proxy.paths)
         prepare_catalog(catalog, ProxyFormat(short_side=32))
         (after,) = catalog.proxies().values()
-        assert [sound.language for sound in after.audio_files] == ["eng"]
+        assert [audio.language for audio in after.audio_files] == ["eng"]
         assert not [path for path in before if (cat / path).exists()]
 
 
 def test_audio_tracks_are_chosen_by_language_and_flags() -> None:
-    def track(index: int, language: str | None, *flags: str) -> AudioTrack:
-        return AudioTrack(
-            index=index, codec="aac", channels=2, sample_rate_hz=48_000, language=language,
-            title=None, dispositions=frozenset(flags), start_seconds=0.0,
-        )  # fmt: skip
-
-    commentary, dub = track(0, "eng", "default", "comment"), track(1, "eng", "dub")
-    original, described = track(2, "jpn", "original"), track(3, "jpn", "visual_impaired")
+    commentary = track(0, "default", "comment", language="eng")
+    dub = track(1, "dub", language="eng")
+    original = track(2, "original", language="jpn")
+    described = track(3, "visual_impaired", language="jpn")
     tracks = (commentary, dub, original, described)
     assert choose_audio_track(()) is None
-    assert choose_audio_track(tracks) == 2
-    assert choose_audio_track(tracks, "eng") == 1
-    assert choose_audio_track((commentary,)) == 0
+    assert choose_audio_track(tracks) == original
+    assert choose_audio_tracks(tracks, ("eng",)) == (dub,)
+    assert choose_audio_track((commentary,)) == commentary
     assert choose_audio_tracks(tracks, ("eng", "jpn", "fra")) == (dub, original)
     assert choose_audio_tracks(tracks, ("fra",)) == (original,)
     assert choose_audio_tracks((commentary, original), ("eng",)) == (original,)

@@ -154,7 +154,7 @@ def test_bad_files_are_skipped_with_their_reasons(
     write_audio_file(library / "song.m4a", cover=True)
     write_still(library / "holiday.png")
     shutil.copy(library / "holiday.png", library / "image.mp4")
-    write_still(library / "one picture.mp4")
+    write_still(library / "one frame.mp4")
     result = scan_library(library, cat, num_workers=num_workers)
     assert (result.titles, result.items) == (1, 1)
     assert reasons(result) == {
@@ -167,7 +167,7 @@ def test_bad_files_are_skipped_with_their_reasons(
         "song.m4a": "no video stream: only cover art and audio",
         "holiday.png": "a still image, not a film",
         "image.mp4": "a still image, not a film",
-        "one picture.mp4": "a still image: it has only one frame",
+        "one frame.mp4": "a still image: it has only one frame",
     }
     assert capfd.readouterr() == ("", "")
     again = scan_library(library, cat)
@@ -229,7 +229,7 @@ def test_a_crash_of_the_decoder_loses_one_file_only(
     }
 
 
-def crash_on_evil(path: Path, tell: Any) -> Any:
+def crash_on_evil(path: Path, report: Any) -> Any:
     """Stand in for a decoder that crashes; runs in the worker."""
     if path.name.startswith("evil"):
         os.kill(os.getpid(), signal.SIGSEGV)

@@ -147,6 +147,8 @@ def test_segments_are_replaced_kind_by_kind(tmp_path: Path) -> None:
         assert catalog.segments(2) == []
         with pytest.raises(ValueError, match="is not of item 1"):
             catalog.record_segments("item 1", "c", [1], ["black"], [segment("shot", 0)])
+        with pytest.raises(ValueError, match=r"but \['laughter'\] were given"):
+            catalog.record_segments("item 1", "c", [1], ["laughter"], [segment("laughter", 0)])
         with pytest.raises(ValueError, match="must start at 0"):
             catalog.record_segments("item 1", "c", [1], ["shot"], [segment("shot", -2)])
 
@@ -161,6 +163,36 @@ def test_new_content_removes_old_segments(tmp_path: Path) -> None:
         add(catalog, replace(item, fingerprint="other"))
         assert catalog.segments(item.id) == []
         assert catalog.detection_sources() == {}
+
+
+def test_detection_runs_again_after_a_file_was_changed_and_restored(tmp_path: Path) -> None:
+    """The restored content has the digests of before, but its segments have been removed."""
+    with open_catalog(tmp_path, create=True) as catalog:
+        item = add(catalog)
+        title = f"title {item.title_id}"
+        for scope in (f"item {item.id}", title, "title 99"):
+            catalog.record_segments(scope, "a", [item.id], ["opening"], [])
+        catalog.record_duplicates("a", [])
+        add(catalog, replace(item, fingerprint="changed"))
+        add(catalog, item)
+        assert catalog.detection_sources() == {"title 99": "a"}
+
+
+def test_a_proxy_that_is_replaced_while_it_is_read_is_read_whole(tmp_path: Path) -> None:
+    new = replace(PROXY, video_path=Path("new.mp4"), audio_files=PROXY.audio_files[:1])
+    with open_catalog(tmp_path, create=True) as writer, open_catalog(tmp_path) as reader:
+        add(writer)
+        writer.record_proxy(PROXY)
+        pending = [new]
+
+        def write_between_two_queries(statement: str) -> None:
+            if statement.startswith("SELECT proxies.*") and pending:
+                writer.record_proxy(pending.pop())
+
+        reader._connection.set_trace_callback(write_between_two_queries)
+        assert reader.proxies() == {1: PROXY}
+        assert not pending
+        assert reader.proxies() == {1: new}
 
 
 def test_recurrence_numbers_are_unique_in_the_catalog(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def blurred(changes: ClipAugmentation, *sigmas: float) -> ClipAugmentation:
 
 
 def test_blur_is_a_gaussian_of_the_input() -> None:
-    """The same as filtering the picture afterwards, by another library."""
+    """The result equals filtering the frame afterwards with another library."""
     from scipy.ndimage import gaussian_filter1d
 
     planes = torch.from_numpy(

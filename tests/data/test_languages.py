@@ -57,6 +57,13 @@ def test_pairs_share_the_video_and_differ_in_audio(
     for one, two in pairs:
         assert batch.specs.audio_track[one] != batch.specs.audio_track[two]
         assert not torch.equal(batch.waveform[one], batch.waveform[two])
+        # The clips have different seeds, and so different crops of the same frames.
+        video, other = (torch.zeros_like(batch.video[0]) for _ in range(2))
+        for index, planes in ((one, video), (two, other)):
+            waveform = torch.empty_like(batch.waveform[0]).numpy()
+            batches.reader.read(batch.specs[index], planes.numpy(), waveform, crop_position=0.5)
+        assert video.any()
+        assert torch.equal(video, other)
 
 
 def test_each_language_is_that_of_its_audio_track(batches: PlannedBatches) -> None:

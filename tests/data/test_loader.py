@@ -21,6 +21,7 @@ from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.loader import iterate_batches
 from toomuchtv.data.sampler import ClipSampler
+from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import ClipFormat
 
 FORMAT = ClipFormat(frames=3, frame_rate=4.0, audio_seconds=0.5)
@@ -110,7 +111,7 @@ def test_a_batch_contains_the_drawn_clips(prepared_catalog: Path) -> None:
     assert batch.specs.seed.tolist() == specs.seed.tolist()
     assert batch.valid.all()
     assert not batch.failures
-    # The films' sound is a tone throughout: no clip is silent.
+    # The films' audio is a tone throughout: no clip is silent.
     assert (batch.waveform.abs().amax(dim=1) > 0.1).all()
 
 
@@ -212,3 +213,13 @@ def test_proxies_that_do_not_fit_are_refused(prepared_catalog: Path) -> None:
         read_with(prepared_catalog, ClipFormat(sample_rate_hz=8000))
     with pytest.raises(ValueError, match=r"different formats .*: run `toomuchtv prepare` again"):
         read_with(prepared_catalog, FORMAT, width=64, height=64)
+
+
+def test_a_snapshot_older_than_the_proxies_is_a_clear_error(prepared_catalog: Path) -> None:
+    """A scan between the two queries may drop a proxy whose file has changed."""
+    with open_catalog(prepared_catalog) as catalog:
+        snapshot, proxies = catalog.snapshot(), catalog.proxies()
+    dropped = int(snapshot.item_id[0])
+    del proxies[dropped]
+    with pytest.raises(CatalogError, match=rf"1 of the {len(snapshot)} items .*\[{dropped}\]"):
+        ClipReader(prepared_catalog, snapshot, proxies, FORMAT)

@@ -170,7 +170,9 @@ def test_a_stall_stops_the_stream_if_configured(own_catalog: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     stream = stream_of(own_catalog, timeout_seconds=0.5, on_worker_death="stop")
-    with pytest.raises(MediaError, match=r"gave nothing for 0.5 s while reading the proxy .*mp4"):
+    with pytest.raises(
+        MediaError, match=r"delivered no batch for 0.5 s while reading the proxy .*mp4"
+    ):
         list(stream)
 
 

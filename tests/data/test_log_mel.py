@@ -93,7 +93,7 @@ def test_any_settings_are_librosas(
 
 @pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[7]], ids=str)
 def test_num_frames_is_true_at_every_length(config: LogMelConfig) -> None:
-    """From nothing at all on: what the window reaches beyond the sound is zeros."""
+    """Also of an empty waveform: the samples of a window beyond the audio are zeros."""
     log_mel = LogMel(config)
     for num_samples in range(1001):
         frames = log_mel.mel(torch.zeros(1, num_samples)).shape[-1]

@@ -134,13 +134,13 @@ def test_pairs_of_languages_share_item_and_start(
             specs.start_seconds[specs.item == item],
             specs.audio_track[specs.item == item],
         )
-        moments = [sorted(tracks[starts == start].tolist()) for start in np.unique(starts)]
-        sizes = sorted(len(moment) for moment in moments)
+        groups = [sorted(tracks[starts == start].tolist()) for start in np.unique(starts)]
+        sizes = sorted(len(group) for group in groups)
         if snapshot.num_tracks[item] < 2:
             assert set(sizes) == {1}
         else:
             assert sizes == [1] * (len(starts) % 2) + [2] * (len(starts) // 2)
-            assert all(len(set(moment)) == len(moment) for moment in moments)
+            assert all(len(set(group)) == len(group) for group in groups)
 
 
 def kind_counts(shares: dict[str, float], num_steps: int, batch_size: int) -> NDArray[np.int64]:
@@ -436,15 +436,15 @@ def test_every_start_of_an_item_is_reached(clips: int, window_seconds: float | N
 def test_short_titles_give_fewer_clips_and_this_is_counted(
     short: list[int], seed: int, step: int
 ) -> None:
-    # Nine clips 2 s apart need 141 frames at least: no short title has room for them.
+    # Nine clips 2 s apart need 141 frames at least: no short title holds them.
     lengths = [*short, 5000]
     policy = SamplingConfig(batch_size=9 * len(lengths), clips_per_item=9)
     sampler = ClipSampler(snapshot_of(lengths, range(len(lengths))), policy, FORMAT)
     specs = sampler.draw(seed=seed, step=step)
-    room = [1 + (length - CLIP_FRAMES) // 16 for length in lengths]
+    capacity = [1 + (length - CLIP_FRAMES) // 16 for length in lengths]
     counts = np.bincount(specs.item, minlength=len(lengths))
-    assert (counts <= room).all()
-    assert sampler.num_refilled(seed=seed, step=step) >= sum(9 - places for places in room[:-1])
+    assert (counts <= capacity).all()
+    assert sampler.num_refilled(seed=seed, step=step) >= sum(9 - places for places in capacity[:-1])
     assert len({(clip.item, clip.start_seconds) for clip in specs}) == len(specs)
 
 
@@ -469,7 +469,6 @@ def test_silent_and_short_items_are_left_out() -> None:
     groups = group_items(snapshot, SamplingConfig(), FORMAT)
     assert groups.rows.tolist() == [0, 2]
     assert groups.starts.count.tolist() == [488, 1]
-    assert groups.num_unusable == 2
 
 
 def test_a_catalog_without_clips_is_refused() -> None:
@@ -480,7 +479,7 @@ def test_a_catalog_without_clips_is_refused() -> None:
 
 
 def test_a_catalog_smaller_than_a_batch_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"room for only 4 clips .* fewer than the batch of 64"):
+    with pytest.raises(ValueError, match=r"holds only 4 clips .* fewer than the batch of 64"):
         ClipSampler(snapshot_of([13 + 32, 20], [0, 1]), SamplingConfig(), FORMAT)
 
 

@@ -1,4 +1,4 @@
-"""Usable starts against looking at every frame of every item."""
+"""Valid starts against looking at every frame of every item."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from hypothesis import strategies as st
 
 from toomuchtv.data.valid_starts import ValidStarts, valid_starts
 
-Stretch = tuple[int, float, float]
+Interval = tuple[int, float, float]
 ITEMS = st.lists(st.integers(0, 25), min_size=1, max_size=5)
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[list[int], list[int], list[Stretch]]:
-    """Starts of each item, frames of a clip of each, and stretches: item, begin, stop."""
+def cases(draw: st.DrawFn) -> tuple[list[int], list[int], list[Interval]]:
+    """Starts of each item, frames of a clip of each, and intervals: item, begin, stop."""
     num_frames = draw(ITEMS)
     clip_frames = draw(
         st.lists(st.integers(1, 6), min_size=len(num_frames), max_size=len(num_frames))
     )
     edge = st.integers(-10, 80).map(lambda quarter: quarter / 4)
-    stretch = st.tuples(st.integers(0, len(num_frames) - 1), edge, edge)
-    stretches = [(item, min(one, two), max(one, two)) for item, one, two in draw(st.lists(stretch))]
-    return num_frames, clip_frames, stretches
+    interval = st.tuples(st.integers(0, len(num_frames) - 1), edge, edge)
+    intervals = [
+        (item, min(one, two), max(one, two)) for item, one, two in draw(st.lists(interval))
+    ]
+    return num_frames, clip_frames, intervals
 
 
-def build(num_frames: list[int], clip_frames: list[int], stretches: list[Stretch]) -> ValidStarts:
-    columns = list(zip(*stretches, strict=True)) or [(), (), ()]
+def build(num_frames: list[int], clip_frames: list[int], intervals: list[Interval]) -> ValidStarts:
+    columns = list(zip(*intervals, strict=True)) or [(), (), ()]
     return valid_starts(
         np.array(num_frames),
         item=np.array(columns[0], np.int64),
@@ -36,31 +38,31 @@ def build(num_frames: list[int], clip_frames: list[int], stretches: list[Stretch
     )
 
 
-def by_looking(
-    num_frames: list[int], clip_frames: list[int], stretches: list[Stretch]
+def by_brute_force(
+    num_frames: list[int], clip_frames: list[int], intervals: list[Interval]
 ) -> list[list[int]]:
-    """The usable starts of each item."""
-    usable = []
+    """Return the valid starts of each item."""
+    valid = []
     for item, (count, length) in enumerate(zip(num_frames, clip_frames, strict=True)):
         starts = []
         for start in range(count):
             shown = range(start, start + length)
             touched = False
-            for of_item, begin, stop in stretches:
+            for of_item, begin, stop in intervals:
                 if of_item == item:
                     on_both_sides = shown[0] < begin <= shown[-1]
                     touched |= on_both_sides or any(begin <= frame < stop for frame in shown)
             if not touched:
                 starts.append(start)
-        usable.append(starts)
-    return usable
+        valid.append(starts)
+    return valid
 
 
 @given(cases())
-def test_indices_and_frames(case: tuple[list[int], list[int], list[Stretch]]) -> None:
-    starts, usable = build(*case), by_looking(*case)
-    assert starts.count.tolist() == [len(frames) for frames in usable]
-    for item, frames in enumerate(usable):
+def test_indices_and_frames(case: tuple[list[int], list[int], list[Interval]]) -> None:
+    starts, valid = build(*case), by_brute_force(*case)
+    assert starts.count.tolist() == [len(frames) for frames in valid]
+    for item, frames in enumerate(valid):
         items = np.full(len(frames), item)
         assert starts.frame_at(items, np.arange(len(frames))).tolist() == frames
         probes = np.arange(-3, 40)
@@ -70,12 +72,12 @@ def test_indices_and_frames(case: tuple[list[int], list[int], list[Stretch]]) ->
 
 @given(cases(), st.lists(st.integers(1, 30), min_size=5, max_size=5))
 def test_the_best_window(
-    case: tuple[list[int], list[int], list[Stretch]], windows: list[int]
+    case: tuple[list[int], list[int], list[Interval]], windows: list[int]
 ) -> None:
-    starts, usable = build(*case), by_looking(*case)
-    window = np.array(windows[: len(usable)])
+    starts, valid = build(*case), by_brute_force(*case)
+    window = np.array(windows[: len(valid)])
     first, held = starts.best_window(window)
-    for item, frames in enumerate(usable):
+    for item, frames in enumerate(valid):
         counts = [
             sum(begin <= frame < begin + windows[item] for frame in frames) for begin in frames
         ]
@@ -89,12 +91,12 @@ def test_the_best_of_several_windows_of_one_item_wins_in_any_order() -> None:
     rng = np.random.default_rng(0)
     # One item with many free intervals of different lengths, cut apart by blocked frames.
     cuts = np.cumsum(rng.integers(2, 9, 400))
-    stretches = [(0, float(cut), float(cut + 1)) for cut in cuts.tolist()]
+    intervals = [(0, float(cut), float(cut + 1)) for cut in cuts.tolist()]
     num_frames = int(cuts[-1]) + 10
     for window in (3, 7, 20):
-        starts = build([num_frames], [1], stretches)
-        usable = np.array(by_looking([num_frames], [1], stretches)[0])
-        held = np.searchsorted(usable, usable + window) - np.arange(len(usable))
+        starts = build([num_frames], [1], intervals)
+        valid = np.array(by_brute_force([num_frames], [1], intervals)[0])
+        held = np.searchsorted(valid, valid + window) - np.arange(len(valid))
         first, most = starts.best_window(np.array([window]))
         assert most.tolist() == [held.max()]
         assert held[first[0]] == held.max()

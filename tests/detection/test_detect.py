@@ -201,8 +201,9 @@ def test_damaged_features_are_refused(tmp_path: Path) -> None:
     from toomuchtv.detection.features_on_disk import read_fingerprint, read_frame_features
 
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 and no more")
+    (tmp_path / "empty.npz").touch()
     np.savez(tmp_path / "other.npz", words=np.zeros(3))
-    for name in ("bad.npz", "other.npz", "none.npz"):
+    for name in ("bad.npz", "empty.npz", "other.npz", "none.npz"):
         for read in (read_fingerprint, read_frame_features):
             with pytest.raises(MediaError, match=name.split(".")[0]):
                 read(tmp_path / name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -166,6 +167,28 @@ def test_very_frequent_votes_are_not_lost(tmp_path: Path, count: int) -> None:
         postings.add(words << np.uint64(32) | words)
         votes, counts = count_votes(postings, lambda part: np.full(len(part), 77, np.int64))
     assert (votes.tolist(), counts.tolist()) == ([77], [count])
+
+
+@example([3, 3, 3, 4])  # slots have four numbers, so 4 is alone in its slot
+@example([4, 4, 4, 3])
+@given(st.lists(st.integers(0, 40), max_size=60))
+@settings(max_examples=25, deadline=None)
+def test_the_same_offsets_have_enough_votes_in_memory_and_on_disk(numbers: list[int]) -> None:
+    """Votes of a neighboring offset count, also if that offset is in another slot of counters."""
+    words = np.arange(len(numbers), dtype=np.uint64)
+
+    def votes_of(part: NDArray[np.uint64]) -> NDArray[np.int64]:
+        return np.array(numbers, np.int64)[(part & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+
+    def offsets(scratch: Path | None) -> list[tuple[int, int]]:
+        with PostingBuffer(scratch, in_memory=1) as postings:
+            postings.add(words << np.uint64(32) | words)
+            votes, counts = count_votes(postings, votes_of)
+        enough = matching._with_enough_votes(votes, counts)
+        return list(zip(votes[enough].tolist(), counts[enough].tolist(), strict=True))
+
+    with tempfile.TemporaryDirectory() as folder:
+        assert offsets(Path(folder)) == offsets(None)
 
 
 def test_real_audio_is_found_in_another_encoding_and_only_there(media_root: Path) -> None:

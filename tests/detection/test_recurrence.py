@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tests.detection.random_fingerprints import encoded, random_words, silence
 from toomuchtv.catalog.records import Segment
-from toomuchtv.detection.recurrence import Episode, detect_recurring
+from toomuchtv.detection import recurrence
+from toomuchtv.detection.recurrence import ClusterMember, Episode, detect_recurring
 
 Words = NDArray[np.uint32]
 
@@ -117,6 +118,16 @@ def test_a_recap_is_content_of_earlier_episodes_at_the_start() -> None:
     assert found(segments, "recurring") == {101: about(30 + 150, 30 + 165)}
     assert recurrences(segments, "recap") == recurrences(segments, "recurring")
     assert found(segments, "opening")[102] == about(15, 45)
+
+
+def test_content_that_repeats_in_one_episode_only_is_not_a_recap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clustering leaves such content if its place in another episode belongs to other content."""
+    places = tuple(ClusterMember(item=0, start=start, stop=start + 320) for start in (0, 4000))
+    monkeypatch.setattr(recurrence, "cluster_matches", lambda _: [places])
+    segments = detect_recurring(show([story(1)], [story(2)]))
+    assert [segment.kind for segment in segments] == ["recurring", "recurring"]
 
 
 def test_two_episodes_that_begin_alike_do_not_lengthen_the_opening() -> None:

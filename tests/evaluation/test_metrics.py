@@ -16,7 +16,12 @@ from toomuchtv.evaluation.bootstrap import (
     map_interval,
     mean_interval,
 )
-from toomuchtv.evaluation.metrics import average_precisions, confusion_matrix, top1_correct
+from toomuchtv.evaluation.metrics import (
+    average_precisions,
+    confusion_matrix,
+    primary_score,
+    top1_correct,
+)
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
@@ -51,6 +56,14 @@ def test_a_constant_classifier_has_accuracy_one_over_k() -> None:
     scores, targets = np.zeros((8, 4), np.float32), np.eye(4, dtype=np.bool_)[np.arange(8) % 4]
     assert top1_correct(scores, targets).tolist() == [0.25] * 8
     assert confusion_matrix(scores, targets).sum() == 8
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_nan_scores_are_refused(multi_label: bool) -> None:
+    scores, targets = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.bool_)
+    scores[2, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        primary_score(scores, targets, multi_label=multi_label)
 
 
 def clip_scores(values: list[float], per_source: int = 1) -> ClipScores:

@@ -115,6 +115,19 @@ def test_a_constant_embedding_scores_at_chance() -> None:
     assert precision.mean() == pytest.approx((21 * 21 / 41 + 20 * 20 / 41) / 41)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("side", [0, 1])
+def test_embeddings_that_are_not_finite_are_refused(value: float, side: int) -> None:
+    sides = [unit_vectors(5, 4, 0), unit_vectors(5, 4, 1)]
+    sides[side][3, 2] = value
+    video, audio = sides
+    with pytest.raises(ValueError, match="1 of 5"):
+        pair_ranks(video, audio)
+    classes = np.ones((5, 1), np.bool_)
+    with pytest.raises(ValueError, match="1 of 5"):
+        class_precision(video, audio, classes, classes)
+
+
 def test_random_embeddings_score_at_chance() -> None:
     ranks = np.concatenate(
         [

@@ -99,14 +99,15 @@ def _run_stages(path: Path, stages: list[str]) -> None:
     probe = probe_file(path)
     stages.append("proxy")
     track = choose_audio_track(probe.audio_tracks)
+    track_index = track.index if track else 0
     video_path = path.with_name(path.name + ".video.mp4")
     audio_path = None if track is None else path.with_name(path.name + ".audio.mp4")
-    summary = write_proxy(path, video_path, audio_path, _PROXY_FORMAT, audio_track=track or 0)
+    summary = write_proxy(path, video_path, audio_path, _PROXY_FORMAT, audio_track=track_index)
     stages.append("read_clip")
     for start_seconds in (0.0, min(probe.duration_seconds / 2, 1e6)):
         read_clip(
             path, start_seconds=start_seconds, frames=4, frame_rate=8.0, audio_seconds=0.5,
-            short_side=32, audio_track=track or 0,
+            short_side=32, audio_track=track_index,
         )  # fmt: skip
     stages.append("proxy_reader")
     _read_proxy(video_path, audio_path, summary.num_frames)

@@ -26,6 +26,7 @@ from toomuchtv.catalog.records import (
     TitleKind,
     VideoStream,
 )
+from toomuchtv.catalog.snapshot import SEGMENT_KINDS
 from toomuchtv.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
         _prepare(connection, path, create=create)
     except sqlite3.Error as error:
         connection.close()
-        # SQLite cannot open a sound catalog on a full disk either, so the message mentions both.
+        # On a full disk SQLite cannot open any catalog, so the message mentions both.
         hint = ", or its disk is full" if "disk" in str(error) else ""
         raise CatalogError(f"{path} is not a catalog or is damaged{hint}: {error}") from error
     except BaseException:
@@ -343,8 +344,13 @@ def write_segments(
     by a number that no other segment of the catalog has.
 
     Raises:
-        ValueError: A segment belongs to another item or kind, or its interval is not valid.
+        ValueError: There is no such kind, a segment belongs to another item or kind, or its
+            interval is not valid.
     """
+    if not set(SEGMENT_KINDS).issuperset(kinds):
+        raise ValueError(
+            f"segments have the kinds {', '.join(SEGMENT_KINDS)}, but {sorted(kinds)} were given"
+        )
     segments = list(segments)
     for segment in segments:
         if segment.item_id not in item_ids or segment.kind not in kinds:

@@ -111,7 +111,7 @@ def parse_name(relative_path: Path) -> ParsedName:
     season, episode = numbers or (None, None)
     if season_folder:
         if episode is None:  # in "Season 1/03 - Name" the folder shows that 03 is an episode
-            episode = _first(guess.get("episode"))
+            episode = guess.get("episode")
         if season is None:
             season = int(season_folder[1] or 0)
     return ParsedName(
@@ -161,15 +161,18 @@ def _split_extra(folders: list[str], stem: str) -> tuple[list[str], str, str | N
 
 
 def _guess(stem: str) -> dict[str, Any]:
+    """Return the properties that guessit finds in a name, each with one value."""
     if not stem:
         return {}
     from guessit import guessit
     from guessit.api import GuessitException
 
     try:
-        return dict(guessit(stem + ".mkv"))
+        guess = guessit(stem + ".mkv")
     except GuessitException:  # guessit fails on some odd names; then the name itself is the title
         return {"title": stem}
+    # A property with several values is a list, of which the first value counts.
+    return {k: v[0] if isinstance(v, list) and v else v for k, v in guess.items()}
 
 
 def _numbers(stem: str, guess: dict[str, Any]) -> tuple[int | None, int | None] | None:
@@ -179,7 +182,7 @@ def _numbers(stem: str, guess: dict[str, Any]) -> tuple[int | None, int | None] 
     counts only if the name has one of the usual marks.
     """
     if _EPISODE.search(stem):
-        return _first(guess.get("season")), _first(guess.get("episode"))
+        return guess.get("season"), guess.get("episode")
     if _DATE.search(stem) and (date := guess.get("date")) is not None:
         return date.year, date.month * 100 + date.day
     if numbered := _NUMBERED.search(stem):  # as in "[Group] Show - 134 [720p]"
@@ -206,24 +209,12 @@ def _name_title(
         return _clean(parent), None
     if in_file:
         return _clean(in_file["name"]), int(in_file["year"])
-    title = _first_text(guess.get("title"))
+    title = guess.get("title")
     if not in_season and _numbers(stem, guess) is None and "episode" in guess:
         title = stem  # in "IMG_1234" guessit takes the number for an episode and removes it
-    return _clean(title or parent or stem or "\ufffd"), _first(guess.get("year"))
+    return _clean(title or parent or stem or "\ufffd"), guess.get("year")
 
 
 def _clean(name: str) -> str:
     spaced = name if " " in name else name.replace(".", " ").replace("_", " ")
     return " ".join(_TAGS.sub(" ", spaced).split()).strip(" -") or name
-
-
-def _first(value: Any) -> int | None:
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return value if isinstance(value, int) else None
-
-
-def _first_text(value: Any) -> str | None:
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return str(value) if value else None

@@ -102,8 +102,8 @@ def prepare_catalog(
         if check_disk and estimate.bytes > estimate.free_bytes:
             raise CatalogError(
                 f"the proxies will take about {estimate.bytes / 1e9:.2f} GB and the disk of "
-                f"{str(opened.folder)!r} has {estimate.free_bytes / 1e9:.2f} GB free: make room, "
-                "choose a smaller --short-side, or pass --no-disk-check to fill it up"
+                f"{str(opened.folder)!r} has {estimate.free_bytes / 1e9:.2f} GB free: free some "
+                "space, choose a smaller --short-side, or pass --no-disk-check to fill it up"
             )
         return _Preparation(opened, proxy_format, jobs, progress).run(num_workers)
 

@@ -69,7 +69,7 @@ def probe_file(path: Path) -> Probe:
     end_seconds = _end_of_video(path, start_seconds, declared_seconds, stream.frame_rate)
     duration_seconds = end_seconds - start_seconds
     if not (math.isfinite(duration_seconds) and duration_seconds > 0):
-        raise MediaError("its timestamps make no sense: the video ends before it starts")
+        raise MediaError("its timestamps are not valid: the video ends before it starts")
     if declared_seconds is not None and declared_seconds - duration_seconds > _SHORT_SECONDS:
         warnings.insert(
             0,
@@ -157,7 +157,7 @@ def _audio_tracks(
     for index, audio in enumerate(container.streams.audio):
         frame = audio_frames.get(audio.index)
         if frame is None:
-            warnings.append(f"audio track {index} cannot be decoded and is left out")
+            warnings.append(f"audio track {index} cannot be decoded and is not used")
             continue
         language = audio.metadata.get("language")
         start_seconds = _seconds_of(frame)

@@ -18,31 +18,23 @@ _UNUSUAL_TRACKS = frozenset(
 )
 
 
-def choose_audio_track(tracks: Sequence[AudioTrack], language: str | None = None) -> int | None:
-    """Choose the audio track that a viewer would listen to.
+def choose_audio_track(tracks: Sequence[AudioTrack]) -> AudioTrack | None:
+    """Choose the audio track that a viewer would listen to, or None if there are no tracks.
 
-    The criteria, most important first: no commentary or audio description, the preferred language,
-    an original before a dub, the default track, the first track.
-
-    Args:
-        tracks: The audio tracks of an item.
-        language: Preferred language as containers tag it, ISO 639 (`eng`), or None for any.
-
-    Returns:
-        The index of the track, or None if there are no tracks.
+    The criteria, most important first: no commentary or audio description, an original before a
+    dub, the default track, the first track.
     """
 
-    def rank(track: AudioTrack) -> tuple[bool, bool, bool, bool, int]:
+    def rank(track: AudioTrack) -> tuple[bool, bool, bool, int]:
         flags = track.dispositions
         return (
             not flags.isdisjoint(_UNUSUAL_TRACKS),
-            language is not None and track.language != language,
             "dub" in flags,
             "default" not in flags,
             track.index,
         )
 
-    return min(tracks, key=rank).index if tracks else None
+    return min(tracks, key=rank, default=None)
 
 
 def choose_audio_tracks(
@@ -55,21 +47,17 @@ def choose_audio_tracks(
 
     Args:
         tracks: The audio tracks of an item.
-        languages: Requested languages, in the order of the result.
+        languages: Requested languages as containers tag them, ISO 639 (`eng`), in the order of the
+            result.
     """
-    by_index = {track.index: track for track in tracks}
-    best = (choose_audio_track(tracks, language) for language in languages)
-    chosen = {
-        index: by_index[index]
-        for index, language in zip(best, languages, strict=True)
-        if index is not None
-        and by_index[index].language == language
-        and _UNUSUAL_TRACKS.isdisjoint(by_index[index].dispositions)
-    }
-    if not chosen:
-        index = choose_audio_track(tracks)
-        return () if index is None else (by_index[index],)
-    return tuple(chosen.values())
+    usual = [track for track in tracks if _UNUSUAL_TRACKS.isdisjoint(track.dispositions)]
+    best = [
+        choose_audio_track([track for track in usual if track.language == language])
+        for language in dict.fromkeys(languages)
+    ]
+    chosen = tuple(track for track in best if track is not None)
+    default = choose_audio_track(tracks)
+    return chosen or (() if default is None else (default,))
 
 
 def proxy_format_id(proxy_format: ProxyFormat) -> str:

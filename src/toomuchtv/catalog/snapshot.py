@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,13 +122,7 @@ class CatalogSnapshot:
         new_row = np.cumsum(keep, dtype=np.int32) - np.int32(1)
         return CatalogSnapshot(
             **{name: getattr(self, name)[keep] for name in _ITEM_COLUMNS},
-            segments=SnapshotSegments(
-                row=new_row[segments.row],
-                start_seconds=segments.start_seconds,
-                stop_seconds=segments.stop_seconds,
-                kind=segments.kind,
-                recurrence=segments.recurrence,
-            ),
+            segments=replace(segments, row=new_row[segments.row]),
         )
 
 
@@ -166,28 +159,19 @@ ORDER BY items.title_id, items.id
 """
 _SELECT_SEGMENTS = """
 SELECT item_id, start_seconds, stop_seconds, kind, coalesce(recurrence, -1) FROM segments
-WHERE kind IN ({marks}) ORDER BY item_id, start_seconds, stop_seconds, kind
+ORDER BY item_id, start_seconds, stop_seconds, kind
 """
 
 
-def read_snapshot(
-    connection: sqlite3.Connection, *, segment_kinds: Collection[str] = SEGMENT_KINDS
-) -> CatalogSnapshot:
+def read_snapshot(connection: sqlite3.Connection) -> CatalogSnapshot:
     """Read the snapshot of a catalog from its database.
 
     Rows are converted to arrays chunk by chunk, so that two million items need little more memory
     than their arrays.
-
-    Args:
-        connection: The database.
-        segment_kinds: Kinds of segments to include.
     """
     title_kinds = [str(kind) for kind in TitleKind]
     items = _read(connection.execute(_SELECT_ITEMS), _ITEM_ROW, 2, title_kinds)
-    kinds = list(segment_kinds)
-    marks = ", ".join("?" for _ in kinds)
-    cursor = connection.execute(_SELECT_SEGMENTS.format(marks=marks), kinds)
-    segments = _read(cursor, _SEGMENT_ROW, 3, SEGMENT_KINDS)
+    segments = _read(connection.execute(_SELECT_SEGMENTS), _SEGMENT_ROW, 3, SEGMENT_KINDS)
     # Items are sorted by title and then by item, so item ids must be searched through a sorted
     # index. Segments of items that are not prepared are dropped.
     by_id = np.argsort(items["item_id"], kind="stable")
@@ -202,7 +186,7 @@ def read_snapshot(
 
 
 def _read(
-    cursor: sqlite3.Cursor, dtype: np.dtype[np.void], column: int, words: Collection[str]
+    cursor: sqlite3.Cursor, dtype: np.dtype[np.void], column: int, words: Sequence[str]
 ) -> NDArray[np.void]:
     """Return all rows of a query as one structured array.
 
@@ -212,14 +196,9 @@ def _read(
     cursor.row_factory = None
     chunks = (
         [(*row[:column], number[row[column]], *row[column + 1 :]) for row in rows]
-        for rows in _chunks(cursor)
+        for rows in iter(lambda: cursor.fetchmany(_ROWS_PER_CHUNK), [])
     )
     return np.concatenate([np.zeros(0, dtype), *(np.array(rows, dtype) for rows in chunks)])
-
-
-def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[Any]]:
-    while rows := cursor.fetchmany(_ROWS_PER_CHUNK):
-        yield rows
 
 
 def _segments_of(rows: NDArray[np.void], row: NDArray[np.integer]) -> SnapshotSegments:

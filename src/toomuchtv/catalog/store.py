@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from toomuchtv.catalog.database import (
@@ -34,7 +33,7 @@ from toomuchtv.catalog.records import (
     Title,
     TitleKind,
 )
-from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot, read_snapshot
+from toomuchtv.catalog.snapshot import CatalogSnapshot, read_snapshot
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import Clip, ClipFormat
 
@@ -56,12 +55,7 @@ class Catalog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -144,8 +138,8 @@ class Catalog:
         """Return the proxies by item id.
 
         A proxy is stale if its item's file has changed since the proxy was made, that is, if the
-        fingerprints of the item and of the proxy differ. Stale proxies are left out, because they
-        would show the old content. Items that are missing from the library keep their proxies.
+        fingerprints of the item and of the proxy differ. Stale proxies are not returned, because
+        they show the old content. Items that are missing from the library keep their proxies.
 
         Args:
             include_stale: Include stale proxies. Only `prepare`, which replaces them, wants this.
@@ -200,14 +194,10 @@ class Catalog:
         """
         return dict(map(tuple, self._all("SELECT scope, source FROM detections")))
 
-    def snapshot(self, *, segment_kinds: Collection[str] = SEGMENT_KINDS) -> CatalogSnapshot:
-        """Return arrays with everything that sampling needs about the prepared items.
-
-        Args:
-            segment_kinds: Kinds of segments to include.
-        """
+    def snapshot(self) -> CatalogSnapshot:
+        """Return arrays with everything that sampling needs about the prepared items."""
         with self._reading():
-            return read_snapshot(self._connection, segment_kinds=segment_kinds)
+            return read_snapshot(self._connection)
 
     def clip(
         self, item_id: int, start_seconds: float, clip_format: ClipFormat | None = None
@@ -280,9 +270,10 @@ class Catalog:
     def put_item(self, item: Item) -> int:
         """Add an item (id 0), or replace the record of one. Call this inside `transaction`.
 
-        If the content has changed, the segments and duplicates of the old content are removed. The
-        record of the proxy stays, because `prepare` needs it to delete the files; its fingerprint
-        marks it as stale.
+        If the content has changed, the segments and duplicates of the old content are removed, and
+        so are the digests of the searches that found them: they must run again even if the file is
+        restored later. The record of the proxy stays, because `prepare` needs it to delete the
+        files; its fingerprint marks it as stale.
 
         Returns:
             The id of the item.
@@ -290,11 +281,13 @@ class Catalog:
         row = row_of_item(item)
         if not item.id:
             return insert(self._connection, "items", row)
-        if self.item(item.id).fingerprint != item.fingerprint:
+        old = self.item(item.id)
+        if old.fingerprint != item.fingerprint:
             run = self._connection.execute
             run("DELETE FROM segments WHERE item_id = ?", [item.id])
             run("DELETE FROM duplicates WHERE item_id = ?1 OR other_item_id = ?1", [item.id])
-            run("DELETE FROM detections WHERE scope = ?", [f"item {item.id}"])
+            scopes = [f"item {item.id}", f"title {old.title_id}", "catalog"]
+            run("DELETE FROM detections WHERE scope IN (?, ?, ?)", scopes)
         columns = ", ".join(f"{name} = ?" for name in row)
         self._connection.execute(
             f"UPDATE items SET {columns} WHERE id = ?", [*row.values(), item.id]
@@ -342,7 +335,8 @@ class Catalog:
                 equal numbers, but every number is replaced by one that is new to the catalog.
 
         Raises:
-            ValueError: A segment belongs to another item or kind, or its interval is not valid.
+            ValueError: There is no such kind, a segment belongs to another item or kind, or its
+                interval is not valid.
         """
         with self.transaction():
             write_segments(self._connection, set(item_ids), set(kinds), segments)
@@ -373,8 +367,17 @@ class Catalog:
 
     @contextmanager
     def _reading(self) -> Generator[None]:
+        """Let all queries of the block see one state of the catalog, also while another writes."""
         try:
-            yield
+            if self._connection.in_transaction:  # a writer reads its own changes
+                yield
+                return
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                with suppress(sqlite3.OperationalError):  # an error may have ended it
+                    self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise CatalogError(f"cannot read the catalog {self.folder}: {error}") from error
 
@@ -384,7 +387,7 @@ def open_catalog(path: str | os.PathLike[str], *, create: bool = False) -> Catal
 
     Args:
         path: The catalog's folder.
-        create: Make the folder and an empty catalog where there is none.
+        create: Make the folder and an empty catalog if they do not exist.
 
     Raises:
         CatalogError: There is no catalog (and `create` is off), the database is not a catalog, or

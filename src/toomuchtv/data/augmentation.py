@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from toomuchtv._internal.random_numbers import FloatArray, UInt64Array, uniforms
+from toomuchtv._internal.random_numbers import UInt64Array, uniforms
 
 
 class AugmentationConfig(BaseModel):
@@ -112,20 +112,27 @@ def draw_augmentation(config: AugmentationConfig, seeds: UInt64Array) -> ClipAug
         seeds: uint64 `[N]`.
     """
 
-    def draw(number: int) -> FloatArray:
-        return uniforms(seeds, number)
+    def draw(number: int) -> Tensor:
+        return torch.from_numpy(uniforms(seeds, number))
 
-    color, bias = _color_change(
-        config, [torch.from_numpy(draw(number)) for number in range(10, 15)]
-    )
+    def masks(count: int, max_share: float, first_number: int) -> Tensor:
+        edges = torch.zeros(len(seeds), count, 2)
+        for index in range(count):
+            length = draw(first_number + 2 * index) * max_share
+            start = draw(first_number + 2 * index + 1) * (1 - length)
+            edges[:, index, 0], edges[:, index, 1] = start, start + length
+        return edges
+
+    color, bias = _color_change(config, [draw(number) for number in range(10, 15)])
+    sigma = config.min_blur_sigma + (config.max_blur_sigma - config.min_blur_sigma) * draw(16)
     return ClipAugmentation(
-        box=_crop_box(config, [torch.from_numpy(draw(number)) for number in range(5)]),
+        box=_crop_box(config, [draw(number) for number in range(5)]),
         color=color.float(),
         color_bias=bias.float(),
-        blur_sigma=_blur_sigma(config, *(torch.from_numpy(draw(number)) for number in (15, 16))),
-        gain=(10.0 ** (torch.from_numpy(2 * draw(20) - 1) * config.gain_db / 20)).float(),
-        time_masks=_masks(config.time_masks, config.time_mask_share, seeds, 30),
-        band_masks=_masks(config.band_masks, config.band_mask_share, seeds, 70),
+        blur_sigma=torch.where(draw(15) < config.blur, sigma, 0.0).float(),
+        gain=(10.0 ** ((2 * draw(20) - 1) * config.gain_db / 20)).float(),
+        time_masks=masks(config.time_masks, config.time_mask_share, 30),
+        band_masks=masks(config.band_masks, config.band_mask_share, 70),
     )
 
 
@@ -172,17 +179,3 @@ def _color_change(config: AugmentationConfig, draws: list[Tensor]) -> tuple[Tens
     color = (brightness * contrast)[:, None, None] * (saturate @ turn)
     bias = (0.5 * (1 - contrast))[:, None].expand(-1, 3)
     return color, bias
-
-
-def _blur_sigma(config: AugmentationConfig, chance: Tensor, strength: Tensor) -> Tensor:
-    sigma = config.min_blur_sigma + (config.max_blur_sigma - config.min_blur_sigma) * strength
-    return torch.where(chance < config.blur, sigma, 0.0).float()
-
-
-def _masks(count: int, max_share: float, seeds: UInt64Array, first_number: int) -> Tensor:
-    masks = torch.zeros(len(seeds), count, 2)
-    for index in range(count):
-        length = torch.from_numpy(uniforms(seeds, first_number + 2 * index)) * max_share
-        start = torch.from_numpy(uniforms(seeds, first_number + 2 * index + 1)) * (1 - length)
-        masks[:, index, 0], masks[:, index, 1] = start, start + length
-    return masks

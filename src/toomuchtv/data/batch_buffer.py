@@ -49,7 +49,7 @@ def _offsets(
 ) -> tuple[dict[str, tuple[DTypeLike, tuple[int, ...], int]], int]:
     """Return dtype, shape and offset of each array in a buffer, and the end of the arrays."""
     end, offsets = _HEADER_BYTES, {}
-    for name, (dtype, shape) in batch_layout(num_clips, reader.clip_format, reader.side).items():
+    for name, (dtype, shape) in batch_layout(num_clips, reader).items():
         begin = -(-end // 64) * 64
         offsets[name] = (dtype, shape, begin)
         end = begin + int(np.prod(shape)) * np.dtype(dtype).itemsize

@@ -7,10 +7,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
-import torch.distributed
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Sampler
 
+from toomuchtv._internal import distributed
 from toomuchtv._internal.random_numbers import FloatArray, IntArray
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.item_groups import ItemGroups
@@ -19,7 +19,6 @@ from toomuchtv.data.sampler import HierarchicalDraw, part_of_rank
 from toomuchtv.data.valid_starts import ValidStarts
 
 TitleWeights: TypeAlias = Literal["uniform", "sqrt", "size"] | Sequence[float] | FloatArray
-
 
 T = TypeVar("T")
 
@@ -42,7 +41,12 @@ class StepBatchSampler(Sampler[list[T]], ABC):
         if num_batches < 1:
             raise ValueError(f"num_batches must be at least 1, got {num_batches}")
         self._num_batches = num_batches
-        self._rank, self._world_size = _processes(rank, world_size)
+        if (rank is None) != (world_size is None):
+            raise ValueError(
+                f"rank and world_size must be given together, got {rank} and {world_size}"
+            )
+        self._rank = distributed.rank() if rank is None else rank
+        self._world_size = distributed.world_size() if world_size is None else world_size
         self.set_step(start_step)
 
     @abstractmethod
@@ -63,7 +67,7 @@ class StepBatchSampler(Sampler[list[T]], ABC):
         """Yield the batches of the rest of the current epoch; the next iteration continues.
 
         An iteration that is not finished is repeated by the next one, unless `set_step` is called:
-        workers of a data loader fetch ahead, so the sampler cannot know which batches were used.
+        workers of a data loader fetch ahead, so the sampler cannot tell which batches were used.
         """
         step, stop = self._step, self._step + len(self)
         for number in range(step, stop):
@@ -211,23 +215,15 @@ def _paths(labels: Sequence[Hashable] | NDArray[np.generic]) -> list[tuple[Hasha
     return [tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in values]
 
 
-def _processes(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    if (rank is None) != (world_size is None):
-        raise ValueError("rank and world_size must be given together")
-    if rank is not None and world_size is not None:
-        return rank, world_size
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
 def _positions(positions: ArrayLike | None, min_gap: float, num_samples: int) -> FloatArray:
     """Return the position of each sample, float64 `[M]`; the order of the samples by default."""
     if not 0 <= min_gap < float("inf"):
         raise ValueError(f"min_gap must be a finite number and at least 0, got {min_gap}")
     if positions is None:
         if min_gap > 0:
-            raise ValueError("min_gap needs the positions of the samples")
+            raise ValueError(
+                f"min_gap={min_gap:g} needs the positions of the samples: give `positions` as well"
+            )
         return np.arange(num_samples, dtype=np.float64)
     place = np.asarray(positions, np.float64)
     if place.shape != (num_samples,) or not np.isfinite(place).all():
@@ -266,5 +262,4 @@ def _groups(title_of_item: IntArray, num_samples: IntArray, weights: TitleWeight
         weights=weight,
         kind_offsets=np.array([0, len(size)]),
         kind_shares=np.ones(1),
-        num_unusable=0,
     )

@@ -25,15 +25,15 @@ BatchArrays = dict[str, NDArray[Any]]
 
 
 def batch_layout(
-    num_clips: int, clip_format: ClipFormat, side: int
+    num_clips: int, reader: ClipReader
 ) -> dict[str, tuple[DTypeLike, tuple[int, ...]]]:
     """Return dtype and shape of each array of a batch that is being decoded, by name.
 
     The names are those of `ClipBatch` and of the columns of its `specs`.
     """
     return {
-        "video": (np.uint8, (num_clips, clip_format.frames, side * 3 // 2, side)),
-        "waveform": (np.float32, (num_clips, clip_format.num_samples)),
+        "video": (np.uint8, (num_clips, *reader.video_shape)),
+        "waveform": (np.float32, (num_clips, reader.clip_format.num_samples)),
         "valid": (np.bool_, (num_clips,)),
         **{name: (dtype, (num_clips,)) for name, dtype in SPEC_DTYPES.items()},
     }
@@ -94,7 +94,7 @@ class PlannedBatches:
         return batch_of_arrays(arrays, step, failures)
 
     def _new_arrays(self, num_clips: int) -> BatchArrays:
-        layout = batch_layout(num_clips, self.reader.clip_format, self.reader.side)
+        layout = batch_layout(num_clips, self.reader)
         return {name: np.empty(shape, dtype) for name, (dtype, shape) in layout.items()}
 
     def decode(
@@ -122,10 +122,8 @@ class PlannedBatches:
         clips = list(specs)
         arrays = allocate(len(clips))
         failures: list[str] = []
-        # Clips that are close in time share an open file and often a decoded group of frames.
         # Nothing is shared across steps, because another worker may have decoded the last one.
-        self.reader.reset()
-        for index in np.lexsort((specs.start_seconds, specs.audio_track, specs.item)).tolist():
+        for index in self.reader.reading_order(specs):
             video, waveform = arrays["video"][index], arrays["waveform"][index]
             found = self._read(clips[index], video, waveform, failures, is_readable)
             arrays["valid"][index] = found is not None

@@ -11,7 +11,8 @@ import numpy as np
 from toomuchtv._internal.random_numbers import uniforms
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.snapshot import CatalogSnapshot
-from toomuchtv.data.clip_specs import ClipSpec
+from toomuchtv.data.clip_specs import ClipSpec, ClipSpecs
+from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.proxy_reader import ProxyPool, ProxyReader
 
@@ -32,8 +33,11 @@ class ClipReader:
         snapshot: See above.
         clip_format: See above.
         side: Side length of the square frames, in pixels: the short side of all proxies.
+        video_shape: `(T, S * 3 / 2, S)`, shape of the YUV planes of a clip.
 
     Raises:
+        CatalogError: An item of the snapshot has no proxy, because the catalog has changed between
+            the reading of the snapshot and of the proxies.
         ValueError: A proxy's frame rate is no multiple of the clip's, or its sample rate or
             size differs from the others'.
     """
@@ -50,8 +54,16 @@ class ClipReader:
         self.snapshot = snapshot
         self.clip_format = clip_format
         self._catalog_path = catalog_path
-        self._proxies = [proxies[item_id] for item_id in snapshot.item_id.tolist()]
+        item_ids = snapshot.item_id.tolist()
+        if missing := [item_id for item_id in item_ids if item_id not in proxies]:
+            raise CatalogError(
+                f"{len(missing)} of the {len(item_ids)} items of the snapshot have no proxy of "
+                f"their present content (item ids {missing[:5]}), because the catalog has changed "
+                "since the snapshot was read: read both again, after `toomuchtv prepare`"
+            )
+        self._proxies = [proxies[item_id] for item_id in item_ids]
         self.side = _common_side(self._proxies, clip_format)
+        self.video_shape = (clip_format.frames, self.side * 3 // 2, self.side)
         self._max_open = max_open
         self._pools = {os.getpid(): ProxyPool(max_open)}
 
@@ -75,9 +87,7 @@ class ClipReader:
         *,
         crop_position: float | None = None,
     ) -> None:
-        """Read one clip into arrays of the caller.
-
-        Clips of one item are cheapest to read one after another in order of time.
+        """Read one clip into arrays of the caller. For many clips, see `reading_order`.
 
         Args:
             clip: The clip.
@@ -107,13 +117,16 @@ class ClipReader:
             out=waveform,
         )
 
-    def reset(self) -> None:
-        """Make the next reads independent of all earlier ones.
+    def reading_order(self, specs: ClipSpecs) -> list[int]:
+        """Forget all earlier reads, and return the indices of a batch's clips in reading order.
 
-        A decoder conceals damage with what it decoded before. Without this call, a clip of a
-        damaged proxy could depend on the worker that reads it.
+        Clips that are close in time share an open file and often a decoded group of frames, so
+        this order is the cheapest. A decoder conceals damage with what it decoded before. If it
+        did not forget, a clip of a damaged proxy could depend on the worker that reads it.
         """
         self._pool.clear_cache()
+        order: list[int] = np.lexsort((specs.start_seconds, specs.audio_track, specs.item)).tolist()
+        return order
 
     def name(self, item: int) -> str:
         """Return the file name of an item's proxy, for messages."""

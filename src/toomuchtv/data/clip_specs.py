@@ -108,11 +108,11 @@ class ClipSpecs:
         return ClipSpecs(**{name: getattr(self, name)[index] for name in SPEC_DTYPES})
 
     def to_tensor(self, valid: Tensor | None = None, device: device | None = None) -> Tensor:
-        """Return what other processes need to know of each clip as one tensor.
+        """Return the columns that other processes need of each clip as one tensor.
 
         The pair labels of a batch depend on the clips of all processes. One tensor means one
-        collective call to gather them. Integers up to 2**53 are exact in float64. The seeds are
-        left out: only the process that decodes a clip augments it.
+        collective call to gather them. Integers up to 2**53 are exact in float64. The tensor has
+        no seeds, because only the process that decodes a clip augments it.
 
         Args:
             valid: bool `[N]`; all clips are valid if omitted.

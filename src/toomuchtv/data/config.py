@@ -155,16 +155,6 @@ class SamplingConfig(BaseModel):
         """Return the length of the window at a step; inf if there is none."""
         return math.inf if self.window_seconds is None else value_at(self.window_seconds, step)
 
-    def fixed_at(self, step: int) -> SamplingConfig:
-        """Return the same policy with the values of one step instead of schedules."""
-        window = self.window_seconds_at(step)
-        return self.model_copy(
-            update={
-                "clips_per_item": self.clips_per_item_at(step),
-                "window_seconds": None if math.isinf(window) else window,
-            }
-        )
-
     def draws_per_step(self) -> list[tuple[int, int]]:
         """Return pairs `(from_step, draws)`: draws of titles, or for `uniform` of clips."""
         if self.name == "uniform":
@@ -180,7 +170,7 @@ def other_policy(policy: SamplingConfig) -> SamplingConfig:
     settings that change with the step, those of step 0 count.
     """
     name = "uniform" if policy.name == "hierarchical" else "hierarchical"
-    renamed = policy.fixed_at(0).model_copy(update={"name": name})
+    renamed = policy.model_copy(update={"name": name})
     return fit_batch_size(renamed, policy.batch_size, min_titles=2)
 
 
@@ -197,13 +187,17 @@ def fit_batch_size(
     """
     if batch_size < 2:
         raise ValueError(f"a batch has at least 2 clips, got {batch_size}")
-    policy = policy.fixed_at(0)
-    changes: dict[str, int] = {"batch_size": batch_size}
+    window_seconds = policy.window_seconds_at(0)
+    changes: dict[str, float | None] = {
+        "batch_size": batch_size,
+        "clips_per_item": policy.clips_per_item_at(0),
+        "window_seconds": None if math.isinf(window_seconds) else window_seconds,
+    }
     if policy.name == "hierarchical":
         clips_per_title = max(1, batch_size // min_titles)
         items = min(policy.items_per_title, clips_per_title)
         clips = min(policy.clips_per_item_at(0), clips_per_title // items)
-        changes = {
+        changes |= {
             "batch_size": batch_size // (items * clips) * items * clips,
             "items_per_title": items,
             "clips_per_item": clips,

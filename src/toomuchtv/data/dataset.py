@@ -62,7 +62,7 @@ class CatalogDataset(Dataset[ClipSample]):
         clip: See above.
 
     Raises:
-        CatalogError: The path is not a catalog.
+        CatalogError: The path is not a catalog, or an item of the snapshot has no proxy any more.
         ValueError: The catalog's proxies do not fit the clip format.
     """
 
@@ -98,12 +98,9 @@ class CatalogDataset(Dataset[ClipSample]):
 
         Clips of one item are read in order of time, which is faster than one call for each.
         """
-        table = ClipSpecs.from_clips(specs)
-        samples: list[ClipSample | None] = [None] * len(specs)
-        self._reader.reset()
-        for index in np.lexsort((table.start_seconds, table.audio_track, table.item)).tolist():
-            side = self._reader.side
-            video = np.empty((self.clip.frames, side * 3 // 2, side), np.uint8)
+        samples: dict[int, ClipSample] = {}
+        for index in self._reader.reading_order(ClipSpecs.from_clips(specs)):
+            video = np.empty(self._reader.video_shape, np.uint8)
             waveform = np.empty(self.clip.num_samples, np.float32)
             try:
                 self._reader.read(specs[index], video, waveform)
@@ -116,7 +113,7 @@ class CatalogDataset(Dataset[ClipSample]):
                 video=torch.from_numpy(video),
                 waveform=torch.from_numpy(waveform),
             )
-        return [sample for sample in samples if sample is not None]
+        return [samples[index] for index in range(len(specs))]
 
 
 class ClipBatchSampler(StepBatchSampler[ClipSpec]):

@@ -19,6 +19,8 @@ from toomuchtv.media.clip import ClipFormat
 class ItemGroups:
     """The usable items of a snapshot, sorted by the title that they count for.
 
+    An item is usable if it has audio and a frame at which a clip may start.
+
     If kinds of titles have shares of their own, the titles of one kind are consecutive.
 
     Attributes:
@@ -31,7 +33,6 @@ class ItemGroups:
         weights: float64 `[G]`, relative weight of each title.
         kind_offsets: int64 `[K + 1]`, first title of each kind that has a share.
         kind_shares: float64 `[K]`, the shares of these kinds; they sum to 1.
-        num_unusable: Number of items left out, because they have no audio or are too short.
     """
 
     rows: NDArray[np.int32]
@@ -43,7 +44,6 @@ class ItemGroups:
     weights: NDArray[np.float64]
     kind_offsets: NDArray[np.int64]
     kind_shares: NDArray[np.float64]
-    num_unusable: int
 
     @property
     def num_groups(self) -> int:
@@ -70,7 +70,9 @@ def group_items(
     Raises:
         ValueError: No item has a valid start, or no title is of a kind that has a share.
     """
-    usable = np.flatnonzero(_valid_starts(snapshot, policy, clip_format).count > 0)
+    every_row = np.arange(len(snapshot))
+    starts = _valid_starts(snapshot, policy, clip_format, every_row)
+    usable = np.flatnonzero(starts.count > 0)
     if policy.kind_shares is not None:
         shares = np.array([policy.kind_shares.of(kind) for kind in TitleKind])
         usable = usable[shares[snapshot.kind[usable]] > 0]
@@ -108,14 +110,7 @@ def group_items(
         weights=weights[policy.title_weight],
         kind_offsets=kind_offsets,
         kind_shares=kind_shares,
-        num_unusable=len(snapshot) - len(rows),
     )
-
-
-def clip_frames(frame_rate: NDArray[np.float64], clip_format: ClipFormat) -> NDArray[np.int64]:
-    """Return the number of proxy frames that a clip spans, inclusive, for each frame rate."""
-    stride = np.rint(frame_rate / clip_format.frame_rate).astype(np.int64)
-    return (clip_format.frames - 1) * stride + 1
 
 
 def audio_overhang_seconds(clip_format: ClipFormat) -> float:
@@ -129,65 +124,38 @@ def audio_overhang_seconds(clip_format: ClipFormat) -> float:
 
 
 def _valid_starts(
-    snapshot: CatalogSnapshot,
-    policy: SamplingConfig,
-    clip_format: ClipFormat,
-    rows: NDArray[np.int64] | None = None,
+    snapshot: CatalogSnapshot, policy: SamplingConfig, clip_format: ClipFormat, rows: IntArray
 ) -> ValidStarts:
-    """Return the valid starts of some rows of the snapshot, in that order; of all if omitted."""
-    rows = np.arange(len(snapshot)) if rows is None else rows
+    """Return the valid starts of some rows of the snapshot, in their order."""
     rate = snapshot.frame_rate[rows].astype(np.float64)
-    length = clip_frames(rate, clip_format)
-    has_sound = snapshot.num_tracks[rows] > 0
-    num_frames = np.maximum(snapshot.num_frames[rows] - length + 1, 0) * has_sound
-    skipped, cuts = _blocked_intervals(snapshot, policy, clip_format)
-    # `valid_starts` compares frames. A clip covers more than its frames: its last frame is shown
-    # for one more period of the clip's frame rate, and fractions of a proxy frame count as well.
-    # So a skipped segment begins earlier by that much. A cut concerns frames alone.
-    num_skipped = len(skipped[0])
+    stride = np.rint(rate / clip_format.frame_rate)
+    length = ((clip_format.frames - 1) * stride + 1).astype(np.int64)
+    has_audio = snapshot.num_tracks[rows] > 0
+    num_frames = np.maximum(snapshot.num_frames[rows] - length + 1, 0) * has_audio
     index = np.full(len(snapshot), -1, np.int64)
     index[rows] = np.arange(len(rows))
-    row = np.concatenate([skipped[0], cuts[0]])
-    here = index[row] >= 0
-    item = index[row[here]]
-    begin, stop = (np.concatenate([skipped[edge], cuts[edge]])[here] for edge in (1, 2))
-    begin_frame = begin * rate[item]
-    is_skipped = np.flatnonzero(here) < num_skipped
-    stride = np.rint(rate[item] / clip_format.frame_rate)
-    begin_frame = np.where(is_skipped, np.floor(begin_frame) - stride + 1, begin_frame)
+    segments = snapshot.segments.where(index[snapshot.segments.row] >= 0)
+    skipped = segments.of_kinds(policy.skip)
+    item = index[skipped.row]
+    # The audio of a clip must not touch a skipped segment either. `valid_starts` compares frames,
+    # but a clip covers more: its last frame is shown for one more period of the clip's frame rate,
+    # and fractions of a proxy frame count as well. So the segment begins earlier by that much.
+    overhang = audio_overhang_seconds(clip_format)
+    begin = (skipped.start_seconds.astype(np.float64) - overhang) * rate[item]
+    begin = np.floor(begin) - stride[item] + 1
+    stop = (skipped.stop_seconds.astype(np.float64) + overhang) * rate[item]
+    # A cut has no length, and concerns frames alone. The seconds of cuts are rounded; the frame at
+    # the cut belongs to the shot after it.
+    shots = segments.of_kinds(("shot",) if policy.shots == "inside" else ())
+    cut_item = np.tile(index[shots.row], 2)
+    cut = np.concatenate([shots.start_seconds, shots.stop_seconds]).astype(np.float64) - 1e-3
+    cut *= rate[cut_item]
     return valid_starts(
         num_frames.astype(np.int64),
-        item=item,
-        begin_frame=begin_frame,
-        stop_frame=stop * rate[item],
+        item=np.concatenate([item, cut_item]),
+        begin_frame=np.concatenate([begin, cut]),
+        stop_frame=np.concatenate([stop, cut]),
         clip_frames=length,
-    )
-
-
-Intervals = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
-
-
-def _blocked_intervals(
-    snapshot: CatalogSnapshot, policy: SamplingConfig, clip_format: ClipFormat
-) -> tuple[Intervals, Intervals]:
-    """Return the intervals that clips may not touch, and the cuts that they may not cross.
-
-    Both as rows of the snapshot, starts and stops in seconds. A cut has no length.
-    """
-    skipped = snapshot.segments.of_kinds(policy.skip)
-    # The audio of a clip must not touch a skipped segment either.
-    overhang = audio_overhang_seconds(clip_format)
-    cuts = snapshot.segments.of_kinds(("shot",) if policy.shots == "inside" else ())
-    edges = np.concatenate([cuts.start_seconds, cuts.stop_seconds]).astype(np.float64)
-    # The seconds of cuts are rounded; the frame at the cut belongs to the shot after it.
-    edges -= 1e-3
-    return (
-        (
-            skipped.row.astype(np.int64),
-            skipped.start_seconds.astype(np.float64) - overhang,
-            skipped.stop_seconds.astype(np.float64) + overhang,
-        ),
-        (np.concatenate([cuts.row, cuts.row]).astype(np.int64), edges, edges),
     )
 
 
@@ -221,5 +189,8 @@ def _explain_no_items(
     if policy.kind_shares is not None:
         text += ", and is of a kind to which sampling.kind_shares gives a share"
     if len(snapshot.segments) and (policy.skip or policy.shots == "inside"):
-        text += "; what sampling.skip and sampling.shots leave out does not count: leave out less"
+        text += (
+            "; skipped segments do not count: skip fewer kinds with sampling.skip, or set "
+            "sampling.shots to cross"
+        )
     return text

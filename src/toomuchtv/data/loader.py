@@ -64,7 +64,7 @@ def iterate_batches(
         num_workers: Number of decoding processes.
         on_worker_death: Whether to replace a worker that died or was killed for stalling, or to
             stop with an error.
-        timeout_seconds: A worker that does not deliver a batch for so long counts as stalled.
+        timeout_seconds: A worker that delivers no batch for this time counts as stalled.
         max_restarts: Number of workers that may be replaced before the stream stops.
     """
     workers = None
@@ -166,7 +166,7 @@ class _Workers:
                 self._receive(seconds_left)
             else:
                 limit = worker.time_limit(self._timeout_seconds)
-                self._replace(worker, f"gave nothing for {limit:g} s", stalled=True)
+                self._replace(worker, f"delivered no batch for {limit:g} s", stalled=True)
         self._losses_since_batch = 0.0
         kind, content = self._finished.pop(step)
         buffer = self._buffer_of.pop(step)
@@ -247,7 +247,7 @@ class _Workers:
 
     def _exclude(self, item: int) -> None:
         """Exclude an item from all further batches, and replace workers that are stuck in it."""
-        _log.warning("the proxy %s is left out from now on", self._reader.name(item))
+        _log.warning("the proxy %s is excluded from now on", self._reader.name(item))
         self._excluded.add(item)
         write_excluded(self._excluded_file, self._excluded)
         for worker in list(self._pool.workers):
@@ -259,4 +259,4 @@ class _Workers:
             return f"{what}; training.on_worker_death is 'stop'"
         if self.restarts >= self._max_restarts:
             return f"{what}, after {self.restarts} others: training.max_worker_restarts is reached"
-        return f"{what}; workers are lost over and over without a single batch: giving up"
+        return f"{what}; workers were lost repeatedly without one batch between: giving up"

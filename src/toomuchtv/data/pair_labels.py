@@ -23,11 +23,7 @@ class PairLabel(IntEnum):
     POSITIVE = 1
 
 
-_LABELS = {
-    "ignore": PairLabel.IGNORE,
-    "negative": PairLabel.NEGATIVE,
-    "positive": PairLabel.POSITIVE,
-}
+_LABELS = {label.name.lower(): label for label in PairLabel}
 
 
 class PairLabelConfig(BaseModel):

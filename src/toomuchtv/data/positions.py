@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,36 +17,16 @@ _TRIES = 400
 _WINDOW_TRIES = 8
 
 
-class Positions(ABC):
-    """A rule for the starts of the clips of an item.
-
-    Attributes:
-        capacity: int64 `[U]`, number of clips that fit into each item in any case.
-    """
-
-    capacity: IntArray
-
-    @abstractmethod
-    def draw(self, items: IntArray, seed: int, step: int) -> tuple[IntArray, IntArray]:
-        """Draw the start of every clip of a step.
-
-        Args:
-            items: Item of each clip, `[N]`; no item has more clips than its capacity.
-            seed: Seed of the run.
-            step: The step.
-
-        Returns:
-            The starts, `[N]`, and the rank of each clip by start among those of its item, `[N]`.
-        """
-
-
-class GridPositions(Positions):
+class GridPositions:
     """Starts on the frame grid of each item, optionally inside one window of each item.
 
     Args:
         starts: Valid starts of the items.
         gap_frames: int64 `[U]`, minimum distance of two starts; at least 1.
         window_frames: int64 `[U]`, length of the window of each item; None for no window.
+
+    Attributes:
+        capacity: int64 `[U]`, number of clips that fit into each item in any case.
     """
 
     def __init__(
@@ -71,13 +51,21 @@ class GridPositions(Positions):
         return cls(groups.starts, np.maximum(gap, 1), window)
 
     def draw(self, items: IntArray, seed: int, step: int) -> tuple[IntArray, IntArray]:
-        """Draw the first frame of every clip; see `Positions.draw`.
+        """Draw the first frame of every clip of a step.
 
         A choice of k out of n starts, at least `gap` apart, becomes k numbers below
         `n - (k - 1) * gap` when the j-th smallest start is moved back by `j * gap`. So k
         independent draws in this smaller range, sorted and moved forward again, keep the gap and
         reach every choice. Choices with starts exactly `gap` apart are drawn a little less often
         than others; with thousands of frames to choose from this does not matter.
+
+        Args:
+            items: Item of each clip, `[N]`; no item has more clips than its capacity.
+            seed: Seed of the run.
+            step: The step.
+
+        Returns:
+            The starts, `[N]`, and the rank of each clip by start among those of its item, `[N]`.
         """
         draws = uniforms(seed, _POSITION, step, np.arange(len(items)))
         # By item, then by draw: the sum of both is exact enough for any number of items.
@@ -131,7 +119,7 @@ class GridPositions(Positions):
         return first, held
 
 
-class SamplePositions(Positions):
+class SamplePositions:
     """Samples of each item at arbitrary positions, such as the times of photographs.
 
     Args:
@@ -139,6 +127,9 @@ class SamplePositions(Positions):
         positions: float64 `[M]`, position of each sample, ascending inside each item.
         min_gap: Minimum distance of two samples of one item; 0 for any different samples.
         max_clips: No item ever gets more clips than this.
+
+    Attributes:
+        capacity: int64 `[U]`, number of samples of one batch that fit into each item.
     """
 
     def __init__(
@@ -151,7 +142,7 @@ class SamplePositions(Positions):
             self.capacity = np.array(counts, np.int64)
 
     def draw(self, items: IntArray, seed: int, step: int) -> tuple[IntArray, IntArray]:
-        """Draw the sample of every clip as its index inside the item; see `Positions.draw`."""
+        """Draw the sample of every clip as its index inside the item; see `GridPositions.draw`."""
         index, rank = np.empty_like(items), np.empty_like(items)
         draws = uniforms(seed, _POSITION, step, np.arange(len(items)))
         for item in np.unique(items).tolist():
@@ -202,6 +193,10 @@ class SamplePositions(Positions):
             chosen.append(index)
             low = int(following[index])
         return np.array(chosen, np.int64)
+
+
+#: A rule for the starts of the clips of an item.
+Positions: TypeAlias = GridPositions | SamplePositions
 
 
 def move_overflow(

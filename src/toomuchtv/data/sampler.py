@@ -291,7 +291,7 @@ class ClipSampler:
         total = int(self._positions_at(step).capacity.sum())
         if total < policy.batch_size:
             raise ValueError(
-                f"the catalog has room for only {total} clips at least "
+                f"the catalog holds only {total} clips at least "
                 f"{policy.min_gap_seconds:g} s apart, fewer than the batch of "
                 f"{policy.batch_size}: lower sampling.batch_size or sampling.min_gap_seconds"
             )

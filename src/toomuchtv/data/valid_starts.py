@@ -121,7 +121,7 @@ def valid_starts(
     stop_frame: FloatArray,
     clip_frames: IntArray,
 ) -> ValidStarts:
-    """Leave out the starts of clips that would share a frame with a blocked interval.
+    """Return the starts of clips that share no frame with a blocked interval.
 
     An interval of length 0 is a cut: no clip may have frames on both sides of it.
 

@@ -36,8 +36,8 @@ def find_duplicates(
     """Find intervals of 8 s or more that items of different titles share in audio and video.
 
     The audio finds the candidates. The brightness of the video, which must rise and fall together,
-    tells a shared scene from a shared song. If an interval is in many titles, such as the logo of a
-    studio, not every pair is reported, but the pairs connect all these titles.
+    distinguishes a shared scene from a shared song. If an interval is in many titles, such as the
+    logo of a studio, not every pair is reported, but the pairs connect all these titles.
 
     Args:
         item_ids: The items. Items of one title must be consecutive.

@@ -7,10 +7,10 @@ features were computed from, so that a file that exists is up to date.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,8 +118,11 @@ def _arrays(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
             yield arrays
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise MediaError(f"the features {path.name} are missing or damaged: {error}") from error
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise MediaError(
+            f"the features {path.name} are missing or damaged ({error}): delete the file, if it "
+            "exists, and run `toomuchtv prepare` again"
+        ) from error
 
 
 def read_fingerprint(path: Path) -> AudioFingerprint:
@@ -150,9 +153,9 @@ def read_frame_features(path: Path) -> FrameFeatures:
 
 
 class StoredFingerprints:
-    """A sequence of the fingerprints of many items that reads them from disk when needed.
+    """The fingerprints of many items by index, read from disk when needed.
 
-    The last 64 fingerprints are kept in memory.
+    The 64 fingerprints that were used last are kept in memory.
 
     Args:
         paths: The file of features of each item.
@@ -160,21 +163,13 @@ class StoredFingerprints:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
-        self._recent: OrderedDict[int, AudioFingerprint] = OrderedDict()
+        self._read = functools.lru_cache(_MAX_IN_MEMORY)(read_fingerprint)
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> AudioFingerprint:
-        if not 0 <= index < len(self._paths):  # IndexError ends a loop over the sequence
-            raise IndexError(f"index {index} is not in 0 to {len(self._paths) - 1}")
-        fingerprint = self._recent.pop(index, None)
-        if fingerprint is None:
-            fingerprint = read_fingerprint(self._paths[index])
-            if len(self._recent) >= _MAX_IN_MEMORY:
-                self._recent.popitem(last=False)
-        self._recent[index] = fingerprint
-        return fingerprint
+        return self._read(self._paths[index])
 
     def __iter__(self) -> Iterator[AudioFingerprint]:
-        return (self[index] for index in range(len(self)))
+        return map(self._read, self._paths)

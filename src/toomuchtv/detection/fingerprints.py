@@ -18,6 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 
 from toomuchtv.media.clip import WaveformArray
 
@@ -129,7 +130,8 @@ class _Bands:
         self._taps = (taps / taps.sum()).astype(np.float32)
         rate_hz = sample_rate_hz / self._step
         self._window = np.hanning(round(_WINDOW_SECONDS * rate_hz)).astype(np.float32)
-        self._fft_size = _fast_fft_size(len(self._window))
+        # The next even size whose only prime factors are 2, 3 and 5, which is fast.
+        self._fft_size = 2 * next_fast_len((len(self._window) + 1) // 2, real=True)
         edges_hz = _LOW_HZ * (_HIGH_HZ / _LOW_HZ) ** (np.arange(WORD_BITS + 2) / (WORD_BITS + 1))
         bins = np.round(edges_hz * self._fft_size / rate_hz).astype(np.int64)
         self._edges = np.minimum(bins, self._fft_size // 2)
@@ -160,18 +162,6 @@ class _Bands:
         return np.stack(
             [power[:, low:high].sum(1) for low, high in pairwise(self._edges)], axis=1
         ).astype(np.float32)
-
-
-def _fast_fft_size(size: int) -> int:
-    """Return the next even size whose only prime factors are 2, 3 and 5, which is fast."""
-    while True:
-        rest = size
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1 and size % 2 == 0:
-            return size
-        size += 1
 
 
 def _words(energies: NDArray[np.float32]) -> NDArray[np.uint32]:

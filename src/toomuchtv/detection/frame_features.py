@@ -104,8 +104,8 @@ class _FeatureExtractor:
     """Computes features of frames in order; it keeps the frame before.
 
     Args:
-        letters_every: The features of letters are computed for one in so many frames, and the
-            frames up to the next one get the same values.
+        letters_every: The features of letters are computed for one in `letters_every` frames, and
+            the frames up to the next one get the same values.
     """
 
     def __init__(self, letters_every: int) -> None:

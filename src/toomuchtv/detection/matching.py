@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
@@ -109,8 +108,8 @@ def find_matches(
     Args:
         fingerprints: One fingerprint per item.
         groups: Group of each item, where items of one group are consecutive. Items of one group are
-            not compared. By default every item is a group of its own.
-        sparsity: Index only one in so many words. This saves memory and misses short intervals.
+            not compared. By default no two items are in one group.
+        sparsity: Index only one in `sparsity` words. This saves memory and misses short intervals.
         min_seconds: Shortest interval to report.
         scratch: Folder for postings that do not fit in memory. None keeps all in memory.
 
@@ -182,7 +181,7 @@ def _postings(one: AudioFingerprint, base: int, sparsity: int) -> NDArray[np.uin
     is_indexed[1:] &= one.words[1:] != one.words[:-1]
     if sparsity > 1:
         # All items must keep the same words, so the choice depends on the word alone.
-        is_indexed &= _hash(one.words) >> np.uint32(16) & np.uint32(0xFFFF) < 65_536 // sparsity
+        is_indexed &= _hash(one.words) >> np.uint32(16) < 65_536 // sparsity
     at = np.flatnonzero(is_indexed)
     word = one.words[at].astype(np.uint64) << np.uint64(32)
     return np.asarray(word | (at + base).astype(np.uint64))
@@ -246,12 +245,7 @@ class PostingBuffer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -303,8 +297,8 @@ def count_votes(
             offsets must be neighbors.
 
     Returns:
-        The votes, sorted, and the count of each. If the postings were spilled, votes are left out
-        if their slot of four neighboring numbers has fewer than half of `MIN_VOTES` votes.
+        The votes, sorted, and the count of each. If the postings were spilled, votes that
+        `_with_enough_votes` would not use are missing.
     """
     if not postings.is_spilled:
         (partition,) = postings.partitions()
@@ -316,11 +310,14 @@ def count_votes(
     for partition in postings.partitions():
         slots, counts = np.unique(_counter_of(votes_of(partition)), return_counts=True)
         counters[slots] = np.minimum(counters[slots] + counts, np.iinfo(np.uint8).max)
-    # Second pass: count the remaining votes exactly.
+    # Second pass: count the remaining votes exactly. An offset needs half of `MIN_VOTES` votes of
+    # its own, and all votes of its two neighbors count for it, also those in the next slot. So the
+    # slots of both neighbors of a vote are looked up too.
     kept = []
     for partition in postings.partitions():
         votes = votes_of(partition)
-        kept.append(votes[counters[_counter_of(votes)] >= MIN_VOTES // 2])
+        slots = np.stack([_counter_of(votes + step) for step in (-1, 0, 1)])
+        kept.append(votes[counters[slots].max(0) >= MIN_VOTES // 2])
     return np.unique(np.concatenate(kept), return_counts=True)
 
 

@@ -183,10 +183,14 @@ def _is_recap(member: ClusterMember, cluster: Cluster, episodes: Sequence[Episod
     episode = episodes[member.item]
     latest = min(_RECAP_SECONDS, _RECAP_SHARE * episode.fingerprint.duration_seconds)
     others = [other for other in cluster if other.item != member.item]
-    return words_to_seconds(member.start) <= latest and all(
-        _is_before(episodes[other.item], episode)
-        and not _is_opening_place(other, episodes[other.item])
-        for other in others
+    return (
+        words_to_seconds(member.start) <= latest
+        and len(others) > 0
+        and all(
+            _is_before(episodes[other.item], episode)
+            and not _is_opening_place(other, episodes[other.item])
+            for other in others
+        )
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ _NUM_PERMUTATIONS = 20_000
 _MAX_EXACT_SOURCES = 16
 # The mean average precision sorts all clips again for every resample.
 _NUM_MAP_RESAMPLES = 200
+_RESAMPLES_PER_BATCH = 100
 _NUM_VALUES_PER_BATCH = 4_000_000
 
 
@@ -64,8 +64,7 @@ class Paired:
 
 def mean_interval(folds: Sequence[ClipScores], *, seed: int = 0) -> tuple[float, float]:
     """Return the 95% confidence interval of the mean over folds of the mean value."""
-    names = _source_names(folds)
-    return _mean_interval(*_sums_by_source(folds, names), seed)
+    return _mean_interval(*_sums_by_source(folds), seed)
 
 
 def compare_means(a: Sequence[ClipScores], b: Sequence[ClipScores], *, seed: int = 0) -> Paired:
@@ -76,9 +75,8 @@ def compare_means(a: Sequence[ClipScores], b: Sequence[ClipScores], *, seed: int
     """
     if [list(fold.source) for fold in a] != [list(fold.source) for fold in b]:
         raise ValueError("the two results are not of the same clips in the same folds")
-    names = _source_names(a)
-    sums_a, counts = _sums_by_source(a, names)
-    difference = _sums_by_source(b, names)[0] - sums_a  # [folds, sources]
+    sums_a, counts = _sums_by_source(a)
+    difference = _sums_by_source(b)[0] - sums_a  # [folds, sources]
     # The contribution of each source to the mean over folds. Exchanging the two results in a
     # source changes its sign.
     contribution = (difference / counts.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -88,7 +86,7 @@ def compare_means(a: Sequence[ClipScores], b: Sequence[ClipScores], *, seed: int
         interval=_mean_interval(difference, counts, seed),
         p_value=p_value,
         exact=exact,
-        num_sources=len(names),
+        num_sources=counts.shape[1],
     )
 
 
@@ -103,11 +101,12 @@ def map_interval(
         source: Source of each clip, `[n]`.
         seed: Seed of the resampling.
     """
+    names, source_of_clip = np.unique(np.array(source), return_inverse=True)
 
     def mean_ap(weights: NDArray[np.float64]) -> float:
-        return float(np.nanmean(average_precisions(scores, targets, weights)))
+        return float(np.nanmean(average_precisions(scores, targets, weights[source_of_clip])))
 
-    return _weighted_interval(mean_ap, source, seed)
+    return _interval(mean_ap, len(names), _NUM_MAP_RESAMPLES, seed)
 
 
 def compare_map(
@@ -130,6 +129,9 @@ def compare_map(
         each = average_precisions(second, targets, weights)
         return float(np.nanmean(each - average_precisions(first, targets, weights)))
 
+    def resampled(weights: NDArray[np.float64]) -> float:
+        return difference(a, b, weights[source_of_clip])
+
     def exchanged(use_b_first: NDArray[np.float64], _: NDArray[np.float64]) -> float:
         mask = use_b_first[source_of_clip].astype(np.bool_)[:, None]
         return difference(np.where(mask, b, a), np.where(mask, a, b))
@@ -140,74 +142,57 @@ def compare_map(
     )  # fmt: skip
     return Paired(
         difference=difference(a, b),
-        interval=_weighted_interval(lambda weights: difference(a, b, weights), source, seed),
+        interval=_interval(resampled, len(names), _NUM_MAP_RESAMPLES, seed),
         p_value=float(test.pvalue),
         exact=2 ** len(names) <= _NUM_MAP_RESAMPLES,
         num_sources=len(names),
     )
 
 
-def _source_names(folds: Sequence[ClipScores]) -> list[str]:
-    return sorted({source for fold in folds for source in fold.source})
-
-
 def _sums_by_source(
-    folds: Sequence[ClipScores], names: list[str]
+    folds: Sequence[ClipScores],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sum of values and the number of clips, `[folds, sources]` each."""
-    column = {name: number for number, name in enumerate(names)}
+    names = np.unique([source for fold in folds for source in fold.source])
     sums, counts = np.zeros((2, len(folds), len(names)))
     for row, fold in enumerate(folds):
-        columns = [column[source] for source in fold.source]
-        np.add.at(sums[row], columns, fold.value)
-        np.add.at(counts[row], columns, 1.0)
+        column = np.searchsorted(names, list(fold.source))
+        sums[row] = np.bincount(column, fold.value, minlength=len(names))
+        counts[row] = np.bincount(column, minlength=len(names))
     return sums, counts
 
 
 def _mean_interval(
     sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int
 ) -> tuple[float, float]:
-    def mean_over_folds(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
-        totals = sums[:, drawn].sum(axis=axis), counts[:, drawn].sum(axis=axis)
+    def mean_over_folds(weights: NDArray[np.float64]) -> float:
+        totals, num_clips = sums @ weights, counts @ weights
         # A resample may contain no clip of a fold. The mean is then over the other folds.
-        used = totals[1] > 0
-        means = np.divide(*totals, out=np.zeros_like(totals[0]), where=used)
-        result: NDArray[np.float64] = means.sum(axis=0) / np.maximum(1, used.sum(axis=0))
-        return result
+        used = num_clips > 0
+        return float((totals[used] / num_clips[used]).mean())
 
-    return _interval(mean_over_folds, sums.shape[0], sums.shape[1], seed, vectorized=True)
-
-
-def _weighted_interval(
-    statistic: Callable[[NDArray[np.float64]], float], source: Sequence[str], seed: int
-) -> tuple[float, float]:
-    """Return the interval of a statistic of the weights of clips, `[n]`."""
-    names, source_of_clip = np.unique(np.array(source), return_inverse=True)
-
-    def of_drawn(drawn: NDArray[np.int64]) -> float:
-        return statistic(np.bincount(drawn, minlength=len(names))[source_of_clip].astype(float))
-
-    return _interval(of_drawn, 1, len(names), seed, vectorized=False)
+    return _interval(mean_over_folds, sums.shape[1], _NUM_RESAMPLES, seed)
 
 
 def _interval(
-    statistic: Callable[..., Any], num_folds: int, num_sources: int, seed: int, *, vectorized: bool
+    statistic: Callable[[NDArray[np.float64]], float],
+    num_sources: int,
+    num_resamples: int,
+    seed: int,
 ) -> tuple[float, float]:
-    """Return the percentile interval of a statistic of drawn source numbers."""
+    """Return the percentile interval of a statistic of the weights of the sources, `[sources]`."""
+
+    def of_drawn(drawn: NDArray[np.int64]) -> float:
+        return statistic(np.bincount(drawn, minlength=num_sources).astype(np.float64))
+
     numbers = np.arange(num_sources)
     if num_sources < 2:  # SciPy refuses a single observation; all resamples are equal
-        value = float(statistic(numbers, axis=-1) if vectorized else statistic(numbers))
-        return value, value
+        return of_drawn(numbers), of_drawn(numbers)
     found = stats.bootstrap(
-        (numbers,),
-        statistic,
-        n_resamples=_NUM_RESAMPLES if vectorized else _NUM_MAP_RESAMPLES,
-        batch=max(1, _NUM_VALUES_PER_BATCH // (num_folds * num_sources)),
-        vectorized=vectorized,
-        confidence_level=_LEVEL,
-        method="percentile",
+        (numbers,), of_drawn, n_resamples=num_resamples, batch=_RESAMPLES_PER_BATCH,
+        vectorized=False, confidence_level=_LEVEL, method="percentile",
         random_state=np.random.default_rng(seed),
-    ).confidence_interval
+    ).confidence_interval  # fmt: skip
     return float(found.low), float(found.high)
 
 

@@ -30,7 +30,16 @@ def top1_correct(scores: ScoreArray, targets: TargetArray) -> NDArray[np.float64
 
     Classes that tie for the highest score share the hit equally, so that a constant classifier
     has an accuracy of 1 / K.
+
+    Raises:
+        ValueError: A score is NaN.
     """
+    num_nan = int(np.isnan(scores).any(axis=1).sum())
+    if num_nan:
+        raise ValueError(
+            f"the scores of {num_nan} of {len(scores)} clips are NaN: check the features and the "
+            "training of the classifier"
+        )
     best = scores == scores.max(axis=1, keepdims=True)
     hits: NDArray[np.float64] = (best & targets).sum(axis=1) / best.sum(axis=1)
     return hits
@@ -45,6 +54,9 @@ def average_precisions(
         scores: Scores `[n, K]`.
         targets: Multi-hot targets `[n, K]`.
         weights: Weight of each clip, `[n]`; all are 1 by default.
+
+    Raises:
+        ValueError: A score of a class with positive clips is NaN or infinite.
     """
     present = targets if weights is None else targets & (weights > 0)[:, None]
     result = np.full(targets.shape[1], np.nan)

@@ -60,7 +60,11 @@ def pair_ranks(
         within: Group numbers `[N]`. If given, only clips of the same group are candidates.
         block_size: Number of rows and columns of a block of similarities.
         progress: Called with the number of row blocks done.
+
+    Raises:
+        ValueError: An embedding is not finite.
     """
+    _check_finite(video=video, audio=audio)
     video, audio = video.double(), audio.double()
     own = (video * audio).sum(dim=1)
     # g + e of each query
@@ -101,7 +105,11 @@ def class_precision(
         target_classes: Multi-hot classes `[M, K]`.
         block_size: Number of queries in a block of similarities.
         progress: Called with the number of queries done.
+
+    Raises:
+        ValueError: An embedding is not finite.
     """
+    _check_finite(query=query, target=target)
     out = np.full(len(query), np.nan)
     members = [np.flatnonzero(column) for column in target_classes.T]
     targets = target.float().T
@@ -113,6 +121,16 @@ def class_precision(
                 out[row] = _average_precision(values, np.unique(np.concatenate(of_classes)))
         progress(rows.stop, len(query), "ranking classes")
     return out
+
+
+def _check_finite(**embeddings: Tensor) -> None:
+    # NaN compares as less similar than everything, so it would get the best rank.
+    for name, values in embeddings.items():
+        num_bad = int((~values.isfinite()).any(dim=1).sum())
+        if num_bad:
+            raise ValueError(
+                f"{num_bad} of {len(values)} {name} embeddings are not finite: check the encoder"
+            )
 
 
 def _average_precision(similarity: NDArray[np.float32], relevant: NDArray[np.int64]) -> float:

@@ -20,7 +20,7 @@ SUMMARY_HEADER = [
     "data",
 ]  # fmt: skip
 _SCORE_COLUMN = SUMMARY_HEADER.index("score, %")
-PUBLISHED_HEADER = ["benchmark", "way", "method", "pretraining", "reported, %"]
+PUBLISHED_HEADER = ["benchmark", "way", "method", "pretraining", "reported, %", "source"]
 
 
 def figure_rows(result: Evaluation) -> tuple[list[str], list[Row]]:
@@ -150,9 +150,12 @@ def published_rows(results: Sequence[Evaluation]) -> list[list[str]]:
         key=lambda figure: (figure.benchmark, figure.way, figure.percent),
     )
     return [
-        [figure.benchmark, figure.way, figure.method, figure.pretraining, f"{figure.percent:.1f}"]
+        [
+            figure.benchmark, figure.way, figure.method, figure.pretraining,
+            f"{figure.percent:.1f}", figure.source,
+        ]
         for figure in figures
-    ]
+    ]  # fmt: skip
 
 
 def comparability_warnings(results: Sequence[Evaluation]) -> list[str]:

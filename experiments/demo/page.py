@@ -95,15 +95,19 @@ def _scores_section(results: list[DemoResult]) -> Section:
         how_to_read="Bars are means, and whiskers are standard deviations over the three splits, "
         "which share clips. The gray bar has the same architecture with random weights, so the "
         "difference from it was learned. Orange and blue differ only in the sampling of batches.",
-        png=draw_scores(
-            {
-                "from video": {one.name: mean_and_std(one.video) for one in results},
-                "from audio": {one.name: mean_and_std(one.audio) for one in results},
-            },
-            chance=results[0].video.chance["accuracy"],
-            y_label="accuracy",
-        ),
-        png_alt="Bar chart of event accuracy by condition",
+        charts=[
+            (
+                draw_scores(
+                    {
+                        "from video": {one.name: mean_and_std(one.video) for one in results},
+                        "from audio": {one.name: mean_and_std(one.audio) for one in results},
+                    },
+                    chance=results[0].video.chance["accuracy"],
+                    y_label="accuracy",
+                ),
+                "Bar chart of event accuracy by condition",
+            )
+        ],
     )
 
 
@@ -123,8 +127,7 @@ def _curves_section(trained: list[DemoResult]) -> Section:
         "Distinguishing clips of one title is harder than distinguishing titles, so the blue loss "
         "is higher. In a uniform batch, almost all negatives are from other titles. A hierarchical "
         "batch has many negatives from the same title.",
-        png=draw_curves(charts, x_label="step"),
-        png_alt="Loss, effective negatives and softmax mass on the same title over the steps",
+        charts=draw_curves(charts, x_label="step"),
     )
 
 
@@ -193,12 +196,16 @@ def _example_sections(catalog: Catalog, result: DemoResult) -> list[Section]:
             heading="What the encoders receive",
             text="Clips of held-out titles: four of their frames, and the log-mel spectrogram of "
             "their audio.",
-            png=draw_clips(
-                clips,
-                [caption(index) for index in queries],
-                sample_rate_hz=clip_format.sample_rate_hz,
-            ),
-            png_alt="Frames and spectrograms of some clips",
+            charts=[
+                (
+                    draw_clips(
+                        clips,
+                        [caption(index) for index in queries],
+                        sample_rate_hz=clip_format.sample_rate_hz,
+                    ),
+                    "Frames and spectrograms of some clips",
+                )
+            ],
         ),
         Section(
             heading="Nearest neighbors across modalities",
@@ -207,10 +214,14 @@ def _example_sections(catalog: Catalog, result: DemoResult) -> list[Section]:
             "encoders), nearest first. They are shown by their middle frames.",
             how_to_read="Good results show the same event, possibly in another title. 'own audio' "
             "marks the audio that belongs to the query.",
-            png=draw_neighbors(
-                clips, [[clip(index) for index in found] for found in nearest], captions
-            ),
-            png_alt="Query clips and the clips whose audio is nearest to them",
+            charts=[
+                (
+                    draw_neighbors(
+                        clips, [[clip(index) for index in found] for found in nearest], captions
+                    ),
+                    "Query clips and the clips whose audio is nearest to them",
+                )
+            ],
         ),
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from statistics import mean
 
 from experiments.study.conditions import (
@@ -121,7 +120,11 @@ def steps_to_score(m: Measurements) -> Findings:
             f"In {missed} of {missed + len(logs)} seeds it never reached that score. These seeds "
             "are not in the mean, which makes the mean too optimistic."
         )
-    draw = partial(draw_curves, {"actions, from video: accuracy": curves}, x_label="step")
+
+    def draw() -> bytes:
+        ((png, _),) = draw_curves({"actions, from video: accuracy": curves}, x_label="step")
+        return png
+
     return b.build(
         "How many times fewer steps are needed for a given transfer score?",
         draw_chart=draw if curves else None,

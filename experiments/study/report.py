@@ -64,8 +64,7 @@ def write_study_page(
                 points=one.sentences,
                 how_to_read=one.how_to_read,
                 details=one.table,
-                png=png,
-                png_alt=one.question,
+                charts=[] if png is None else [(png, one.question)],
             )
         )
     path = out / "study.html"

@@ -225,7 +225,6 @@ def _negatives(
         measured = [
             measure_policy(one, embedder, config.pair_labels, config.loss.temperature)
             for one in planned
-            if not isinstance(one, Unavailable)
         ]
     found = [one for one in measured if not isinstance(one, Unavailable)]
     return (

@@ -1,18 +1,18 @@
-"""The errors a user can meet.
+"""Errors that users can meet.
 
-Each message says what came, what is allowed and what to do next; the command line prints it
-and exits with 2. Plain wrong values raise `ValueError`.
+Each message says what was received, what is allowed and what to do next. The command line prints
+it and exits with code 2. Arguments with wrong values raise `ValueError` instead.
 """
 
 from __future__ import annotations
 
 
 class ToomuchtvError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class CatalogError(ToomuchtvError):
-    """A catalog or the library behind it cannot be used as asked."""
+    """A catalog or its library cannot be used in the requested way."""
 
 
 class MediaError(ToomuchtvError):
@@ -24,4 +24,4 @@ class CheckpointError(ToomuchtvError):
 
 
 class DistributedError(ToomuchtvError):
-    """A process that trains with others has lost them."""
+    """A training process has lost the connection to the other processes."""

@@ -166,6 +166,9 @@ def test_compare_trained_with_untrained_weights(run: Path, rendered: Path, tmp_p
     assert entry["paired"]["difference"] == pytest.approx(entry["b"] - entry["a"])
     assert 0 < entry["paired"]["p_value"] <= 1
     assert any("pretraining differs" in warning for warning in found["warnings"])
+    alone = toomuchtv("compare", places[0])
+    assert alone.returncode == 2
+    assert "--out" in alone.stderr
     text = (tmp_path / "table" / "table.txt").read_text()
     assert "untrained" in text
     assert "CrissCross" in text

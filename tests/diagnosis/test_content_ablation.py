@@ -57,8 +57,8 @@ def test_structure_has_an_equalized_histogram() -> None:
 
 
 def test_theme_plus_events_is_the_spectrogram() -> None:
-    sound = torch.randn(2, 1, 5, 21, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(theme(sound) + events(sound), sound)
+    log_mel = torch.randn(2, 1, 5, 21, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(theme(log_mel) + events(log_mel), log_mel)
 
 
 def test_short_event_is_not_in_the_theme() -> None:

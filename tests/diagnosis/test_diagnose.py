@@ -112,8 +112,8 @@ def test_every_figure_is_measured(found: Diagnosis) -> None:
     for probes, classes in ((found.title_probes, 4), (found.event_probes, 2)):
         assert not isinstance(probes, Unavailable)
         assert {one.num_classes for one in probes} == {classes}
-        asked = {(one.modality, one.content) for one in probes if one.trained}
-        assert asked == {
+        measured = {(one.modality, one.content) for one in probes if one.trained}
+        assert measured == {
             ("video", "everything"), ("video", "palette"), ("video", "structure"),
             ("audio", "everything"), ("audio", "theme"), ("audio", "events"),
         }  # fmt: skip
@@ -189,8 +189,16 @@ def test_wrong_arguments_raise_errors(
 
 
 def test_verb_writes_page_and_json(run: Path, prepared_catalog: Path, tmp_path: Path) -> None:
-    asked = ["diagnose", str(run), "--catalog", str(prepared_catalog), "--clips", "32", "--json"]
-    done = CliRunner().invoke(app, [*asked, "--out", str(tmp_path)])
+    arguments = [
+        "diagnose",
+        str(run),
+        "--catalog",
+        str(prepared_catalog),
+        "--clips",
+        "32",
+        "--json",
+    ]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     values = json.loads(done.stdout)
     assert Path(values["page"]) == tmp_path / "diagnosis.html"
@@ -219,7 +227,7 @@ def test_verb_writes_page_and_json(run: Path, prepared_catalog: Path, tmp_path: 
         "target", "sense", "content", "layer", "trained", "accuracy", "folds", "chance", "classes",
         "clips",
     }  # fmt: skip
-    bad = CliRunner().invoke(app, ["diagnose", str(tmp_path), *asked[2:]])
+    bad = CliRunner().invoke(app, ["diagnose", str(tmp_path), *arguments[2:]])
     assert bad.exit_code == 2
     assert "no model in" in bad.output
 

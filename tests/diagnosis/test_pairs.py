@@ -17,8 +17,8 @@ from toomuchtv.diagnosis.pairs import (
     Pool,
     hardest_negatives,
     likely_false_negatives,
+    measure_relations,
     most_confusable,
-    similarity_histograms,
     title_lift,
 )
 
@@ -35,27 +35,28 @@ def pool(video: torch.Tensor, audio: torch.Tensor, labels: torch.Tensor | None =
 
 def test_equal_embeddings_have_equal_similarities() -> None:
     same = torch.eye(4)[torch.zeros(8, dtype=torch.int64)]
-    found = similarity_histograms(pool(same, same))
+    found = measure_relations(pool(same, same))
     # Of each row: itself; 1 of the item; in title 0, 2 of the other item; the rest.
-    assert found.counts.sum(axis=1).tolist() == [8, 8, 8, 40]
-    assert found.counts[:, -1].tolist() == [8, 8, 8, 40]  # a similarity of 1 is in the last bin
-    assert found.mean == pytest.approx(1.0)
-    assert found.std == pytest.approx(0.0, abs=1e-6)
+    assert [one.num_pairs for one in found] == [8, 8, 8, 40]
+    # A similarity of 1 is in the last bin.
+    assert [one.histogram[-1] for one in found] == [8, 8, 8, 40]
+    assert [one.mean for one in found] == pytest.approx([1.0] * 4)
+    assert [one.std for one in found] == pytest.approx([0.0] * 4, abs=1e-6)
     assert title_lift(pool(same, same), 0.07) == pytest.approx(1.0)
 
 
 def test_perfect_embeddings_have_no_negative_nearer_than_own() -> None:
     axes = torch.eye(8)
-    found = similarity_histograms(pool(axes, axes))
-    assert found.mean == pytest.approx([1, 0, 0, 0])
-    assert math.isnan(found.nearer_than_own[0])
-    assert found.nearer_than_own[1:] == pytest.approx(0.0)
+    found = measure_relations(pool(axes, axes))
+    assert [one.mean for one in found] == pytest.approx([1, 0, 0, 0])
+    assert math.isnan(found[0].nearer_than_own)
+    assert [one.nearer_than_own for one in found[1:]] == pytest.approx([0.0] * 3)
 
 
 def test_title_embeddings_confuse_a_title_with_itself() -> None:
     by_title = torch.eye(3)[TITLE]
     known = pool(by_title, by_title)
-    assert similarity_histograms(known).mean == pytest.approx([1, 1, 1, 0])
+    assert [one.mean for one in measure_relations(known)] == pytest.approx([1, 1, 1, 0])
     # All mass of title 0 lies on 3 of 7 negatives, of the others on 1 of 7.
     lift = title_lift(known, 0.01)
     assert np.diag(lift) == pytest.approx([7 / 3, 7, 7])
@@ -101,7 +102,7 @@ def test_statistics_equal_plain_loops(seed: int, chunk: int) -> None:
     made = pool(made.video, made.audio, torch.from_numpy(role))
     before, pairs._CHUNK = pairs._CHUNK, chunk
     try:
-        found, hardest = similarity_histograms(made), hardest_negatives(made, 3)
+        found, hardest = measure_relations(made), hardest_negatives(made, 3)
         lift, false = title_lift(made, 0.1), likely_false_negatives(made, 1)
     finally:
         pairs._CHUNK = before
@@ -126,14 +127,15 @@ def test_statistics_equal_plain_loops(seed: int, chunk: int) -> None:
                 mass[TITLE[i], TITLE[j]] += weight
                 even[TITLE[i], TITLE[j]] += 1 / len(negatives)
     for index, group in enumerate(values):
-        assert found.counts[index].sum() == len(group)
+        one = found[index]
+        assert one.num_pairs == sum(one.histogram) == len(group)
         if group:
-            assert found.mean[index] == pytest.approx(np.mean(group), abs=1e-5)
-            assert found.std[index] == pytest.approx(np.std(group), abs=1e-5)
+            assert one.mean == pytest.approx(np.mean(group), abs=1e-5)
+            assert one.std == pytest.approx(np.std(group), abs=1e-5)
             counts, _ = np.histogram(group, NUM_BINS, (-1, 1))
-            assert np.abs(found.counts[index] - counts).sum() <= 2  # float32 at a bin's edge
+            assert np.abs(np.array(one.histogram) - counts).sum() <= 2  # float32 at a bin's edge
         if group and index:
-            assert found.nearer_than_own[index] == pytest.approx(np.mean(nearer[index]), abs=1e-5)
+            assert one.nearer_than_own == pytest.approx(np.mean(nearer[index]), abs=1e-5)
     with np.errstate(invalid="ignore"):
         assert lift == pytest.approx(mass / even, rel=1e-4, abs=1e-5, nan_ok=True)
     negative = np.where(role == 0, similarity, -np.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.media.fuzzing import fuzz, seed_bytes
@@ -54,7 +55,7 @@ def test_bars_are_detected_in_a_file_with_a_stream_that_appears_later(
         read_clip(tmp_path / name, frames=1, audio_seconds=0.1, letterbox=letterbox).video
         for letterbox in ("keep", "crop")
     ]
-    assert clips[0].shape == clips[1].shape == (1, 48, 64, 3)
+    np.testing.assert_array_equal(clips[0], clips[1])  # it has no bars
 
 
 def test_a_number_always_gives_the_same_file(seeds_folder: Path, tmp_path: Path) -> None:

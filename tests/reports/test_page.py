@@ -34,14 +34,18 @@ def size_of(png: bytes) -> tuple[int, int]:
 
 def test_charts_are_images() -> None:
     curve = Curve(name="a", x=[0, 1, 2], y=[3.0, 2.0, 1.0], color="#0072B2")
-    wide, high = size_of(draw_curves({"loss": [curve], "other": [curve]}, x_label="step"))
-    assert wide > high
+    single = Curve(name="b", x=[4], y=[2.0], color="#E69F00")
+    charts = draw_curves({"loss": [curve, single], "other": [curve]}, x_label="step")
+    assert [alt for _, alt in charts] == ["Curve of the loss by step", "Curve of the other by step"]
+    for png, _ in charts:
+        wide, high = size_of(png)
+        assert wide > high
     size_of(
         draw_scores({"video": {"a": (0.5, 0.1), "b": (0.2, 0.0)}}, chance=0.1, y_label="accuracy")
     )
     clips = [made_clip(seed) for seed in range(3)]
     size_of(draw_clips(clips, ["one", "two", "three"], sample_rate_hz=16_000))
-    size_of(draw_neighbors(clips[:1], [clips[1:]], [["asks", "first", "second"]]))
+    size_of(draw_neighbors(clips[:1], [clips[1:]], [["query", "first", "second"]]))
 
 
 def test_page_is_self_contained_and_escapes_names(tmp_path: Path) -> None:
@@ -57,8 +61,7 @@ def test_page_is_self_contained_and_escapes_names(tmp_path: Path) -> None:
                 text="Text.",
                 how_to_read="Like this.",
                 table=ResultTable(header=["a"], rows=[["<script>alert(1)</script>"]]),
-                png=png,
-                png_alt="bars",
+                charts=[(png, "bars")],
             )
         ],
     )

@@ -34,7 +34,8 @@ def test_page_shows_the_figures_of_the_log(prepared_catalog: Path, run: Path) ->
     held_out = [line["held_out_loss"] for line in lines if "held_out_loss" in line]
     assert f"<td>last held-out loss</td><td>{held_out[-1]:.4g}</td>" in html
     assert "<td>optimizer.warmup_steps</td><td>2</td>" in html
-    assert html.count("data:image/png;base64,") == 4
+    # 3 charts of the learning, 2 of the throughput, 4 of the negatives, and the example clips.
+    assert html.count("data:image/png;base64,") == 10
 
 
 def test_run_without_logged_steps_has_a_page(

@@ -54,11 +54,11 @@ def _describe(
 ) -> None:
     """Train a video encoder and an audio encoder on films and TV series, without labels.
 
-    Run the verbs in this order: scan, prepare, pretrain, evaluate. Each verb explains itself with
-    --help.
+    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate. `toomuchtv VERB
+    --help` describes a verb and its options.
 
-    Exit codes: 0 if everything was done; 1 if a part failed, and the failures are listed; 2 if the
-    usage or the input was wrong.
+    The exit code is 0 if everything was done, 1 if a part failed (the failures are listed), and 2
+    if the usage or the input was wrong.
     """
 
 

@@ -29,6 +29,8 @@ def show(
 ) -> None:
     """Show the titles of a catalog, what recurs in their items, and what two titles share.
 
+    The column `prepared` counts the items that have a proxy. The other columns count segments.
+
     With --title, the table lists every opening, credits, recap, black, silence and logo segment of
     every item. Shots are only counted.
 
@@ -49,7 +51,7 @@ def show(
 def _print_catalog(output: Output, description: CatalogDescription, *, list_segments: bool) -> None:
     output.print_table(
         f"Catalog {description.catalog}",
-        ["title", "kind", "items", "hours", "shots", "opening", "credits", "black", "silence"],
+        ["title", "kind", "prepared", "hours", "shots", "opening", "credits", "black", "silence"],
         [_title_row(title) for title in description.titles],
     )
     recurring = [
@@ -90,11 +92,10 @@ def _print_catalog(output: Output, description: CatalogDescription, *, list_segm
 def _title_row(title: TitleDescription) -> list[object]:
     counts = Counter(segment.kind for item in title.items for segment in item.segments)
     year = "" if title.year is None else f" ({title.year})"
-    num_items, num_prepared = len(title.items), sum(item.prepared for item in title.items)
     return [
         f"{title.name}{year}",
         title.kind,
-        num_items if num_prepared == num_items else f"{num_prepared} of {num_items} prepared",
+        f"{sum(item.prepared for item in title.items)} of {len(title.items)}",
         f"{title.seconds / 3600:.2f}",
         *(counts[kind] for kind in _COUNTED_KINDS),
     ]

@@ -41,6 +41,11 @@ def compare(
 
     with verb_output(as_json=as_json) as output:
         evaluations = [one for path in results for _, one in find_results(path)]
+        if len(results) == 1 and out is None:
+            raise ValueError(
+                f"got one result, {str(results[0])!r}: pass a second one to compare it with, or "
+                "pass --out for a table beside the published figures"
+            )
         warnings = comparability_warnings(evaluations)
         if len(results) > 1:
             compared = compare_results(results[0], results[1])

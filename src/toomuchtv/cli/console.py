@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -24,6 +25,7 @@ from rich.table import Column, Table
 from toomuchtv._internal.progress import ProgressCallback
 
 _SHOW_BAR_AFTER_SECONDS = 0.5
+_MAX_UNBROKEN_LENGTH = 16
 
 
 class Output:
@@ -64,11 +66,27 @@ class Output:
         self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]
     ) -> None:
         """Print a table with a header."""
-        # Long names are folded, not cut: names that differ only at the end would look the same.
-        columns = (Column(name, overflow="fold") for name in header)
-        table = Table(*columns, title=title, title_justify="left")
-        for row in rows:
-            table.add_row(*(printable(_formatted(value)) for value in row))
+        cells = [[printable(_formatted(value)) for value in row] for row in rows]
+        # In a narrow terminal, only columns with long cells become narrower. Their cells are
+        # folded and not cut, because names that differ only at the end would look the same.
+        columns = [
+            Column(
+                name,
+                overflow="fold",
+                no_wrap=max(len(cell) for cell in (name, *values)) <= _MAX_UNBROKEN_LENGTH,
+            )
+            for name, *values in zip(header, *cells, strict=True)
+        ]
+        table = Table(
+            *columns,
+            title=title,
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            show_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        for row in cells:
+            table.add_row(*row)
         self._console.print(table)
 
     def print_json(self, values: Mapping[str, Any]) -> None:

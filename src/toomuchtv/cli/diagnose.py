@@ -26,7 +26,7 @@ def diagnose(
     seed: Annotated[int, Option(help="Seed of the clips that are drawn.")] = 0,
     split: Annotated[
         Literal["auto", "held_out", "train", "all"],
-        Option(help="Titles to use. auto: the held-out ones if they are at least 4, else all."),
+        Option(help="Titles to use. auto: the held-out titles if there are at least 4, else all."),
     ] = "auto",
     truth: Annotated[
         Path | None,

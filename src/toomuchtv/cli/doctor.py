@@ -8,6 +8,7 @@ import platform
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -16,7 +17,9 @@ from toomuchtv.cli.options import DONE_IN_PART, Json, verb_output
 _VIDEO_DECODERS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg2video", "mpeg4", "prores")
 _AUDIO_DECODERS = ("aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le")
 # Proxies are MPEG-4 and FLAC. The demo and the study render H.264. "w" encodes, "r" decodes.
-_REQUIRED_CODECS = {"mpeg4": "w", "flac": "w", "libx264": "w", "h264": "r"}
+_REQUIRED_CODECS: dict[str, Literal["r", "w"]] = {
+    "mpeg4": "w", "flac": "w", "libx264": "w", "h264": "r",
+}  # fmt: skip
 _PACKAGES = ("torch", "av", "numpy", "scikit-learn", "guessit", "safetensors", "pydantic")
 
 
@@ -96,11 +99,11 @@ def _num_usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _has_codec(name: str, mode: str) -> bool:
+def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
     import av
 
     try:
-        av.Codec(name, "w" if mode == "w" else "r")
+        av.Codec(name, mode)
     except ValueError:  # PyAV's UnknownCodecError is a ValueError.
         return False
     return True

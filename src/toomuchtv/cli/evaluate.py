@@ -41,14 +41,15 @@ def evaluate(
         bool, Option("--untrained", help="Use fresh weights, as a baseline.")
     ] = False,
     modality: Annotated[
-        Literal["video", "audio"] | None, Option(help="Modality to classify by, if there are both.")
+        Literal["video", "audio"] | None,
+        Option(help="Modality to classify, if the benchmark has both."),
     ] = None,
     allow_missing: Annotated[
         bool, Option("--allow-missing", help="Continue although files are missing or unreadable.")
     ] = False,
     catalog: Annotated[
         Path | None,
-        Option(help="Catalog that the encoder was trained on, to search it for the benchmark."),
+        Option(help="Training catalog, which is searched for clips of the benchmark."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -72,7 +73,7 @@ def evaluate(
 
         toomuchtv evaluate runs/first --benchmark retrieval --data cat
         toomuchtv evaluate runs/first --benchmark esc50 --data ~/ESC-50
-        toomuchtv evaluate --encoder log-mel --benchmark esc50 --data ~/ESC-50 --protocol knn
+        toomuchtv evaluate --encoder log-mel --benchmark esc50 --data ~/ESC-50
     """
     from toomuchtv.evaluation.evaluate import evaluate as score
     from toomuchtv.reports.evaluation_page import write_evaluation_page

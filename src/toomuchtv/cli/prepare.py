@@ -29,11 +29,17 @@ def prepare(
     ] = 4,
     language: Annotated[
         list[str] | None,
-        Option(help="Preferred audio language, as in the files' tags (eng). Repeat for several."),
+        Option(
+            help="Preferred audio language, as in the files' tags (for example eng). Repeatable."
+        ),
     ] = None,
     letterbox: Annotated[Literal["keep", "crop"], Option(help="Keep or crop black bars.")] = "keep",
-    disk_check: Annotated[bool, Option(help="Refuse to begin if the disk is too small.")] = True,
-    segments: Annotated[bool, Option(help="Detect segments, as described above.")] = True,
+    no_disk_check: Annotated[
+        bool, Option("--no-disk-check", help="Begin although the disk seems to be too small.")
+    ] = False,
+    no_segments: Annotated[
+        bool, Option("--no-segments", help="Make proxies only, and detect no segments.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make proxies, the small copies that training reads, and detect segments.
@@ -48,7 +54,7 @@ def prepare(
     For example:
 
         toomuchtv prepare --catalog cat --workers 8
-        toomuchtv prepare --catalog cat --short-side 160 --language eng --language fra
+        toomuchtv prepare --catalog cat --language eng --language fra
     """
     from toomuchtv.catalog.prepare import estimate_prepare, prepare_catalog
     from toomuchtv.catalog.store import open_catalog
@@ -71,7 +77,11 @@ def prepare(
         )
         with output.progress("s of film") as progress:
             result = prepare_catalog(
-                opened, proxy_format, num_workers=workers, check_disk=disk_check, progress=progress
+                opened,
+                proxy_format,
+                num_workers=workers,
+                check_disk=not no_disk_check,
+                progress=progress,
             )
         output.print_values(
             f"Proxies of {catalog}",
@@ -85,7 +95,7 @@ def prepare(
         for file in result.failed:
             output.warning(f"failed: {file.path}: {file.reason}")
         detection = None
-        if segments:
+        if not no_segments:
             with output.progress("s of film") as progress:
                 detection = detect_segments(opened, num_workers=workers, progress=progress)
             _print_detection(output, detection)

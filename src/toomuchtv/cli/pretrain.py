@@ -20,7 +20,9 @@ def pretrain(
     config: Annotated[Path | None, Option(help="TOML file that overrides the preset.")] = None,
     settings: Annotated[
         list[str] | None,
-        Option("--set", help="One setting over both, as training.steps=600. Repeatable."),
+        Option(
+            "--set", help="Setting that overrides both, for example training.steps=600. Repeatable."
+        ),
     ] = None,
     resume: Annotated[
         bool, Option("--resume", help="Continue the run from its last checkpoint.")
@@ -35,14 +37,14 @@ def pretrain(
     Some of the titles are held out: the encoders are never trained on them. Follow the training
     with `tensorboard --logdir RUN`. At the end, RUN/report.html shows the result.
 
-    With --resume and no other setting, the run's own configuration is used. If there is no run yet,
-    it begins. One command line therefore serves every start of a job.
+    With --resume and without other settings, the configuration of the run is used. If the run does
+    not exist yet, it is started, so that a job can use the same command for every start.
 
     For example:
 
         toomuchtv pretrain --catalog cat --run runs/first --preset tiny
         toomuchtv pretrain --catalog cat --run runs/first --resume
-        torchrun --nproc-per-node 8 -m -- toomuchtv pretrain --catalog cat --run runs/first
+        torchrun --nproc-per-node 8 -m -- toomuchtv pretrain --catalog cat --run a
     """
     from toomuchtv._internal.distributed import launched_rank_and_world_size
     from toomuchtv.catalog.store import open_catalog
@@ -59,8 +61,8 @@ def pretrain(
         )
     with verb_output(as_json=as_json, is_quiet=rank > 0) as output, open_catalog(catalog) as opened:
         if resume and preset is None and config is None and not settings:
-            own_config = run / "config.toml"
-            config = own_config if own_config.exists() else None
+            run_config = run / "config.toml"
+            config = run_config if run_config.exists() else None
         resolved = load_config(preset=preset, file=config, settings=settings or ())
         if find_chunk_size:
             resolved = with_found_chunk_size(resolved, run)

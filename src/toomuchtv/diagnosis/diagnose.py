@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +12,10 @@ import torch
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
+from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.diagnosis.embedding import ClipSource, Embedder, ProgressCounter
 from toomuchtv.diagnosis.negatives import (
+    PolicyBatches,
     draw_policy_batches,
     draw_pool,
     measure_policy,
@@ -27,10 +29,11 @@ from toomuchtv.diagnosis.probes import (
     fit_probes,
     probe_settings,
 )
-from toomuchtv.diagnosis.results import Diagnosis, ProbeResult, Unavailable
+from toomuchtv.diagnosis.results import Diagnosis, Unavailable
 from toomuchtv.errors import CatalogError, CheckpointError
 from toomuchtv.evaluation.retrieval_benchmarks import run_split
 from toomuchtv.inference.pretrained import load
+from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.run_config import Config, load_config
 
 Split = Literal["auto", "held_out", "train", "all"]
@@ -84,8 +87,7 @@ def diagnose(
             f"there is no folder of events at {str(event_folder)!r}: see "
             "docs/guide/read_a_diagnosis.md"
         )
-    pretrained, fresh = load(run), load(run, untrained=True, seed=seed)
-    config = _load_run_config(run)
+    pretrained, config = load(run), _load_run_config(run)
     labels, temperature = config.pair_labels, _last_temperature(run, config)
     snapshot, side, notes = _select_titles(run, catalog, split)
     source = ClipSource(
@@ -103,28 +105,13 @@ def diagnose(
     pool = draw_pool(source, config.sampling.level, num_clips=clips, seed=seed)
     title_clips = draw_title_clips(source, num_clips=clips, seed=seed)
     event_clips = draw_event_clips(source, catalog, event_folder, num_clips=clips, seed=seed)
-    cost = 0 if isinstance(pool, Unavailable) else len(pool)
-    for policy in policies:
-        if not isinstance(policy, Unavailable):
-            cost += sum(len(batch) for batch in policy.batches)
-    num_fits = len(probe_settings(trained=True)) + len(probe_settings(trained=False))
-    for probe_clips in (title_clips, event_clips):
-        if not isinstance(probe_clips, Unavailable):
-            cost += 2 * len(probe_clips) + num_fits * FIT_COST
 
-    counter = ProgressCounter(progress, cost)
+    counter = ProgressCounter(progress, _total_cost(policies, pool, (title_clips, event_clips)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    trained, untrained = (
-        Embedder(source, encoder.to(device), counter) for encoder in (pretrained, fresh)
+    trained, fresh = (
+        Embedder(source, encoder.to(device), counter)
+        for encoder in (pretrained, load(run, untrained=True, seed=seed))
     )
-
-    def probe(
-        target: str, drawn: ProbeClips | Unavailable
-    ) -> tuple[ProbeResult, ...] | Unavailable:
-        if isinstance(drawn, Unavailable):
-            return drawn
-        return fit_probes(drawn, target, trained=trained, fresh=untrained, counter=counter)
-
     return Diagnosis(
         run=run,
         catalog=catalog.folder,
@@ -133,18 +120,37 @@ def diagnose(
         num_items=len(source.groups.rows),
         temperature=temperature,
         seed=seed,
-        policies=tuple(
-            policy
-            if isinstance(policy, Unavailable)
-            else measure_policy(policy, trained, labels, temperature)
-            for policy in policies
+        policies=tuple(measure_policy(policy, trained, labels, temperature) for policy in policies),
+        pool=measure_pool(pool, source, trained, labels, temperature),
+        title_probes=fit_probes(
+            title_clips, "title", trained=trained, fresh=fresh, counter=counter
         ),
-        pool=pool
-        if isinstance(pool, Unavailable)
-        else measure_pool(pool, source, trained, labels, temperature),
-        title_probes=probe("title", title_clips),
-        event_probes=probe("event", event_clips),
-        notes=(*notes, *_list_limitations(trained.failures + untrained.failures, config, clips)),
+        event_probes=fit_probes(
+            event_clips, "event", trained=trained, fresh=fresh, counter=counter
+        ),
+        notes=(*notes, *_list_limitations(trained.failures + fresh.failures, config, clips)),
+    )
+
+
+def _total_cost(
+    policies: Sequence[PolicyBatches | Unavailable],
+    pool: ClipSpecs | Unavailable,
+    probes: Sequence[ProbeClips | Unavailable],
+) -> int:
+    """Return the number of clips to embed, plus the cost of fitting the probes in clips."""
+    batches = [
+        clips
+        for policy in policies
+        if isinstance(policy, PolicyBatches)
+        for clips in policy.batches
+    ]
+    embedded_once = [*batches, *([pool] if isinstance(pool, ClipSpecs) else [])]
+    num_fits = len(probe_settings(trained=True)) + len(probe_settings(trained=False))
+    return sum(map(len, embedded_once)) + sum(
+        # The trained and the fresh encoders embed the clips of a probe.
+        2 * len(probe) + num_fits * FIT_COST
+        for probe in probes
+        if isinstance(probe, ProbeClips)
     )
 
 
@@ -191,8 +197,9 @@ def _select_titles(
         split = "held_out" if len(known["held_out"]) >= _MIN_HELD_OUT_TITLES else "all"
         if split == "all" and any(known.values()):
             notes.append(
-                f"most figures compare titles, and only {len(known['held_out'])} are held out, so "
-                f"the {len(known['train'])} training titles are used as well"
+                "most figures compare titles, so the training titles "
+                f"({len(known['train'])}) are used in addition to the held-out titles "
+                f"({len(known['held_out'])})"
             )
     if split == "all":
         return snapshot, "all", notes
@@ -206,13 +213,5 @@ def _select_titles(
 
 def _last_temperature(run: Path, config: Config) -> float:
     """Return the temperature that was logged last, because it may be learned."""
-    path = run / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    for line in reversed(lines):
-        try:
-            value = json.loads(line).get("temperature")
-        except ValueError:  # The process was killed while it wrote this line.
-            continue
-        if isinstance(value, float) and value > 0:
-            return value
-    return float(config.loss.temperature)
+    logged = (line.get("temperature") for line in reversed(read_metrics(run)))
+    return next((value for value in logged if value), config.loss.temperature)

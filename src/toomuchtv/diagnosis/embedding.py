@@ -158,7 +158,7 @@ class Embedder:
     def embed(
         self, clips: ClipSpecs, description: str, *, ablations: bool = False
     ) -> ClipEmbeddings:
-        """Embed clips. Clips that cannot be read are left out and noted in `failures`.
+        """Embed clips. Clips that cannot be read are skipped and noted in `failures`.
 
         Args:
             clips: M clips.

@@ -17,15 +17,14 @@ from toomuchtv.diagnosis.pairs import (
     Pool,
     hardest_negatives,
     likely_false_negatives,
+    measure_relations,
     most_confusable,
-    similarity_histograms,
     title_lift,
 )
 from toomuchtv.diagnosis.results import (
     NegativePair,
     PolicyNegatives,
     PoolStatistics,
-    RelationSimilarity,
     Summary,
     TitleConfusion,
     Unavailable,
@@ -75,9 +74,14 @@ def draw_policy_batches(
 
 
 def measure_policy(
-    drawn: PolicyBatches, embedder: Embedder, labels: PairLabelConfig, temperature: float
+    drawn: PolicyBatches | Unavailable,
+    embedder: Embedder,
+    labels: PairLabelConfig,
+    temperature: float,
 ) -> PolicyNegatives | Unavailable:
-    """Embed the batches of a policy and measure how hard their negatives are."""
+    """Embed the batches of a policy, if there are any, and measure how hard their negatives are."""
+    if isinstance(drawn, Unavailable):
+        return drawn
     name = drawn.policy.name
     figures: list[NegativeFigures] = []
     equal_embeddings: list[NegativeFigures] = []
@@ -159,13 +163,15 @@ def draw_pool(
 
 
 def measure_pool(
-    clips: ClipSpecs,
+    clips: ClipSpecs | Unavailable,
     source: ClipSource,
     embedder: Embedder,
     labels: PairLabelConfig,
     temperature: float,
 ) -> PoolStatistics | Unavailable:
-    """Embed a pool of clips and compute the statistics of all its pairs."""
+    """Embed a pool of clips, if there is one, and compute the statistics of all its pairs."""
+    if isinstance(clips, Unavailable):
+        return clips
     embeddings = embedder.embed(clips, "pool of clips")
     clips = clips[embeddings.readable]
     if len(clips) < _MIN_POOL_CLIPS:
@@ -194,27 +200,12 @@ def measure_pool(
 
     return PoolStatistics(
         num_clips=len(clips),
-        relations=_measure_relations(pool),
+        relations=measure_relations(pool),
         hardest_negatives=describe(hardest_negatives(pool, _NUM_SHOWN_PAIRS)),
         likely_false_negatives=describe(likely_false_negatives(pool, _NUM_SHOWN_PAIRS)),
         confusion=_measure_confusion(
             pool, [source.title_name(int(number)) for number in titles], temperature
         ),
-    )
-
-
-def _measure_relations(pool: Pool) -> tuple[RelationSimilarity, ...]:
-    histograms = similarity_histograms(pool)
-    return tuple(
-        RelationSimilarity(
-            relation=relation,
-            num_pairs=int(histograms.counts[index].sum()),
-            mean=float(histograms.mean[index]),
-            std=float(histograms.std[index]),
-            nearer_than_own=float(histograms.nearer_than_own[index]),
-            histogram=tuple(histograms.counts[index].tolist()),
-        )
-        for index, relation in enumerate(RELATIONS)
     )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toomuchtv.data.pair_labels import PairLabel
+from toomuchtv.diagnosis.results import RelationSimilarity
 
 RELATIONS = ("positives", "same item", "same title", "other titles")
 NUM_BINS = 160
@@ -54,25 +55,12 @@ class Pool:
         return torch.minimum(self.video[rows] @ self.video.T, self.audio[rows] @ self.audio.T)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimilarityHistograms:
-    """Statistics of the similarities, by relation. Without pairs, all but the counts are NaN.
+def measure_relations(pool: Pool) -> tuple[RelationSimilarity, ...]:
+    """Compute the distribution of the similarities for each of `RELATIONS`.
 
-    Attributes:
-        counts: int64 `[4, NUM_BINS]`, over [-1, 1].
-        mean: float64 `[4]`.
-        std: float64 `[4]`.
-        nearer_than_own: float64 `[4]`, see `RelationSimilarity`; NaN for positives.
+    The histograms have `NUM_BINS` bins. A relation without pairs has NaN statistics, and
+    `nearer_than_own` is NaN for positives.
     """
-
-    counts: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-    nearer_than_own: NDArray[np.float64]
-
-
-def similarity_histograms(pool: Pool) -> SimilarityHistograms:
-    """Compute the distribution of the similarities for each relation."""
     num_relations = len(RELATIONS)
     counts = torch.zeros(num_relations * NUM_BINS, dtype=torch.int64)
     sums, squares, nearer = (torch.zeros(num_relations, dtype=torch.float64) for _ in range(3))
@@ -89,15 +77,21 @@ def similarity_histograms(pool: Pool) -> SimilarityHistograms:
         sums.index_add_(0, index, values)
         squares.index_add_(0, index, values.square())
         nearer.index_add_(0, index, is_nearer[known])
-    by_relation = counts.view(num_relations, NUM_BINS)
-    num_pairs = by_relation.sum(dim=1).double()
+    histograms = counts.view(num_relations, NUM_BINS)
+    num_pairs = histograms.sum(dim=1)
     mean = sums / num_pairs
+    std = (squares / num_pairs - mean.square()).clamp(min=0).sqrt()
     nearer[0] = math.nan
-    return SimilarityHistograms(
-        counts=by_relation.numpy(),
-        mean=mean.numpy(),
-        std=(squares / num_pairs - mean.square()).clamp(min=0).sqrt().numpy(),
-        nearer_than_own=(nearer / num_pairs).numpy(),
+    return tuple(
+        RelationSimilarity(
+            relation=relation,
+            num_pairs=int(num_pairs[index]),
+            mean=float(mean[index]),
+            std=float(std[index]),
+            nearer_than_own=float(nearer[index] / num_pairs[index]),
+            histogram=tuple(histograms[index].tolist()),
+        )
+        for index, relation in enumerate(RELATIONS)
     )
 
 

@@ -249,7 +249,7 @@ def probe_settings(*, trained: bool) -> list[tuple[Modality, str, str]]:
 
 
 def fit_probes(
-    probe_clips: ProbeClips,
+    probe_clips: ProbeClips | Unavailable,
     target: str,
     *,
     trained: Embedder,
@@ -259,12 +259,14 @@ def fit_probes(
     """Fit linear probes to the outputs of the encoders, and test them.
 
     Args:
-        probe_clips: The clips, their labels and folds.
+        probe_clips: The clips, their labels and folds, or why there are none.
         target: `title` or `event`.
         trained: The encoders of the run. They are probed with every content and layer.
         fresh: The same architecture with fresh weights. It is probed with unchanged clips.
         counter: Receives the progress.
     """
+    if isinstance(probe_clips, Unavailable):
+        return probe_clips
     results: list[ProbeResult] = []
     for embedder, is_trained in ((trained, True), (fresh, False)):
         name = f"{target} probe" if is_trained else f"{target} probe, fresh weights"
@@ -300,7 +302,7 @@ def cross_validate(values: Tensor, probe_clips: ProbeClips) -> tuple[tuple[float
     """Fit a linear classifier to all folds but one, and test it on that one, for every fold.
 
     The features are standardized. The classifier is a ridge regression with one output per class,
-    whose strength is chosen by leave-one-out on the training clips. A fold is left out if its
+    whose strength is chosen by leave-one-out on the training clips. A fold is skipped if its
     training clips have only one class.
 
     Args:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from toomuchtv.data.log_mel import LogMel, LogMelConfig
 from toomuchtv.diagnosis.results import (
@@ -45,25 +45,31 @@ class Curve:
     color: str
 
 
-def draw_curves(charts: Mapping[str, Sequence[Curve]], *, x_label: str) -> bytes:
-    """Draw line charts, two per row; `charts` has the lines by the label of the y axis."""
-    num_rows, num_columns = (len(charts) + 1) // 2, min(2, len(charts))
-    figure = Figure(figsize=(4.6 * num_columns, 3.0 * num_rows), layout="constrained")
-    for index, (label, curves) in enumerate(charts.items(), start=1):
-        axes = figure.add_subplot(num_rows, num_columns, index)
+def draw_curves(charts: Mapping[str, Sequence[Curve]], *, x_label: str) -> list[tuple[bytes, str]]:
+    """Draw line charts; `charts` has the lines by the label of the y axis.
+
+    Returns:
+        One PNG per chart, and its text alternative.
+    """
+    drawn = []
+    for label, curves in charts.items():
+        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        axes = figure.add_subplot()
         for curve in curves:
-            # A line of a single point would not be visible.
-            marker = "o" if len(curve.x) == 1 else None
+            # A line of a single point would not be visible, and half of a point on an axis neither.
             axes.plot(
-                curve.x, curve.y, label=curve.name, color=curve.color, linewidth=1.8, marker=marker
-            )
+                curve.x, curve.y, label=curve.name, color=curve.color, linewidth=1.8,
+                marker="o" if len(curve.x) == 1 else None, clip_on=False,
+            )  # fmt: skip
         axes.set_xlabel(x_label)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         style_axes(axes)
         if len(curves) > 1:
             axes.legend(frameon=False)
-    return to_png(figure)
+        drawn.append((to_png(figure), f"Curve of the {label} by {x_label}"))
+    return drawn
 
 
 def draw_clips(clips: Sequence[Clip], captions: Sequence[str], *, sample_rate_hz: int) -> bytes:
@@ -74,7 +80,7 @@ def draw_clips(clips: Sequence[Clip], captions: Sequence[str], *, sample_rate_hz
         captions: One caption per clip.
         sample_rate_hz: Sample rate of the waveforms.
     """
-    figure = Figure(figsize=(11, 1.75 * len(clips)), layout="constrained")
+    figure = Figure(figsize=(7.5, 1.3 * len(clips)), layout="constrained")
     columns = _NUM_SHOWN_FRAMES + 2
     log_mel = LogMel(LogMelConfig(sample_rate_hz=sample_rate_hz))
     for row, (clip, caption) in enumerate(zip(clips, captions, strict=True)):
@@ -84,7 +90,7 @@ def draw_clips(clips: Sequence[Clip], captions: Sequence[str], *, sample_rate_hz
             axes.imshow(clip.video[index])
             axes.set_axis_off()
             if column == 0:
-                axes.set_title(caption, loc="left", fontsize=10)
+                axes.set_title(caption, loc="left", fontsize=9)
         first = row * columns + _NUM_SHOWN_FRAMES + 1
         axes = figure.add_subplot(len(clips), columns, (first, first + 1))
         spectrogram = log_mel(torch.from_numpy(clip.waveform)[None])[0, 0].numpy()

@@ -65,11 +65,11 @@ def _lead(diagnosis: Diagnosis) -> str:
         f"{diagnosis.num_titles} {side}{noun} ({diagnosis.num_items} items) at temperature "
         f"{diagnosis.temperature:.3g}, with seed {diagnosis.seed}."
     )
-    own = _measured(diagnosis)[:1]
-    if own and own[0].trained_with:
-        figures = own[0].figures
+    policy = diagnosis.policies[0]
+    if isinstance(policy, PolicyNegatives):
+        figures = policy.figures
         text += (
-            f" In batches of the run's own policy ({own[0].policy}), "
+            f" In batches of the run's own policy ({policy.policy}), "
             f"{figures['mass_same_title'].mean:.0%} of the softmax mass of the negatives lies on "
             f"the same title, and {figures['effective_negatives'].mean:.0f} negatives are "
             "effective."
@@ -121,9 +121,13 @@ def _policies_section(diagnosis: Diagnosis) -> Section:
         "The paper claims that uniform sampling has many easy negatives and hierarchical sampling "
         "has few.",
         table=ResultTable(header=header, rows=rows),
-        png=draw_negative_mass(measured),
-        png_alt="Bars of the softmax mass on the same item, the same title and other titles for "
-        "each sampling policy",
+        charts=[
+            (
+                draw_negative_mass(measured),
+                "Bars of the softmax mass on the same item, the same title and other titles for "
+                "each sampling policy",
+            )
+        ],
     )
 
 
@@ -160,9 +164,13 @@ def _pool_sections(pool: PoolStatistics | Unavailable) -> list[Section]:
                     for one in pool.relations
                 ],
             ),
-            png=draw_histograms(pool.relations),
-            png_alt="Histograms of the similarity of positives, same item, same title and other "
-            "titles",
+            charts=[
+                (
+                    draw_histograms(pool.relations),
+                    "Histograms of the similarity of positives, same item, same title and other "
+                    "titles",
+                )
+            ],
         ),
         Section(
             heading="Hardest negatives",
@@ -227,8 +235,9 @@ def _confusion_section(pool: PoolStatistics) -> Section:
             header=["title", "other title", "multiple"],
             rows=[[first, second, f"{lift:.2f}"] for first, second, lift in pool.confusion.pairs],
         ),
-        png=draw_title_lift(pool.confusion),
-        png_alt="Matrix of the softmax mass from title to title",
+        charts=[
+            (draw_title_lift(pool.confusion), "Matrix of the softmax mass from title to title")
+        ],
     )
 
 
@@ -260,8 +269,12 @@ def _probes_section(diagnosis: Diagnosis) -> Section:
         "happens. In a healthy run, the event probe lies well above its gray bar, and the title "
         "probe has not risen much above its own.",
         table=_probe_table(measured),
-        png=draw_probes(measured),
-        png_alt="Bars of the accuracy of title and event probes by the content of the clips",
+        charts=[
+            (
+                draw_probes(measured),
+                "Bars of the accuracy of title and event probes by the content of the clips",
+            )
+        ],
     )
 
 

@@ -39,7 +39,7 @@ def write_evaluation_page(path: str | os.PathLike[str], result: Evaluation) -> N
     sections = [
         Section(
             heading="Score",
-            text=f"The encoder is {encoder.get('name', 'not named')}. Its pretraining is "
+            text=f"Encoder: {encoder.get('name', 'not named')}. Pretraining: "
             f"{encoder.get('pretraining', 'not known')}.",
             how_to_read="The confidence interval resamples source videos or recordings and not "
             "clips, because clips of one source are not independent. Chance is the score of "
@@ -68,8 +68,9 @@ def write_evaluation_page(path: str | os.PathLike[str], result: Evaluation) -> N
                 heading="Confusion matrix",
                 text="The matrix shows how many clips of each true class (row) were predicted to "
                 "be of each class (column), over all folds.",
-                png=draw_confusion_matrix(result.confusion, result.classes),
-                png_alt="Confusion matrix",
+                charts=[
+                    (draw_confusion_matrix(result.confusion, result.classes), "Confusion matrix")
+                ],
             )
         )
     title = f"{result.benchmark}, protocol {result.protocol}"

@@ -45,8 +45,8 @@ class Section:
         text: First paragraph.
         how_to_read: Last paragraph, which explains what the figures mean.
         table: Table below the text.
-        png: Chart below the table.
-        png_alt: Text alternative of the chart.
+        charts: Charts below the table: pairs of a PNG and its text alternative. Several charts are
+            beside each other, or one below the other on a phone.
         cards: Cards below the chart.
         points: List items below the text.
         details: A table that is collapsed at first.
@@ -56,8 +56,7 @@ class Section:
     text: str
     how_to_read: str = ""
     table: ResultTable | None = None
-    png: bytes | None = None
-    png_alt: str = ""
+    charts: Sequence[tuple[bytes, str]] = ()
     cards: Sequence[Card] = ()
     points: Sequence[str] = ()
     details: ResultTable | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,11 @@ def _summary_section(trained: Lines, held_out: Lines) -> Section:
     rows = []
     if trained:
         last = trained[-1]
-        rates = sorted(line["clips_per_second"] for line in trained)
+        rate = statistics.median(line["clips_per_second"] for line in trained)
         rows += [
             ["loss at the first logged step", _formatted(trained[0], "loss")],
             ["loss at the last logged step", _formatted(last, "loss")],
-            ["clips per second (median)", f"{rates[len(rates) // 2]:.1f}"],
+            ["clips per second (median)", f"{rate:.1f}"],
             ["share of the time spent waiting for data", f"{last['data_wait_share']:.1%}"],
             [
                 "effective negatives at the last logged step",
@@ -107,7 +108,7 @@ def _learning_section(trained: Lines, held_out: Lines) -> Section:
         "compare how they change and not their values. If the held-out loss rises while the "
         "training loss falls, the encoders memorize the training titles. If the gradient norm "
         "grows or jumps, lower the learning rate.",
-        png=draw_curves(
+        charts=draw_curves(
             {
                 "loss": losses,
                 "learning rate": [_curve("training", trained, "learning_rate", COLORS[2])],
@@ -115,7 +116,6 @@ def _learning_section(trained: Lines, held_out: Lines) -> Section:
             },
             x_label="step",
         ),
-        png_alt="Curves of the loss, the learning rate and the gradient norm over the steps",
     )
 
 
@@ -127,14 +127,13 @@ def _throughput_section(trained: Lines) -> Section:
         how_to_read="If the share of waiting is more than a few percent, more decoding processes "
         "(training.num_workers) or more cores make the run faster. Otherwise the speed of the "
         "model is the limit.",
-        png=draw_curves(
+        charts=draw_curves(
             {
                 "clips per second": [_curve("run", trained, "clips_per_second", COLORS[3])],
                 "share of waiting": [_curve("run", trained, "data_wait_share", COLORS[5])],
             },
             x_label="step",
         ),
-        png_alt="Curves of the clips per second and of the share of waiting over the steps",
     )
 
 
@@ -155,11 +154,10 @@ def _negatives_section(trained: Lines) -> Section:
         how_to_read="While the encoders learn, the effective number of negatives falls. If it is "
         "close to 1 and most negatives are easy, the batches have no hard negatives left. The "
         "command toomuchtv diagnose measures both sampling policies on the finished model.",
-        png=draw_curves(
+        charts=draw_curves(
             {label: [_curve("batch", trained, key, COLORS[4])] for label, key in logged.items()},
             x_label="step",
         ),
-        png_alt="Curves of the figures of the negatives over the steps",
     )
 
 
@@ -189,8 +187,12 @@ def _examples_section(catalog: Catalog, config: Config, step: int) -> list[Secti
             heading="Examples",
             text=f"These clips are from the batch of step {step:,}, before augmentation. Each row "
             "shows four frames and the log-mel spectrogram of the audio.",
-            png=draw_clips(clips, captions, sample_rate_hz=config.clip.sample_rate_hz),
-            png_alt="Frames and spectrograms of some clips with their times",
+            charts=[
+                (
+                    draw_clips(clips, captions, sample_rate_hz=config.clip.sample_rate_hz),
+                    "Frames and spectrograms of some clips with their times",
+                )
+            ],
         )
     ]
 

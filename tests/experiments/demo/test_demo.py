@@ -29,7 +29,8 @@ def test_a_toy_demo_writes_a_report_and_is_not_repeated(tmp_path: Path) -> None:
     first = accuracies()
     assert {name for name, _ in first} == {"untrained", *CONDITIONS}
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png") == 4
+    # The scores, 3 training curves, the example clips and the nearest neighbors.
+    assert page.count("data:image/png") == 6
     models = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert models
     assert accuracies() == first

@@ -1,4 +1,4 @@
-"""The study's charts are pictures, and long whiskers do not hide short ones."""
+"""The study's charts are images, and long whiskers do not hide short ones."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def estimate(mean: float, low: float = math.nan, high: float = math.nan) -> Esti
     return Estimate(mean=mean, low=low, high=high, values=())
 
 
-def check_picture(png: bytes) -> None:
+def check_image(png: bytes) -> None:
     with PIL.Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
         # More than a few gray levels mean that something was drawn.
         assert len(set(image.convert("L").resize((64, 64)).tobytes())) > 4
 
 
-def test_charts_are_pictures() -> None:
+def test_charts_are_images() -> None:
     sure, unsure = estimate(0.1, 0.05, 0.15), estimate(-0.1)
-    check_picture(draw_intervals({"gain": {"a": sure, "b": unsure}, "other": {"a": sure}}))
-    check_picture(
+    check_image(draw_intervals({"gain": {"a": sure, "b": unsure}, "other": {"a": sure}}))
+    check_image(
         draw_map(
             {
                 "gain": {(0.2, 0.5): estimate(0.1, -0.1, 0.3)},
@@ -46,4 +46,4 @@ def test_a_whisker_that_is_much_longer_than_the_others_is_cut() -> None:
     # Means are always within the axis.
     far = {"far": estimate(3.0, 2.0, 9.0)}
     assert _reach({"gain": usual | far}, 0.0) == pytest.approx(3.6)
-    check_picture(draw_intervals({"gain": usual | huge}))
+    check_image(draw_intervals({"gain": usual | huge}))

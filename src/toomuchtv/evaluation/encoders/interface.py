@@ -38,52 +38,40 @@ class AudioInput:
     sample_rate_hz: int
 
 
-class VideoEncoder(ABC):
+class ModalityEncoder(ABC):
+    """What video and audio encoders share."""
+
+    @abstractmethod
+    def features(self, raw: Tensor, /) -> Tensor:
+        """Return features for transfer, float32 `[N, F]`."""
+
+    def embed(self, raw: Tensor, /) -> Tensor:
+        """Return embeddings in the space shared with the other modality, float32 `[N, D]`."""
+        return self.features(raw)
+
+    def trunk(self) -> nn.Module | None:
+        """Return the network to fine-tune, from prepared inputs to `[N, F]`; None if none."""
+        return None
+
+    def prepare(self, raw: Tensor, /) -> Tensor:
+        """Return the input of `trunk`."""
+        raise NotImplementedError
+
+
+class VideoEncoder(ModalityEncoder):
     """An encoder of RGB frames, uint8 `[N, T, H, W, 3]`."""
 
     input: VideoInput
 
-    @abstractmethod
-    def features(self, video: Tensor) -> Tensor:
-        """Return features for transfer, float32 `[N, F]`."""
 
-    def embed(self, video: Tensor) -> Tensor:
-        """Return embeddings in the space shared with audio, float32 `[N, D]`."""
-        return self.features(video)
-
-    def trunk(self) -> nn.Module | None:
-        """Return the network to fine-tune, from prepared frames to `[N, F]`; None if none."""
-        return None
-
-    def prepare(self, video: Tensor) -> Tensor:
-        """Return the input of `trunk`."""
-        raise NotImplementedError
-
-
-class AudioEncoder(ABC):
+class AudioEncoder(ModalityEncoder):
     """An encoder of mono waveforms in -1..1, float32 `[N, S]`."""
 
     input: AudioInput
 
-    @abstractmethod
-    def features(self, waveform: Tensor) -> Tensor:
-        """Return features for transfer, float32 `[N, F]`."""
-
-    def embed(self, waveform: Tensor) -> Tensor:
-        """Return embeddings in the space shared with video, float32 `[N, D]`."""
-        return self.features(waveform)
-
     def feature_map(self, waveform: Tensor) -> Tensor:
         """Return the flattened last feature map `[N, M]`, or the features if there is none."""
         return self.features(waveform)
-
-    def trunk(self) -> nn.Module | None:
-        """Return the network to fine-tune, from prepared audio to `[N, F]`; None if none."""
-        return None
-
-    def prepare(self, waveform: Tensor) -> Tensor:
-        """Return the input of `trunk`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

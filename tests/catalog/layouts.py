@@ -54,5 +54,7 @@ def read_layouts() -> list[Library]:
 def _row(line: str) -> Row:
     columns = [column.strip() for column in line.split("|")] + [""] * 7
     title, _, number = columns[2].partition(" #")
-    numbers = [int(column) if column else None for column in columns[3:6]]
-    return Row(columns[0], columns[1], title, *numbers, columns[6] or None, number)
+    year, season, episode = (int(column) if column else None for column in columns[3:6])
+    return Row(
+        columns[0], columns[1], title, year, season, episode, columns[6] or None, number
+    )  # fmt: skip

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from toomuchtv.catalog.name_words import season_pack
+from toomuchtv.catalog.names.words import season_pack, words_of
 
 _cached = lru_cache(maxsize=1 << 15)
 
@@ -85,7 +85,7 @@ _NAME_YEAR = re.compile(
     rf"(?P<name>.*\S.*?)\s*[(\[](?P<year>{_YEAR})(?:\s?[-–]\s?(?:{_YEAR})?)?[)\]]"
 )
 _YEAR_TOKEN = re.compile(r"[(\[]?(18[89]\d|19\d\d|20[0-3]\d)[)\]]?")
-_NOT_BEFORE_A_YEAR = frozenset("of in from since year anno class summer jahr année año".split())
+_NOT_BEFORE_A_YEAR = words_of("of in from since year anno class summer jahr année año")
 _ID_TAG = re.compile(
     r"[\[({](?:imdb|tmdb|tvdb|anidb|anilist|tvmaze|trakt|edition)(?:id)?\d*\s*[-=:][^\])}]*[\])}]"
     r"|[\[({]tt\d{7,}[\])}]|\{[^}]*\}",
@@ -97,8 +97,8 @@ _ALL_IN_BRACKETS = re.compile(r"\[[^\]]+\]\s*\[([^\]]+)\]\s*\[(\d{1,4})(?:v\d)?\
 _WEBSITE = re.compile(r"\[?\s*www\.[\w-]+\.\w+\s*\]?\s*-\s*", re.IGNORECASE)
 _VIDEO_ID = re.compile(r"-(?=[\w-]*\d)(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{11}$")
 _CAMERA = re.compile(
-    r"(?:img|vid|mvi|dsc[nf]?|gopr|g[hxp]\d\d|pxl|mov|wp|dji|p|video|clip|mah|sdc|screen ?recording)"
-    r"[\s_-]?\d{4,}.*|whatsapp video.*",
+    r"(?:img|vid|mvi|dsc[nf]?|gopr|g[hxp]\d\d|pxl|mov|wp|dji|p|video|clip|mah|sdc|"
+    r"screen ?recording)[\s_-]?\d{4,}.*|whatsapp video.*",
     re.IGNORECASE,
 )
 
@@ -139,7 +139,7 @@ def _unwrapped(tag: re.Match[str]) -> str:
 
 
 def _title_and_year(text: str) -> tuple[str, int | None]:
-    """Split the year off the end of the text in front of a mark: "Show (2005) - " or "Show 2005"."""
+    """Split the year off the text in front of a mark: "Show (2005) - " or "Show 2005"."""
     if found := _NAME_YEAR.match(text):
         return clean(found["name"]), int(found["year"])
     title = clean(text)
@@ -196,16 +196,20 @@ def read_episode(name: str) -> EpisodeName | None:
         return None
     text, _ = _without_tags(name)
     if found := _CERTAIN.search(text):
-        title, year = _title_and_year(text[: found.start()])
+        title, year_before = _title_and_year(text[: found.start()])
         season, episode = found["a"] or found["c"], found["b"] or found["d"]
         return EpisodeName(
-            title=title, year=year, season=int(season), episode=int(episode), is_certain=True
+            title=title,
+            year=year_before,
+            season=int(season),
+            episode=int(episode),
+            is_certain=True,
         )
     date, likely = _DATE.search(text), _LIKELY.search(text)
     if date and not (likely and likely.start() < date.start()):
         title = clean(text[: date.start()])
-        numbers = [int(date[group] or date[f"{group}2"]) for group in "ymd"]
-        return _dated(title, *numbers)
+        year, month, day = (int(date[group] or date[f"{group}2"]) for group in "ymd")
+        return _dated(title, year, month, day)
     return _likely_episode(text, likely) if likely else None
 
 
@@ -219,8 +223,8 @@ def _dated(title: str, year: int, month: int, day: int) -> EpisodeName:
 def _likely_episode(text: str, found: re.Match[str]) -> EpisodeName:
     title, year = _title_and_year(text[: found.start()])
     season = int(found["season"]) if found["season"] else None
-    if pack := season_pack(title):
-        title, season = clean(pack[0]), pack[1] if season is None else season
+    if season is None and (pack := season_pack(title)):
+        title, season = clean(pack[0]), pack[1]
     named_year = _NAME_YEAR.match(text)
     return EpisodeName(
         title=title,
@@ -293,7 +297,7 @@ _RELEASE_TAG = re.compile(
     re.IGNORECASE,
 )
 _TRAILING_EDITION = re.compile(rf"(?P<title>.*\S)\s(?P<dash>-\s)?(?:{_EDITION})", re.IGNORECASE)
-_ARTICLES = frozenset("the a an der die das le la les el il lo de het den det".split())
+_ARTICLES = words_of("the a an der die das le la les el il lo de het den det")
 _DISC_NUMBER = re.compile(
     r"(?P<title>.*[^\s._(\[-])[\s._-]*[\s._()\[\]-](?:cd|dvd|dis[ck])[\s._-]?\d{1,2}[)\]]?"
     r"|(?P<ripped>(?!title).*\S)[\s_]t\d\d",
@@ -304,11 +308,11 @@ _PART_NUMBER = re.compile(
     re.IGNORECASE,
 )
 #: Properties of guessit that end a title; and those that end it only where such a one follows.
-_ENDS_TITLE = frozenset(
+_ENDS_TITLE = words_of(
     "year screen_size source video_codec audio_codec color_depth video_profile streaming_service "
-    "proper_count crc32 website season episode date".split()
+    "proper_count crc32 website season episode date"
 )
-_MAY_END_TITLE = frozenset("other edition language subtitle_language audio_channels".split())
+_MAY_END_TITLE = words_of("other edition language subtitle_language audio_channels")
 
 
 @_cached
@@ -349,17 +353,15 @@ def _split_at_year(text: str, *, is_dotted: bool) -> tuple[str, int] | None:
     Of two years, as in "2012 2009" or "Death Race 2000 1975", the last is that of release.
     """
     words = list(re.finditer(r"\S+", text))
+    years = [_YEAR_TOKEN.fullmatch(word[0]) for word in words]
     for index in range(1, len(words)):
-        if not _YEAR_TOKEN.fullmatch(words[index][0]):
+        year = years[index]
+        if year is None or (index + 1 < len(words) and years[index + 1]):
             continue
-        while index + 1 < len(words) and _YEAR_TOKEN.fullmatch(words[index + 1][0]):
-            index += 1
-        before, word = words[index - 1][0].casefold(), words[index]
-        rest = text[word.end() :].lstrip(" -([")
-        ends = not rest or _RELEASE_TAG.match(rest) is not None or text[word.end() :][:2] == " ["
-        if before not in _NOT_BEFORE_A_YEAR and (ends or (is_dotted and _RELEASE_TAG.search(rest))):
-            year = _YEAR_TOKEN.fullmatch(word[0])
-            return text[: word.start()], int(year[1]) if year else 0
+        before, rest = words[index - 1][0].casefold(), text[words[index].end() :].lstrip(" -([")
+        ends = not rest or _RELEASE_TAG.match(rest) or (is_dotted and _RELEASE_TAG.search(rest))
+        if ends and before not in _NOT_BEFORE_A_YEAR:
+            return text[: words[index].start()], int(year[1])
     return None
 
 
@@ -378,7 +380,9 @@ def _in_front_of_tags(text: str) -> str:
         for match in (matches if isinstance(matches, list) else [matches])
         if hasattr(match, "start")
     ]
-    end = min((start for start, _, name in spans if name in _ENDS_TITLE and start), default=len(text))
+    end = min(
+        (start for start, _, name in spans if name in _ENDS_TITLE and start), default=len(text)
+    )
     soft = sorted((span for span in spans if span[2] in _MAY_END_TITLE and span[0]), reverse=True)
     for start, stop, _ in soft:  # tags that lead up to the end of the title belong to the tags
         if start < end and not text[stop:end].strip(" -._()[]"):

@@ -10,39 +10,35 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from toomuchtv.catalog.names.text import fold
 from toomuchtv.catalog.records import TitleKind
 
 
-def _words(text: str) -> frozenset[str]:
+def words_of(text: str) -> frozenset[str]:
+    """Return the words of a text."""
     return frozenset(text.split())
-
-
-def fold(text: str) -> str:
-    """Return text in lower case, with one space for every run of spaces, dots, hyphens and `_`."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.split(r"[\s._\-]+", folded)).strip()
 
 
 # ---- Shelves: folders that hold many titles
 
-_MOVIE_WORDS = _words(
+_MOVIE_WORDS = words_of(
     "movie movies film films filme filmes filmek filmy filmer filmovi spielfilm spielfilme "
     "kinofilme pelicula peliculas película películas pelis cine cinema kino elokuvat phim "
     "фильм фильмы кино мультфильмы 映画 电影 電影 영화 फिल्में أفلام סרטים ταινίες"
 )
-_SHOW_WORDS = _words(
+_SHOW_WORDS = words_of(
     "tv tvshows shows series serie serien fernsehserien tvserien séries serials serier sarjat "
     "seriale seriály dizi diziler sorozatok sitcoms miniseries webseries anime animes animé "
-    "cartoons сериалы сериал аниме アニメ ドラマ 드라마 애니메이션 电视剧 電視劇 动漫 動漫 动画 番剧 "
-    "מסלולים מסדרות סדרות مسلسلات σειρές"
+    "cartoons сериалы сериал аниме アニメ ドラマ 드라마 애니메이션 电视剧 電視劇 动漫 動漫 动画 "
+    "番剧 סדרות مسلسلات σειρές"
 )
-_NEUTRAL_WORDS = _words(
+_NEUTRAL_WORDS = words_of(
     "video videos media library mediathek videothek downloads download clips youtube recordings "
     "recorded aufnahmen dvr torrents complete incoming unsorted misc sonstiges documentaries "
     "dokus doku dokumentationen documentales documentaires collection collections boxsets"
 )
 #: Words that say which part of a shelf a folder holds.
-_QUALIFIERS = _words(
+_QUALIFIERS = words_of(
     "kids kid children kinder enfants niños bambini family 4k uhd hd sd 3d hdr new neu old my all "
     "the and und et foreign english german french spanish italian dutch japanese korean chinese "
     "russian deutsch deutsche classic classics action adventure animation animated anime comedy "
@@ -131,7 +127,7 @@ _PACK = re.compile(
 _WEAK_SEASON = re.compile(
     rf"(?:{_WEAK_SEASON_WORD})[\s._\-]*(?P<a>\d{{1,4}}){_END}|t(?P<b>\d{{1,2}})$", re.IGNORECASE
 )
-_SPECIALS = _words(
+_SPECIALS = words_of(
     "specials special especiales spéciaux speciali specialen sonderfolgen ovas спецвыпуски 特典"
 )
 
@@ -245,7 +241,7 @@ def extra_suffix(stem: str) -> tuple[str, str, bool] | None:
 
 # ---- Discs, parts and other names that say nothing of a title
 
-_DISC = _words("bdmv video_ts audio_ts hvdvd_ts avchd mpegav")
+_DISC = words_of("bdmv video_ts audio_ts hvdvd_ts avchd mpegav")
 _PART = re.compile(
     r"(?:cd|dvd|disc|disk|disque|part|pt|teil|bd|blu-?ray|hddvd)[\s._-]*\d{1,2}", re.IGNORECASE
 )
@@ -254,8 +250,8 @@ _FORMAT = re.compile(
 )
 _GENERIC = re.compile(
     r"vts[ _]?\d\d[ _]\d+|video[ _]ts|title[ _]?t?\d*|avseq\d*(?:\.dat)?|movie|video|film|feature|"
-    r"main(?:[ _]?(?:movie|feature|title))?|(?:track|chapter|stream)[ _]?\d*|index|untitled|unknown|"
-    r"(?:disc|disk|cd|dvd|part|pt)[ _]?\d*|\W*",
+    r"main(?:[ _]?(?:movie|feature|title))?|(?:track|chapter|stream)[ _]?\d*|index|untitled|"
+    r"unknown|(?:disc|disk|cd|dvd|part|pt)[ _]?\d*|\W*",
     re.IGNORECASE,
 )
 _MEANINGLESS = re.compile(r"(?=.*\d)[a-z0-9_-]+|[^\W\d]", re.IGNORECASE)

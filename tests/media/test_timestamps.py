@@ -281,13 +281,6 @@ def test_the_last_frame_is_held_and_later_starts_are_refused(make: Make) -> None
         read_clip(made.path, start_seconds=-1)
 
 
-def test_a_missing_track_gives_zeros(make: Make) -> None:
-    clip = read_clip(make(MP4).path, start_seconds=1.0, frames=1, audio_track=3)
-    assert clip.waveform.shape == (32_000,)
-    assert not clip.waveform.any()
-    assert number_of(clip.video[0]) == 24
-
-
 @pytest.mark.parametrize("frames", [1, 7, 16])
 @pytest.mark.parametrize("audio_seconds", [0.25, 1.0, 3.001])
 def test_audio_is_centered_on_the_frames(frames: int, audio_seconds: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -63,11 +64,11 @@ def write(path: Path, *streams: Picture | Sound) -> Path:
             for one in streams
         )
     with av.open(str(path), "w") as container:
-        packets: list[tuple[float, av.Packet]] = []
-        encoders = []
+        packets: list[Any] = []
+        encoders: list[Any] = []
         for one in streams:
             if isinstance(one, Picture):
-                video = container.add_stream(one.codec, rate=one.rate)
+                video: Any = container.add_stream(one.codec, rate=one.rate)
                 video.width, video.height = one.size
                 video.pix_fmt = "yuvj420p" if one.codec == "mjpeg" else "yuv420p"
                 encoders.append(video)
@@ -79,9 +80,9 @@ def write(path: Path, *streams: Picture | Sound) -> Path:
             encoders[-1].disposition = one.flags
         for one, encoder in zip(streams, encoders, strict=True):
             for frame in _frames(one, encoder):
-                packets += [(float(p.pts * p.time_base), p) for p in encoder.encode(frame)]
-            packets += [(float(p.pts * p.time_base), p) for p in encoder.encode(None)]
-        for _, packet in sorted(packets, key=lambda entry: entry[0]):
+                packets += encoder.encode(frame)
+            packets += encoder.encode(None)
+        for packet in sorted(packets, key=lambda packet: packet.pts * packet.time_base):
             container.mux(packet)
     return path
 
@@ -133,7 +134,7 @@ def film_of(path: Path) -> tuple[int, int, int]:
     assert gray == pytest.approx((planes[0, : made.height].mean() - 16) * 255 / 219, abs=4)
     assert abs(hz - loudest_hz(sound)) <= 4
     assert inspect_file(path).has_audio == (hz > 0)
-    return gray, clip.video.shape[2], round(hz, -2)
+    return round(gray, -1), clip.video.shape[2], round(hz, -2)
 
 
 FILM, SMALL = Picture(level=200), Picture(level=60, size=(32, 32))
@@ -156,7 +157,7 @@ def test_the_film_is_neither_a_cover_nor_a_preview(
     tmp_path: Path, suffix: str, videos: tuple[Picture, ...]
 ) -> None:
     gray, width, hz = film_of(write(tmp_path / f"film{suffix}", *videos, Sound(hz=400)))
-    assert (gray, width, hz) == (pytest.approx(200, abs=3), 64, 400)
+    assert (gray, width, hz) == (200, 64, 400)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_without_a_default_the_largest_is_the_film(
     tmp_path: Path, videos: tuple[Picture, ...]
 ) -> None:
     """In Matroska; MP4 cannot say that no track is the default one."""
-    assert film_of(write(tmp_path / "film.mkv", *videos)) == (pytest.approx(200, abs=3), 64, 0)
+    assert film_of(write(tmp_path / "film.mkv", *videos)) == (200, 64, 0)
 
 
 def test_a_file_of_stills_only_has_no_film(tmp_path: Path) -> None:
@@ -217,8 +218,9 @@ def _track(index: int = 0, **values: object) -> AudioTrack:
     [
         "Commentary", "Director's commentary by A. B.", "Audio Commentary (cast)", "Kommentar",
         "Audiokommentar mit dem Regisseur", "Commentaire audio", "Comentario", "Comentário",
-        "Commento del regista", "Komentarz", "Komentář", "Kommentaari", "Regissørens kommentarspor",
-        "комментарий режиссёра", "解説", "音声解説", "オーディオコメンタリー", "评论音轨", "코멘터리",
+        "Commento del regista", "Komentarz", "Komentář", "Kommentaari", "Kommentarspor",
+        "комментарий режиссёра", "解説", "音声解説", "オーディオコメンタリー", "评论音轨",
+        "코멘터리",
         "Audio Description", "Audiodescription", "Audiodeskription", "Audiodescripción",
         "Audiodescrição", "English AD", "AD", "[AD] 5.1", "English Descriptive Audio", "Described",
         "DVS", "Hörfilmfassung", "Syntolkning", "Lydbeskrivelse", "тифлокомментарий", "音声ガイド",
@@ -284,7 +286,7 @@ def test_the_sound_is_of_the_program_that_holds_the_picture(
 ) -> None:
     path = write(tmp_path / "film.ts", *streams)
     split_into_programs(path, programs)
-    assert film_of(path) == (pytest.approx(200, abs=3), 64, heard)
+    assert film_of(path) == (200, 64, heard)
 
 
 def test_a_file_of_sound_alone_follows_the_rule_too(tmp_path: Path) -> None:

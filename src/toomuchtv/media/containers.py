@@ -246,7 +246,7 @@ def _moving_streams(
     """Return which video streams have more than one frame near the start of the file."""
     counts = dict.fromkeys(indexes, 0)
     with open_media(path) as container:
-        streams = [container.streams[index] for index in indexes]
+        streams = [stream for stream in container.streams.video if stream.index in indexes]
         for packet in itertools.islice(demux_packets(container, *streams), _MAX_VIDEO_PACKETS):
             counts[packet.stream.index] += packet.size > 0
             if min(counts.values()) > 1:
@@ -263,7 +263,7 @@ def _first_decodable(path: str, size: int, modified_ns: int, ranked: tuple[int, 
     decoded: set[int] = set()
     start_seconds: float | None = None
     with open_media(path) as container:
-        audios = [container.streams[index] for index in ranked]
+        audios = [stream for stream in container.streams.audio if stream.index in ranked]
         # The video is read for its clock, which goes on where a track has no packets.
         for packet in demux_packets(container, *container.streams.video, *audios):
             index = packet.stream.index

@@ -111,7 +111,7 @@ def describe_audio(index: int, stream: AudioStream) -> AudioDescription:
 
 
 def is_still_image(stream: VideoStream) -> bool:
-    """Return whether the container says that a video stream is cover art, a thumbnail or a still."""
+    """Return whether the container flags a video stream as cover art, a thumbnail or a still."""
     return bool(stream.disposition & _STILL_IMAGE)
 
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.media.coded_media import CodedFilm, audio_lag, number_of, numbers_of
-from toomuchtv.errors import MediaError
+from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.media.clip import Clip, ClipFormat
 from toomuchtv.media.clip_reader import read_audio, read_clip
 from toomuchtv.media.containers import open_media
@@ -231,10 +231,13 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
         timeline = compute_timeline(container)
 
     def original(first_sample: int, num_samples: int) -> NDArray[np.float32]:
-        return read_audio(
-            made.path, first_sample=first_sample, num_samples=num_samples,
-            sample_rate_hz=RATE_HZ, timeline=timeline,
-        )  # fmt: skip
+        try:
+            return read_audio(
+                made.path, first_sample=first_sample, num_samples=num_samples,
+                sample_rate_hz=RATE_HZ, timeline=timeline,
+            )  # fmt: skip
+        except NoAudioError:
+            return np.zeros(num_samples, np.float32)
 
     def proxy(first_sample: int, num_samples: int) -> NDArray[np.float32]:
         return reader.read_waveform(first_sample=first_sample, num_samples=num_samples)

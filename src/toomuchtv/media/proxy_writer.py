@@ -37,6 +37,7 @@ from toomuchtv.media.containers import (
     naming_errors,
     open_media,
 )
+from toomuchtv.media.damage import DamagedInterval
 from toomuchtv.media.deinterlace import Deinterlacer
 from toomuchtv.media.frame_converter import (
     BlackBars,
@@ -101,14 +102,23 @@ class ProxySummary:
         width: Width in pixels.
         height: Height in pixels.
         num_samples: Number of audio samples, 0 without audio.
+        duration_seconds: Measured duration of the video of the original: the end of its last frame
+            on the timeline. `num_frames / frame_rate` is this, rounded to frames of the proxy.
         damaged_packets: Packets of the original that could not be decoded and were skipped.
+        video_damage: Where the video of the original is damaged, in order of time and apart from
+            each other. In these intervals the proxy repeats the last whole frame, because frames
+            after lost data are smeared until the next keyframe.
+        audio_damage: Likewise for the audio, which is zero there.
     """
 
     num_frames: int
     width: int
     height: int
     num_samples: int
+    duration_seconds: float
     damaged_packets: int
+    video_damage: tuple[DamagedInterval, ...] = ()
+    audio_damage: tuple[DamagedInterval, ...] = ()
 
 
 def write_proxy(
@@ -183,6 +193,7 @@ def write_proxy(
         width=video_writer.width,
         height=video_writer.height,
         num_samples=num_samples,
+        duration_seconds=video_writer.duration_seconds,
         damaged_packets=num_damaged,
     )
 
@@ -195,7 +206,7 @@ def write_audio_proxy(
     audio_track: int,
     num_samples: int,
     on_progress: Callable[[float], None] = lambda seconds: None,
-) -> None:
+) -> tuple[DamagedInterval, ...]:
     """Write the proxy of a further audio track, such as another language, without the video.
 
     Args:
@@ -205,6 +216,9 @@ def write_audio_proxy(
         audio_track: Index of the further track.
         num_samples: Length of the item's other proxies; shorter audio is padded with zeros.
         on_progress: Called with 0.0 about every two seconds, as a sign of life.
+
+    Returns:
+        Where the track is damaged; see `ProxySummary.audio_damage`.
 
     Raises:
         MediaError: The source cannot be decoded, or the disk is full.
@@ -224,6 +238,7 @@ def write_audio_proxy(
                         last_report = time.monotonic()
                         on_progress(0.0)
                 writer.finish(num_samples)
+    return ()
 
 
 class VideoWriter:
@@ -238,6 +253,7 @@ class VideoWriter:
     Attributes:
         width: Width of the proxy in pixels; 0 before the first frame.
         height: Height of the proxy in pixels; 0 before the first frame.
+        duration_seconds: Where the last frame ends; 0 before `finish`.
     """
 
     def __init__(
@@ -248,6 +264,7 @@ class VideoWriter:
         bars: BlackBars | None = None,
     ) -> None:
         self.width = self.height = 0
+        self.duration_seconds = 0.0
         self._path = path
         self._format = proxy_format
         self._original = stream
@@ -325,7 +342,8 @@ class VideoWriter:
             raise MediaError("no frame of its video can be decoded")
         self._sample(self._deinterlacer.close())
         last_frame_seconds = min(frame_duration_seconds(self._original), _MAX_LAST_FRAME_SECONDS)
-        for frame in self._sampler.close(self._last_seconds + last_frame_seconds):
+        self.duration_seconds = self._last_seconds + last_frame_seconds
+        for frame in self._sampler.close(self.duration_seconds):
             self._write(frame)
         self._container.mux(self._stream.encode(None))
         return self._num_frames

@@ -251,7 +251,7 @@ def read_decoded_audio(
     first_sample: int,
     num_samples: int,
     sample_rate_hz: int,
-    audio_track: int = 0,
+    audio_track: int | None = None,
 ) -> DecodedAudio:
     """Read a range of mono samples like `read_audio`, and tell which of them were decoded.
 

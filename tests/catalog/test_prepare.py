@@ -30,6 +30,7 @@ from toomuchtv.media.clip import ClipFormat
 from toomuchtv.media.clip_reader import read_audio
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat
+from toomuchtv.media.timestamps import read_timeline
 
 FORMAT = ProxyFormat(short_side=32)
 CLIP = ClipFormat(frames=2, audio_seconds=0.25)
@@ -275,6 +276,7 @@ import os, signal, sys
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.media.proxy_writer import ProxyFormat
+from toomuchtv.media.timestamps import read_timeline
 def die(done, total, what):
     if done > float(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -443,8 +445,8 @@ def test_every_requested_language_is_prepared(tmp_path: Path) -> None:
             )
             ours = reader.read_waveform(first_sample=0, num_samples=proxy.num_samples)
             theirs = read_audio(
-                film, first_sample=0, num_samples=proxy.num_samples, sample_rate_hz=16_000,
-                audio_track=audio.audio_track,
+                film, timeline=read_timeline(film), first_sample=0, sample_rate_hz=16_000,
+                num_samples=proxy.num_samples, audio_track=audio.audio_track,
             )  # fmt: skip
             reader.close()
             np.testing.assert_allclose(ours, theirs, atol=2**-14)

@@ -28,6 +28,7 @@ from toomuchtv.catalog.records import Item, Segment, TitleKind
 from toomuchtv.catalog.scan import ScanResult, scan_library
 from toomuchtv.catalog.scanner import _examine as examine
 from toomuchtv.catalog.store import Catalog, open_catalog
+from toomuchtv.catalog.walk import WalkedFolder
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.proxy_writer import ProxyFormat
 
@@ -557,16 +558,16 @@ def test_files_are_recorded_while_the_walk_goes_on(
     recorded: list[int] = []
     walk = walk_module.walk_library
 
-    def slow_walk(*arguments: Any) -> Iterator[list[Path]]:
-        for files in walk(*arguments):
-            if files and files[0].parts[0] == "2":
+    def slow_walk(*arguments: Any) -> Iterator[WalkedFolder]:
+        for folder in walk(*arguments):
+            if folder.path == Path("2"):
                 for _ in range(100):  # the walk stops whenever a worker waits
                     recorded.append(len(paths_by_id(cat)))
                     if recorded[-1] == 2:
                         break
                     time.sleep(scanner_module._WALK_SECONDS)
-                    yield []
-            yield files
+                    yield WalkedFolder(Path("2"), [], [])
+            yield folder
 
     monkeypatch.setattr(scanner_module, "walk_library", slow_walk)
     assert scan_library(library, cat).items == 3

@@ -15,6 +15,7 @@ from toomuchtv.catalog.names import printable
 from toomuchtv.catalog.records import SkippedFile
 from toomuchtv.catalog.scanner import Scanner, state_at
 from toomuchtv.catalog.store import Catalog, open_catalog
+from toomuchtv.catalog.titles import assign_catalog_titles, merge_warnings
 from toomuchtv.errors import CatalogError
 
 
@@ -34,7 +35,8 @@ class ScanResult:
         unchanged: Number of items whose content and path have not changed.
         vanished: Number of items that were in the library at the last scan and are not now.
         ignored: Number of files that libraries hold beside films: hidden files, subtitles, artwork.
-        warnings: "path: warning" for files that are used although something is wrong with them.
+        warnings: "path: warning" for files that are used although something is wrong with them, and
+            sentences on files that count as one film or episode and do not look like it.
     """
 
     titles: int
@@ -84,6 +86,7 @@ def scan_library(
         _check_library(catalog, root)
         scanner = Scanner(catalog, root, progress)
         scanner.run(num_workers)
+        assign_catalog_titles(catalog)
         return _result(catalog, scanner)
 
 
@@ -128,9 +131,12 @@ def _result(catalog: Catalog, scanner: Scanner) -> ScanResult:
         unchanged=scanner.unchanged,
         vanished=scanner.vanished,
         ignored=scanner.found.num_ignored,
-        warnings=tuple(
-            f"{printable(item.path)}: {warning}"
-            for item in items
-            for warning in item.probe.warnings
+        warnings=(
+            *(
+                f"{printable(item.path)}: {warning}"
+                for item in items
+                for warning in item.probe.warnings
+            ),
+            *merge_warnings(catalog.titles(), features),
         ),
     )

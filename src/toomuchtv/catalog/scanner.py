@@ -32,17 +32,15 @@ from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.catalog.database import InvalidRecordError
 from toomuchtv.catalog.file_identity import FileState, full_digest, sampled_digest
 from toomuchtv.catalog.known_items import KnownItems
-from toomuchtv.catalog.names import ParsedName, parse_name, printable, title_key
+from toomuchtv.catalog.names import TitleParser, printable
 from toomuchtv.catalog.probe import probe_file
-from toomuchtv.catalog.records import Item, Probe, SkippedFileRecord, TitleKind
+from toomuchtv.catalog.records import Item, Probe, SkippedFileRecord
 from toomuchtv.catalog.store import Catalog
+from toomuchtv.catalog.titles import find_or_add_title
 from toomuchtv.catalog.walk import LibraryFiles, walk_library
 
 R = TypeVar("R")
 
-#: A file without year and episode number that is shorter than this is a clip and a title of its
-#: own, as in a folder of short labeled videos. A longer one is a film.
-CLIP_SECONDS = 90.0
 # A probe takes milliseconds. One that gives no sign of life for this long hangs.
 _TIMEOUT_SECONDS = 60.0
 # More than a decoder takes for the frames that it keeps of a video of 8192 x 4320 pixels.
@@ -83,7 +81,7 @@ class Scanner:
         self.found = LibraryFiles()
         self.items = KnownItems(catalog.items(include_extras=True, include_missing=True))
         self.skipped_before = {file.path: file for file in catalog.skipped_files()}
-        self.names: dict[Path, ParsedName] = {}
+        self.parser = TitleParser(root.name)
         self.num_changed = self.num_done = 0
         self.added = self.updated = self.renamed = self.unchanged = self.vanished = 0
 
@@ -95,12 +93,10 @@ class Scanner:
                 self._skip_failed(path, result)
                 continue
             file = _File(path, *result)
-            is_new = not self.items.like(file.sampled_digest) and not self.items.at(path)
-            # Extras come last, so that a trailer joins the title of its film.
-            if is_new and not self._is_extra(file):
-                self._record(file, None)
-            else:
+            if self.items.like(file.sampled_digest) or self.items.at(path):
                 later.append(file)
+            else:
+                self._record(file, None)
         self._settle_known(later, num_workers)
         self._settle_vanished_files()
 
@@ -114,11 +110,16 @@ class Scanner:
         walk = walk_library(self.root, self.found)
         changed: deque[Path] = deque()
         recent: list[Path] = []
+        known: set[Path] = set()
         now_ns = time.time_ns()
         while True:
             until = time.monotonic() + _WALK_SECONDS
-            for files in walk:
-                for path in files:
+            for folder in walk:
+                if folder.path not in known:
+                    known.add(folder.path)
+                    names = (path.name for path in folder.files)
+                    self.parser.add_folder(folder.path, names, folder.subfolders)
+                for path in folder.files:
                     if not self._settle_unchanged(path):
                         age_ns = abs(now_ns - self.found.files[path].modified_ns)
                         (recent if age_ns < _RECENT_NS else changed).append(path)
@@ -191,9 +192,8 @@ class Scanner:
     # ---- Files that resemble an item, or that are at the path of one
 
     def _settle_known(self, files: list[_File], num_workers: int) -> None:
-        """Settle files that may be of an item, and extras."""
+        """Settle files that may be of an item."""
         rest = self._compare(files, num_workers)
-        rest.sort(key=self._is_extra)
         # There is no record of the content of these. Some keep the id of an item, but with a new
         # fingerprint, so that everything that was made from the old content is made again.
         for find in (self._find_moved, self._find_replaced):
@@ -290,17 +290,9 @@ class Scanner:
 
     # ---- Records
 
-    def _name_of(self, path: Path) -> ParsedName:
-        if path not in self.names:
-            self.names[path] = parse_name(path)
-        return self.names[path]
-
-    def _is_extra(self, file: _File) -> bool:
-        return self._name_of(file.path).extra is not None
-
     def _record(self, file: _File, item: Item | None) -> None:
         """Record a usable file as an item, or as a new one."""
-        path, state, name = file.path, self.found.files[file.path], self._name_of(file.path)
+        path, state, name = file.path, self.found.files[file.path], self.parser.parse(file.path)
         is_same = item is not None and item.full_digest == file.full_digest is not None
         new = Item(
             id=item.id if item else 0,
@@ -322,7 +314,10 @@ class Scanner:
         try:
             with self.catalog.transaction():
                 self.catalog.remove_skipped_file(path)
-                new = replace(new, title_id=self._title_id(path, name, file.probe))
+                seconds = file.probe.duration_seconds
+                # Only for now: the whole scan decides about titles (`assign_catalog_titles`).
+                title_id = find_or_add_title(self.catalog, path, name, seconds)
+                new = replace(new, title_id=title_id)
                 new = replace(new, id=self.catalog.put_item(new))
         except InvalidRecordError as error:
             self._skip(path, f"it cannot be recorded: {error}")
@@ -343,22 +338,6 @@ class Scanner:
         with self.catalog.transaction():
             self.catalog.put_item(item)
         self.items.put(item)
-
-    def _title_id(self, path: Path, name: ParsedName, probe: Probe) -> int:
-        """Return the id of the title of a file. Add the title if it is new."""
-        kind, key = name.kind, title_key(name.title, name.year)
-        kinds = [kind]
-        if name.extra:  # the path of an extra does not state whether it is of a film or of a show
-            kinds += [TitleKind.SHOW if kind is TitleKind.MOVIE else TitleKind.MOVIE]
-        elif (
-            kind is TitleKind.MOVIE and name.year is None and probe.duration_seconds < CLIP_SECONDS
-        ):
-            kind, key = TitleKind.CLIP, str(path)
-            kinds = [kind]
-        title = self.catalog.find_title(key, kinds=kinds)
-        if title is None:
-            title = self.catalog.add_title(key, kind=kind, name=name.title, year=name.year)
-        return title.id
 
     def _skip_failed(self, path: Path, result: object) -> None:
         """Skip a file that cannot be read, or that has changed since the walk found it."""
@@ -409,7 +388,6 @@ class Scanner:
                 self.catalog.put_skipped_file(
                     SkippedFileRecord(path=path, reason=printable(reason))
                 )
-            self.catalog.remove_empty_titles()
 
 
 def _state_of(file: Item | SkippedFileRecord) -> FileState | None:

@@ -59,7 +59,22 @@ class LibraryFiles:
     num_ignored: int = 0
 
 
-def walk_library(library: Path, found: LibraryFiles) -> Iterator[list[Path]]:
+@dataclass(frozen=True, slots=True)
+class WalkedFolder:
+    """One folder of a library.
+
+    Attributes:
+        path: The folder.
+        files: The files in it that may contain video.
+        subfolders: Names of the folders in it.
+    """
+
+    path: Path
+    files: list[Path]
+    subfolders: list[str]
+
+
+def walk_library(library: Path, found: LibraryFiles) -> Iterator[WalkedFolder]:
     """Find every file that may contain video. The order depends only on the names.
 
     Args:
@@ -67,7 +82,7 @@ def walk_library(library: Path, found: LibraryFiles) -> Iterator[list[Path]]:
         found: Receives all files, while the walk goes on.
 
     Yields:
-        The files of one folder that may contain video. The links of all folders come last, when all
+        Each folder before its subfolders. The links of all folders come last, one by one, when all
         files that they may lead to are known.
     """
     links: list[Path] = []
@@ -81,7 +96,8 @@ def walk_library(library: Path, found: LibraryFiles) -> Iterator[list[Path]]:
             found.unusable[folder] = f"folder cannot be read: {error.strerror or error}"
             continue
         video_stems = {Path(e.name).stem for e in entries if _suffix(e.name) in VIDEO_SUFFIXES}
-        subfolders, files = [], []
+        subfolders: list[str] = []
+        files: list[Path] = []
         for entry in entries:
             path = folder / entry.name
             if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_FOLDERS:
@@ -89,12 +105,14 @@ def walk_library(library: Path, found: LibraryFiles) -> Iterator[list[Path]]:
             elif entry.is_symlink():
                 links.append(path)
             elif entry.is_dir(follow_symlinks=False):
-                subfolders.append(path)
+                subfolders.append(entry.name)
             elif _add_file(found, library, path, video_stems):
                 files.append(path)
-        folders.extend(reversed(subfolders))
-        yield files
-    yield [link for link in links if _add_link(found, library, link)]
+        folders.extend(folder / name for name in reversed(subfolders))
+        yield WalkedFolder(folder, files, subfolders)
+    for link in links:
+        if _add_link(found, library, link):
+            yield WalkedFolder(link.parent, [link], [])
 
 
 def _suffix(name: str) -> str:

@@ -99,7 +99,9 @@ def catalog(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = run_json("prepare", "--catalog", cat, "--short-side", "32")
     assert (made["prepared"], made["skipped"], made["failed"]) == (5, 0, [])
     assert made["bytes"] > 10_000
-    assert made.keys() == {"prepared", "skipped", "failed", "bytes", "film_seconds", "found"}
+    assert made.keys() == {
+        "prepared", "skipped", "failed", "other_language", "bytes", "film_seconds", "found",
+    }  # fmt: skip
     assert made["found"].keys() == {
         "analyzed", "skipped", "failed", "segments", "recurring", "duplicates"
     }  # fmt: skip

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
-from toomuchtv.catalog.proxies import choose_audio_tracks, proxy_format_id
+from toomuchtv.catalog.proxies import choose_audio_tracks, has_language, proxy_format_id
 from toomuchtv.catalog.records import Item, Proxy, ProxyAudio, SkippedFile
 from toomuchtv.catalog.store import Catalog, as_open_catalog
 from toomuchtv.errors import CatalogError, MediaError
+from toomuchtv.media.languages import normalize_language
 from toomuchtv.media.proxy_writer import ProxyFormat, ProxySummary, write_audio_proxy, write_proxy
+from toomuchtv.media.streams import is_unusual
 
 # A worker that reports no progress for this long is taken to hang and is killed.
 _TIMEOUT_SECONDS = 300.0
@@ -34,6 +36,8 @@ class PrepareResult:
         prepared: Number of items whose proxy was made.
         skipped: Number of items whose proxy was up to date.
         failed: The items whose proxy could not be made, with reasons.
+        other_language: The items that have audio, but none in a requested language, with what they
+            have. Their proxies hold the sound of the film.
         bytes: Size of all proxies of items that are in the library now.
         film_seconds: Duration of the items that had no up-to-date proxy.
     """
@@ -41,6 +45,7 @@ class PrepareResult:
     prepared: int
     skipped: int
     failed: tuple[SkippedFile, ...]
+    other_language: tuple[SkippedFile, ...] = ()
     bytes: int
     film_seconds: float
 
@@ -163,13 +168,23 @@ def _job(catalog: Catalog, item: Item, format_id: str, proxy_format: ProxyFormat
         audio_files=tuple(
             ProxyAudio(
                 audio_track=track.index,
-                language=track.language,
+                language=normalize_language(track.language),
                 path=folder / f"{stem}.audio{track.index}.mp4",
             )
             for track in tracks
         ),
         fingerprint=item.fingerprint,
         duration_seconds=item.probe.duration_seconds,
+    )
+
+
+def _languages_of(item: Item) -> str:
+    """Return what languages the audio tracks of an item have, in words."""
+    tracks = sorted(item.probe.audio_tracks, key=lambda track: track.index)
+    return ", ".join(
+        (track.language or "of no stated language")
+        + (" (commentary, description or the like)" if is_unusual(track) else "")
+        for track in tracks
     )
 
 
@@ -209,12 +224,18 @@ class _Preparation:
             partial.unlink(missing_ok=True)
         if self._jobs:
             self._make_proxies(num_workers)
-        present = {item.id for item in self._catalog.items()}
+        items = self._catalog.items()
+        present = {item.id for item in items}
         proxies = self._catalog.proxies(include_stale=True).values()
         return PrepareResult(
             prepared=len(self._jobs) - len(self._failed),
             skipped=len(present) - len(self._jobs),
             failed=tuple(self._failed),
+            other_language=tuple(
+                SkippedFile(path=item.path, reason=f"its audio is {_languages_of(item)}")
+                for item in items
+                if not has_language(item.probe.audio_tracks, self._format.languages)
+            ),
             bytes=sum(proxy.size_bytes for proxy in proxies if proxy.item_id in present),
             film_seconds=self._total_seconds,
         )

@@ -53,7 +53,7 @@ class AudioTrack:
         codec: FFmpeg's name of the codec.
         channels: Number of channels.
         sample_rate_hz: Sample rate in hertz.
-        language: The container's language tag (ISO 639, `eng`), or None.
+        language: Language tag (`eng`, `por-BR`), whose language is ISO 639-3, or None.
         title: The container's title of the track, or None.
         dispositions: Names of FFmpeg's flags: default, original, dub, comment and others.
         start_seconds: Timestamp of the first sample on the container's own timeline.
@@ -211,7 +211,7 @@ class ProxyAudio:
 
     Attributes:
         audio_track: Index of the audio track of the original.
-        language: Language tag of that track, or None.
+        language: Language tag of that track, as in `AudioTrack`, or None.
         path: Path relative to the catalog folder.
     """
 

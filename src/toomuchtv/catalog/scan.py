@@ -26,6 +26,7 @@ from toomuchtv.catalog.names import ParsedName, parse_name, printable, title_key
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.catalog.records import Item, Probe, SkippedFile, SkippedFileRecord, TitleKind
 from toomuchtv.catalog.store import Catalog, open_catalog
+from toomuchtv.catalog.titles import assign_catalog_titles, merge_warnings
 from toomuchtv.catalog.walk import FileState, LibraryFiles, fingerprint_file, walk_library
 from toomuchtv.errors import CatalogError
 
@@ -52,7 +53,8 @@ class ScanResult:
         unchanged: Number of items whose content and path have not changed.
         vanished: Number of items that were in the library at the last scan and are not now.
         ignored: Number of files that libraries hold beside films: hidden files, subtitles, artwork.
-        warnings: "path: warning" for files that are used although something is wrong with them.
+        warnings: "path: warning" for files that are used although something is wrong with them, and
+            sentences on files that count as one film or episode and do not look like it.
     """
 
     titles: int
@@ -102,6 +104,7 @@ def scan_library(
         _check_library(catalog, root)
         scan = _Scan(catalog, root, walk_library(root), progress)
         scan.run(num_workers)
+        assign_catalog_titles(catalog)
         return scan.result()
 
 
@@ -327,10 +330,13 @@ class _Scan:
             unchanged=self.unchanged,
             vanished=self.vanished,
             ignored=self.found.num_ignored,
-            warnings=tuple(
-                f"{printable(item.path)}: {warning}"
-                for item in items
-                for warning in item.probe.warnings
+            warnings=(
+                *(
+                    f"{printable(item.path)}: {warning}"
+                    for item in items
+                    for warning in item.probe.warnings
+                ),
+                *merge_warnings(self.catalog.titles(), features),
             ),
         )
 

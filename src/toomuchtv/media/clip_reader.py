@@ -61,7 +61,7 @@ def read_clip(
     audio_seconds: float = 2.0,
     sample_rate_hz: int = 16_000,
     short_side: int | None = None,
-    audio_track: int = 0,
+    audio_track: int | None = None,
     letterbox: Letterbox = "keep",
 ) -> Clip:
     """Read one clip from any media file.
@@ -82,7 +82,8 @@ def read_clip(
         audio_seconds: Duration of the audio.
         sample_rate_hz: Sample rate of the waveform.
         short_side: Length of the shorter side in pixels after scaling; None keeps the size.
-        audio_track: Index of the audio track. A missing track gives zeros.
+        audio_track: Position among the audio tracks of the file. None chooses the sound of the film
+            as `prepare` does, and gives zeros if the film has no sound.
         letterbox: "crop" removes black bars, for which about 32 frames of the file are decoded.
 
     Returns:
@@ -189,7 +190,7 @@ def read_audio(
     first_sample: int,
     num_samples: int,
     sample_rate_hz: int,
-    audio_track: int = 0,
+    audio_track: int | None = None,
 ) -> WaveformArray:
     """Read a range of mono samples, which are zero where the file has no audio.
 
@@ -200,7 +201,7 @@ def read_audio(
             be negative.
         num_samples: Number of samples.
         sample_rate_hz: Sample rate of the result.
-        audio_track: Index of the audio track.
+        audio_track: See `read_clip`.
 
     Returns:
         float32 `[num_samples]` in -1..1.
@@ -241,19 +242,19 @@ def iterate_audio(
     timeline: Timeline,
     sample_rate_hz: int = 16_000,
     block_seconds: float = 10.0,
-    audio_track: int = 0,
+    audio_track: int | None = None,
 ) -> Iterator[WaveformArray]:
     """Yield the audio of a whole file in blocks, decoding the file once.
 
     Concatenated, the blocks are the samples from time zero of the timeline to the end of the track.
-    Nothing is yielded for a missing track.
+    Nothing is yielded if no track is named and the film has no sound.
 
     Args:
         path: The media file.
         timeline: The file's timeline; see `read_timeline`.
         sample_rate_hz: Sample rate of the result.
         block_seconds: Duration of a block; only the last one is shorter.
-        audio_track: Index of the audio track.
+        audio_track: See `read_clip`.
 
     Yields:
         float32 `[block_seconds * sample_rate_hz]` in -1..1, mono.
@@ -371,7 +372,7 @@ def _decode_audio(
     num_samples: float,
     sample_rate_hz: int,
     timeline: Timeline,
-    audio_track: int,
+    audio_track: int | None,
 ) -> Iterator[tuple[int, WaveformArray, range]]:
     """Yield consecutive blocks of samples with their offset from `first_sample`.
 
@@ -379,9 +380,10 @@ def _decode_audio(
     third value is the range of samples, counted from `first_sample`, that the track itself covers
     in the frame decoded last. The other samples fill gaps.
     """
-    if audio_track >= len(container.streams.audio):
+    try:
+        stream = find_audio_stream(container, audio_track)
+    except NoAudioError:
         return
-    stream = find_audio_stream(container, audio_track)
     preroll = first_sample - round(_AUDIO_PREROLL_SECONDS * sample_rate_hz)
     # FFmpeg reports wrong timestamps after a seek in Ogg FLAC, by up to a page.
     can_seek = (container.format.name, stream.codec_context.name) != ("ogg", "flac")

@@ -35,6 +35,7 @@ from toomuchtv.errors import MediaError
 from toomuchtv.media.containers import (
     decode_packet,
     demux_packets,
+    film_audio_tracks,
     find_audio_stream,
     find_video_stream,
     frame_duration_seconds,
@@ -241,7 +242,8 @@ def compute_timeline(container: InputContainer) -> Timeline:
     keyframe_dts: float | None = None
     streams = {stream.index: stream for stream in (video, audio) if stream is not None}
     if may_jump:
-        streams |= {stream.index: stream for stream in container.streams.audio}
+        audios = (container.streams.audio[track.index] for track in film_audio_tracks(container))
+        streams |= {stream.index: stream for stream in audios}
     for packet in demux_packets(container, *streams.values()):
         if may_jump:
             search.push(packet)

@@ -34,7 +34,7 @@ class VideoEncoderConfig(BaseModel):
         stem_stride: Spatial stride of the first convolution.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["r2plus1d", "r3d"] = "r2plus1d"
     depth: Literal[10, 18, 34] = 18

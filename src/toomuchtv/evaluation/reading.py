@@ -30,6 +30,7 @@ from toomuchtv.evaluation.views import (
 from toomuchtv.media.clip import VideoArray, WaveformArray
 from toomuchtv.media.clip_reader import read_audio, read_clip
 from toomuchtv.media.containers import audio_duration_seconds, video_duration_seconds
+from toomuchtv.media.timestamps import read_timeline
 
 # A clip is decoded once for all of its views if it has at most this many frames or seconds.
 _MAX_FRAMES_AT_ONCE = 1024
@@ -113,7 +114,11 @@ class AudioCache:
                 self._entries.move_to_end(key)
                 return self._entries[key]
         samples = read_audio(
-            path, first_sample=first_sample, num_samples=num_samples, sample_rate_hz=rate
+            path,
+            timeline=read_timeline(path),
+            first_sample=first_sample,
+            num_samples=num_samples,
+            sample_rate_hz=rate,
         )
         samples.setflags(write=False)
         with self._lock:
@@ -274,9 +279,10 @@ def read_audio_views(
     first = round(clip.start_seconds * sample_rate_hz)
     offsets = [round(start * sample_rate_hz) for start in starts]
     if total > _MAX_SECONDS_AT_ONCE:
+        timeline = read_timeline(clip.path)
         parts = [
             read_audio(
-                clip.path, first_sample=first + offset, num_samples=length,
+                clip.path, timeline=timeline, first_sample=first + offset, num_samples=length,
                 sample_rate_hz=sample_rate_hz,
             )
             for offset in offsets

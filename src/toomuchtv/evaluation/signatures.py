@@ -33,6 +33,7 @@ from toomuchtv.evaluation.benchmark import LabeledClip, Modality
 from toomuchtv.media.clip_reader import read_audio, read_clip
 from toomuchtv.media.containers import audio_duration_seconds, video_duration_seconds
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.timestamps import read_timeline
 
 _REDUCED_SIZE, _NUM_FREQUENCIES = 32, 8
 _SHORT_SIDE = 64
@@ -160,7 +161,11 @@ def audio_words(
     first = round(start_seconds * _SAMPLE_RATE_HZ)
     length = max(0, round(stop_seconds * _SAMPLE_RATE_HZ) - first)
     samples = read_audio(
-        path, first_sample=first, num_samples=length, sample_rate_hz=_SAMPLE_RATE_HZ
+        path,
+        timeline=read_timeline(path),
+        first_sample=first,
+        num_samples=length,
+        sample_rate_hz=_SAMPLE_RATE_HZ,
     )
 
     def read(start: int, num: int) -> NDArray[np.float32]:

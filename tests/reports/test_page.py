@@ -177,6 +177,9 @@ def test_names_are_never_markup(texts: list[Text]) -> None:
             assert not text.get_parse_math(), text.get_text()
             assert len(text.get_text()) <= 100
             text.get_text().encode()
+    texts.clear()
+    draw_curves({"loss": [Curve(name="a", x=[0, 2], y=[0.0, 4.0], color="red")]}, x_label="step")
+    assert {"0", "2", "4"} <= {text.get_text() for text in texts}
     assert plain_text("A $x^{ frac$ bad N") == "A $x^{ frac$ bad N"
     assert plain_text("東京 \udce9\x1b") == r"東京 \xe9\x1b"
     assert plain_text("W" * 30, 18) == "W" * 17 + "…"

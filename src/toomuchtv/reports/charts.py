@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import matplotlib.image
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter, FormatStrFormatter, MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, Formatter, FuncFormatter, MaxNLocator
 
 from toomuchtv.data.log_mel import LogMel, LogMelConfig
 from toomuchtv.diagnosis.results import (
@@ -277,8 +278,8 @@ def to_png(figure: Figure) -> bytes:
         text.set_text(plain_text(text.get_text()))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         formatter = axis.get_major_formatter()
-        if isinstance(formatter, FixedFormatter):  # it writes its labels when they are drawn
-            axis.set_major_formatter(FixedFormatter([plain_text(one) for one in formatter.seq]))
+        if isinstance(formatter, FuncFormatter):  # names, which are set again when they are drawn
+            axis.set_major_formatter(FuncFormatter(partial(_plain_label, formatter)))
     out = io.BytesIO()
     FigureCanvasAgg(figure)  # This renderer needs no display.
     # The labels of some ticks are only made when they are drawn.
@@ -287,6 +288,10 @@ def to_png(figure: Figure) -> bytes:
         warnings.filterwarnings("ignore", ".*constrained_layout not applied")
         figure.savefig(out, format="png", dpi=130)
     return out.getvalue()
+
+
+def _plain_label(formatter: Formatter, value: float, place: int | None = None) -> str:
+    return plain_text(formatter(value, place))
 
 
 def plain_text(text: str, max_length: int = 100) -> str:

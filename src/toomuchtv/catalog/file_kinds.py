@@ -32,8 +32,8 @@ def _suffixes(names: str) -> frozenset[str]:
 VIDEO_SUFFIXES = _suffixes(
     "264 265 3g2 3gp 3gpp amv asf av1 avc avi bik dav divx dv dvr-ms evo f4v flv gif gxf h264 "
     "h265 hdmov hevc ismv ivf m1v m2p m2t m2ts m2v m4v mjpeg mjpg mk3d mkv mod mov mp2v mp4 mp4v "
-    "mpe mpeg mpeg4 mpg mpv mpv2 mts mxf nsv nut nuv obu ogm ogv ogx pva qt rec rm rmvb roq smk tod "
-    "tp trp ts ty vc1 viv vob vp8 vp9 vro webm wmv wtv xesc xvid y4m"
+    "mpe mpeg mpeg4 mpg mpv mpv2 mts mxf nsv nut nuv obu ogm ogv ogx pva qt rec rm rmvb roq smk "
+    "tod tp trp ts ty vc1 viv vob vp8 vp9 vro webm wmv wtv xesc xvid y4m"
 )
 #: Files with only audio are skipped later, but some files with these suffixes contain video too.
 AUDIO_SUFFIXES = _suffixes(

@@ -19,9 +19,9 @@ from toomuchtv.evaluation.bootstrap import (
 from toomuchtv.evaluation.metrics import (
     average_precisions,
     confusion_matrix,
-    primary_score,
     top1_correct,
 )
+from toomuchtv.evaluation.result import FoldPredictions
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
@@ -49,21 +49,13 @@ def test_a_class_without_positive_clips_has_no_average_precision() -> None:
 
 
 def test_one_source_gives_an_interval_of_one_value() -> None:
-    assert mean_interval([clip_scores([1.0, 0.0], per_source=2)]) == (0.5, 0.5)
+    assert mean_interval([[clip_scores([1.0, 0.0], per_source=2)]]) == (0.5, 0.5)
 
 
 def test_a_constant_classifier_has_accuracy_one_over_k() -> None:
     scores, targets = np.zeros((8, 4), np.float32), np.eye(4, dtype=np.bool_)[np.arange(8) % 4]
     assert top1_correct(scores, targets).tolist() == [0.25] * 8
     assert confusion_matrix(scores, targets).sum() == 8
-
-
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_nan_scores_are_refused(multi_label: bool) -> None:
-    scores, targets = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.bool_)
-    scores[2, 1] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        primary_score(scores, targets, multi_label=multi_label)
 
 
 def clip_scores(values: list[float], per_source: int = 1) -> ClipScores:
@@ -73,17 +65,17 @@ def clip_scores(values: list[float], per_source: int = 1) -> ClipScores:
 
 def test_repeated_clips_of_a_source_do_not_narrow_the_interval() -> None:
     values = [1.0, 0.0] * 20
-    once = mean_interval([clip_scores(values)])
+    once = mean_interval([[clip_scores(values)]])
     repeated = [value for value in values for _ in range(10)]
-    grouped = mean_interval([clip_scores(repeated, per_source=10)])
-    naive = mean_interval([clip_scores(repeated)])
+    grouped = mean_interval([[clip_scores(repeated, per_source=10)]])
+    naive = mean_interval([[clip_scores(repeated)]])
     assert grouped == pytest.approx(once, abs=0.03)
     assert naive[1] - naive[0] < 0.5 * (once[1] - once[0])
 
 
 def test_the_interval_approximates_the_binomial_interval() -> None:
     values = [1.0] * 70 + [0.0] * 30
-    low, high = mean_interval([clip_scores(values)])
+    low, high = mean_interval([[clip_scores(values)]])
     half = 1.96 * np.sqrt(0.7 * 0.3 / 100)
     assert (low, high) == pytest.approx((0.7 - half, 0.7 + half), abs=0.02)
 
@@ -94,7 +86,7 @@ def test_the_permutation_test_equals_full_enumeration() -> None:
     difference = b - a
     swaps = [np.dot(signs, difference) for signs in itertools.product((1, -1), repeat=9)]
     expected = np.mean([abs(value) >= abs(difference.sum()) - 1e-9 for value in swaps])
-    paired = compare_means([clip_scores(a.tolist())], [clip_scores(b.tolist())])
+    paired = compare_means([[clip_scores(a.tolist())]], [[clip_scores(b.tolist())]])
     assert paired.exact
     assert paired.p_value == pytest.approx(expected)
     assert paired.difference == pytest.approx(difference.mean())
@@ -102,9 +94,9 @@ def test_the_permutation_test_equals_full_enumeration() -> None:
 
 def test_equal_results_do_not_differ_and_opposite_results_do() -> None:
     ones, zeros = [1.0] * 40, [0.0] * 40
-    same = compare_means([clip_scores(ones)], [clip_scores(ones)])
+    same = compare_means([[clip_scores(ones)]], [[clip_scores(ones)]])
     assert (same.difference, same.p_value, same.interval) == (0.0, 1.0, (0.0, 0.0))
-    apart = compare_means([clip_scores(zeros)], [clip_scores(ones)])
+    apart = compare_means([[clip_scores(zeros)]], [[clip_scores(ones)]])
     assert apart.difference == 1.0
     assert not apart.exact
     assert apart.p_value < 1e-3
@@ -112,7 +104,7 @@ def test_equal_results_do_not_differ_and_opposite_results_do() -> None:
 
 def test_results_on_different_clips_are_refused() -> None:
     with pytest.raises(ValueError, match="same clips"):
-        compare_means([clip_scores([1.0, 0.0])], [clip_scores([1.0])])
+        compare_means([[clip_scores([1.0, 0.0])]], [[clip_scores([1.0])]])
 
 
 def test_average_precisions_are_compared_by_source() -> None:
@@ -122,8 +114,15 @@ def test_average_precisions_are_compared_by_source() -> None:
     good = targets + 0.1 * rng.random((60, 2)).astype(np.float32)
     bad = rng.random((60, 2)).astype(np.float32)
     sources = [f"s{row // 2}" for row in range(60)]
-    low, high = map_interval(bad, targets, sources)
+    one, other = (
+        FoldPredictions(
+            name="f", clips=sources, sources=sources, scores=scores.astype(np.float32),
+            targets=targets,
+        )
+        for scores in (bad, good)
+    )  # fmt: skip
+    low, high = map_interval([[one]])
     assert low < float(np.nanmean(average_precisions(bad, targets))) < high
-    paired = compare_map(bad, good.astype(np.float32), targets, sources)
+    paired = compare_map([[one]], [[other]])
     assert paired.difference > 0.2
     assert paired.p_value < 0.02

@@ -50,10 +50,8 @@ def main() -> None:
     catalogs = dict(zip(options.run, options.catalog, strict=False))
     figures = Figures("evaluation", options.json)
     results: list[Evaluation] = []
-    for benchmark in BASELINES:
-        encoders: list[tuple[str, Path | None, bool]] = [
-            (name, None, False) for name in BASELINES[benchmark]
-        ]
+    for benchmark, baselines in BASELINES.items():
+        encoders: list[tuple[str, Path | None, bool]] = [(name, None, False) for name in baselines]
         encoders += [(run.name, run, False) for run in options.run]
         encoders += [("untrained", run, True) for run in options.run[:1]]
         for protocol in probe_protocols(benchmark):

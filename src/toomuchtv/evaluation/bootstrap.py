@@ -37,6 +37,7 @@ _MAX_EXACT_SOURCES = 16
 _NUM_MEDIAN_PERMUTATIONS = 2_000
 # The mean average precision sorts all clips again for every resample.
 _NUM_MAP_RESAMPLES = 200
+_RESAMPLES_PER_BATCH = 100
 _NUM_VALUES_PER_BATCH = 4_000_000
 
 Array = NDArray[np.float64]
@@ -123,7 +124,7 @@ def median_interval(replicates: Replicates, *, seed: int = 0) -> tuple[float, fl
         ]
         return float(np.average(medians, weights=of_replicate))
 
-    return _interval(statistic, len(names), len(replicates), _NUM_RESAMPLES, seed)
+    return _interval(statistic, (len(names), len(replicates)), _NUM_RESAMPLES, seed)
 
 
 def compare_medians(a: Replicates, b: Replicates, *, seed: int = 0) -> Paired:
@@ -165,6 +166,8 @@ ReplicatePredictions = Sequence[Sequence[FoldPredictions]]
 def map_interval(replicates: ReplicatePredictions, *, seed: int = 0) -> tuple[float, float]:
     """Return the 95% confidence interval of the mean average precision, averaged over folds."""
     names, column = _columns(replicates[0])
+    for fold in (fold for folds in replicates for fold in folds):
+        require_finite(scores=fold.scores)
 
     def statistic(weights: Array, of_replicate: Array) -> float:
         means = [
@@ -173,7 +176,7 @@ def map_interval(replicates: ReplicatePredictions, *, seed: int = 0) -> tuple[fl
         ]
         return float(np.average(means, weights=of_replicate))
 
-    return _interval(statistic, len(names), len(replicates), _NUM_MAP_RESAMPLES, seed)
+    return _interval(statistic, (len(names), len(replicates)), _NUM_MAP_RESAMPLES, seed)
 
 
 def compare_map(a: ReplicatePredictions, b: ReplicatePredictions, *, seed: int = 0) -> Paired:
@@ -184,6 +187,8 @@ def compare_map(a: ReplicatePredictions, b: ReplicatePredictions, *, seed: int =
     """
     _check_same_clips(a, b)
     names, column = _columns(a[0])
+    for fold in (fold for folds in (*a, *b) for fold in folds):
+        require_finite(scores=fold.scores)
 
     def each(weights: Array, is_swapped: NDArray[np.bool_]) -> list[float]:
         found = []
@@ -265,32 +270,59 @@ def _sums_by_source(replicates: Replicates) -> tuple[Array, Array]:
 
 
 def _mean_interval(sums: Array, counts: Array, seed: int) -> tuple[float, float]:
-    def mean_over_folds(weights: Array, of_replicate: Array) -> float:
-        totals = np.average(sums @ weights, axis=0, weights=of_replicate)
-        num_clips = counts @ weights
+    def mean_over_folds(weights: Array, of_replicate: Array) -> Array:
+        totals = np.einsum("rfn,nr->fn", sums @ weights.T, of_replicate)
+        num_clips = counts @ weights.T
         # A resample may contain no clip of a fold. The mean is then over the other folds.
         used = num_clips > 0
-        return float((totals[used] / num_clips[used]).mean())
+        means = np.divide(totals, num_clips, out=np.zeros_like(totals), where=used)
+        found: Array = means.sum(axis=0) / used.sum(axis=0) / of_replicate.sum(axis=1)
+        return found
 
-    return _interval(mean_over_folds, sums.shape[2], len(sums), _NUM_RESAMPLES, seed)
+    return _batch_interval(mean_over_folds, (sums.shape[2], len(sums)), _NUM_RESAMPLES, seed)
 
 
 def _interval(
     statistic: Callable[[Array, Array], float],
-    num_sources: int,
-    num_replicates: int,
+    shape: tuple[int, int],
     num_resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """Return the percentile interval of a statistic of the weights of sources and replicates."""
+    """Return the percentile interval of a statistic of one resample at a time."""
+
+    def of_batch(weights: Array, of_replicate: Array) -> Array:
+        return np.array([statistic(*pair) for pair in zip(weights, of_replicate, strict=True)])
+
+    return _batch_interval(of_batch, shape, num_resamples, seed)
+
+
+def _batch_interval(
+    statistic: Callable[[Array, Array], Array],
+    shape: tuple[int, int],
+    num_resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Return the percentile interval of a statistic.
+
+    Args:
+        statistic: Maps the weights of sources `[n, sources]` and of replicates `[n, replicates]`
+            in n resamples to n values. A weight is the number of times that it was drawn.
+        shape: Number of sources and of replicates.
+        num_resamples: Number of resamples.
+        seed: Seed of the resampling.
+    """
     rng = np.random.default_rng(seed)
 
     def weights(num: int) -> Array:
-        return np.bincount(rng.integers(num, size=num), minlength=num).astype(np.float64)
+        drawn = rng.multinomial(num, np.full(num, 1 / num), size=_RESAMPLES_PER_BATCH)
+        return drawn.astype(np.float64)
 
-    found = [statistic(weights(num_sources), weights(num_replicates)) for _ in range(num_resamples)]
+    found = [
+        statistic(weights(shape[0]), weights(shape[1]))
+        for _ in range(num_resamples // _RESAMPLES_PER_BATCH)
+    ]
     tail = (1 - _LEVEL) / 2
-    low, high = np.nanquantile(found, [tail, 1 - tail])
+    low, high = np.nanquantile(np.concatenate(found), [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -325,7 +357,7 @@ def _compare(
     )  # fmt: skip
     return Paired(
         difference=exchanged(np.zeros(num_sources, np.bool_)),
-        interval=_interval(resampled, num_sources, num_replicates, num_draws[0], seed),
+        interval=_interval(resampled, shape, num_draws[0], seed),
         p_value=float(test.pvalue),
         exact=2**padded <= num_draws[1],
         num_sources=num_sources,

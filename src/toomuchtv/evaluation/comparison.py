@@ -157,7 +157,7 @@ def _results_by_key(path: Path) -> dict[_Key, list[_Stored]]:
     chosen = {}
     for key, of_key in candidates.items():
         trained = [stored for stored in of_key if not stored[1].untrained]
-        if trained or len(found) == 1 or not is_run(path):
+        if trained or not is_run(path):
             chosen[key] = trained or of_key
     for of_key in chosen.values():
         seeds = {stored[1].identity.seed for stored in of_key}

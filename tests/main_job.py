@@ -24,6 +24,7 @@ from typing import Any
 from tests.media_files import write_film
 from tests.prepared import FILMS, tiny_config
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_clip
+from toomuchtv.media.timestamps import read_timeline
 
 STEPS = 2
 
@@ -70,8 +71,10 @@ def run_main_job(folder: Path) -> None:
     clip = read_clip(film, start_seconds=1.0, frames=8)
     assert clip.video.shape == (8, 48, 64, 3)
     assert abs(clip.waveform).max() > 0.1
-    assert sum(1 for _ in iterate_frames(film)) == round(8 * FILMS[next(iter(FILMS))])
-    assert sum(map(len, iterate_audio(film))) > 16_000
+    assert sum(1 for _ in iterate_frames(film, timeline=read_timeline(film))) == round(
+        8 * FILMS[next(iter(FILMS))]
+    )
+    assert sum(map(len, iterate_audio(film, timeline=read_timeline(film)))) > 16_000
 
 
 def main() -> None:

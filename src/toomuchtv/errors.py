@@ -19,6 +19,14 @@ class MediaError(ToomuchtvError):
     """A media file cannot be read, decoded or written."""
 
 
+class NoAudioError(MediaError):
+    """Not one sample of a file's audio could be decoded in the requested range.
+
+    It tells "there is nothing" from silence, whose samples are zero: the file has no audio,
+    its audio ends before the range or begins after it, or all of its packets there are damaged.
+    """
+
+
 class CheckpointError(ToomuchtvError):
     """A run, checkpoint or model folder cannot be read or written."""
 

@@ -25,6 +25,7 @@ from toomuchtv.detection.features_on_disk import FOLDER
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip_reader import read_audio
 from toomuchtv.media.proxy_writer import ProxyFormat
+from toomuchtv.media.timestamps import read_timeline
 
 RECIPE = ProxyFormat(short_side=64)
 RATE = 16_000
@@ -37,7 +38,11 @@ def cut(
     path.parent.mkdir(parents=True, exist_ok=True)
     count = round((stop - start) * RATE)
     sound = gain * read_audio(
-        source, first_sample=round(start * RATE), num_samples=count, sample_rate_hz=RATE
+        source,
+        timeline=read_timeline(source),
+        first_sample=round(start * RATE),
+        num_samples=count,
+        sample_rate_hz=RATE,
     )
     with av.open(str(source)) as film, av.open(str(path), "w") as piece:
         options = {"preset": "ultrafast", "crf": str(crf)}

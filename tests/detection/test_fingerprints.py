@@ -23,6 +23,7 @@ from toomuchtv.detection.fingerprints import (
 )
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.clip_reader import read_audio
+from toomuchtv.media.timestamps import read_timeline
 
 RATE = 16_000
 
@@ -70,13 +71,25 @@ def recoded(sound: WaveformArray, *, bit_rate: int = 64_000) -> WaveformArray:
 def film(media_root: Path) -> WaveformArray:
     """Read forty seconds of the music and effects of a film."""
     path = media_root / "library/Movies/Big Buck Bunny (2008)/Big Buck Bunny (2008).mp4"
-    return read_audio(path, first_sample=100 * RATE, num_samples=40 * RATE, sample_rate_hz=RATE)
+    return read_audio(
+        path,
+        timeline=read_timeline(path),
+        first_sample=100 * RATE,
+        num_samples=40 * RATE,
+        sample_rate_hz=RATE,
+    )
 
 
 @pytest.fixture(scope="module")
 def other_film(media_root: Path) -> WaveformArray:
     path = media_root / "library/TV/Caminandes/Season 01/Caminandes - S01E03 - Llamigos.mp4"
-    return read_audio(path, first_sample=60 * RATE, num_samples=40 * RATE, sample_rate_hz=RATE)
+    return read_audio(
+        path,
+        timeline=read_timeline(path),
+        first_sample=60 * RATE,
+        num_samples=40 * RATE,
+        sample_rate_hz=RATE,
+    )
 
 
 def reference_bits(sound: WaveformArray, number: int) -> NDArray[np.bool_]:
@@ -129,7 +142,13 @@ def test_every_sample_rate_gives_the_same_fingerprint(
     media_root: Path, film: WaveformArray, rate: int
 ) -> None:
     path = media_root / "library/Movies/Big Buck Bunny (2008)/Big Buck Bunny (2008).mp4"
-    sound = read_audio(path, first_sample=100 * rate, num_samples=10 * rate, sample_rate_hz=rate)
+    sound = read_audio(
+        path,
+        timeline=read_timeline(path),
+        first_sample=100 * rate,
+        num_samples=10 * rate,
+        sample_rate_hz=rate,
+    )
     assert bit_errors(fingerprint_of(sound, rate), fingerprint_of(film)) < 0.03
 
 

@@ -22,6 +22,7 @@ from toomuchtv.detection.fingerprints import (
 from toomuchtv.detection.matching import Match, PostingBuffer, count_votes, find_matches
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.clip_reader import read_audio
+from toomuchtv.media.timestamps import read_timeline
 
 
 def seconds(match: Match) -> tuple[float, float, float]:
@@ -196,8 +197,20 @@ def test_real_audio_is_found_in_another_encoding_and_only_there(media_root: Path
     films = media_root / "library"
     steel = films / "Movies/Tears of Steel (2012)/Tears of Steel (2012).webm"
     llama = films / "TV/Caminandes/Season 01/Caminandes - S01E03 - Llamigos.mp4"
-    whole = read_audio(steel, first_sample=0, num_samples=60 * RATE, sample_rate_hz=RATE)
-    other = read_audio(llama, first_sample=0, num_samples=60 * RATE, sample_rate_hz=RATE)
+    whole = read_audio(
+        steel,
+        timeline=read_timeline(steel),
+        first_sample=0,
+        num_samples=60 * RATE,
+        sample_rate_hz=RATE,
+    )
+    other = read_audio(
+        llama,
+        timeline=read_timeline(llama),
+        first_sample=0,
+        num_samples=60 * RATE,
+        sample_rate_hz=RATE,
+    )
     begin, at, length = 21 * RATE + 117, 20 * RATE, 23 * RATE
     host = other.copy()
     host[at : at + length] = 0.4 * recoded(whole[begin : begin + length])

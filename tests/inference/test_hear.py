@@ -20,6 +20,7 @@ from toomuchtv.inference.hear import (
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.media.clip import ClipFormat
 from toomuchtv.media.clip_reader import read_audio
+from toomuchtv.media.timestamps import read_timeline
 from toomuchtv.models import AudioEncoderConfig, ModelConfig, TwoTower, VideoEncoderConfig
 
 
@@ -94,7 +95,13 @@ def test_scene_embedding_equals_the_mean_view_of_the_protocol(
     path = sorted((media_root / "esc10" / "audio").iterdir())[0]
     clip = LabeledClip(path=path, labels=("x",), source="x", group="x", stop_seconds=3.0)
     views = read_audio_views(clip, AudioViews(seconds=0.5, times=0, mean=True), 16_000, seed=0)
-    whole = read_audio(path, first_sample=0, num_samples=48_000, sample_rate_hz=16_000)
+    whole = read_audio(
+        path,
+        timeline=read_timeline(path),
+        first_sample=0,
+        num_samples=48_000,
+        sample_rate_hz=16_000,
+    )
     scene = get_scene_embeddings(torch.from_numpy(whole)[None], model)[0]
     torch.testing.assert_close(model(views).mean(dim=0), scene, rtol=1e-3, atol=1e-4)
 

@@ -22,7 +22,7 @@ from toomuchtv.media.clip_reader import read_audio, read_clip
 from toomuchtv.media.containers import find_video_stream, open_media
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
-from toomuchtv.media.timestamps import compute_timeline
+from toomuchtv.media.timestamps import compute_timeline, read_timeline
 
 USUAL = {
     "mp4_x265_eac3_10bit_23_976",
@@ -149,7 +149,13 @@ def test_damaged_audio_is_dropped_by_clips_and_proxies(tmp_path: Path) -> None:
     proxy_format = ProxyFormat(short_side=48)
     summary = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", proxy_format)
     assert summary.damaged_packets > 0
-    whole = read_audio(path, first_sample=0, num_samples=48_000, sample_rate_hz=16_000)
+    whole = read_audio(
+        path,
+        timeline=read_timeline(path),
+        first_sample=0,
+        num_samples=48_000,
+        sample_rate_hz=16_000,
+    )
     reader = ProxyReader(
         tmp_path / "v.mp4", tmp_path / "a.mp4", frame_rate=8.0, sample_rate_hz=16_000
     )

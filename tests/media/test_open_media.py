@@ -20,6 +20,7 @@ from toomuchtv.media.clip_reader import iterate_frames, read_audio, read_clip
 from toomuchtv.media.containers import MediaOpenError, open_media, video_duration_seconds
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
+from toomuchtv.media.timestamps import read_timeline
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
@@ -43,9 +44,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     "probe": probe_file,
     "read_clip": lambda path: read_clip(path, frames=2, audio_seconds=0.1),
     "read_audio": lambda path: read_audio(
-        path, first_sample=0, num_samples=10, sample_rate_hz=16_000
+        path, timeline=read_timeline(path), first_sample=0, num_samples=10, sample_rate_hz=16_000
     ),
-    "iterate_frames": lambda path: list(iterate_frames(path)),
+    "iterate_frames": lambda path: list(iterate_frames(path, timeline=read_timeline(path))),
     "evaluation": _evaluate,
     "duration": video_duration_seconds,
     "proxy": lambda path: write_proxy(path, path.with_name("v.mp4"), None, ProxyFormat()),

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.media.coded_media import CodedFilm, audio_lag, number_of, numbers_of
-from toomuchtv.errors import MediaError
+from tests.media.coded_media import CodedFilm, audio_lag, numbers_of
+from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.media.clip import Clip, ClipFormat
 from toomuchtv.media.clip_reader import read_audio, read_clip
 from toomuchtv.media.containers import open_media
@@ -231,10 +231,13 @@ def test_silence_before_and_after_the_track(make: Make, film: CodedFilm) -> None
         timeline = compute_timeline(container)
 
     def original(first_sample: int, num_samples: int) -> NDArray[np.float32]:
-        return read_audio(
-            made.path, first_sample=first_sample, num_samples=num_samples,
-            sample_rate_hz=RATE_HZ, timeline=timeline,
-        )  # fmt: skip
+        try:
+            return read_audio(
+                made.path, first_sample=first_sample, num_samples=num_samples,
+                sample_rate_hz=RATE_HZ, timeline=timeline,
+            )  # fmt: skip
+        except NoAudioError:
+            return np.zeros(num_samples, np.float32)
 
     def proxy(first_sample: int, num_samples: int) -> NDArray[np.float32]:
         return reader.read_waveform(first_sample=first_sample, num_samples=num_samples)
@@ -279,13 +282,6 @@ def test_the_last_frame_is_held_and_later_starts_are_refused(make: Make) -> None
         read_clip(made.path, start_seconds=4.5, frames=1)
     with pytest.raises(ValueError, match="start_seconds must be at least 0 and finite, got -1"):
         read_clip(made.path, start_seconds=-1)
-
-
-def test_a_missing_track_gives_zeros(make: Make) -> None:
-    clip = read_clip(make(MP4).path, start_seconds=1.0, frames=1, audio_track=3)
-    assert clip.waveform.shape == (32_000,)
-    assert not clip.waveform.any()
-    assert number_of(clip.video[0]) == 24
 
 
 @pytest.mark.parametrize("frames", [1, 7, 16])

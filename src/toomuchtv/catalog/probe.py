@@ -16,14 +16,17 @@ import av
 import av.container
 import av.error
 import av.logging
-import av.stream
 
 from toomuchtv.catalog.records import AudioTrack, Probe, VideoStream
 from toomuchtv.errors import MediaError
-from toomuchtv.media.containers import MediaOpenError, find_video_stream, open_media
+from toomuchtv.media.containers import (
+    LATE_AUDIO_SECONDS,
+    MediaOpenError,
+    film_audio_tracks,
+    find_video_stream,
+    open_media,
+)
 
-# An audio track that has no sample up to this time is taken to be undecodable.
-_LATE_AUDIO_SECONDS = 600.0
 # Number of video packets that may fail to decode before the first frame. A recording that starts in
 # the middle of a group of pictures has such packets.
 _MAX_BAD_PACKETS = 1000
@@ -38,7 +41,7 @@ _STILL_FORMATS = frozenset({"ico"})
 def probe_file(path: Path) -> Probe:
     """Probe a media file.
 
-    The video is the first video stream that is not cover art. Timestamps (`start_seconds`) are
+    Which streams are the film is the rule of `media.streams`. Timestamps (`start_seconds`) are
     those of the container and not shifted to zero.
 
     Raises:
@@ -111,7 +114,7 @@ def _decode_heads(
     """
     frames: list[av.VideoFrame] = []
     audio_frames: dict[int, av.AudioFrame] = {}
-    audios = [a for a in container.streams.audio if a.codec_context is not None]
+    audios = [container.streams.audio[track.index] for track in film_audio_tracks(container)]
     undecoded = {audio.index for audio in audios}
     num_packets = 0
     message = ""
@@ -122,7 +125,7 @@ def _decode_heads(
             if packet.stream.index != video.index and packet.stream.index not in undecoded:
                 continue
             if packet.stream.index == video.index and len(frames) >= 2:
-                if (packet.pts or 0) * packet.time_base > _LATE_AUDIO_SECONDS:
+                if (packet.pts or 0) * packet.time_base > LATE_AUDIO_SECONDS:
                     break
                 continue
             num_packets += packet.stream.index == video.index
@@ -154,12 +157,15 @@ def _audio_tracks(
     container: av.container.InputContainer, audio_frames: dict[int, av.AudioFrame]
 ) -> tuple[list[AudioTrack], list[str]]:
     tracks, warnings = [], []
+    described = {track.index: track for track in film_audio_tracks(container)}
     for index, audio in enumerate(container.streams.audio):
-        frame = audio_frames.get(audio.index)
-        if frame is None:
+        frame, track = audio_frames.get(audio.index), described.get(index)
+        if track is None and audio.codec_context is not None:
+            warnings.append(f"audio track {index} belongs to another program and is not used")
+            continue
+        if track is None or frame is None:
             warnings.append(f"audio track {index} cannot be decoded and is not used")
             continue
-        language = audio.metadata.get("language")
         start_seconds = _seconds_of(frame)
         if start_seconds is None and audio.start_time is not None and audio.time_base is not None:
             start_seconds = float(audio.start_time * audio.time_base)
@@ -169,13 +175,9 @@ def _audio_tracks(
                 codec=audio.codec_context.codec.canonical_name,
                 channels=len(frame.layout.channels),
                 sample_rate_hz=frame.sample_rate,
-                language=language if language and language != "und" else None,
-                title=audio.metadata.get("title"),
-                dispositions=frozenset(
-                    flag.name
-                    for flag in av.stream.Disposition
-                    if audio.disposition & flag and flag.name
-                ),
+                language=track.language,
+                title=track.title,
+                dispositions=track.dispositions,
                 start_seconds=start_seconds or 0.0,
             )
         )

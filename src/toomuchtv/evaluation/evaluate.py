@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv.evaluation.benchmark import Benchmark, Modality
+from toomuchtv.evaluation.benchmark import Benchmark, Modality, shareable_name
 from toomuchtv.evaluation.checking import check_benchmark
 from toomuchtv.evaluation.datasets import DATASETS, read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, choose_encoder, encoder_of, run_encoder
-from toomuchtv.evaluation.finetune import run_finetune
+from toomuchtv.evaluation.features import leave_out
+from toomuchtv.evaluation.finetune import run_finetune, undecodable_clips
 from toomuchtv.evaluation.identity import ResultIdentity, data_fingerprint
 from toomuchtv.evaluation.leakage import find_leakage
 from toomuchtv.evaluation.linear_probe import run_probe
@@ -157,7 +158,7 @@ def _evaluate_catalog_retrieval(
         metrics=ranked.metrics,
         chance=ranked.chance,
         encoder=_describe(encoder),
-        data={"root": str(catalog)},
+        data={"root": shareable_name(catalog)},
     )
     return result, Predictions(rankings=ranked.rankings)
 
@@ -210,12 +211,12 @@ def _evaluate_on_benchmark(
         ),
         encoder=_describe(encoder),
         data={
-            "root": str(benchmark.root),
+            "root": shareable_name(benchmark.root),
             "clips": len(used.clips),
             "sources": len({clip.source for clip in used.clips}),
             "missing": len(check.missing),
             "unreadable": len(check.unreadable) + len(failed),
-            "complete": not (check.missing or check.unreadable or failed),
+            "complete": check.is_complete and not failed,
         },
         protocol_config=protocol.model_dump(mode="json"),
         settings=describe_settings(protocol, encoder, chosen),
@@ -263,13 +264,17 @@ def _run_protocol(
         folder = None
         if options.cache is not None:
             folder = options.cache / _finetune_key(encoder, protocol, benchmark, options.seed)
+        reasons = undecodable_clips(
+            encoder, benchmark, protocol, seed=options.seed, progress=options.progress
+        )
+        benchmark, failed = leave_out(benchmark, reasons, allow_missing=options.allow_missing)
         predictions = run_finetune(
             encoder, benchmark, protocol, seed=options.seed, folder=folder,
             progress=options.progress,
         )  # fmt: skip
         return _Outcome(
             benchmark=benchmark,
-            failed=(),
+            failed=failed,
             figures=classification_figures(benchmark, predictions),
             predictions=Predictions(folds=predictions),
             selection={"how": "fixed", "chosen": [{"epoch": protocol.on(benchmark.name).epochs}]},

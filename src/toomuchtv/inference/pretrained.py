@@ -30,7 +30,6 @@ from toomuchtv.inference.windows import (
 )
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
-from toomuchtv.media.containers import open_media
 from toomuchtv.media.timestamps import read_timeline
 from toomuchtv.models import ModelConfig, TwoTower
 
@@ -115,7 +114,7 @@ class PretrainedEncoder:
                 mono, in -1..1.
             start_seconds: Time of the clip's first frame, if the source is a file. The audio is
                 centered on the middle of the frames' span. In a file without video, time zero is
-                that of its timestamps.
+                its first sound.
 
         Returns:
             Unit vectors, float32: `[D]` for a file or one waveform, `[N, D]` for N.
@@ -157,7 +156,7 @@ class PretrainedEncoder:
         grid = WindowGrid.for_clips(
             self.config.clip, window_seconds=window_seconds, stride_seconds=stride_seconds
         )
-        content = inspect_file(path)
+        content, timeline = inspect_file(path), read_timeline(path)
         num_windows: int | None = None
         video: Tensor | None = None
         audio: Tensor | None = None
@@ -166,13 +165,16 @@ class PretrainedEncoder:
                 rate = grid.clip.frame_rate
                 # Each frame is resized once, although overlapping windows contain it many times.
                 frames = (
-                    self._normalized(frame) for frame in iterate_frames(path, frame_rate=rate)
+                    self._normalized(frame)
+                    for frame in iterate_frames(path, timeline=timeline, frame_rate=rate)
                 )
                 batches = _batches(video_windows(frames, grid), grid, content, progress, "video")
                 video = torch.cat([self._video_tower(batch) for batch in batches])
                 num_windows = len(video)
             if content.has_audio:
-                blocks = iterate_audio(path, sample_rate_hz=grid.clip.sample_rate_hz)
+                blocks = iterate_audio(
+                    path, timeline=timeline, sample_rate_hz=grid.clip.sample_rate_hz
+                )
                 windows = map(torch.from_numpy, audio_windows(blocks, grid, num_windows))
                 batches = _batches(windows, grid, content, progress, "audio")
                 audio = torch.cat([self._audio_tower(batch) for batch in batches])
@@ -265,16 +267,13 @@ class PretrainedEncoder:
         return clip.video
 
     def _read_audio(self, path: str | os.PathLike[str], start_seconds: float) -> WaveformArray:
-        clip, timeline = self.config.clip, None
-        if inspect_file(path).has_video:
-            with open_media(path) as container:
-                timeline = read_timeline(path, container)
+        clip = self.config.clip
         return read_audio(
             path,
+            timeline=read_timeline(path),
             first_sample=clip.audio_start_sample(start_seconds),
             num_samples=clip.num_samples,
             sample_rate_hz=clip.sample_rate_hz,
-            timeline=timeline,
         )
 
     def save(self, folder: str | os.PathLike[str]) -> None:

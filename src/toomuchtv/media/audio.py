@@ -87,10 +87,13 @@ class AlignedResampler:
         first_sample: Index of the first sample of the output. From the first `push` on, this is the
             argument rounded down to a multiple at which samples of the track and of the output
             coincide.
+        placed: The samples of the output that the last frame covers. What lies between the frame
+            before and this one is a gap, which is filled with zeros.
     """
 
     def __init__(self, *, sample_rate_hz: int, first_sample: int = 0) -> None:
         self.first_sample = first_sample
+        self.placed = range(first_sample, first_sample)
         self._target_rate = sample_rate_hz
         self._source_rate: int | None = None
         self._source_first = 0  # index of the first output sample, in samples of the track
@@ -141,8 +144,15 @@ class AlignedResampler:
         if gap < 0:
             mono = mono[-gap:]  # an overlap with the frame before
         self._num_taken += max(gap, 0) + len(mono)
+        self.placed = range(
+            self._to_output(self._num_taken - len(mono)), self._to_output(self._num_taken)
+        )
         parts = [self._resample(silence) for silence in silent_blocks(gap, rate)]
         return np.concatenate([*parts, self._resample(mono)])
+
+    def _to_output(self, num_taken: int) -> int:
+        assert self._source_rate is not None
+        return self.first_sample + num_taken * self._target_rate // self._source_rate
 
     def finish(self) -> WaveformArray:
         """Return the samples that are still inside the resampler, float32 `[n]`."""

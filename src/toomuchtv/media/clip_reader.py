@@ -6,18 +6,18 @@ Times are seconds on the item's timeline: zero is the first presented frame.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
-from toomuchtv.errors import MediaError
+from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.media.audio import AlignedResampler
 from toomuchtv.media.clip import Clip, ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.containers import (
@@ -62,7 +62,7 @@ def read_clip(
     audio_seconds: float = 2.0,
     sample_rate_hz: int = 16_000,
     short_side: int | None = None,
-    audio_track: int = 0,
+    audio_track: int | None = None,
     letterbox: Letterbox = "keep",
 ) -> Clip:
     """Read one clip from any media file.
@@ -83,7 +83,8 @@ def read_clip(
         audio_seconds: Duration of the audio.
         sample_rate_hz: Sample rate of the waveform.
         short_side: Length of the shorter side in pixels after scaling; None keeps the size.
-        audio_track: Index of the audio track. A missing track gives zeros.
+        audio_track: Position among the audio tracks of the file. None chooses the sound of the film
+            as `prepare` does, and gives zeros if the film has no sound.
         letterbox: "crop" removes black bars, for which about 32 frames of the file are decoded.
 
     Returns:
@@ -128,20 +129,24 @@ def read_clip(
             f"cannot read {os.fspath(path)!r}: there is no frame at {start_seconds:.3f} s: "
             "the video ends before, or cannot be decoded there"
         )
-    waveform = read_audio(
-        path,
-        first_sample=clip_format.audio_start_sample(start_seconds),
-        num_samples=clip_format.num_samples,
-        sample_rate_hz=sample_rate_hz,
-        timeline=timeline,
-        audio_track=audio_track,
-    )
+    try:
+        waveform = read_audio(
+            path,
+            timeline=timeline,
+            first_sample=clip_format.audio_start_sample(start_seconds),
+            num_samples=clip_format.num_samples,
+            sample_rate_hz=sample_rate_hz,
+            audio_track=audio_track,
+        )
+    except NoAudioError:
+        waveform = np.zeros(clip_format.num_samples, np.float32)
     return Clip(video=video, waveform=waveform, start_seconds=start_seconds)
 
 
 def iterate_frames(
     path: str | os.PathLike[str],
     *,
+    timeline: Timeline,
     frame_rate: float = 8.0,
     short_side: int | None = None,
     letterbox: Letterbox = "keep",
@@ -155,6 +160,7 @@ def iterate_frames(
 
     Args:
         path: The media file.
+        timeline: The file's timeline; see `read_timeline`.
         frame_rate: Frames per second to yield.
         short_side: Length of the shorter side in pixels after scaling; None keeps the size.
         letterbox: "crop" removes black bars; see `read_clip`.
@@ -171,8 +177,6 @@ def iterate_frames(
     with naming_errors("cannot decode", path):
         bars = bars_to_crop(path, letterbox)
         with open_media(path) as container:
-            timeline = read_timeline(path, container)
-        with open_media(path) as container:
             find_video_stream(container).thread_type = "AUTO"
             times = (index / frame_rate for index in itertools.count())
             yield from _decode_at(
@@ -183,26 +187,73 @@ def iterate_frames(
 def read_audio(
     path: str | os.PathLike[str],
     *,
+    timeline: Timeline,
     first_sample: int,
     num_samples: int,
     sample_rate_hz: int,
-    timeline: Timeline | None = None,
-    audio_track: int = 0,
+    audio_track: int | None = None,
 ) -> WaveformArray:
     """Read a range of mono samples, which are zero where the file has no audio.
 
     Args:
         path: The media file.
+        timeline: The file's timeline; see `read_timeline`. Sample 0 is at its time zero.
         first_sample: Index of the first sample at `sample_rate_hz`, counted from time zero. It may
             be negative.
         num_samples: Number of samples.
         sample_rate_hz: Sample rate of the result.
-        timeline: The item's timeline, whose discontinuities the audio follows. By default, time
-            zero is that of the container's timestamps.
-        audio_track: Index of the audio track. A missing track gives zeros.
+        audio_track: See `read_clip`.
 
     Returns:
         float32 `[num_samples]` in -1..1.
+
+    Raises:
+        NoAudioError: Not one sample of the range was decoded, which is not the same as silence.
+            It is a `MediaError`.
+        MediaError: The file cannot be opened or its audio cannot be decoded.
+        ValueError: A value is out of range.
+    """
+    audio = read_decoded_audio(
+        path,
+        timeline=timeline,
+        first_sample=first_sample,
+        num_samples=num_samples,
+        sample_rate_hz=sample_rate_hz,
+        audio_track=audio_track,
+    )
+    if not audio.decoded and num_samples > 0:
+        rate = sample_rate_hz
+        raise NoAudioError(
+            f"{os.fspath(path)!r} has no audio from {first_sample / rate:.3f} s to "
+            f"{(first_sample + num_samples) / rate:.3f} s: not one sample could be decoded there"
+        )
+    return audio.samples
+
+
+class DecodedAudio(NamedTuple):
+    """Samples of an audio track, and which of them are audio.
+
+    Attributes:
+        samples: float32 `[num_samples]` in -1..1.
+        decoded: Ranges of the samples that were decoded, ascending and apart from each other. All
+            other samples are zero because the track has nothing there, or nothing that can be
+            decoded.
+    """
+
+    samples: WaveformArray
+    decoded: tuple[range, ...]
+
+
+def read_decoded_audio(
+    path: str | os.PathLike[str],
+    *,
+    timeline: Timeline,
+    first_sample: int,
+    num_samples: int,
+    sample_rate_hz: int,
+    audio_track: int | None = None,
+) -> DecodedAudio:
+    """Read a range of mono samples like `read_audio`, and tell which of them were decoded.
 
     Raises:
         MediaError: The file cannot be opened or its audio cannot be decoded.
@@ -213,36 +264,44 @@ def read_audio(
             "sample_rate_hz must be at least 1 and num_samples at least 0, "
             f"got {sample_rate_hz} and {num_samples}"
         )
-    timeline = timeline or Timeline()
     out = np.zeros(num_samples, np.float32)
+    ranges: list[range] = []
     with naming_errors("cannot decode the audio of", path), open_media(path) as container:
-        for offset, samples in _decode_audio(
+        for offset, samples, decoded in _decode_audio(
             container, first_sample, num_samples, sample_rate_hz, timeline, audio_track
         ):
             start, stop = max(offset, 0), min(offset + len(samples), num_samples)
             if start < stop:
                 out[start:stop] = samples[start - offset : stop - offset]
-    return out
+            start, stop = max(decoded.start, 0), min(decoded.stop, num_samples)
+            if start >= stop:
+                continue
+            if ranges and start <= ranges[-1].stop + 1:  # rates that differ round to one sample
+                ranges[-1] = range(ranges[-1].start, stop)
+            else:
+                ranges.append(range(start, stop))
+    return DecodedAudio(out, tuple(ranges))
 
 
 def iterate_audio(
     path: str | os.PathLike[str],
     *,
+    timeline: Timeline,
     sample_rate_hz: int = 16_000,
     block_seconds: float = 10.0,
-    audio_track: int = 0,
+    audio_track: int | None = None,
 ) -> Iterator[WaveformArray]:
     """Yield the audio of a whole file in blocks, decoding the file once.
 
-    Concatenated, the blocks are the samples from time zero, which is the first presented frame, to
-    the end of the track. Without a decodable video, time zero is that of the container's
-    timestamps. Nothing is yielded for a missing track.
+    Concatenated, the blocks are the samples from time zero of the timeline to the end of the track.
+    Nothing is yielded if no track is named and the film has no sound.
 
     Args:
         path: The media file.
+        timeline: The file's timeline; see `read_timeline`.
         sample_rate_hz: Sample rate of the result.
         block_seconds: Duration of a block; only the last one is shorter.
-        audio_track: Index of the audio track.
+        audio_track: See `read_clip`.
 
     Yields:
         float32 `[block_seconds * sample_rate_hz]` in -1..1, mono.
@@ -255,13 +314,10 @@ def iterate_audio(
     if block < 1:
         raise ValueError(f"block_seconds must be at least one sample, got {block_seconds}")
     with naming_errors("cannot decode the audio of", path):
-        timeline = Timeline()
-        with open_media(path) as container, contextlib.suppress(MediaError):
-            timeline = read_timeline(path, container)
         parts: list[WaveformArray] = []
         buffered = 0
         with open_media(path) as container:
-            for offset, samples in _decode_audio(
+            for offset, samples, _ in _decode_audio(
                 container, 0, math.inf, sample_rate_hz, timeline, audio_track
             ):
                 parts.append(samples[max(0, -offset) :])
@@ -363,15 +419,18 @@ def _decode_audio(
     num_samples: float,
     sample_rate_hz: int,
     timeline: Timeline,
-    audio_track: int,
-) -> Iterator[tuple[int, WaveformArray]]:
+    audio_track: int | None,
+) -> Iterator[tuple[int, WaveformArray, range]]:
     """Yield consecutive blocks of samples with their offset from `first_sample`.
 
-    The first block may begin before `first_sample` and the last one end after `num_samples`.
+    The first block may begin before `first_sample` and the last one end after `num_samples`. The
+    third value is the range of samples, counted from `first_sample`, that the track itself covers
+    in the frame decoded last. The other samples fill gaps.
     """
-    if audio_track >= len(container.streams.audio):
+    try:
+        stream = find_audio_stream(container, audio_track)
+    except NoAudioError:
         return
-    stream = find_audio_stream(container, audio_track)
     preroll = first_sample - round(_AUDIO_PREROLL_SECONDS * sample_rate_hz)
     # FFmpeg reports wrong timestamps after a seek in Ogg FLAC, by up to a page.
     can_seek = (container.format.name, stream.codec_context.name) != ("ogg", "flac")
@@ -389,9 +448,10 @@ def _decode_audio(
         samples = resampler.push(frame, seconds)
         if offset is None:
             offset = resampler.first_sample - first_sample
-        yield offset, samples
+        decoded = resampler.placed
+        yield offset, samples, range(decoded.start - first_sample, decoded.stop - first_sample)
         offset += len(samples)
         if offset >= num_samples:
             return
     if offset is not None:
-        yield offset, resampler.finish()
+        yield offset, resampler.finish(), range(0)

@@ -24,7 +24,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.audio import AlignedResampler, silent_blocks
@@ -37,6 +37,7 @@ from toomuchtv.media.containers import (
     naming_errors,
     open_media,
 )
+from toomuchtv.media.damage import DamagedInterval
 from toomuchtv.media.deinterlace import Deinterlacer
 from toomuchtv.media.frame_converter import (
     BlackBars,
@@ -44,6 +45,7 @@ from toomuchtv.media.frame_converter import (
     display_size,
     size_for_short_side,
 )
+from toomuchtv.media.languages import parse_language
 from toomuchtv.media.letterbox import Letterbox, bars_to_crop
 from toomuchtv.media.timestamps import FrameSampler, read_timeline, timestamp_tolerance
 
@@ -68,7 +70,8 @@ class ProxyFormat(BaseModel):
         keyframe_every: Distance of keyframes in frames.
         quantizer: How coarsely frames are encoded, 1 (best, largest) to 31.
         sample_rate_hz: Sample rate of the audio.
-        languages: Languages of the audio tracks to keep; see the guide on languages.
+        languages: Languages of the audio tracks to keep, as codes, tags or English names; see
+            `media.languages`. Without any, the sound of the film is kept.
         letterbox: Whether black bars are kept or cropped; see `media.letterbox`.
     """
 
@@ -81,6 +84,12 @@ class ProxyFormat(BaseModel):
     sample_rate_hz: int = Field(default=16_000, ge=2_000, le=96_000)
     languages: tuple[str, ...] = ()
     letterbox: Letterbox = "keep"
+
+    @field_validator("languages")
+    @classmethod
+    def _normalize_languages(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        # The codes of one language give one format, so that proxies are not made again.
+        return tuple(dict.fromkeys(map(parse_language, languages)))
 
     def estimated_bytes_per_second(self, aspect: float = 16 / 9) -> float:
         """Return the approximate size of a proxy per second, to check disk space before work.
@@ -101,14 +110,23 @@ class ProxySummary:
         width: Width in pixels.
         height: Height in pixels.
         num_samples: Number of audio samples, 0 without audio.
+        duration_seconds: Measured duration of the video of the original: the end of its last frame
+            on the timeline. `num_frames / frame_rate` is this, rounded to frames of the proxy.
         damaged_packets: Packets of the original that could not be decoded and were skipped.
+        video_damage: Where the video of the original is damaged, in order of time and apart from
+            each other. In these intervals the proxy repeats the last whole frame, because frames
+            after lost data are smeared until the next keyframe.
+        audio_damage: Likewise for the audio, which is zero there.
     """
 
     num_frames: int
     width: int
     height: int
     num_samples: int
+    duration_seconds: float
     damaged_packets: int
+    video_damage: tuple[DamagedInterval, ...] = ()
+    audio_damage: tuple[DamagedInterval, ...] = ()
 
 
 def write_proxy(
@@ -117,7 +135,7 @@ def write_proxy(
     audio_path: str | os.PathLike[str] | None,
     proxy_format: ProxyFormat,
     *,
-    audio_track: int = 0,
+    audio_track: int | None = None,
     num_threads: int = 1,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> ProxySummary:
@@ -131,7 +149,8 @@ def write_proxy(
         video_path: Where to write the video, `.mp4`.
         audio_path: Where to write the audio, `.mp4`; None for a proxy without audio.
         proxy_format: Rates, size and quality.
-        audio_track: Index of the audio track of the original.
+        audio_track: Position among the audio tracks of the original; None chooses the sound of the
+            film, see `media.streams`.
         num_threads: Number of decoding threads.
         on_progress: Called about every two seconds of film with the seconds done.
 
@@ -183,6 +202,7 @@ def write_proxy(
         width=video_writer.width,
         height=video_writer.height,
         num_samples=num_samples,
+        duration_seconds=video_writer.duration_seconds,
         damaged_packets=num_damaged,
     )
 
@@ -195,7 +215,7 @@ def write_audio_proxy(
     audio_track: int,
     num_samples: int,
     on_progress: Callable[[float], None] = lambda seconds: None,
-) -> None:
+) -> tuple[DamagedInterval, ...]:
     """Write the proxy of a further audio track, such as another language, without the video.
 
     Args:
@@ -205,6 +225,9 @@ def write_audio_proxy(
         audio_track: Index of the further track.
         num_samples: Length of the item's other proxies; shorter audio is padded with zeros.
         on_progress: Called with 0.0 about every two seconds, as a sign of life.
+
+    Returns:
+        Where the track is damaged; see `ProxySummary.audio_damage`.
 
     Raises:
         MediaError: The source cannot be decoded, or the disk is full.
@@ -224,6 +247,7 @@ def write_audio_proxy(
                         last_report = time.monotonic()
                         on_progress(0.0)
                 writer.finish(num_samples)
+    return ()
 
 
 class VideoWriter:
@@ -238,6 +262,7 @@ class VideoWriter:
     Attributes:
         width: Width of the proxy in pixels; 0 before the first frame.
         height: Height of the proxy in pixels; 0 before the first frame.
+        duration_seconds: Where the last frame ends; 0 before `finish`.
     """
 
     def __init__(
@@ -248,6 +273,7 @@ class VideoWriter:
         bars: BlackBars | None = None,
     ) -> None:
         self.width = self.height = 0
+        self.duration_seconds = 0.0
         self._path = path
         self._format = proxy_format
         self._original = stream
@@ -325,7 +351,8 @@ class VideoWriter:
             raise MediaError("no frame of its video can be decoded")
         self._sample(self._deinterlacer.close())
         last_frame_seconds = min(frame_duration_seconds(self._original), _MAX_LAST_FRAME_SECONDS)
-        for frame in self._sampler.close(self._last_seconds + last_frame_seconds):
+        self.duration_seconds = self._last_seconds + last_frame_seconds
+        for frame in self._sampler.close(self.duration_seconds):
             self._write(frame)
         self._container.mux(self._stream.encode(None))
         return self._num_frames

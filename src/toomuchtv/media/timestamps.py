@@ -17,6 +17,7 @@ makes too. The other container formats state when each frame is shown and are no
 from __future__ import annotations
 
 import bisect
+import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -34,8 +35,12 @@ from toomuchtv.errors import MediaError
 from toomuchtv.media.containers import (
     decode_packet,
     demux_packets,
+    film_audio_tracks,
+    find_audio_stream,
     find_video_stream,
     frame_duration_seconds,
+    naming_errors,
+    open_media,
 )
 
 MAX_STEP_SECONDS = 5.0
@@ -188,16 +193,25 @@ class _RangeTracker:
 _timeline_cache: OrderedDict[tuple[str, int, int], Timeline] = OrderedDict()
 
 
-def read_timeline(path: str | os.PathLike[str], container: InputContainer) -> Timeline:
-    """Return the timeline of a file. The timelines of the last 64 files are cached.
+def read_timeline(
+    path: str | os.PathLike[str], container: InputContainer | None = None
+) -> Timeline:
+    """Return the timeline of a file, with or without pictures.
+
+    Time zero is the first presented frame, or the first sound in a file without video. The
+    timelines of the last 64 files are cached.
 
     Args:
         path: The file, whose size and modification time are part of the cache's key.
-        container: The same file, just opened. Its position afterwards is unspecified.
+        container: The same file, just opened. Its position afterwards is unspecified. By default,
+            the file is opened here.
 
     Raises:
-        MediaError: No frame can be decoded.
+        MediaError: The file cannot be opened, or neither a frame nor audio can be decoded.
     """
+    if container is None:
+        with naming_errors("cannot read", path), open_media(path) as opened:
+            return read_timeline(path, opened)
     facts = os.stat(path)
     key = (os.path.abspath(path), facts.st_size, facts.st_mtime_ns)
     timeline = _timeline_cache.pop(key, None)
@@ -210,32 +224,43 @@ def read_timeline(path: str | os.PathLike[str], container: InputContainer) -> Ti
 
 
 def compute_timeline(container: InputContainer) -> Timeline:
-    """Compute the timeline of a container that was just opened.
+    """Compute the timeline of a container that was just opened; see `read_timeline`.
 
     MPEG-TS and MPEG-PS files are read to their end; of others the first frame is decoded.
 
     Raises:
-        MediaError: No frame can be decoded.
+        MediaError: Neither a frame nor audio can be decoded.
     """
-    stream = find_video_stream(container)
-    has_pts = container.format.name not in _FORMATS_WITHOUT_PTS
+    video, audio = _video_and_audio(container)
+    main = video or audio
+    assert main is not None
+    has_pts = container.format.name not in _FORMATS_WITHOUT_PTS or video is None
     may_jump = container.format.name in _DISCONTINUOUS_FORMATS
-    search = _DiscontinuitySearch(stream)
-    first: VideoFrame | None = None
+    search = _DiscontinuitySearch(main)
+    first: VideoFrame | AudioFrame | None = None
+    first_sound: AudioFrame | None = None
     keyframe_dts: float | None = None
-    streams = [stream, *container.streams.audio] if may_jump else [stream]
-    for packet in demux_packets(container, *streams):
+    streams = {stream.index: stream for stream in (video, audio) if stream is not None}
+    if may_jump:
+        audios = (container.streams.audio[track.index] for track in film_audio_tracks(container))
+        streams |= {stream.index: stream for stream in audios}
+    for packet in demux_packets(container, *streams.values()):
         if may_jump:
             search.push(packet)
-        if first is None and packet.stream.index == stream.index:
-            frames = (f for f in decode_packet(packet) if isinstance(f, VideoFrame))
-            first = next(frames, None)
+        if first is None and packet.stream.index == main.index:
+            first = next(iter(decode_packet(packet)), None)
             keyframe_dts = _latest_keyframe_dts(packet, first, keyframe_dts)
+        elif first is None and first_sound is None and packet.stream is audio:
+            first_sound = next(iter(decode_packet(packet)), None)
         if first is not None and not may_jump:
             break
-    if first is None:
-        raise MediaError("no frame of its video can be decoded")
     ranges, seek_points = search.result()
+    if first is None:
+        # There is a video stream, but it has no picture.
+        first, has_pts = first_sound, True
+        ranges, seek_points = (), ()
+    if first is None:
+        raise MediaError("no frame of it can be decoded")
     if has_pts:
         origin = _pts_seconds(first) or 0.0
         return Timeline(origin_seconds=origin, ranges=ranges, seek_points=seek_points)
@@ -252,8 +277,23 @@ def compute_timeline(container: InputContainer) -> Timeline:
     )
 
 
+def _video_and_audio(
+    container: InputContainer,
+) -> tuple[VideoStream | None, AudioStream | None]:
+    """Return the streams that a viewer sees and hears; at most one of them is missing."""
+    audio: AudioStream | None = None
+    with contextlib.suppress(MediaError):
+        audio = find_audio_stream(container)
+    try:
+        return find_video_stream(container), audio
+    except MediaError:
+        if audio is None:
+            raise
+        return None, audio
+
+
 def _latest_keyframe_dts(
-    packet: Packet[Any], first: VideoFrame | None, latest: float | None
+    packet: Packet[Any], first: VideoFrame | AudioFrame | None, latest: float | None
 ) -> float | None:
     """Return the decoding time of the last keyframe packet up to the first decoded frame."""
     if not packet.is_keyframe or packet.dts is None or packet.time_base is None:
@@ -263,11 +303,11 @@ def _latest_keyframe_dts(
     return latest if output_dts is not None and seconds > output_dts else seconds
 
 
-def _pts_seconds(frame: VideoFrame) -> float | None:
+def _pts_seconds(frame: VideoFrame | AudioFrame) -> float | None:
     return None if frame.pts is None else frame.time
 
 
-def _dts_seconds(frame: VideoFrame) -> float | None:
+def _dts_seconds(frame: VideoFrame | AudioFrame) -> float | None:
     if frame.dts is None or frame.time_base is None:
         return None
     return float(frame.dts * frame.time_base)
@@ -280,9 +320,11 @@ class _DiscontinuitySearch:
     presentation times are reordered.
     """
 
-    def __init__(self, stream: VideoStream) -> None:
+    def __init__(self, stream: VideoStream | AudioStream) -> None:
         self._stream_index = stream.index
-        self._frame_duration = frame_duration_seconds(stream)
+        self._frame_duration = (
+            frame_duration_seconds(stream) if isinstance(stream, VideoStream) else 0.0
+        )
         self._latest_dts: float | None = None  # of video, and of audio that continues with it
         self._last_video_dts: float | None = None
         self._spans: list[tuple[float, float, int]] = []  # first pts, last pts, number of frames

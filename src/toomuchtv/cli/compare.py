@@ -56,12 +56,12 @@ def compare(
         alone, of_a, of_b = results or [], a or [], b or []
         if bool(of_a) != bool(of_b) or bool(alone) == bool(of_a):
             raise ValueError("pass two or more results, or pass both --a and --b for several seeds")
+        evaluations = [one for path in [*alone, *of_a, *of_b] for _, one in find_results(path)]
         if len(alone) == 1 and out is None:
             raise ValueError(
                 f"got one result, {str(alone[0])!r}: pass a second one to compare it with, or "
                 "pass --out for a table beside the published figures"
             )
-        evaluations = [one for path in [*alone, *of_a, *of_b] for _, one in find_results(path)]
         warnings = comparability_warnings(evaluations)
         compared = []
         if len(alone) != 1:

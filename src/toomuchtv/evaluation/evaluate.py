@@ -192,6 +192,11 @@ def _evaluate_on_benchmark(
     outcome = _run_protocol(encoder, checked, protocol, chosen, options)
     used, failed = outcome.benchmark, outcome.failed
     notes = [*check.notes(), *outcome.notes]
+    if not encoder.is_deterministic:
+        notes.append(
+            "the encoder gives different features for the same input, so they are not cached and "
+            "the scores change from one evaluation to the next"
+        )
     if isinstance(protocol, ProbeProtocol) and protocol.selection == "test":
         notes.append("C was selected on the test folds, as in the release: the score is biased")
     if failed:

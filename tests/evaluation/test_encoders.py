@@ -187,7 +187,7 @@ def test_encoders_run_in_evaluation_mode(model: LeftInTraining | Holder) -> None
     together = encoder.audio.features(NOISE[:, :4_000])
     alone = torch.cat([encoder.audio.features(row[None]) for row in NOISE[:, :4_000]])
     torch.testing.assert_close(together, alone)
-    assert int(network.layers[1].num_batches_tracked) == 0
+    assert network.layers.state_dict()["1.num_batches_tracked"] == 0
 
 
 SOURCE = """

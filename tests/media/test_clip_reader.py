@@ -15,7 +15,8 @@ from tests.media.coded_media import CodedFilm, numbers_of
 from tests.media_files import write_audio_file, write_film
 from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
-from toomuchtv.media.containers import audio_duration_seconds, open_media
+from toomuchtv.media.containers import open_media
+from toomuchtv.media.durations import audio_duration_seconds
 from toomuchtv.media.proxy_writer import ProxyFormat, write_audio_proxy, write_proxy
 from toomuchtv.media.timestamps import Timeline, compute_timeline, read_timeline
 

@@ -29,7 +29,7 @@ from toomuchtv.evaluation.views import (
 )
 from toomuchtv.media.clip import VideoArray, WaveformArray
 from toomuchtv.media.clip_reader import read_audio, read_clip
-from toomuchtv.media.containers import audio_duration_seconds, video_duration_seconds
+from toomuchtv.media.durations import audio_duration_seconds, video_duration_seconds
 from toomuchtv.media.timestamps import read_timeline
 
 # A clip is decoded once for all of its views if it has at most this many frames or seconds.

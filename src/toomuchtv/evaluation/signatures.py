@@ -31,7 +31,7 @@ from toomuchtv.detection.fingerprints import (
 )
 from toomuchtv.evaluation.benchmark import LabeledClip, Modality
 from toomuchtv.media.clip_reader import read_audio, read_clip
-from toomuchtv.media.containers import audio_duration_seconds, video_duration_seconds
+from toomuchtv.media.durations import audio_duration_seconds, video_duration_seconds
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.timestamps import read_timeline
 

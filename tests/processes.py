@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
+
+# The processes are forked from a server that has imported these once: importing torch and what the
+# training step needs takes each of them seconds otherwise.
+_IMPORTED_ONCE = ["torch", "torch.distributed", "pytest", "toomuchtv.training.pretrain"]
 
 
 def _begin(
@@ -31,4 +36,10 @@ def run_processes(world_size: int, function: Callable[..., None], *arguments: ob
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawn(_begin, (world_size, port, function, arguments), nprocs=world_size)  # type: ignore[no-untyped-call]
+    multiprocessing.set_forkserver_preload(_IMPORTED_ONCE)
+    start_processes(  # type: ignore[no-untyped-call]
+        _begin,
+        (world_size, port, function, arguments),
+        nprocs=world_size,
+        start_method="forkserver",
+    )

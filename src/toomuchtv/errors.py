@@ -22,7 +22,7 @@ class MediaError(ToomuchtvError):
 class NoAudioError(MediaError):
     """Not one sample of a file's audio could be decoded in the requested range.
 
-    It tells "there is nothing" from silence, whose samples are zero: the file has no such track,
+    It tells "there is nothing" from silence, whose samples are zero: the file has no audio,
     its audio ends before the range or begins after it, or all of its packets there are damaged.
     """
 

@@ -17,54 +17,81 @@ from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.log_mel import LogMelConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.losses import InfoNCE
-from toomuchtv.models import TwoTower
+from toomuchtv.models import (
+    AudioVit,
+    AudioVitConfig,
+    ModelConfig,
+    TwoTower,
+    VideoVit,
+    VideoVitConfig,
+)
 from toomuchtv.training.step import TrainingStep
 
 CPU = torch.device("cpu")
 CLIPS = 8
 
 
-def take_step(folder: Path) -> None:
-    """Take one step on this process's part, and write its results to one file per process."""
+MODELS = {
+    "resnet": SMALLEST,
+    "vit": ModelConfig(
+        video=VideoVitConfig(size="micro", patch_frames=1, patch_pixels=8, patch_dropout=0.5),
+        audio=AudioVitConfig(size="micro", patch_dropout=0.5),
+        embedding_dim=SMALLEST.embedding_dim,
+    ),
+}
+
+
+def take_steps(folder: Path) -> None:
+    """Take a step of every model on this process's part, and write one file per process."""
     with distributed.process_group(CPU):
-        rank, world_size = distributed.rank(), distributed.world_size()
-        # Batch norm would see only the clips of its own process, so it is in evaluation mode.
-        model = TwoTower.from_config(SMALLEST, seed=0).eval()
-        loss = InfoNCE(temperature=0.2, learn_temperature=True)
-        parameters = {**dict(model.named_parameters()), **dict(loss.named_parameters())}
-        step = TrainingStep(
-            model=model,
-            loss=loss,
-            transform=ClipTransform(
-                TransformConfig(size=16, log_mel=LogMelConfig()), AugmentationConfig()
-            ),
-            optimizer=torch.optim.SGD(parameters.values(), lr=0.1),
-            pair_labels=PairLabelConfig(),
-            precision=torch.float32,
-            max_gradient_norm=1e9,
-        )
-        own = slice(rank * CLIPS // world_size, (rank + 1) * CLIPS // world_size)
-        result = step(a_batch(CLIPS)[own], 0.1)
-        metrics = step.metrics(result)
-        gradients = {f"{key}.grad": value.grad for key, value in parameters.items()}
-        assert all(value is not None for value in gradients.values())
-        found = {
-            "loss": torch.tensor(result.loss),
-            "norm": torch.tensor(result.gradient_norm),
-            "hardness": torch.tensor(metrics["effective_negatives"]),
-            "video": distributed.gather(result.embeddings.video),
-            "labels": result.pair_labels.dense(),
-            **{key: value for key, value in gradients.items() if value is not None},
-            **{key: value.detach() for key, value in parameters.items()},
-        }
-        path = folder / f"{world_size}_{rank}.safetensors"
+        found: dict[str, Tensor] = {}
+        for name, config in MODELS.items():
+            results = take_step(TwoTower.from_config(config, seed=0))
+            found |= {f"{name}.{key}": value for key, value in results.items()}
+        path = folder / f"{distributed.world_size()}_{distributed.rank()}.safetensors"
         save_file({key: value.clone().contiguous() for key, value in found.items()}, path)
+
+
+def take_step(model: TwoTower) -> dict[str, Tensor]:
+    """Take one step on this process's part of a batch."""
+    rank, world_size = distributed.rank(), distributed.world_size()
+    # Batch norm would see only the clips of its own process, so it is in evaluation mode.
+    model.eval()
+    for encoder in (model.video_encoder, model.audio_encoder):
+        encoder.train(isinstance(encoder, VideoVit | AudioVit))  # with patch dropout
+    loss = InfoNCE(temperature=0.2, learn_temperature=True)
+    parameters = {**dict(model.named_parameters()), **dict(loss.named_parameters())}
+    step = TrainingStep(
+        model=model,
+        loss=loss,
+        transform=ClipTransform(
+            TransformConfig(size=16, log_mel=LogMelConfig()), AugmentationConfig()
+        ),
+        optimizer=torch.optim.SGD(parameters.values(), lr=0.1),
+        pair_labels=PairLabelConfig(),
+        precision=torch.float32,
+        max_gradient_norm=1e9,
+    )
+    own = slice(rank * CLIPS // world_size, (rank + 1) * CLIPS // world_size)
+    result = step(a_batch(CLIPS)[own], 0.1)
+    metrics = step.metrics(result)
+    gradients = {f"{key}.grad": value.grad for key, value in parameters.items() if value.numel()}
+    assert all(value is not None for value in gradients.values())
+    return {
+        "loss": torch.tensor(result.loss),
+        "norm": torch.tensor(result.gradient_norm),
+        "hardness": torch.tensor(metrics["effective_negatives"]),
+        "video": distributed.gather(result.embeddings.video),
+        "labels": result.pair_labels.dense(),
+        **{key: value for key, value in gradients.items() if value is not None},
+        **{key: value.detach() for key, value in parameters.items()},
+    }
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     folder = tmp_path_factory.mktemp("alone")
-    take_step(folder)
+    take_steps(folder)
     return load_file(folder / "1_0.safetensors")
 
 
@@ -72,10 +99,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
 def test_many_processes_step_as_one(
     world_size: int, alone: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    run_processes(world_size, take_step, tmp_path)
+    run_processes(world_size, take_steps, tmp_path)
     found = [load_file(tmp_path / f"{world_size}_{rank}.safetensors") for rank in range(world_size)]
-    assert torch.isfinite(alone["loss"])
-    assert alone["log_temperature.grad"].abs() > 1e-3
+    for name in MODELS:
+        assert torch.isfinite(alone[f"{name}.loss"])
+        assert alone[f"{name}.log_temperature.grad"].abs() > 1e-3
     for ranks_own in found:
         assert ranks_own.keys() == alone.keys()
         for name, value in ranks_own.items():

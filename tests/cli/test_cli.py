@@ -1,17 +1,25 @@
-"""Every verb on real media files, each call in its own process."""
+"""Every verb on real media files.
+
+The first call of a verb runs in a process of its own, as users run it. The others run in this
+process, because importing torch takes longer than most verbs do.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from experiments.rendered_tv import RenderedTVConfig, render_library
+from toomuchtv.cli import main
 
 SMALL = [
     "--preset", "tiny",
@@ -24,15 +32,36 @@ SMALL = [
 ]  # fmt: skip
 
 
+_verbs_seen: set[str] = set()
+
+
 def toomuchtv(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "toomuchtv", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=240,
-        check=False,
-    )
+    """Run a verb: the first time in a process of its own, later in this one."""
+    command = [*map(str, arguments)]
+    if command[0] not in _verbs_seen:
+        _verbs_seen.add(command[0])
+        return subprocess.run(
+            [sys.executable, "-m", "toomuchtv", *command],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            timeout=240,
+            check=False,
+        )
+    out, err = io.StringIO(), io.StringIO()
+    code: str | int | None = 0
+    with (
+        mock.patch.object(sys, "argv", ["toomuchtv", *command]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        contextlib.chdir(cwd or Path.cwd()),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
 
 
 def run_json(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
@@ -70,7 +99,9 @@ def catalog(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = run_json("prepare", "--catalog", cat, "--short-side", "32")
     assert (made["prepared"], made["skipped"], made["failed"]) == (5, 0, [])
     assert made["bytes"] > 10_000
-    assert made.keys() == {"prepared", "skipped", "failed", "bytes", "film_seconds", "found"}
+    assert made.keys() == {
+        "prepared", "skipped", "failed", "other_language", "bytes", "film_seconds", "found",
+    }  # fmt: skip
     assert made["found"].keys() == {
         "analyzed", "skipped", "failed", "segments", "recurring", "duplicates"
     }  # fmt: skip
@@ -138,7 +169,7 @@ def test_retrieval_reports_chance_beside_every_score(run: Path, catalog: Path) -
 
 def test_linear_probes_run_on_the_transfer_sets(run: Path, rendered: Path) -> None:
     sounds = rendered / "transfer" / "sounds"
-    result = run_json("evaluate", run, "--benchmark", "esc50", "--data", sounds)
+    result = run_json("evaluate", run, "--benchmark", "rendered-sounds", "--data", sounds)
     assert result["protocol"] == "linear"
     assert set(result["metrics"]["accuracy"]) == {"mean", "std", "folds", "interval"}
     assert Path(result["page"]).is_file()
@@ -147,7 +178,14 @@ def test_linear_probes_run_on_the_transfer_sets(run: Path, rendered: Path) -> No
     actions = rendered / "transfer" / "actions"
     for modality in ("video", "audio"):
         result = run_json(
-            "evaluate", run, "--benchmark", "ucf101", "--data", actions, "--modality", modality
+            "evaluate",
+            run,
+            "--benchmark",
+            "rendered-actions",
+            "--data",
+            actions,
+            "--modality",
+            modality,
         )
         assert (result["protocol"], result["modality"]) == ("linear", modality)
         assert len(result["metrics"]["accuracy"]["folds"]) == 3
@@ -158,11 +196,21 @@ def test_compare_trained_with_untrained_weights(run: Path, rendered: Path, tmp_p
     places = []
     for name, flags in (("a", ["--untrained"]), ("b", [])):
         out = tmp_path / name
-        run_json("evaluate", run, "--benchmark", "esc50", "--data", sounds, "--out", out, *flags)
+        run_json(
+            "evaluate",
+            run,
+            "--benchmark",
+            "rendered-sounds",
+            "--data",
+            sounds,
+            "--out",
+            out,
+            *flags,
+        )
         places.append(out)
     found = run_json("compare", *places, "--out", tmp_path / "table")
     (entry,) = found["compared"]
-    assert (entry["benchmark"], entry["protocol"]) == ("esc50", "linear")
+    assert (entry["benchmark"], entry["protocol"]) == ("rendered-sounds", "linear")
     assert entry["paired"]["difference"] == pytest.approx(entry["b"] - entry["a"])
     assert 0 < entry["paired"]["p_value"] <= 1
     assert any("pretraining differs" in warning for warning in found["warnings"])
@@ -171,13 +219,11 @@ def test_compare_trained_with_untrained_weights(run: Path, rendered: Path, tmp_p
     assert "--out" in alone.stderr
     text = (tmp_path / "table" / "table.txt").read_text()
     assert "untrained" in text
-    assert "CrissCross" in text
-    assert "Published by others" in (tmp_path / "table" / "table.html").read_text()
 
 
 def test_baseline_encoder_needs_no_run(rendered: Path, tmp_path: Path) -> None:
     result = run_json(
-        "evaluate", "--encoder", "color-histogram", "--benchmark", "ucf101",
+        "evaluate", "--encoder", "color-histogram", "--benchmark", "rendered-actions",
         "--data", rendered / "transfer" / "actions", "--protocol", "knn", "--out", tmp_path,
     )  # fmt: skip
     assert result["encoder"]["name"] == "color-histogram"

@@ -146,10 +146,10 @@ def test_every_allowed_choice_is_equally_likely(min_gap: int) -> None:
         ["film"] * len(positions), batch_size=3, clips_per_title=3, positions=positions,
         min_gap=min_gap,
     )  # fmt: skip
-    num_steps = 200 * len(choices)
+    num_steps = 60 * len(choices)
     counts = Counter(tuple(sorted(sampler.batch(step))) for step in range(num_steps))
     assert set(counts) == set(choices)
-    statistic = sum((count - 200) ** 2 / 200 for count in counts.values())
+    statistic = sum((count - 60) ** 2 / 60 for count in counts.values())
     assert statistic < chi2.ppf(1 - 1e-4, len(choices) - 1)
 
 
@@ -167,9 +167,9 @@ def test_titles_are_drawn_by_their_weights() -> None:
             clips_per_title=2,
             weights=weights,  # type: ignore[arg-type]
         )
-        drawn = [labels[sampler.batch(step)[0]] for step in range(3000)]
+        drawn = [labels[sampler.batch(step)[0]] for step in range(1000)]
         share = np.bincount(drawn, minlength=3) / len(drawn)
-        np.testing.assert_allclose(share, np.array(expected) / sum(expected), atol=0.03)
+        np.testing.assert_allclose(share, np.array(expected) / sum(expected), atol=0.05)
 
 
 class Indices(Dataset[int]):

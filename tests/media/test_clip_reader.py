@@ -16,7 +16,7 @@ from tests.media_files import write_audio_file, write_film
 from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
 from toomuchtv.media.containers import open_media
-from toomuchtv.media.durations import audio_duration_seconds
+from toomuchtv.media.extent import measure_extent
 from toomuchtv.media.proxy_writer import ProxyFormat, write_audio_proxy, write_proxy
 from toomuchtv.media.timestamps import Timeline, compute_timeline, read_timeline
 
@@ -87,15 +87,15 @@ def test_audio_is_iterated_without_video_and_video_without_audio(tmp_path: Path)
 
 def test_a_missing_audio_track_is_named_and_leaves_no_other_error(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mp4", seconds=0.5)
-    missing = r"cannot make a proxy of .*film\.mp4': no audio track 3: the file has 1"
+    missing = r"cannot make a proxy of .*film\.mp4': no audio track 3: the file has 0 "
     with pytest.raises(MediaError, match=missing):
         write_proxy(film, tmp_path / "v.mp4", tmp_path / "a.mp4", ProxyFormat(), audio_track=3)
-    with pytest.raises(MediaError, match="no audio track 1: the file has 1"):
+    with pytest.raises(MediaError, match="no audio track 1: the file has 0 "):
         write_audio_proxy(film, tmp_path / "b.mp4", ProxyFormat(), audio_track=1, num_samples=8_000)
     with pytest.raises(ValueError, match="audio_track must be at least 0, got -1"):
         read_clip(film, frames=1, audio_track=-1)
-    with pytest.raises(MediaError, match=r"cannot read '.*silent\.mp4': no audio track 0"):
-        audio_duration_seconds(write_film(tmp_path / "silent.mp4", seconds=0.5, languages=()))
+    with pytest.raises(MediaError, match=r"cannot read '.*silent\.mp4': it has no audio"):
+        measure_extent(write_film(tmp_path / "silent.mp4", seconds=0.5, languages=()), "audio")
 
 
 @pytest.mark.parametrize("start_seconds", [-1.0, float("inf"), float("nan")])
@@ -126,11 +126,12 @@ def test_nothing_is_told_from_silence(tmp_path: Path) -> None:
         audio_seconds=1.0,
     ).write(tmp_path)  # fmt: skip
     timeline = read_timeline(film)
-    for first_sample, audio_track in ((20_000, 0), (-8_000, 0), (0, 1)):
+    silent = write_film(tmp_path / "silent.mp4", seconds=0.5, languages=())
+    for path, first_sample in ((film, 20_000), (film, -8_000), (silent, 0)):
         with pytest.raises(NoAudioError):
             read_audio(
-                film, timeline=timeline, first_sample=first_sample, num_samples=8_000,
-                sample_rate_hz=16_000, audio_track=audio_track,
+                path, timeline=read_timeline(path), first_sample=first_sample, num_samples=8_000,
+                sample_rate_hz=16_000,
             )  # fmt: skip
     assert not read_clip(film, start_seconds=1.5, frames=1, audio_seconds=0.2).waveform.any()
     ends_here = read_audio(

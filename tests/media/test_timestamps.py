@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.media.coded_media import CodedFilm, audio_lag, number_of, numbers_of
+from tests.media.coded_media import CodedFilm, audio_lag, numbers_of
 from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.media.clip import Clip, ClipFormat
 from toomuchtv.media.clip_reader import read_audio, read_clip
@@ -282,13 +282,6 @@ def test_the_last_frame_is_held_and_later_starts_are_refused(make: Make) -> None
         read_clip(made.path, start_seconds=4.5, frames=1)
     with pytest.raises(ValueError, match="start_seconds must be at least 0 and finite, got -1"):
         read_clip(made.path, start_seconds=-1)
-
-
-def test_a_missing_track_gives_zeros(make: Make) -> None:
-    clip = read_clip(make(MP4).path, start_seconds=1.0, frames=1, audio_track=3)
-    assert clip.waveform.shape == (32_000,)
-    assert not clip.waveform.any()
-    assert number_of(clip.video[0]) == 24
 
 
 @pytest.mark.parametrize("frames", [1, 7, 16])

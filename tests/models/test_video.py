@@ -86,6 +86,33 @@ def test_features_have_their_shape(name: str, frames: int, size: int) -> None:
     assert encoder.num_features == 64
 
 
+def test_a_padded_network_computes_the_function_of_an_unpadded_one() -> None:
+    """The padded channels are zero, and so are the weights that read them."""
+    plain = VideoResNet(VideoEncoderConfig(depth=10, width=0.125))
+    padded = VideoResNet(VideoEncoderConfig(depth=10, width=0.125, channel_multiple=32))
+    state = padded.state_dict()
+    num_padded = 0
+    for name, value in plain.state_dict().items():
+        if state[name].shape != value.shape:
+            num_padded += 1
+            # Batch norm keeps its variance of 1 for them: a mean of zero stays zero.
+            state[name] = torch.full_like(state[name], float(name.endswith("running_var")))
+        state[name][tuple(slice(0, size) for size in value.shape)] = value
+    assert num_padded > 30
+    padded.load_state_dict(state)
+    clip = torch.randn(2, 3, 4, 32, 32)
+    for training in (True, False):
+        found, expected = padded.train(training)(clip), plain.train(training)(clip)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        found.square().sum().backward()
+        expected.square().sum().backward()
+    for name, value in plain.named_parameters():
+        gradient = padded.get_parameter(name).grad
+        assert gradient is not None
+        inside = gradient[tuple(slice(0, size) for size in value.shape)]
+        torch.testing.assert_close(inside, value.grad, rtol=1e-3, atol=1e-4)
+
+
 def _assert_equals_conv3d(conv: nn.Conv3d, x: Tensor) -> None:
     plain = nn.Conv3d(
         conv.in_channels,

@@ -44,8 +44,7 @@ def test_settings_override_the_file_and_the_file_overrides_the_preset(tmp_path: 
     )
     assert config.training.steps == 77
     assert config.training.seed == 6
-    assert config.model.video.width == 0.5
-    assert config.model.video.depth == 18
+    assert config.model.video == tiny.model.video.model_copy(update={"width": 0.5, "depth": 18})
     assert config.model.audio == tiny.model.audio
     assert config.clip == tiny.clip
     assert load_config(settings=["training.steps=1", "training.steps=2"]).training.steps == 2

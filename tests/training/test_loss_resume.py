@@ -1,4 +1,4 @@
-"""A resumed run gives identical weights, with a memory bank and with batches in chunks."""
+"""A resumed run gives identical weights, whatever the loss, the encoder and the chunks are."""
 
 from __future__ import annotations
 
@@ -24,16 +24,28 @@ def train(catalog_path: Path, run_path: Path, config: Config, **options: Any) ->
         pretrain(catalog, run_path, config, **options)
 
 
+LEARNED = {"name": "within_modal", "learn_temperature": True}
+VIT = {
+    "video": {"name": "vit", "size": "micro", "patch_dropout": 0.5},
+    "audio": {"name": "vit", "size": "micro", "patch_dropout": 0.25},
+}
+
+
 @pytest.mark.parametrize(
-    ("loss", "chunk_size"),
-    [(MEMORY, 0), (MEMORY, 4), ({"name": "within_modal", "learn_temperature": True}, 0)],
-    ids=["memory bank", "memory bank in chunks", "learned temperature"],
+    ("loss", "chunk_size", "model"),
+    [(MEMORY, 0, {}), (MEMORY, 4, {}), (LEARNED, 0, {}), (LEARNED, 4, VIT)],
+    ids=["memory bank", "memory bank in chunks", "learned temperature", "vit in chunks"],
 )
 def test_resume_gives_identical_weights_and_memory_bank(
-    prepared_catalog: Path, tmp_path: Path, loss: dict[str, Any], chunk_size: int
+    prepared_catalog: Path,
+    tmp_path: Path,
+    loss: dict[str, Any],
+    chunk_size: int,
+    model: dict[str, Any],
 ) -> None:
     config = tiny_config(
         loss=loss,
+        model=model,
         training={"steps": 5, "chunk_size": chunk_size, "validate_every": 2, "validation_clips": 6},
     )
     train(prepared_catalog, tmp_path / "whole", config)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.prepared import tiny_config
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.models import AudioResNet, VideoResNet
 from toomuchtv.training.profile import (
     decoded_batch_bytes,
     describe_run,
@@ -31,6 +32,8 @@ def test_flops_are_those_of_the_layers(video: dict[str, Any]) -> None:
     config = tiny_config(model={"video": {**video, "width": 0.125}})
     model = build_model(config, CPU)
     counted = 0.0
+    assert isinstance(model.video_encoder, VideoResNet)
+    assert isinstance(model.audio_encoder, AudioResNet)
     first = {model.video_encoder.stem[0], model.audio_encoder.conv1}
 
     def count(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:

@@ -9,32 +9,18 @@ from pathlib import Path
 
 from toomuchtv.catalog.records import AudioTrack, Proxy
 from toomuchtv.media.clip import Clip, ClipFormat
+from toomuchtv.media.languages import language_mismatch, parse_language
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat
-
-# Tracks with these flags are chosen only if there is no other track.
-_UNUSUAL_TRACKS = frozenset(
-    {"comment", "visual_impaired", "descriptions", "karaoke", "clean_effects"}
-)
+from toomuchtv.media.streams import audio_rank, is_unusual
 
 
 def choose_audio_track(tracks: Sequence[AudioTrack]) -> AudioTrack | None:
     """Choose the audio track that a viewer would listen to, or None if there are no tracks.
 
-    The criteria, most important first: no commentary or audio description, an original before a
-    dub, the default track, the first track.
+    The rule is that of `media.streams`, which `read_clip` follows too.
     """
-
-    def rank(track: AudioTrack) -> tuple[bool, bool, bool, int]:
-        flags = track.dispositions
-        return (
-            not flags.isdisjoint(_UNUSUAL_TRACKS),
-            "dub" in flags,
-            "default" not in flags,
-            track.index,
-        )
-
-    return min(tracks, key=rank, default=None)
+    return min(tracks, key=audio_rank, default=None)
 
 
 def choose_audio_tracks(
@@ -47,17 +33,38 @@ def choose_audio_tracks(
 
     Args:
         tracks: The audio tracks of an item.
-        languages: Requested languages as containers tag them, ISO 639 (`eng`), in the order of the
-            result.
+        languages: Requested languages in the order of the result, in any form that
+            `parse_language` takes. Of several tracks in a language, those with the requested
+            region or script come first.
     """
-    usual = [track for track in tracks if _UNUSUAL_TRACKS.isdisjoint(track.dispositions)]
-    best = [
-        choose_audio_track([track for track in usual if track.language == language])
-        for language in dict.fromkeys(languages)
-    ]
-    chosen = tuple(track for track in best if track is not None)
+    usual = [track for track in tracks if not is_unusual(track)]
+    chosen: dict[int, AudioTrack] = {}
+    for language in map(parse_language, languages):
+        distances = [
+            (distance, audio_rank(track), track)
+            for track in usual
+            if (distance := language_mismatch(language, track.language)) is not None
+        ]
+        if distances:
+            best = min(distances, key=lambda entry: entry[:2])[2]
+            chosen.setdefault(best.index, best)
     default = choose_audio_track(tracks)
-    return chosen or (() if default is None else (default,))
+    return tuple(chosen.values()) or (() if default is None else (default,))
+
+
+def has_language(tracks: Sequence[AudioTrack], languages: Sequence[str]) -> bool:
+    """Return whether an item has a track in one of the requested languages.
+
+    This is true if no language is requested, and of an item without audio.
+    """
+    if not tracks or not languages:
+        return True
+    return any(
+        language_mismatch(language, track.language) is not None
+        for track in tracks
+        for language in map(parse_language, languages)
+        if not is_unusual(track)
+    )
 
 
 def proxy_format_id(proxy_format: ProxyFormat) -> str:

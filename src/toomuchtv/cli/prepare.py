@@ -30,7 +30,8 @@ def prepare(
     language: Annotated[
         list[str] | None,
         Option(
-            help="Preferred audio language, as in the files' tags (for example eng). Repeatable."
+            help="Preferred audio language: a code (deu, ger, de), a tag (pt-BR) or an English "
+            "name. Repeatable."
         ),
     ] = None,
     letterbox: Annotated[Literal["keep", "crop"], Option(help="Keep or crop black bars.")] = "keep",
@@ -94,6 +95,11 @@ def prepare(
         )
         for file in result.failed:
             output.warning(f"failed: {file.path}: {file.reason}")
+        for file in result.other_language:
+            output.warning(
+                f"no track in {' or '.join(proxy_format.languages)}: {file.path}: {file.reason}; "
+                "the sound of the film is used as it is"
+            )
         detection = None
         if not no_segments:
             with output.progress("s of film") as progress:
@@ -102,7 +108,7 @@ def prepare(
         output.print_json(
             {**asdict(result), "found": None if detection is None else asdict(detection)}
         )
-        if result.failed or (detection is not None and detection.failed):
+        if result.failed or result.other_language or (detection is not None and detection.failed):
             raise typer.Exit(DONE_IN_PART)
 
 

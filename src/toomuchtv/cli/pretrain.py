@@ -16,7 +16,9 @@ def pretrain(
     catalog: Catalog,
     run: Annotated[Path, Option("--run", help="Folder of the run, new or existing.")],
     *,
-    preset: Annotated[str | None, Option(help="Preset to start from: tiny, small or base.")] = None,
+    preset: Annotated[
+        str | None, Option(help="Preset to start from: tiny, small, base, vit-small or vit-base.")
+    ] = None,
     config: Annotated[Path | None, Option(help="TOML file that overrides the preset.")] = None,
     settings: Annotated[
         list[str] | None,

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import ClipFormat, WaveformArray
-from toomuchtv.media.containers import find_video_stream, open_media
+from toomuchtv.media.containers import film_audio_tracks, find_video_stream, open_media
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +64,7 @@ class FileContent:
 
     Attributes:
         has_video: Whether there is a video stream. Cover art does not count.
-        has_audio: Whether there is an audio stream.
+        has_audio: Whether there is audio that belongs to the film.
         duration_seconds: Declared duration, or 0 if it is unknown.
     """
 
@@ -80,7 +80,7 @@ def inspect_file(path: str | os.PathLike[str]) -> FileContent:
         MediaError: The file cannot be opened, or has neither video nor audio.
     """
     with open_media(path) as container:
-        has_audio = bool(container.streams.audio)
+        has_audio = bool(film_audio_tracks(container))
         try:
             find_video_stream(container)
             has_video = True

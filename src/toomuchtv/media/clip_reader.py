@@ -12,6 +12,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from av.audio.stream import AudioStream
@@ -29,7 +30,7 @@ from toomuchtv.media.containers import (
     open_media,
 )
 from toomuchtv.media.deinterlace import Deinterlacer
-from toomuchtv.media.durations import last_frame_seconds, measure_duration
+from toomuchtv.media.extent import last_frame_seconds, measure_end
 from toomuchtv.media.frame_converter import (
     BlackBars,
     FrameConverter,
@@ -60,7 +61,7 @@ def read_clip(
     audio_seconds: float = 2.0,
     sample_rate_hz: int = 16_000,
     short_side: int | None = None,
-    audio_track: int = 0,
+    audio_track: int | None = None,
     letterbox: Letterbox = "keep",
 ) -> Clip:
     """Read one clip from any media file.
@@ -81,7 +82,8 @@ def read_clip(
         audio_seconds: Duration of the audio.
         sample_rate_hz: Sample rate of the waveform.
         short_side: Length of the shorter side in pixels after scaling; None keeps the size.
-        audio_track: Index of the audio track. A missing track gives zeros.
+        audio_track: Position among the audio tracks of the file. None chooses the sound of the film
+            as `prepare` does, and gives zeros if the film has no sound.
         letterbox: "crop" removes black bars, for which about 32 frames of the file are decoded.
 
     Returns:
@@ -119,7 +121,7 @@ def read_clip(
                 if position is None:
                     break
                 video = decode(container, timeline=timeline, position=position)
-        if video is None and start_seconds < measure_duration(path, timeline, find_video_stream):
+        if video is None and start_seconds < measure_end(path, timeline, find_video_stream):
             # The container cannot seek, or a seek misses the first frame. A container that was
             # just opened starts at it.
             with open_media(path) as container:
@@ -192,7 +194,7 @@ def read_audio(
     first_sample: int,
     num_samples: int,
     sample_rate_hz: int,
-    audio_track: int = 0,
+    audio_track: int | None = None,
 ) -> WaveformArray:
     """Read a range of mono samples, which are zero where the file has no audio.
 
@@ -203,7 +205,7 @@ def read_audio(
             be negative.
         num_samples: Number of samples.
         sample_rate_hz: Sample rate of the result.
-        audio_track: Index of the audio track.
+        audio_track: See `read_clip`.
 
     Returns:
         float32 `[num_samples]` in -1..1.
@@ -214,13 +216,59 @@ def read_audio(
         MediaError: The file cannot be opened or its audio cannot be decoded.
         ValueError: A value is out of range.
     """
+    audio = read_decoded_audio(
+        path,
+        timeline=timeline,
+        first_sample=first_sample,
+        num_samples=num_samples,
+        sample_rate_hz=sample_rate_hz,
+        audio_track=audio_track,
+    )
+    if not audio.decoded and num_samples > 0:
+        rate = sample_rate_hz
+        raise NoAudioError(
+            f"{os.fspath(path)!r} has no audio from {first_sample / rate:.3f} s to "
+            f"{(first_sample + num_samples) / rate:.3f} s: not one sample could be decoded there"
+        )
+    return audio.samples
+
+
+class DecodedAudio(NamedTuple):
+    """Samples of an audio track, and which of them are audio.
+
+    Attributes:
+        samples: float32 `[num_samples]` in -1..1.
+        decoded: Ranges of the samples that were decoded, ascending and apart from each other. All
+            other samples are zero because the track has nothing there, or nothing that can be
+            decoded.
+    """
+
+    samples: WaveformArray
+    decoded: tuple[range, ...]
+
+
+def read_decoded_audio(
+    path: str | os.PathLike[str],
+    *,
+    timeline: Timeline,
+    first_sample: int,
+    num_samples: int,
+    sample_rate_hz: int,
+    audio_track: int | None = None,
+) -> DecodedAudio:
+    """Read a range of mono samples like `read_audio`, and tell which of them were decoded.
+
+    Raises:
+        MediaError: The file cannot be opened or its audio cannot be decoded.
+        ValueError: A value is out of range.
+    """
     if sample_rate_hz < 1 or num_samples < 0:
         raise ValueError(
             "sample_rate_hz must be at least 1 and num_samples at least 0, "
             f"got {sample_rate_hz} and {num_samples}"
         )
     out = np.zeros(num_samples, np.float32)
-    is_decoded = False
+    ranges: list[range] = []
     with naming_errors("cannot decode the audio of", path):
         for offset, samples, decoded in _decode_audio(
             path, first_sample, num_samples, sample_rate_hz, timeline, audio_track
@@ -228,14 +276,14 @@ def read_audio(
             start, stop = max(offset, 0), min(offset + len(samples), num_samples)
             if start < stop:
                 out[start:stop] = samples[start - offset : stop - offset]
-            is_decoded = is_decoded or max(decoded.start, 0) < min(decoded.stop, num_samples)
-    if not is_decoded and num_samples > 0:
-        rate = sample_rate_hz
-        raise NoAudioError(
-            f"{os.fspath(path)!r} has no audio from {first_sample / rate:.3f} s to "
-            f"{(first_sample + num_samples) / rate:.3f} s: not one sample could be decoded there"
-        )
-    return out
+            start, stop = max(decoded.start, 0), min(decoded.stop, num_samples)
+            if start >= stop:
+                continue
+            if ranges and start <= ranges[-1].stop + 1:  # rates that differ round to one sample
+                ranges[-1] = range(ranges[-1].start, stop)
+            else:
+                ranges.append(range(start, stop))
+    return DecodedAudio(out, tuple(ranges))
 
 
 def iterate_audio(
@@ -244,19 +292,19 @@ def iterate_audio(
     timeline: Timeline,
     sample_rate_hz: int = 16_000,
     block_seconds: float = 10.0,
-    audio_track: int = 0,
+    audio_track: int | None = None,
 ) -> Iterator[WaveformArray]:
     """Yield the audio of a whole file in blocks, decoding the file once.
 
     Concatenated, the blocks are the samples from time zero of the timeline to the end of the track.
-    Nothing is yielded for a missing track.
+    Nothing is yielded if no track is named and the film has no sound.
 
     Args:
         path: The media file.
         timeline: The file's timeline; see `read_timeline`.
         sample_rate_hz: Sample rate of the result.
         block_seconds: Duration of a block; only the last one is shorter.
-        audio_track: Index of the audio track.
+        audio_track: See `read_clip`.
 
     Yields:
         float32 `[block_seconds * sample_rate_hz]` in -1..1, mono.
@@ -377,7 +425,7 @@ def _decode_audio(
     num_samples: float,
     sample_rate_hz: int,
     timeline: Timeline,
-    audio_track: int,
+    audio_track: int | None,
 ) -> Iterator[tuple[int, WaveformArray, range]]:
     """Yield consecutive blocks of samples with their offset from `first_sample`.
 
@@ -388,9 +436,10 @@ def _decode_audio(
     preroll = first_sample - round(_AUDIO_PREROLL_SECONDS * sample_rate_hz)
     with contextlib.ExitStack() as files:
         container = files.enter_context(open_media(path))
-        if audio_track >= len(container.streams.audio):
+        try:
+            stream = find_audio_stream(container, audio_track)
+        except NoAudioError:
             return
-        stream = find_audio_stream(container, audio_track)
         position: Position | None = START
         # FFmpeg reports wrong timestamps after a seek in Ogg FLAC, by up to a page.
         can_seek = (container.format.name, stream.codec_context.name) != ("ogg", "flac")

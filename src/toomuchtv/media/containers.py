@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,18 @@ from typing import Any
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from toomuchtv.errors import MediaError
+from toomuchtv.errors import MediaError, NoAudioError
+from toomuchtv.media.decoding import decode_packet, demux_packets
+from toomuchtv.media.programs import streams_of_program
+from toomuchtv.media.streams import (
+    AudioDescription,
+    audio_rank,
+    choose_video,
+    describe_audio,
+    is_still_image,
+)
 
 # Formats that make FFmpeg open further files, URLs or devices: playlists, manifests, image
 # sequences, session descriptions, files in several parts, and sources made by a filter graph.
@@ -44,7 +53,11 @@ _CONTAINER_SIGNATURES = (
 _METADATA_ERRORS: dict[str, Any] = (
     {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 )
-_STILL_IMAGE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+# An audio track that has no sample for this long from the start is taken to be undecodable.
+LATE_AUDIO_SECONDS = 600.0
+# Of several video streams, so many packets are read to find those with more than one frame.
+_MAX_VIDEO_PACKETS = 1000
+_MAX_CACHED_FILES = 256
 
 
 class MediaOpenError(MediaError):
@@ -108,7 +121,8 @@ def naming_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
     except MediaOpenError:
         raise  # it names the file already
     except (av.FFmpegError, MediaError) as error:
-        raise MediaError(f"{action} {os.fspath(path)!r}: {error}") from error
+        kind = NoAudioError if isinstance(error, NoAudioError) else MediaError
+        raise kind(f"{action} {os.fspath(path)!r}: {error}") from error
 
 
 @functools.cache
@@ -141,37 +155,128 @@ def _why_not_opened(path: Path, is_invalid_argument: bool) -> str:
 
 
 def find_video_stream(container: InputContainer) -> VideoStream:
-    """Return the first video stream that is not cover art, a thumbnail or a still image.
+    """Return the video stream that is the film, by the rule of `media.streams`.
+
+    Cover art, thumbnails, stills and streams with one frame are never the film.
 
     Raises:
         MediaError: There is none; the message says what the container holds instead.
     """
-    for stream in container.streams.video:
-        if not stream.disposition & _STILL_IMAGE:
-            if stream.codec_context is None:
-                raise MediaError("its video is in a format for which there is no decoder here")
-            return stream
-    contents = "only audio" if container.streams.audio else "no audio either"
-    if container.streams.video:
-        contents = "only cover art" + (" and audio" if container.streams.audio else "")
-    raise MediaError(f"no video stream: {contents}")
+    videos = [stream for stream in container.streams.video if not is_still_image(stream)]
+    if not videos:
+        contents = "only audio" if container.streams.audio else "no audio either"
+        if container.streams.video:
+            contents = "only cover art" + (" and audio" if container.streams.audio else "")
+        raise MediaError(f"no video stream: {contents}")
+    decodable = [stream for stream in videos if stream.codec_context is not None]
+    if not decodable:
+        raise MediaError("its video is in a format for which there is no decoder here")
+    if len(decodable) > 1:
+        indexes = tuple(stream.index for stream in decodable)
+        moving = _moving_streams(*_identity(container), indexes)
+        decodable = [stream for stream in decodable if stream.index in moving] or decodable
+    return choose_video(decodable)
 
 
-def find_audio_stream(container: InputContainer, audio_track: int = 0) -> AudioStream:
+def film_audio_tracks(container: InputContainer) -> list[AudioDescription]:
+    """Return the audio tracks that belong to the film, with what the container says of them.
+
+    In a transport stream of several programs, these are the tracks of the program that holds the
+    picture. Elsewhere they are all tracks. Those without a decoder are left out.
+    """
+    audios = list(container.streams.audio)
+    if audios and container.format.name == "mpegts":
+        with contextlib.suppress(MediaError):
+            pids = _program_pids(*_identity(container), find_video_stream(container).id)
+            audios = [audio for audio in audios if audio.id in pids or not pids]
+    return [
+        describe_audio(index, audio)
+        for index, audio in enumerate(container.streams.audio)
+        if audio in audios and audio.codec_context is not None
+    ]
+
+
+def find_audio_stream(container: InputContainer, audio_track: int | None = None) -> AudioStream:
     """Return the audio stream of a track.
+
+    Args:
+        container: The open file.
+        audio_track: Position among the audio tracks of the file. None chooses the sound of the film
+            by the rule of `media.streams`, as `prepare` does.
 
     Raises:
         ValueError: The index is negative.
+        NoAudioError: No track was asked for, and the film has none.
         MediaError: There is no such track, or no decoder for it.
     """
+    streams = container.streams.audio
+    if audio_track is None:
+        tracks = sorted(film_audio_tracks(container), key=audio_rank)
+        if not tracks:
+            raise NoAudioError("it has no audio that can be decoded")
+        ranked = tuple(streams[track.index].index for track in tracks)
+        index = ranked[0] if len(ranked) == 1 else _first_decodable(*_identity(container), ranked)
+        return next(stream for stream in streams if stream.index == index)
     if audio_track < 0:
         raise ValueError(f"audio_track must be at least 0, got {audio_track}")
-    streams = container.streams.audio
     if audio_track >= len(streams):
-        raise MediaError(f"no audio track {audio_track}: the file has {len(streams)}")
+        tracks = [describe_audio(index, stream) for index, stream in enumerate(streams)]
+        has = f"the file has {', '.join(map(str, tracks))}" if tracks else "the file has no audio"
+        raise MediaError(f"no audio track {audio_track}: {has}")
     if streams[audio_track].codec_context is None:
         raise MediaError("its audio is in a format for which there is no decoder here")
     return streams[audio_track]
+
+
+def _identity(container: InputContainer) -> tuple[str, int, int]:
+    """Return what the caches below know a file by: path, size and modification time."""
+    facts = os.stat(container.name)
+    return container.name, facts.st_size, facts.st_mtime_ns
+
+
+@functools.lru_cache(_MAX_CACHED_FILES)
+def _program_pids(path: str, size: int, modified_ns: int, pid: int) -> frozenset[int]:
+    return streams_of_program(path, pid)
+
+
+@functools.lru_cache(_MAX_CACHED_FILES)
+def _moving_streams(
+    path: str, size: int, modified_ns: int, indexes: tuple[int, ...]
+) -> frozenset[int]:
+    """Return which video streams have more than one frame near the start of the file."""
+    counts = dict.fromkeys(indexes, 0)
+    with open_media(path) as container:
+        streams = [stream for stream in container.streams.video if stream.index in indexes]
+        for packet in itertools.islice(demux_packets(container, *streams), _MAX_VIDEO_PACKETS):
+            counts[packet.stream.index] += packet.size > 0
+            if min(counts.values()) > 1:
+                break
+    return frozenset(index for index, count in counts.items() if count > 1)
+
+
+@functools.lru_cache(_MAX_CACHED_FILES)
+def _first_decodable(path: str, size: int, modified_ns: int, ranked: tuple[int, ...]) -> int:
+    """Return the first of several audio streams of which a frame can be decoded, else the first.
+
+    Like the probe, this takes a track without a sample in the first ten minutes for undecodable.
+    """
+    decoded: set[int] = set()
+    start_seconds: float | None = None
+    with open_media(path) as container:
+        audios = [stream for stream in container.streams.audio if stream.index in ranked]
+        # The video is read for its clock, which goes on where a track has no packets.
+        for packet in demux_packets(container, *container.streams.video, *audios):
+            index = packet.stream.index
+            if index in ranked and index not in decoded and decode_packet(packet):
+                decoded.add(index)
+            if ranked[0] in decoded:
+                break
+            if packet.pts is not None and packet.time_base is not None:
+                seconds = float(packet.pts * packet.time_base)
+                start_seconds = seconds if start_seconds is None else start_seconds
+                if seconds - start_seconds > LATE_AUDIO_SECONDS:
+                    break
+    return next((index for index in ranked if index in decoded), ranked[0])
 
 
 def frame_duration_seconds(stream: VideoStream) -> float:

@@ -24,7 +24,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.audio import AlignedResampler, silent_blocks
@@ -37,7 +37,7 @@ from toomuchtv.media.containers import (
 )
 from toomuchtv.media.damage import DamagedInterval
 from toomuchtv.media.deinterlace import Deinterlacer
-from toomuchtv.media.durations import last_frame_seconds
+from toomuchtv.media.extent import last_frame_seconds
 from toomuchtv.media.frame_converter import (
     BlackBars,
     FrameConverter,
@@ -45,6 +45,7 @@ from toomuchtv.media.frame_converter import (
     size_for_short_side,
 )
 from toomuchtv.media.frame_sampler import FrameSampler, timestamp_tolerance
+from toomuchtv.media.languages import parse_language
 from toomuchtv.media.letterbox import Letterbox, bars_to_crop
 from toomuchtv.media.timeline_decoder import TimelineDecoder
 from toomuchtv.media.timestamps import read_timeline
@@ -69,7 +70,8 @@ class ProxyFormat(BaseModel):
         keyframe_every: Distance of keyframes in frames.
         quantizer: How coarsely frames are encoded, 1 (best, largest) to 31.
         sample_rate_hz: Sample rate of the audio.
-        languages: Languages of the audio tracks to keep; see the guide on languages.
+        languages: Languages of the audio tracks to keep, as codes, tags or English names; see
+            `media.languages`. Without any, the sound of the film is kept.
         letterbox: Whether black bars are kept or cropped; see `media.letterbox`.
     """
 
@@ -82,6 +84,12 @@ class ProxyFormat(BaseModel):
     sample_rate_hz: int = Field(default=16_000, ge=2_000, le=96_000)
     languages: tuple[str, ...] = ()
     letterbox: Letterbox = "keep"
+
+    @field_validator("languages")
+    @classmethod
+    def _normalize_languages(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        # The codes of one language give one format, so that proxies are not made again.
+        return tuple(dict.fromkeys(map(parse_language, languages)))
 
     def estimated_bytes_per_second(self, aspect: float = 16 / 9) -> float:
         """Return the approximate size of a proxy per second, to check disk space before work.
@@ -127,7 +135,7 @@ def write_proxy(
     audio_path: str | os.PathLike[str] | None,
     proxy_format: ProxyFormat,
     *,
-    audio_track: int = 0,
+    audio_track: int | None = None,
     num_threads: int = 1,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> ProxySummary:
@@ -141,7 +149,8 @@ def write_proxy(
         video_path: Where to write the video, `.mp4`.
         audio_path: Where to write the audio, `.mp4`; None for a proxy without audio.
         proxy_format: Rates, size and quality.
-        audio_track: Index of the audio track of the original.
+        audio_track: Position among the audio tracks of the original; None chooses the sound of the
+            film, see `media.streams`.
         num_threads: Number of decoding threads.
         on_progress: Called about every two seconds of film with the seconds done.
 

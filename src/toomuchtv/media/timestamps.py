@@ -26,6 +26,7 @@ from av.video.stream import VideoStream
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.containers import (
+    film_audio_tracks,
     find_audio_stream,
     find_video_stream,
     frame_duration_seconds,
@@ -247,7 +248,8 @@ def compute_timeline(container: InputContainer) -> Timeline:
     if container.format.name in _INDEXED_FORMATS:
         seconds = frame_duration_seconds(video) if video else 0.0
         builder = IndexBuilder(main, seconds)
-        streams |= {stream.index: stream for stream in container.streams.audio}
+        audios = (container.streams.audio[track.index] for track in film_audio_tracks(container))
+        streams |= {stream.index: stream for stream in audios}
     first = _FirstFrame(main)
     first_sound = _FirstFrame(audio) if audio else None
     on_damage = builder.lose_data if builder else lambda: None

@@ -34,6 +34,11 @@ class AudioEncoderConfig(BaseModel):
     depth: Literal[9, 18] = 18
     width: float = Field(default=1.0, gt=0.0, le=4.0)
 
+    @property
+    def label(self) -> str:
+        """Name and depth, for people."""
+        return f"{self.name}-{self.depth}"
+
 
 class ResidualBlock2d(nn.Module):
     """The basic block of He et al., "Deep Residual Learning", CVPR 2016."""

@@ -63,6 +63,11 @@ def stage_channels(width: float) -> list[int]:
     return [max(8, round(channels * width)) for channels in (64, 128, 256, 512)]
 
 
+def round_up(number: int, multiple: int) -> int:
+    """Return the smallest multiple that is at least `number`."""
+    return -(-number // multiple) * multiple
+
+
 def run_block(block: nn.Module, x: Tensor, *, checkpointing: bool) -> Tensor:
     """Run a block; with `checkpointing`, keep only its input and run it again in the backward pass.
 

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from torch import Tensor, nn
 
+from toomuchtv._internal.random_numbers import UInt64Array
 from toomuchtv.models.audio import AudioEncoderConfig, AudioResNet
 from toomuchtv.models.video import VideoEncoderConfig, VideoResNet
+from toomuchtv.models.vit import (
+    AudioVit,
+    AudioVitConfig,
+    VideoVit,
+    VideoVitConfig,
+    VisionTransformer,
+)
+
+
+def _name(default: str) -> Callable[[Any], Any]:
+    """Return a function from a config, or what shall become one, to the name that selects it."""
+
+    def name_of(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return value.get("name", default)
+        return getattr(value, "name", None)
+
+    return name_of
+
+
+#: Settings of one video encoder. The key `name` selects it; without a name it is R(2+1)D.
+VideoConfig = Annotated[
+    Annotated[VideoEncoderConfig, Tag("r2plus1d")]
+    | Annotated[VideoEncoderConfig, Tag("r3d")]
+    | Annotated[VideoVitConfig, Tag("vit")],
+    Discriminator(_name("r2plus1d")),
+]
+#: Settings of one audio encoder. The key `name` selects it; without a name it is a ResNet.
+AudioConfig = Annotated[
+    Annotated[AudioEncoderConfig, Tag("resnet")] | Annotated[AudioVitConfig, Tag("vit")],
+    Discriminator(_name("resnet")),
+]
 
 
 class ModelConfig(BaseModel):
@@ -25,8 +58,8 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    video: VideoEncoderConfig = VideoEncoderConfig()
-    audio: AudioEncoderConfig = AudioEncoderConfig()
+    video: VideoConfig = VideoEncoderConfig()
+    audio: AudioConfig = AudioEncoderConfig()
     embedding_dim: int = Field(default=256, ge=2, le=8192)
 
 
@@ -36,8 +69,13 @@ MODEL_PRESETS = {
         video=VideoEncoderConfig(depth=10, width=0.25),
         audio=AudioEncoderConfig(depth=9, width=0.25),
     ),
-    "small": ModelConfig(video=VideoEncoderConfig(width=0.5), audio=AudioEncoderConfig(width=0.5)),
-    "base": ModelConfig(),
+    "small": ModelConfig(
+        video=VideoEncoderConfig(width=0.5, channel_multiple=64),
+        audio=AudioEncoderConfig(width=0.5),
+    ),
+    "base": ModelConfig(video=VideoEncoderConfig(channel_multiple=64)),
+    "vit-small": ModelConfig(video=VideoVitConfig(), audio=AudioVitConfig()),
+    "vit-base": ModelConfig(video=VideoVitConfig(size="base"), audio=AudioVitConfig(size="base")),
 }
 
 
@@ -70,8 +108,8 @@ class TwoTower(nn.Module):
     """A video tower and an audio tower that are trained to embed a clip at the same point.
 
     Attributes:
-        video_encoder: A `VideoResNet`.
-        audio_encoder: An `AudioResNet`.
+        video_encoder: A `VideoResNet` or a `VideoVit`.
+        audio_encoder: An `AudioResNet` or an `AudioVit`.
         video_head: Projection of the video features.
         audio_head: Projection of the audio features.
     """
@@ -79,8 +117,8 @@ class TwoTower(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.video_encoder = VideoResNet(config.video)
-        self.audio_encoder = AudioResNet(config.audio)
+        self.video_encoder = build_video_encoder(config.video)
+        self.audio_encoder = build_audio_encoder(config.audio)
         self.video_head = ProjectionHead(self.video_encoder.num_features, config.embedding_dim)
         self.audio_head = ProjectionHead(self.audio_encoder.num_features, config.embedding_dim)
 
@@ -91,7 +129,7 @@ class TwoTower(nn.Module):
         """Build a model with random weights.
 
         Args:
-            config: A preset's name ("tiny", "small" or "base"), a `ModelConfig`, or a mapping with
+            config: The name of a preset (see `MODEL_PRESETS`), a `ModelConfig`, or a mapping with
                 the fields of one.
             seed: Seed of the weights, which leaves PyTorch's global generator unchanged. None: use
                 the global generator.
@@ -110,14 +148,55 @@ class TwoTower(nn.Module):
             torch.manual_seed(seed)
             return cls(resolved)
 
-    def forward(self, video: Tensor, log_mel: Tensor) -> Embeddings:
+    def forward(
+        self,
+        video: Tensor,
+        log_mel: Tensor,
+        kept: tuple[Tensor | None, Tensor | None] = (None, None),
+    ) -> Embeddings:
         """Embed a batch of clips.
 
         Args:
             video: Normalized RGB `[N, 3, T, H, W]`.
             log_mel: Normalized log-mel `[N, 1, bands, frames]`.
+            kept: Which patches of each modality the transformers keep; see `draw_patches`.
         """
+        kept_video, kept_audio = kept
         return Embeddings(
-            video=self.video_head(self.video_encoder(video)),
-            audio=self.audio_head(self.audio_encoder(log_mel)),
+            video=self.video_head(_features(self.video_encoder, video, kept_video)),
+            audio=self.audio_head(_features(self.audio_encoder, log_mel, kept_audio)),
         )
+
+    def draw_patches(
+        self, video: Tensor, log_mel: Tensor, seeds: UInt64Array
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Draw the patches that a training step keeps, a function of the clips' seeds.
+
+        Args:
+            video: As for `forward`.
+            log_mel: As for `forward`.
+            seeds: Seed of each clip `[N]`.
+
+        Returns:
+            The argument `kept` of `forward`. An entry is None if the encoder keeps all patches or
+            has none.
+        """
+        first, second = (
+            encoder.draw_patches(x, seeds) if isinstance(encoder, VisionTransformer) else None
+            for encoder, x in ((self.video_encoder, video), (self.audio_encoder, log_mel))
+        )
+        return first, second
+
+
+def build_video_encoder(config: VideoEncoderConfig | VideoVitConfig) -> VideoResNet | VideoVit:
+    """Build the video encoder of a config, with random weights."""
+    return VideoVit(config) if isinstance(config, VideoVitConfig) else VideoResNet(config)
+
+
+def build_audio_encoder(config: AudioEncoderConfig | AudioVitConfig) -> AudioResNet | AudioVit:
+    """Build the audio encoder of a config, with random weights."""
+    return AudioVit(config) if isinstance(config, AudioVitConfig) else AudioResNet(config)
+
+
+def _features(encoder: nn.Module, x: Tensor, kept: Tensor | None) -> Tensor:
+    return torch.as_tensor(encoder(x) if kept is None else encoder(x, kept))

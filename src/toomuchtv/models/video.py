@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from toomuchtv.models.convolutions import FullConv, ShortcutConv, SpatialConv, TemporalConv
-from toomuchtv.models.resnet import ResNet, run_block, stage_channels
+from toomuchtv.models.resnet import ResNet, round_up, run_block, stage_channels
 
 ConvFactory = Callable[[int, int, int, int], nn.Module]
 
@@ -32,6 +32,9 @@ class VideoEncoderConfig(BaseModel):
         depth: Number of layers.
         width: Factor of the number of channels of every stage; 1.0 means 64 to 512.
         stem_stride: Spatial stride of the first convolution.
+        channel_multiple: R(2+1)D only: the number of channels between a spatial and a temporal
+            convolution is rounded up to a multiple of it. Tensor cores are fastest with multiples
+            of 64. Published weights have the shapes of 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +43,12 @@ class VideoEncoderConfig(BaseModel):
     depth: Literal[10, 18, 34] = 18
     width: float = Field(default=1.0, gt=0.0, le=4.0)
     stem_stride: Literal[1, 2] = 2
+    channel_multiple: Literal[1, 8, 16, 32, 64] = 1
+
+    @property
+    def label(self) -> str:
+        """Name and depth, for people."""
+        return f"{self.name}-{self.depth}"
 
 
 def _conv3d(in_channels: int, middle: int, out_channels: int, stride: int) -> nn.Module:
@@ -67,11 +76,19 @@ def _conv2plus1d(in_channels: int, middle: int, out_channels: int, stride: int) 
 class ResidualBlock3d(nn.Module):
     """The basic block of He et al., "Deep Residual Learning", CVPR 2016, in three dimensions."""
 
-    def __init__(self, conv: ConvFactory, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(
+        self,
+        conv: ConvFactory,
+        channel_multiple: int,
+        in_channels: int,
+        channels: int,
+        stride: int,
+    ) -> None:
         super().__init__()
         # This number of channels gives the factored pair as many parameters as one full 3x3x3
         # convolution. As in the published weights, both convolutions use that of the first.
         middle = (in_channels * channels * 27) // (in_channels * 9 + 3 * channels)
+        middle = round_up(middle, channel_multiple)
         self.conv1 = nn.Sequential(
             conv(in_channels, middle, channels, stride),
             nn.BatchNorm3d(channels),
@@ -101,10 +118,10 @@ class VideoResNet(ResNet):
         factored = config.name == "r2plus1d"
         conv = _conv2plus1d if factored else _conv3d
         channels = stage_channels(config.width)
-        self.stem = _stem(
-            channels[0], factored=factored, stride=config.stem_stride, width=config.width
-        )
-        self._add_stages(channels, _BLOCKS_BY_DEPTH[config.depth], partial(ResidualBlock3d, conv))
+        middle = round_up(max(6, round(45 * config.width)), config.channel_multiple)
+        self.stem = _stem(channels[0], factored=factored, stride=config.stem_stride, middle=middle)
+        block = partial(ResidualBlock3d, conv, config.channel_multiple)
+        self._add_stages(channels, _BLOCKS_BY_DEPTH[config.depth], block)
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, video: Tensor) -> Tensor:
@@ -117,7 +134,7 @@ class VideoResNet(ResNet):
         return self._run_stages(stem)
 
 
-def _stem(channels: int, *, factored: bool, stride: int, width: float) -> nn.Sequential:
+def _stem(channels: int, *, factored: bool, stride: int, middle: int) -> nn.Sequential:
     if not factored:
         return nn.Sequential(
             FullConv(
@@ -126,7 +143,6 @@ def _stem(channels: int, *, factored: bool, stride: int, width: float) -> nn.Seq
             nn.BatchNorm3d(channels),
             nn.ReLU(inplace=True),
         )
-    middle = max(6, round(45 * width))
     return nn.Sequential(
         SpatialConv(
             3, middle, (1, 7, 7), stride=(1, stride, stride), padding=(0, 3, 3), bias=False

@@ -91,8 +91,7 @@ def describe_run(catalog: Catalog, config: Config, *, world_size: int = 1) -> di
         + (f", {local_clips} per process" if world_size > 1 else ""),
         "clip": f"{clip.frames} frames of {config.transform.size} pixels at {clip.frame_rate:g} "
         f"frames per second, {clip.audio_seconds:g} s of audio",
-        "model": f"{config.model.video.name}-{config.model.video.depth} and "
-        f"{config.model.audio.name}-{config.model.audio.depth}, "
+        "model": f"{config.model.video.label} and {config.model.audio.label}, "
         f"{num_parameters / 1e6:.1f} M parameters",
         "steps": f"{training.steps:,}: {shown_hours:,.1f} hours of clips, "
         f"{shown_hours / max(train_hours, 1e-9):,.1f} times the training data",

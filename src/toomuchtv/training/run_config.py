@@ -21,7 +21,7 @@ from toomuchtv.losses import InfoNCEConfig, LossConfig
 from toomuchtv.media.clip import ClipFormat
 from toomuchtv.models import ModelConfig
 
-PRESETS = ("tiny", "small", "base")
+PRESETS = ("tiny", "small", "base", "vit-small", "vit-base")
 
 #: Settings that only one optimizer uses. Setting one of them for another optimizer is an error.
 _OPTIMIZER_SETTINGS = {"adamw": {"beta1", "beta2"}, "sgd": {"momentum", "nesterov"}}
@@ -271,10 +271,25 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+def _merge(
+    into: dict[str, Any], other: Mapping[str, Any], models: list[type[BaseModel]] | None = None
+) -> None:
+    """Merge settings over others.
+
+    A name that selects another model (of losses, optimizers or encoders) keeps only those of the
+    others that the new model has as well.
+    """
+    models = [Config] if models is None else models
+    chosen = [model for model in models if other.get("name", into.get("name")) in _names(model)]
+    models = chosen or models
+    if chosen and other.get("name") not in (None, into.get("name")):
+        for key in set(into).difference(*(model.model_fields for model in chosen)):
+            del into[key]
     for key, value in other.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+            fields = (model.model_fields.get(key) for model in models)
+            nested = [found for field in fields if field for found in _models(field.annotation)]
+            _merge(into[key], value, nested)
         else:
             into[key] = value
 
@@ -330,7 +345,7 @@ def _locate(loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     models: list[type[BaseModel]] = [Config]
     for part in map(str, loc):
         if len(models) > 1:
-            models = [model for model in models if model.model_fields["name"].default == part]
+            models = [model for model in models if part in _names(model)]
             continue
         path.append(part)
         known = sorted(models[0].model_fields) if models else []
@@ -339,7 +354,14 @@ def _locate(loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Return the config models that an annotation allows."""
+    """Return the config models that an annotation allows, each once."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for argument in get_args(annotation) for model in _models(argument)]
+    found = [model for argument in get_args(annotation) for model in _models(argument)]
+    return list(dict.fromkeys(found))
+
+
+def _names(model: type[BaseModel]) -> tuple[Any, ...]:
+    """Return the names that select a model; empty if it is not one of several."""
+    field = model.model_fields.get("name")
+    return () if field is None else get_args(field.annotation)

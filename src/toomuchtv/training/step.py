@@ -141,14 +141,16 @@ class TrainingStep:
     def embed(self, batch: ClipBatch, clips: slice = slice(None)) -> Embeddings:
         """Embed the clips of this process, or some of them."""
         device = next(self.model.parameters()).device
+        seeds = batch.specs.seed[clips]
         video, log_mel = self._transform(
             batch.video[clips].to(device, non_blocking=True),
             batch.waveform[clips].to(device, non_blocking=True),
-            batch.specs.seed[clips],
+            seeds,
         )
+        kept = self.model.draw_patches(video, log_mel, seeds)
         enabled = self._precision != torch.float32
         with torch.autocast(device.type, dtype=self._precision, enabled=enabled):
-            embeddings: Embeddings = self.model(video, log_mel)
+            embeddings: Embeddings = self.model(video, log_mel, kept)
         return embeddings
 
     def metrics(self, result: StepResult) -> dict[str, float]:

@@ -21,7 +21,7 @@ RATE_HZ = 44_100
 CONTAINERS = {
     "ogg": (".ogg", "vorbis libopus flac"),
     "webm": (".webm", "vorbis libopus"),
-    "matroska": (".mkv", "vorbis flac libmp3lame aac ac3 mp2 pcm_s16le wmav2 alac wavpack tta"),
+    "matroska": (".mkv", "vorbis flac libmp3lame aac ac3 mp2 pcm_s16le alac wavpack tta"),
     "mp4": (".mp4", "aac libmp3lame flac alac ac3 eac3 libopus mp2"),
     "mov": (".mov", "aac pcm_s16le pcm_s24le alac"),
     "mpegts": (".ts", "aac ac3 eac3 libmp3lame mp2 libopus"),

@@ -18,6 +18,7 @@ from toomuchtv.evaluation.reading import read_video_views
 from toomuchtv.evaluation.views import VideoViews
 from toomuchtv.media.clip_reader import iterate_frames, read_audio, read_clip
 from toomuchtv.media.containers import MediaOpenError, open_media
+from toomuchtv.media.extent import measure_extent
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 from toomuchtv.media.timestamps import read_timeline

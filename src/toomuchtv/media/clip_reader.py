@@ -395,7 +395,8 @@ def _decode_at(
             latest = start_seconds
             if frame.interlaced_frame and seconds > tolerance:
                 latest -= frame_seconds  # deinterlacing needs the frame before as well
-            if seconds > latest + tolerance:
+            # At the start of the file, the first whole frame stands for those before it.
+            if seconds > latest + tolerance and not position.is_start:
                 raise _StartNotReachedError(f"decoding begins at {seconds:.3f} s only")
             size = display_size(frame, stream, bars)
             if short_side is not None:

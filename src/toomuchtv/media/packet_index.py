@@ -178,7 +178,9 @@ class IndexBuilder:
         self._frame_seconds = frame_seconds
         self._latest_dts: float | None = None  # of video, and of audio that continues with it
         self._last_video_dts: float | None = None
-        self._data_was_lost = False
+        self._num_after_loss = 0  # packets for which a step may be due to lost data
+        self._first_place: tuple[float, int] | None = None  # time and byte position of packets
+        self._last_place: tuple[float, int] | None = None
         self._num_ranges = 0
         self._pts: list[float] = []  # of each packet of the main stream
         self._range_of: list[int] = []
@@ -190,7 +192,8 @@ class IndexBuilder:
 
     def lose_data(self) -> None:
         """Note that the container broke off before the next packet."""
-        self._data_was_lost = True
+        # The packet before the hole is complete only when the next one begins.
+        self._num_after_loss = 3
 
     def push(self, packet: Packet[Any]) -> int | None:
         """Take the next packet in file order; return its number if it is of the main stream."""
@@ -212,7 +215,7 @@ class IndexBuilder:
             self._pts.append(float("nan"))
         else:
             self._pts.append(dts if packet.pts is None else float(packet.pts * packet.time_base))
-            self._follow(dts)
+            self._follow(dts, packet.pos)
         self._range_of.append(max(0, self._num_ranges - 1))
         return number
 
@@ -226,23 +229,38 @@ class IndexBuilder:
         else:
             times.append((dts, dts, stop))
 
-    def _follow(self, dts: float) -> None:
-        if self._latest_dts is None or self._is_discontinuous(dts):
+    def _follow(self, dts: float, position: int | None) -> None:
+        if self._latest_dts is None or self._is_discontinuous(dts, position):
             self._num_ranges += 1
             self._latest_dts = dts
+            self._first_place = None
         else:
             self._latest_dts = max(self._latest_dts, dts)
         self._last_video_dts = dts
-        self._data_was_lost = False
+        self._num_after_loss = max(0, self._num_after_loss - 1)
+        if position is not None and position >= 0:
+            self._last_place = dts, position
+            self._first_place = self._first_place or self._last_place
 
-    def _is_discontinuous(self, dts: float) -> bool:
+    def _is_discontinuous(self, dts: float, position: int | None) -> bool:
         assert self._last_video_dts is not None
         assert self._latest_dts is not None
         if dts < self._last_video_dts - _REORDERING_SECONDS:
             return True
         # If the video pauses while the audio continues (a still image), `_latest_dts` has advanced
         # with the audio, and the step of the video is not a discontinuity.
-        return dts > self._latest_dts + MAX_STEP_SECONDS and not self._data_was_lost
+        if dts <= self._latest_dts + MAX_STEP_SECONDS:
+            return False
+        return self._num_after_loss == 0 or not self._was_lost(dts, position)
+
+    def _was_lost(self, dts: float, position: int | None) -> bool:
+        """Return whether the bytes since the last packet may have held the frames of a step."""
+        if self._first_place is None or self._last_place is None or position is None:
+            return False
+        seconds = self._last_place[0] - self._first_place[0]
+        rate = (self._last_place[1] - self._first_place[1]) / max(seconds, 1e-3)
+        num_lost = position - self._last_place[1]
+        return dts - self._last_place[0] <= MAX_STEP_SECONDS + 3 * num_lost / max(rate, 1.0)
 
     def build(self) -> PacketIndex | None:
         """Return the index, or None if no packet has a timestamp."""

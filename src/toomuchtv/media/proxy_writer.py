@@ -183,7 +183,7 @@ def write_proxy(
             if seconds >= reported + _PROGRESS_EVERY_SECONDS:
                 reported = seconds
                 on_progress(reported)
-        num_frames, num_samples = video_writer.finish(), 0
+        num_frames, num_samples = video_writer.finish(decoder.video_stop_seconds), 0
         if audio_writer is not None:
             duration_seconds = num_frames / proxy_format.frame_rate
             num_samples = round(duration_seconds * proxy_format.sample_rate_hz)
@@ -333,8 +333,11 @@ class VideoWriter:
         self._container.mux(self._stream.encode(self._converted))
         self._num_frames += 1
 
-    def finish(self) -> int:
+    def finish(self, stop_seconds: float = 0.0) -> int:
         """Write the remaining frames and return the number of all.
+
+        Args:
+            stop_seconds: Hold the last frame until here, if the frames that follow are damaged.
 
         Raises:
             MediaError: There was no frame.
@@ -342,9 +345,10 @@ class VideoWriter:
         if self._container is None:
             raise MediaError("no frame of its video can be decoded")
         self._sample(self._deinterlacer.close())
-        self.duration_seconds = self._last_seconds + last_frame_seconds(
-            self._original, self._stated_seconds
-        )
+        last = last_frame_seconds(self._original, self._stated_seconds)
+        self.duration_seconds = self._last_seconds + last
+        if stop_seconds > self.duration_seconds + last:
+            self.duration_seconds = min(stop_seconds, self._last_seconds + _MAX_FRAME_SECONDS)
         for frame in self._sampler.close(self.duration_seconds):
             self._write(frame)
         self._container.mux(self._stream.encode(None))

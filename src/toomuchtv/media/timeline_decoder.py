@@ -103,6 +103,11 @@ class TimelineDecoder:
         if self._audio is not None:
             self._audio.lose_data()
 
+    @property
+    def video_stop_seconds(self) -> float:
+        """Where the video packets that were read end, decoded or not; 0 before the first."""
+        return self._video.gate.stop_seconds if self._video else 0.0
+
     def video_damage(self, stop_seconds: float) -> tuple[DamagedInterval, ...]:
         """Return where the video was damaged, up to the end of the item."""
         return merge_intervals(self._video.gate.damage(stop_seconds)) if self._video else ()
@@ -129,6 +134,9 @@ class KeyframeGate:
 
     Args:
         delay: By how many packets the decoder's errors are late.
+
+    Attributes:
+        stop_seconds: Where the latest packet ends.
     """
 
     def __init__(self, delay: int = 0) -> None:
@@ -136,17 +144,18 @@ class KeyframeGate:
         self._recent: deque[tuple[float, bool]] = deque(maxlen=_NUM_RECENT)
         # Start and stop of intervals without frames; the stop of the last one may be unknown yet.
         self._closed: list[tuple[float, float | None]] = []
-        self._stop = 0.0  # where the packet ends that was pushed last
+        self.stop_seconds = 0.0
         self._is_lost = False
 
     def push(self, seconds: float, duration: float, *, is_keyframe: bool) -> None:
         """Take the next packet, before it is decoded."""
         if self._is_lost:
             self._is_lost = False
-            self._close(min(self._stop, seconds))
+            if self._recent:
+                self._close(min(self.stop_seconds, seconds))
         self._recent.append((seconds, is_keyframe))
         self._follow(seconds, is_keyframe=is_keyframe)
-        self._stop = seconds + duration
+        self.stop_seconds = max(self.stop_seconds, seconds + duration)
 
     def lose_data(self) -> None:
         """Note that data was lost before the next packet."""
@@ -322,8 +331,8 @@ class _AudioTrack:
 class _LossDetector:
     """Detects lost packets in containers that go on after a hole without a word.
 
-    A pause of the video is a loss if the audio pauses too, or, without audio, if the frames before
-    were evenly spaced. A slide show or a screen recording has pauses that are none.
+    A pause of the video is a loss if the audio pauses too, or, without audio, if there was no pause
+    in the frames before. A slide show or a screen recording has pauses that are none.
     """
 
     def __init__(self, video: VideoStream, *, has_audio: bool) -> None:
@@ -337,7 +346,8 @@ class _LossDetector:
 
     def push(self, packet: Packet[Any]) -> bool:
         """Take the next packet in file order; return whether video was lost before it."""
-        ticks = packet.dts if packet.dts is not None else packet.pts
+        # Decoding times are guesses of FFmpeg in some containers, and late behind a hole.
+        ticks = packet.pts if packet.pts is not None else packet.dts
         if packet.size == 0 or ticks is None or packet.time_base is None:
             return False
         seconds = float(ticks * packet.time_base)
@@ -347,16 +357,18 @@ class _LossDetector:
             self._audio_stop = seconds + float((packet.duration or 0) * packet.time_base)
             return False
         is_lost = self._video_stop is not None and self._is_loss(self._video_stop, seconds)
-        self._video_stop = seconds + self._frame_seconds
+        stop = seconds + self._frame_seconds
+        self._video_stop = stop if self._video_stop is None else max(self._video_stop, stop)
         return is_lost
 
     def _is_loss(self, start: float, stop: float) -> bool:
         pause = stop - start
         if pause <= max(_MIN_LOSS_SECONDS, 5 * self._frame_seconds):
-            self._num_regular = self._num_regular + 1 if abs(pause) < self._frame_seconds / 2 else 0
+            self._num_regular += 1
             return False
+        num_regular, self._num_regular = self._num_regular, 0
         if not self._has_audio or self._audio_stop is None:
-            return self._num_regular >= _NUM_REGULAR
+            return num_regular >= _NUM_REGULAR
         before, after = self._audio_pause
         if min(stop, after) - max(start, before) >= pause / 2:
             return True

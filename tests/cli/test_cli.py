@@ -100,7 +100,8 @@ def catalog(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (made["prepared"], made["skipped"], made["failed"]) == (5, 0, [])
     assert made["bytes"] > 10_000
     assert made.keys() == {
-        "prepared", "skipped", "failed", "other_language", "bytes", "film_seconds", "found",
+        "prepared", "skipped", "failed", "other_language", "damaged", "bytes",
+        "film_seconds", "found",
     }  # fmt: skip
     assert made["found"].keys() == {
         "analyzed", "skipped", "failed", "segments", "recurring", "duplicates"

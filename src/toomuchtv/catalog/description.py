@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from toomuchtv.catalog.proxies import item_damage
 from toomuchtv.catalog.records import Item, Segment, Title
 from toomuchtv.catalog.store import Catalog, as_open_catalog
 
@@ -23,6 +24,7 @@ class ItemDescription:
         episode: Episode number, or None.
         seconds: Duration of the video.
         prepared: True if the item has a proxy of its present content.
+        damage: Where the file is damaged, in words; "" if it is whole or was not prepared.
         segments: The segments of the item, by start.
     """
 
@@ -31,6 +33,7 @@ class ItemDescription:
     episode: int | None
     seconds: float
     prepared: bool
+    damage: str
     segments: tuple[Segment, ...]
 
 
@@ -121,6 +124,7 @@ def describe_catalog(
                 episode=item.episode,
                 seconds=item.probe.duration_seconds,
                 prepared=item.id in proxies,
+                damage=str((item.id in proxies and item_damage(item, proxies[item.id])) or ""),
                 segments=tuple(segments.get(item.id, ())),
             )
             by_title.setdefault(item.title_id, []).append(description)

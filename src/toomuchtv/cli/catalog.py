@@ -72,6 +72,14 @@ def _print_catalog(output: Output, description: CatalogDescription, *, list_segm
         for title in description.titles:
             for item in title.items:
                 _print_item(output, item)
+    damaged = [
+        [item.path, item.damage]
+        for title in description.titles
+        for item in title.items
+        if item.damage
+    ]
+    if damaged:
+        output.print_table("Damaged files", ["file", "damage"], damaged)
     if description.duplicates:
         output.print_table(
             "Passages that two titles share",

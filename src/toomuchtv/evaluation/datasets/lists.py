@@ -96,14 +96,16 @@ def make_benchmark(
 
     row_of: dict[str, int] = {}
     clips: list[LabeledClip] = []
-    missing: dict[str, None] = {}
+    missing: dict[Path, str] = {}
 
     def add(listed: Iterable[LabeledClip]) -> tuple[int, ...]:
         used = []
         for clip in listed:
             if clip.key not in row_of:
+                if clip.path in missing:
+                    continue
                 if not clip.path.is_file():
-                    missing[relative_name(clip.path, root)] = None
+                    missing[clip.path] = relative_name(clip.path, root)
                     continue
                 row_of[clip.key] = len(clips)
                 clips.append(clip)
@@ -136,7 +138,7 @@ def make_benchmark(
         clips=tuple(clips),
         folds=tuple(built),
         classes=all_classes,
-        missing=tuple(missing),
+        missing=tuple(missing.values()),
         notes=tuple(all_notes),
         gaps=(*gaps, *official_gaps),
         end_seconds=end_seconds or {},

@@ -46,15 +46,24 @@ CASES = [
 ]
 
 
-def write(path: Path, container: str, codec: str, *, gap_seconds: float = 0.0) -> None:
+def write(
+    path: Path,
+    container: str,
+    codec: str,
+    *,
+    gap_seconds: float = 0.0,
+    bit_rate: int = 128_000,
+    xing: bool = True,
+) -> None:
     """Write 0.7 s of audio with loud and soft parts, and optionally a gap in its timestamps."""
     rate = 48_000 if codec == "libopus" else RATE_HZ
-    with av.open(str(path), "w", format=container) as file:
+    options = {} if xing else {"write_xing": "0", "id3v2_version": "0"}
+    with av.open(str(path), "w", format=container, container_options=options) as file:
         # FFmpeg's own Vorbis encoder supports only stereo.
         layout = "stereo" if codec == "vorbis" else "mono"
         stream = file.add_stream(codec, rate=rate, layout=layout, options={"strict": "-2"})
         assert isinstance(stream, av.AudioStream)
-        stream.bit_rate, stream.codec_context.time_base = 128_000, Fraction(1, rate)
+        stream.bit_rate, stream.codec_context.time_base = bit_rate, Fraction(1, rate)
         stream.codec_context.open()  # it determines the frame size
         resampler = av.AudioResampler(format=stream.format.name, layout=layout, rate=rate)
         time = np.arange(round(0.7 * rate)) / rate

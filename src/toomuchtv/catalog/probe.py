@@ -8,6 +8,7 @@ measures where the video ends (`media.extent`).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -36,11 +37,16 @@ _SHORT_SECONDS = 1.0
 _STILL_FORMATS = frozenset({"ico"})
 
 
-def probe_file(path: Path) -> Probe:
+def probe_file(path: Path, on_progress: Callable[[float], None] = lambda seconds: None) -> Probe:
     """Probe a media file.
 
     Which streams are the film is the rule of `media.streams`. Timestamps (`start_seconds`) are
     those of the container and not shifted to zero.
+
+    Args:
+        path: The file.
+        on_progress: Called with 0.0 about every two seconds, as a sign of life: some formats are
+            read to their end.
 
     Raises:
         MediaError: The file cannot be used. The message is only the reason, without the path.
@@ -68,8 +74,8 @@ def probe_file(path: Path) -> Probe:
         declared_seconds = _declared_seconds(container, video)
         tracks, warnings = _audio_tracks(container, audio_frames)
     with _open(path) as container:
-        timeline = read_timeline(path, container)
-    duration_seconds = measure_end(path, timeline, find_video_stream)
+        timeline = read_timeline(path, container, on_progress=on_progress)
+    duration_seconds = measure_end(path, timeline, find_video_stream, on_progress=on_progress)
     if not (math.isfinite(duration_seconds) and duration_seconds > 0):
         raise MediaError("its timestamps are not valid: the video ends before it starts")
     # MPEG-TS and MPEG-PS declare nothing. Some files count their declared duration from the zero of

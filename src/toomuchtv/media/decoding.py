@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ _NOT_OF_THE_FILE = frozenset({errno.EIO, errno.ENOMEM, errno.ESTALE, errno.EMFIL
 # `EAGAIN` for each 64 KB without a packet, which a hole of gigabytes has many of.
 _MAX_ERRORS_IN_A_ROW = 20
 _MAX_TRIES_IN_A_ROW = 100_000
+_REPORT_EVERY_SECONDS = 2.0
 
 
 def demux_packets(
@@ -59,6 +61,18 @@ def demux_packets(
                 else:
                     num_errors += 1
                 on_damage()
+
+
+def report_life(
+    packets: Iterator[Packet[Any]], on_progress: Callable[[float], None]
+) -> Iterator[Packet[Any]]:
+    """Pass packets on, and call `on_progress(0.0)` about every two seconds."""
+    reported = time.monotonic()
+    for packet in packets:
+        yield packet
+        if time.monotonic() - reported > _REPORT_EVERY_SECONDS:
+            reported = time.monotonic()
+            on_progress(0.0)
 
 
 def decode_frames(

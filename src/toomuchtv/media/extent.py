@@ -32,7 +32,7 @@ from toomuchtv.media.containers import (
     naming_errors,
     open_media,
 )
-from toomuchtv.media.decoding import demux_packets
+from toomuchtv.media.decoding import demux_packets, report_life
 from toomuchtv.media.timestamps import Timeline, read_timeline
 
 # Formats in which a seek leads to exact timestamps, by FFmpeg's names.
@@ -79,13 +79,20 @@ def _measure(path: str, modality: str, size: int, modified_ns: int) -> tuple[flo
     return begin, end
 
 
-def measure_end(path: str | os.PathLike[str], timeline: Timeline, find_stream: FindStream) -> float:
+def measure_end(
+    path: str | os.PathLike[str],
+    timeline: Timeline,
+    find_stream: FindStream,
+    *,
+    on_progress: Callable[[float], None] = lambda seconds: None,
+) -> float:
     """Return where a stream of a file ends, in seconds on its timeline.
 
     Args:
         path: The file.
         timeline: Its timeline.
         find_stream: Returns the stream of the container, such as `find_video_stream`.
+        on_progress: Called with 0.0 about every two seconds, as a sign of life.
 
     Raises:
         MediaError: The file cannot be opened, or has no packet of the stream.
@@ -99,13 +106,10 @@ def measure_end(path: str | os.PathLike[str], timeline: Timeline, find_stream: F
             if end is not None:
                 return end
     with open_media(path) as container:
-        stops = (
-            stop
-            for _, stop in _packet_times(
-                container, find_stream(container), timeline, from_start=True
-            )
+        times = _packet_times(
+            container, find_stream(container), timeline, from_start=True, on_progress=on_progress
         )
-        end = max(stops, default=None)
+        end = max((stop for _, stop in times), default=None)
     if end is None:
         raise MediaError("no packet of it can be read")
     return end
@@ -164,12 +168,13 @@ def _packet_times(
     timeline: Timeline,
     *,
     from_start: bool,
+    on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[tuple[float, float]]:
     """Yield start and stop of the packets that follow; nothing after a seek to unknown times."""
     to_continuous = timeline.continuous_clock()
     has_pts = timeline.has_pts or isinstance(stream, AudioStream)
     last_stop: float | None = 0.0 if from_start else None
-    for packet in demux_packets(container, stream):
+    for packet in report_life(demux_packets(container, stream), on_progress):
         if packet.size == 0 or packet.is_corrupt or packet.is_discard:
             continue
         ticks = packet.pts if has_pts and packet.pts is not None else packet.dts

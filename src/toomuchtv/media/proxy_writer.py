@@ -160,7 +160,7 @@ def write_proxy(
     with naming_errors("cannot make a proxy of", source), contextlib.ExitStack() as files:
         bars = bars_to_crop(source, proxy_format.letterbox)
         with open_media(source) as container:
-            timeline = read_timeline(source, container)
+            timeline = read_timeline(source, container, on_progress=on_progress)
         container = files.enter_context(open_media(source))
         video = find_video_stream(container)
         video.thread_count = num_threads
@@ -226,7 +226,7 @@ def write_audio_proxy(
         MediaError: The source cannot be decoded, or the disk is full.
     """
     with naming_errors("cannot make a proxy of the audio of", source):
-        timeline = read_timeline(source)
+        timeline = read_timeline(source, on_progress=on_progress)
         with open_media(source) as container:
             stream = find_audio_stream(container, audio_track)
             with contextlib.closing(AudioWriter(Path(audio_path), proxy_format)) as writer:

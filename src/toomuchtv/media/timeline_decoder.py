@@ -10,6 +10,7 @@ keyframe. They are left out, whatever the codec conceals:
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ _INTERLEAVING_SECONDS = 2.0
 # Audio that differs from its stated time by less than this has no gap.
 _MIN_GAP_SECONDS = 0.01
 _NUM_RECENT = 128
+_MAX_REORDERED = 8
 _NUM_REGULAR = 50
 
 
@@ -77,8 +79,11 @@ class TimelineDecoder:
         streams = {stream.index: stream for stream in (video, audio, watch) if stream is not None}
         self._streams = list(streams.values())
         self._losses = None
-        if video is not None and timeline.index is None:
-            self._losses = _LossDetector(video, has_audio=bool(audio or watch))
+        if video is not None:
+            # Longer pauses are discontinuities of the timeline there.
+            longest = math.inf if timeline.index is None else MAX_STEP_SECONDS
+            has_audio = bool(audio or watch)
+            self._losses = _LossDetector(video, has_audio=has_audio, longest_seconds=longest)
 
     def __iter__(self) -> Iterator[tuple[Any, float]]:
         for packet in demux_packets(self._container, *self._streams, on_damage=self._break_off):
@@ -152,7 +157,7 @@ class KeyframeGate:
         if self._is_lost:
             self._is_lost = False
             if self._recent:
-                self._close(min(self.stop_seconds, seconds))
+                self._close(min(self._whole_until(duration), seconds))
         self._recent.append((seconds, is_keyframe))
         self._follow(seconds, is_keyframe=is_keyframe)
         self.stop_seconds = max(self.stop_seconds, seconds + duration)
@@ -160,6 +165,14 @@ class KeyframeGate:
     def lose_data(self) -> None:
         """Note that data was lost before the next packet."""
         self._is_lost = True
+
+    def _whole_until(self, duration: float) -> float:
+        """Return up to where no packet is missing; of reordered frames, some may be."""
+        times = sorted(seconds for seconds, _ in self._recent)
+        for before, after in itertools.pairwise(times[-_MAX_REORDERED:]):
+            if after - before > 1.5 * duration:
+                return before + duration
+        return times[-1] + duration
 
     def fail(self) -> None:
         """Note that the decoder reported an error."""
@@ -335,7 +348,8 @@ class _LossDetector:
     in the frames before. A slide show or a screen recording has pauses that are none.
     """
 
-    def __init__(self, video: VideoStream, *, has_audio: bool) -> None:
+    def __init__(self, video: VideoStream, *, has_audio: bool, longest_seconds: float) -> None:
+        self._longest = longest_seconds
         self._video_index = video.index
         self._frame_seconds = frame_duration_seconds(video)
         self._has_audio = has_audio
@@ -358,7 +372,9 @@ class _LossDetector:
             return False
         is_lost = self._video_stop is not None and self._is_loss(self._video_stop, seconds)
         stop = seconds + self._frame_seconds
-        self._video_stop = stop if self._video_stop is None else max(self._video_stop, stop)
+        if self._video_stop is None or stop < self._video_stop - _MIN_LOSS_SECONDS:
+            self._video_stop = stop  # the first packet, or a step back
+        self._video_stop = max(self._video_stop, stop)
         return is_lost
 
     def _is_loss(self, start: float, stop: float) -> bool:
@@ -367,6 +383,8 @@ class _LossDetector:
             self._num_regular += 1
             return False
         num_regular, self._num_regular = self._num_regular, 0
+        if pause > self._longest:
+            return False
         if not self._has_audio or self._audio_stop is None:
             return num_regular >= _NUM_REGULAR
         before, after = self._audio_pause

@@ -33,7 +33,7 @@ from toomuchtv.media.containers import (
     naming_errors,
     open_media,
 )
-from toomuchtv.media.decoding import decode_packet, demux_packets, flush_decoder
+from toomuchtv.media.decoding import decode_packet, demux_packets, flush_decoder, report_life
 from toomuchtv.media.packet_index import ContinuousRange, IndexBuilder, PacketIndex, RangeTracker
 
 _INDEXED_FORMATS = frozenset({"mpegts", "mpeg"})
@@ -203,7 +203,10 @@ _timeline_cache: OrderedDict[tuple[str, int, int], Timeline] = OrderedDict()
 
 
 def read_timeline(
-    path: str | os.PathLike[str], container: InputContainer | None = None
+    path: str | os.PathLike[str],
+    container: InputContainer | None = None,
+    *,
+    on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> Timeline:
     """Return the timeline of a file, with or without pictures.
 
@@ -214,25 +217,29 @@ def read_timeline(
         path: The file, whose size and modification time are part of the cache's key.
         container: The same file, just opened. Its position afterwards is unspecified. By default,
             the file is opened here.
+        on_progress: Called with 0.0 about every two seconds, as a sign of life: MPEG-TS and MPEG-PS
+            files are read to their end.
 
     Raises:
         MediaError: The file cannot be opened, or neither a frame nor audio can be decoded.
     """
     if container is None:
         with naming_errors("cannot read", path), open_media(path) as opened:
-            return read_timeline(path, opened)
+            return read_timeline(path, opened, on_progress=on_progress)
     facts = os.stat(path)
     key = (os.path.abspath(path), facts.st_size, facts.st_mtime_ns)
     timeline = _timeline_cache.pop(key, None)
     if timeline is None:
-        timeline = compute_timeline(container)
+        timeline = compute_timeline(container, on_progress=on_progress)
     _timeline_cache[key] = timeline
     while len(_timeline_cache) > _MAX_CACHED_TIMELINES:
         _timeline_cache.popitem(last=False)
     return timeline
 
 
-def compute_timeline(container: InputContainer) -> Timeline:
+def compute_timeline(
+    container: InputContainer, *, on_progress: Callable[[float], None] = lambda seconds: None
+) -> Timeline:
     """Compute the timeline of a container that was just opened; see `read_timeline`.
 
     MPEG-TS and MPEG-PS files are read to their end; of others the first frame is decoded.
@@ -253,7 +260,8 @@ def compute_timeline(container: InputContainer) -> Timeline:
     first = _FirstFrame(main)
     first_sound = _FirstFrame(audio) if audio else None
     on_damage = builder.lose_data if builder else lambda: None
-    for packet in demux_packets(container, *streams.values(), on_damage=on_damage):
+    packets = demux_packets(container, *streams.values(), on_damage=on_damage)
+    for packet in report_life(packets, on_progress):
         number = builder.push(packet) if builder else None
         if first.frame is None and packet.stream.index == main.index:
             if number is not None and video is not None:

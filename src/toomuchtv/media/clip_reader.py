@@ -21,6 +21,7 @@ from toomuchtv.media.audio import AlignedResampler
 from toomuchtv.media.clip import Clip, ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.containers import (
     decode_frames,
+    decode_in_threads,
     find_audio_stream,
     find_video_stream,
     frame_duration_seconds,
@@ -112,7 +113,7 @@ def read_clip(
         )
         with open_media(path) as container:
             stream = find_video_stream(container)
-            stream.thread_type = "AUTO"
+            decode_in_threads(stream)
             timeline = read_timeline(path, container)
             for seek_back in _SEEK_BACK_SECONDS:
                 if video is None and seek_back < start_seconds:
@@ -176,7 +177,7 @@ def iterate_frames(
     with naming_errors("cannot decode", path):
         bars = bars_to_crop(path, letterbox)
         with open_media(path) as container:
-            find_video_stream(container).thread_type = "AUTO"
+            decode_in_threads(find_video_stream(container))
             times = (index / frame_rate for index in itertools.count())
             yield from _decode_at(
                 container, times, timeline, short_side=short_side, bars=bars, hold_last=False

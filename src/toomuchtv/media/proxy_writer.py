@@ -31,6 +31,7 @@ from toomuchtv.media.audio import AlignedResampler, silent_blocks
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.containers import (
     decode_frames,
+    decode_in_threads,
     find_audio_stream,
     find_video_stream,
     frame_duration_seconds,
@@ -169,8 +170,7 @@ def write_proxy(
             timeline = read_timeline(source, container)
         container = files.enter_context(open_media(source))
         video = find_video_stream(container)
-        video.thread_count = num_threads
-        video.thread_type = "AUTO" if num_threads > 1 else "NONE"
+        decode_in_threads(video, num_threads)
         streams: list[VideoStream | AudioStream] = [video]
         video_writer = VideoWriter(Path(video_path), proxy_format, video, bars)
         files.enter_context(contextlib.closing(video_writer))

@@ -61,7 +61,7 @@ def score(run: Path, catalog: Path, esc10: Path) -> dict[str, float]:
     """Return the scores of a run, of untrained encoders, and of chance."""
     values: dict[str, float] = {}
     for weights, flags in (("trained", []), ("untrained", ["--untrained"])):
-        esc = run_verb("evaluate", run, "--benchmark", "esc50", "--data", esc10, *flags)
+        esc = run_verb("evaluate", run, "--benchmark", "esc10", "--data", esc10, *flags)
         values[f"esc10_{weights}"] = esc["metrics"]["accuracy"]["mean"]
         values[f"esc10_{weights}_std_over_folds"] = esc["metrics"]["accuracy"]["std"]
         values["esc10_chance"] = esc["chance"]["accuracy"]

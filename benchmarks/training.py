@@ -137,13 +137,14 @@ def measure_preset(
 def measure_diagnostics(catalog: Catalog, out: Path) -> dict[str, float]:
     """Measure the cost of the figures of the negatives, as a share of a step of the preset tiny."""
     config = load_config(preset="tiny", settings=_COMMON)
-    run = open_run(catalog, out / f"diagnosed_{time.time_ns()}", config, resume=False, device=CPU)
-    batch = run.batches[0]
-    result = run.step(batch, 1e-3)
-    step = statistics.median(timeit.repeat(lambda: run.step(batch, 1e-3), number=1, repeat=3))
-    figures = statistics.median(
-        timeit.repeat(lambda: run.step.metrics(result), number=1, repeat=20)
-    )
+    folder = out / f"diagnosed_{time.time_ns()}"
+    with open_run(catalog, folder, config, resume=False, device=CPU) as run:
+        batch = run.batches[0]
+        result = run.step(batch, 1e-3)
+        step = statistics.median(timeit.repeat(lambda: run.step(batch, 1e-3), number=1, repeat=3))
+        figures = statistics.median(
+            timeit.repeat(lambda: run.step.metrics(result), number=1, repeat=20)
+        )
     share = figures / step
     every = load_config(preset="tiny").training.log_every
     return {

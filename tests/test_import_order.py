@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "reports": _LEARNING | {"training", "evaluation", "diagnosis"},
     "cli": _LEARNING | {"training", "evaluation", "diagnosis", "reports"},
     "__init__": _LEARNING | {"training", "evaluation", "diagnosis"},
-    "__main__": {"cli"},
+    "__main__": {"_internal", "cli"},
 }
 
 #: What pure tensor code may import from outside, besides the standard library.

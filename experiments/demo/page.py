@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.data.batches import draw_validation_batch
 from toomuchtv.evaluation.result import Evaluation
-from toomuchtv.evaluation.retrieval_benchmarks import embed_clips, run_split
+from toomuchtv.evaluation.retrieval_benchmarks import embed_clips
 from toomuchtv.inference.pretrained import load
 from toomuchtv.media.clip import Clip
 from toomuchtv.reports.charts import (
@@ -25,6 +25,7 @@ from toomuchtv.reports.charts import (
 )
 from toomuchtv.reports.page import ResultTable, Section, write_page
 from toomuchtv.training.metrics import read_metrics
+from toomuchtv.training.split import split_of_run
 
 _NUM_EXAMPLES = 5
 _NUM_NEIGHBORS = 4
@@ -161,7 +162,7 @@ def _retrieval_section(results: list[DemoResult]) -> Section:
 def _example_sections(catalog: Catalog, result: DemoResult) -> list[Section]:
     """Show clips of held-out titles, and the clips whose audio is nearest to their video."""
     pretrained = load(result.run)
-    snapshot = catalog.snapshot().of_titles(run_split(result.run, catalog.titles())["held_out"])
+    snapshot = catalog.snapshot().of_titles(split_of_run(result.run, catalog)["held_out"])
     clip_format = pretrained.config.clip
     batch = draw_validation_batch(
         catalog.folder, snapshot, catalog.proxies(), clip_format, num_clips=128, seed=1

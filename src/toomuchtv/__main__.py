@@ -1,8 +1,17 @@
-"""`python -m toomuchtv`: the command line."""
+"""`toomuchtv` and `python -m toomuchtv`: the command line."""
 
 from __future__ import annotations
 
-from toomuchtv.cli import main
+from toomuchtv._internal.interrupts import exit_on_signals
+
+
+def main() -> None:
+    """Run the command line. Signals are handled before anything else is imported."""
+    exit_on_signals()
+    from toomuchtv.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

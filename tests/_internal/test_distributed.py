@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from toomuchtv.data.augmentation import AugmentationConfig
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.log_mel import LogMelConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
+from toomuchtv.errors import DistributedError
 from toomuchtv.losses import InfoNCE
 from toomuchtv.models import (
     AudioVit,
@@ -127,8 +129,10 @@ def check_exchange() -> None:
         distributed.average_tensors([norm.running_mean])
         assert norm.running_mean.tolist() == [0.5, 0.5]
         assert distributed.any_rank(rank == 1, CPU)
-        for value in (-1, 0, 2**40):
-            assert distributed.broadcast_int(value if rank == 0 else 7, CPU) == value
+        for values in ([], [-1, 0, 2**40]):
+            assert distributed.on_first_rank(partial(list, values), CPU) == values
+        with pytest.raises(ValueError if rank == 0 else DistributedError):
+            distributed.on_first_rank(lambda: [int("x")], CPU)
         assert not distributed.any_rank(False, CPU)
         distributed.barrier()
     assert distributed.world_size() == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import errno
 import os
 import signal
 import subprocess
@@ -45,15 +47,27 @@ def act(word: str, report: Report) -> str:
     return word.upper()
 
 
+def die_at_first(signal_number: int, marker: Path, report: Report) -> str:
+    """Die when this is called for the first time, as a process that the system kills."""
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal_number)
+    return "done"
+
+
+def allocate(megabytes: int, report: Report) -> int:
+    return len(bytearray(megabytes << 20))
+
+
+def fail_with(error: Exception, report: Report) -> None:
+    try:
+        raise error
+    except Exception as cause:
+        raise MediaError("a message without the cause") from cause
+
+
 def whoami(_: int, report: Report) -> int:
     return os.getpid()
-
-
-def local_error(_: int, report: Report) -> None:
-    class LocalError(Exception):
-        pass
-
-    raise LocalError("does not pickle")
 
 
 def unpicklable(_: int, report: Report) -> object:
@@ -93,13 +107,81 @@ def test_workers_are_kept_and_are_not_this_process() -> None:
 
 
 def test_a_crash_loses_one_job_only() -> None:
-    assert run(["a", "crash", "b", "leave", "c"]) == {
-        "a": "A",
-        "b": "B",
-        "c": "C",
-        "crash": Failure("the process reading it died (signal 11)"),
-        "leave": Failure("the process reading it died (exit code 3)"),
-    }
+    results = run(["a", "crash", "b", "leave", "c"])
+    failed = {word: result for word, result in results.items() if isinstance(result, Failure)}
+    assert results == {"a": "A", "b": "B", "c": "C", **failed}
+    assert failed.keys() == {"crash", "leave"}
+    assert "signal 11" in failed["crash"].reason
+    assert "exit code 3" in failed["leave"].reason
+    assert not any(failure.is_of_input for failure in failed.values())
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_job_whose_worker_was_killed_is_run_once_more(tmp_path: Path, signal_number: int) -> None:
+    markers = [tmp_path / name for name in "abc"]
+    function = partial(die_at_first, signal_number)
+    results = run_isolated(function, markers, num_workers=2, silence_seconds=30)
+    assert sorted(results) == [(marker, "done") for marker in markers]
+
+
+def test_workers_have_a_memory_limit_that_loses_one_job_only() -> None:
+    megabytes = [1, 900, 2]
+    jobs = run_isolated(
+        allocate, megabytes, num_workers=1, silence_seconds=30, memory_bytes=400 << 20
+    )
+    results = dict(jobs)
+    failure = results.pop(900)
+    assert results == {1: 1 << 20, 2: 2 << 20}
+    assert isinstance(failure, Failure)
+    assert not failure.is_of_input
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_input"),
+    [
+        (OSError(errno.EIO, "Input/output error"), False),
+        (PermissionError(errno.EACCES, "Permission denied"), False),
+        (OSError(errno.ESTALE, "Stale file handle"), False),
+        (OSError(errno.EMFILE, "Too many open files"), False),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), False),
+        (MemoryError(), False),
+        (MediaError("the header is cut"), True),
+        (ValueError("no such codec"), True),
+        (OSError(errno.EINVAL, "Invalid argument"), True),
+    ],
+)
+def test_only_content_that_was_read_is_held_against_the_input(
+    error: Exception, is_of_input: bool
+) -> None:
+    ((_, failure),) = run_isolated(fail_with, [error], num_workers=1, silence_seconds=30)
+    assert isinstance(failure, Failure)
+    assert failure.is_of_input == is_of_input
+
+
+def test_arguments_may_be_added_while_results_are_handled() -> None:
+    waiting = collections.deque([1])
+    results = []
+    jobs = run_isolated(partial(add, 1), Queue(waiting), num_workers=2, silence_seconds=30)
+    for argument, result in jobs:
+        results.append((argument, result))
+        if argument < 4:
+            waiting.append(argument + 1)
+    assert results == [(1, 2), (2, 3), (3, 4), (4, 5)]
+
+
+class Queue:
+    """An iterator that is empty for now and may have more later."""
+
+    def __init__(self, waiting: collections.deque[int]) -> None:
+        self.waiting = waiting
+
+    def __iter__(self) -> Queue:
+        return self
+
+    def __next__(self) -> int:
+        if not self.waiting:
+            raise StopIteration
+        return self.waiting.popleft()
 
 
 def test_silent_jobs_are_killed_and_reporting_ones_are_not() -> None:
@@ -118,25 +200,21 @@ def test_a_caller_that_pauses_does_not_make_workers_late() -> None:
     assert results == {letter: letter.upper() for letter in "abc"}
 
 
-def test_expected_errors_become_failures() -> None:
-    assert run(["media", "os", "memory"]) == {
-        "media": Failure("the header is cut"),
-        "os": Failure("[Errno 2] No such file or directory: 'film.mkv'"),
-        "memory": Failure("MemoryError"),
-    }
-
-
-def test_a_bug_is_raised_in_the_caller_with_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError, match="a mistake of ours") as caught:
-        run(["a", "bug"])
-    assert "in act" in caught.value.__notes__[0]
+def test_errors_become_failures() -> None:
+    results = run(["media", "os", "memory", "bug", "a"])
+    assert results.pop("a") == "A"
+    failures = {word: result for word, result in results.items() if isinstance(result, Failure)}
+    assert failures.keys() == {"media", "os", "memory", "bug"}
+    assert failures["media"] == Failure("the header is cut", is_of_input=True)
+    assert failures["os"] == Failure("[Errno 2] No such file or directory: 'film.mkv'")
+    assert "a mistake of ours" in failures["bug"].reason
 
 
 @pytest.mark.parametrize(
     ("function", "message"),
-    [(local_error, "LocalError: does not pickle"), (unpicklable, "local object")],
+    [(unpicklable, "local object")],
 )
-def test_errors_and_results_that_do_not_pickle_are_raised(
+def test_results_that_do_not_pickle_are_raised(
     function: Callable[[int, Report], object], message: str
 ) -> None:
     with pytest.raises(Exception, match=message) as caught:

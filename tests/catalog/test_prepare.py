@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
 import shutil
 import signal
@@ -10,12 +12,15 @@ import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.media_files import gray_of_frame, keep_part, write_film
+from toomuchtv.catalog import prepare as prepare_module
 from toomuchtv.catalog.prepare import PrepareResult, estimate_prepare, prepare_catalog
+from toomuchtv.catalog.prepare import _make_proxy as make_proxy
 from toomuchtv.catalog.proxies import choose_audio_track, choose_audio_tracks, proxy_format_id
 from toomuchtv.catalog.records import AudioTrack
 from toomuchtv.catalog.scan import scan_library
@@ -180,27 +185,90 @@ def test_one_clip_reads_the_record_of_one_proxy(
         assert catalog.clip(1, 0.0, CLIP).video.shape[0] == CLIP.frames
 
 
-def test_bad_sources_are_listed_and_the_rest_done(library: Path, cat: Path) -> None:
+def test_sources_that_changed_after_the_scan_are_listed_and_the_rest_done(
+    library: Path, cat: Path
+) -> None:
     write_film(library / "good (2001).mp4", seconds=1.0)
     write_film(library / "cut (2002).ts", seconds=4.0, first_frame=10)
     write_film(library / "vanished (2003).mp4", seconds=1.0, first_frame=20)
     write_film(library / "spoiled (2004).mp4", seconds=1.0, first_frame=30)
+    other = write_film(library / "other (2005).mp4", seconds=1.0, first_frame=3)
+    write_film(library / "replaced (2006).mp4", seconds=1.0, first_frame=14)
+    write_film(library / "touched (2007).mp4", seconds=1.0, first_frame=25)
     scan_library(library, cat)
     keep_part(library / "cut (2002).ts", 0.0, 0.5)
-    (library / "vanished (2003).mp4").unlink()
+    (library / "vanished (2003).mp4").rename(library / "away")
     (library / "spoiled (2004).mp4").write_bytes(b"no film any more")
+    (library / "replaced (2006).mp4").rename(library / "was replaced")
+    other.rename(library / "replaced (2006).mp4")
+    os.utime(library / "touched (2007).mp4", ns=(1, 1))
     result = prepare(cat)
-    assert counts(result) == (2, 0, 2)
-    reasons = {str(file.path): file.reason for file in result.failed}
-    assert set(reasons) == {"vanished (2003).mp4", "spoiled (2004).mp4"}
-    assert "No such file" in reasons["vanished (2003).mp4"]
-    assert "cannot open" in reasons["spoiled (2004).mp4"]
-    assert check_whole(cat) == 2
-    with open_catalog(cat) as catalog:
-        cut = next(item.id for item in catalog.items() if item.path.name.startswith("cut"))
-        assert 8 <= catalog.proxies()[cut].num_frames <= 26  # of 32 frames
+    failed = {str(file.path).split()[0] for file in result.failed}
+    assert failed == {"cut", "vanished", "spoiled", "other", "replaced", "touched"}
+    assert check_whole(cat) == 1
+    (library / "away").rename(library / "vanished (2003).mp4")
+    (library / "replaced (2006).mp4").rename(other)
+    (library / "was replaced").rename(library / "replaced (2006).mp4")
+    assert counts(prepare(cat)) == (3, 1, 3)
+    assert first_gray(cat, "other (2005).mp4") == gray_shown(3)
+    assert first_gray(cat, "replaced (2006).mp4") == gray_shown(14)
+    scan_library(library, cat)
+    assert counts(prepare(cat)) == (2, 4, 0)
     assert first_gray(cat, "cut (2002).ts", 0.5) == gray_shown(22)
-    assert counts(prepare(cat)) == (0, 2, 2)
+
+
+def test_a_source_that_changes_while_it_is_prepared_gets_no_proxy(
+    library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film(library / "a (2001).mp4", seconds=1.0)
+    write_film(library / "b (2002).ts", seconds=1.0, first_frame=10)
+    scan_library(library, cat)
+    monkeypatch.setattr(prepare_module, "_make_proxy", make_proxy_of_a_growing_file)
+    result = prepare(cat)
+    assert [str(file.path) for file in result.failed] == ["b (2002).ts"]
+    assert check_whole(cat) == 1
+    monkeypatch.undo()
+    scan_library(library, cat)
+    assert counts(prepare(cat)) == (1, 1, 0)
+
+
+def make_proxy_of_a_growing_file(*arguments: Any) -> Any:
+    """Let a source grow while its proxy is written; runs in the worker."""
+    write_files = prepare_module._write_files
+
+    def write_and_grow(*arguments: Any) -> Any:
+        facts, job = write_files(*arguments), arguments[3]
+        if job.source.suffix == ".ts":
+            with job.source.open("ab") as file:
+                file.write(bytes(188))
+        return facts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare_module, "_write_files", write_and_grow)
+        return make_proxy(*arguments)
+
+
+@pytest.mark.parametrize("how", ["killed", "I/O error"])
+def test_a_fault_of_the_machine_is_tried_again(
+    library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    write_film(library / "a (2001).mp4", seconds=0.5)
+    scan_library(library, cat)
+    monkeypatch.setattr(prepare_module, "_make_proxy", functools.partial(fail_at_first, how))
+    assert counts(prepare(cat)) == ((1, 0, 0) if how == "killed" else (0, 0, 1))
+    monkeypatch.undo()
+    assert counts(prepare(cat))[2] == 0
+    assert check_whole(cat) == 1
+
+
+def fail_at_first(how: str, folder: Path, *arguments: Any) -> Any:
+    """Stand in for a machine that fails once; runs in the worker."""
+    if not (folder / "failed").exists():
+        (folder / "failed").touch()
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise OSError(errno.EIO, "Input/output error")
+    return make_proxy(folder, *arguments)
 
 
 KILLED = """
@@ -317,7 +385,7 @@ def test_a_disk_without_space_for_the_record_counts_as_full(
     write_film(library / "a (2001).mp4", seconds=0.5)
     scan_library(library, cat)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         cause = sqlite3.OperationalError("database or disk is full")
         cause.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise CatalogError("cannot write to the catalog") from cause

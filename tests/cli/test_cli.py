@@ -169,7 +169,7 @@ def test_retrieval_reports_chance_beside_every_score(run: Path, catalog: Path) -
 
 def test_linear_probes_run_on_the_transfer_sets(run: Path, rendered: Path) -> None:
     sounds = rendered / "transfer" / "sounds"
-    result = run_json("evaluate", run, "--benchmark", "esc50", "--data", sounds)
+    result = run_json("evaluate", run, "--benchmark", "rendered-sounds", "--data", sounds)
     assert result["protocol"] == "linear"
     assert set(result["metrics"]["accuracy"]) == {"mean", "std", "folds", "interval"}
     assert Path(result["page"]).is_file()
@@ -178,7 +178,14 @@ def test_linear_probes_run_on_the_transfer_sets(run: Path, rendered: Path) -> No
     actions = rendered / "transfer" / "actions"
     for modality in ("video", "audio"):
         result = run_json(
-            "evaluate", run, "--benchmark", "ucf101", "--data", actions, "--modality", modality
+            "evaluate",
+            run,
+            "--benchmark",
+            "rendered-actions",
+            "--data",
+            actions,
+            "--modality",
+            modality,
         )
         assert (result["protocol"], result["modality"]) == ("linear", modality)
         assert len(result["metrics"]["accuracy"]["folds"]) == 3
@@ -189,11 +196,21 @@ def test_compare_trained_with_untrained_weights(run: Path, rendered: Path, tmp_p
     places = []
     for name, flags in (("a", ["--untrained"]), ("b", [])):
         out = tmp_path / name
-        run_json("evaluate", run, "--benchmark", "esc50", "--data", sounds, "--out", out, *flags)
+        run_json(
+            "evaluate",
+            run,
+            "--benchmark",
+            "rendered-sounds",
+            "--data",
+            sounds,
+            "--out",
+            out,
+            *flags,
+        )
         places.append(out)
     found = run_json("compare", *places, "--out", tmp_path / "table")
     (entry,) = found["compared"]
-    assert (entry["benchmark"], entry["protocol"]) == ("esc50", "linear")
+    assert (entry["benchmark"], entry["protocol"]) == ("rendered-sounds", "linear")
     assert entry["paired"]["difference"] == pytest.approx(entry["b"] - entry["a"])
     assert 0 < entry["paired"]["p_value"] <= 1
     assert any("pretraining differs" in warning for warning in found["warnings"])
@@ -202,13 +219,11 @@ def test_compare_trained_with_untrained_weights(run: Path, rendered: Path, tmp_p
     assert "--out" in alone.stderr
     text = (tmp_path / "table" / "table.txt").read_text()
     assert "untrained" in text
-    assert "CrissCross" in text
-    assert "Published by others" in (tmp_path / "table" / "table.html").read_text()
 
 
 def test_baseline_encoder_needs_no_run(rendered: Path, tmp_path: Path) -> None:
     result = run_json(
-        "evaluate", "--encoder", "color-histogram", "--benchmark", "ucf101",
+        "evaluate", "--encoder", "color-histogram", "--benchmark", "rendered-actions",
         "--data", rendered / "transfer" / "actions", "--protocol", "knn", "--out", tmp_path,
     )  # fmt: skip
     assert result["encoder"]["name"] == "color-histogram"

@@ -73,7 +73,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one film of 2 s at 24 frames per second, whose gray level counts frames."""
     root = tmp_path_factory.mktemp("film")
     write_film(root / "film.mp4", seconds=2.0, frame_rate=24, size=(320, 240))
-    (root / "labels.csv").write_text("path,label,split\nfilm.mp4,a,train\nfilm.mp4,a,test\n")
+    (root / "labels.csv").write_text("path,label,split\nfilm.mp4,a,train\n")
     return root
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.media_files import write_film
 from toomuchtv.data.clip_transform import TransformConfig
@@ -163,23 +168,127 @@ def test_error_names_the_file_that_cannot_be_loaded(
     pretrained.save(tmp_path / "cut")
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="cannot load the weights in"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors' is damaged"):
         load(tmp_path / "cut")
     weights.unlink()
-    with pytest.raises(CheckpointError, match="cannot load the weights in"):
+    with pytest.raises(CheckpointError, match=r"cannot read .*model\.safetensors"):
         load(tmp_path / "cut")
     pretrained.save(tmp_path / "text")
     config = tmp_path / "text" / "config.json"
     text = config.read_text()
     config.write_text(text.replace('"format": 1', '"format": 2'))
-    with pytest.raises(CheckpointError, match=r"(?s)config.json' is damaged: .*format"):
+    with pytest.raises(CheckpointError, match=r"(?s)config.json' is damaged .*format"):
         load(tmp_path / "text")
     config.write_text(text[:30])
     with pytest.raises(CheckpointError, match=r"config.json' is damaged"):
         load(tmp_path / "text")
     config.write_text(text.replace('"depth": 10', '"depth": 18'))
-    with pytest.raises(CheckpointError, match="cannot load the weights in"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors' is damaged"):
         load(tmp_path / "text")
+    # Weights of an older version, which have no checksum, must fit too.
+    weights = tmp_path / "text" / "model.safetensors"
+    save_file(load_file(weights), weights)
+    with pytest.raises(CheckpointError, match=r"do not fit config\.json"):
+        load(tmp_path / "text")
+    config.write_text(text)
+    assert load(tmp_path / "text").config == CONFIG
+
+
+def test_no_flipped_bit_goes_unnoticed(pretrained: PretrainedEncoder, tmp_path: Path) -> None:
+    pretrained.save(tmp_path)
+    audio = pretrained.embed_audio(torch.ones(8000))
+    rng = np.random.default_rng(0)
+    for name in ("model.safetensors", "config.json"):
+        whole = (tmp_path / name).read_bytes()
+        header = 8 + int.from_bytes(whole[:8], "little") if "model" in name else 0
+        places = [*rng.integers(0, len(whole), 30), *rng.integers(0, header + 1, 30)]
+        for place in places:
+            content = bytearray(whole)
+            content[place] ^= 1 << int(rng.integers(8))
+            (tmp_path / name).write_bytes(content)
+            try:
+                loaded = load(tmp_path)
+            except CheckpointError:
+                continue
+            # The name of the checksum itself was hit. The weights are as they were.
+            assert torch.equal(loaded.embed_audio(torch.ones(8000)), audio)
+            assert b'"sha256"' not in content
+        (tmp_path / name).write_bytes(whole)
+    load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(
+    pretrained: PretrainedEncoder, tmp_path: Path, value: float
+) -> None:
+    with torch.no_grad():
+        pretrained.model.audio_head.out.bias[3] = value
+    pretrained.save(tmp_path)
+    with pytest.raises(CheckpointError, match=r"audio_head\.out\.bias"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("", "[" * 100_000),
+        ("", '{"a":' * 100_000),
+        ("num_bands", "1000000"),
+        ("num_fft", "1000000000"),
+        ("window_samples", "1000000000"),
+        ("hop_samples", "0"),
+        ("frames", "1000000000"),
+        ("size", "1000000000"),
+        ("embedding_dim", "1000000000"),
+        ("width", "1e9"),
+        ("mean", "NaN"),
+        ("audio_seconds", "Infinity"),
+        ("sample_rate_hz", "9" * 5000),
+    ],
+)
+def test_absurd_numbers_are_refused_at_once(
+    pretrained: PretrainedEncoder, tmp_path: Path, key: str, value: str
+) -> None:
+    pretrained.save(tmp_path)
+    text = (tmp_path / "config.json").read_text()
+    changed = re.sub(rf'("{key}": )[^,\n]+', rf"\g<1>{value}", text) if key else value
+    assert changed != text
+    (tmp_path / "config.json").write_text(changed)
+    for untrained in (False, True):
+        begun = time.monotonic()
+        with pytest.raises(CheckpointError, match=r"config\.json"):
+            load(tmp_path, untrained=untrained)
+        assert time.monotonic() - begun < 5
+
+
+def test_a_model_is_readable_for_those_who_may_read_the_folder(
+    pretrained: PretrainedEncoder, tmp_path: Path
+) -> None:
+    before = os.umask(0o027)
+    try:
+        pretrained.save(tmp_path)
+    finally:
+        os.umask(before)
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
+
+
+def test_a_model_that_may_not_be_read_is_not_called_missing(
+    pretrained: PretrainedEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrained.save(tmp_path / "model")
+    original = Path.read_bytes
+    for name in ("model.safetensors", "config.json"):
+        for code in (errno.EACCES, errno.EIO, errno.ESTALE):
+
+            def read(path: Path, name: str = name, code: int = code) -> bytes:
+                if path.name == name:
+                    raise OSError(code, os.strerror(code), str(path))
+                return original(path)
+
+            monkeypatch.setattr(Path, "read_bytes", read)
+            with pytest.raises(CheckpointError, match=f"{name}.*{os.strerror(code)}"):
+                load(tmp_path)
 
 
 def test_error_names_the_file_that_is_no_film(

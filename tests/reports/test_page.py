@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from experiments.demo.page import draw_neighbors, draw_scores
+from experiments.study.charts import draw_intervals, draw_map
+from experiments.study.statistics import Estimate
+from toomuchtv.diagnosis.results import PolicyNegatives, Summary, TitleConfusion
 from toomuchtv.media.clip import Clip
-from toomuchtv.reports.charts import Curve, draw_clips, draw_curves
+from toomuchtv.reports.charts import (
+    Curve,
+    draw_clips,
+    draw_confusion_matrix,
+    draw_curves,
+    draw_negative_mass,
+    draw_title_lift,
+    plain_text,
+)
 from toomuchtv.reports.page import ResultTable, Section, write_page
 
 
@@ -104,3 +120,66 @@ def test_wide_table_names_its_cells_for_narrow_screens(tmp_path: Path) -> None:
     narrow = ResultTable(header=header[:4], rows=[["1", "2", "3", "4"]])
     write_page(path, title="t", lead="l", sections=[Section(heading="h", text="t", table=narrow)])
     assert "data-name=" not in path.read_text()
+
+
+NAMES = [
+    "A $x^{ frac$ bad N", "Rich: $50% to $60%", "Ca$h and Cre$t", r"\alpha_{", "😀 東京 العربية",
+    "not \udce9 text", "\x1b[31m\x00", "W" * 5000, "", " ", "a\nb", "%s {0} \u202e",
+]  # fmt: skip
+
+
+ESTIMATE = Estimate(mean=0.1, low=0.0, high=0.2, values=(0.0, 0.2))
+
+
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[Text]:
+    """Every text of the figures that are drawn, after drawing."""
+    found: list[Text] = []
+    original = Figure.savefig
+
+    def save(figure: Figure, *args: Any, **kwargs: Any) -> None:
+        original(figure, *args, **kwargs)
+        found.extend(figure.findobj(Text))
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    return found
+
+
+def test_names_are_never_markup(texts: list[Text]) -> None:
+    """Every chart of the project with hostile names. Warnings are errors in these tests."""
+    clips = [made_clip(seed) for seed in range(len(NAMES))]
+    figures = dict.fromkeys(("mass_same_item", "mass_same_title"), Summary.from_values([0.4]))
+    policy = PolicyNegatives(
+        policy="$x^{$", num_clips=4, num_batches=1, trained_with=True, batch="",
+        figures=figures, equal_embeddings=figures,
+    )  # fmt: skip
+    lift = np.ones((len(NAMES), len(NAMES)))
+    charts: list[Callable[[], object]] = [
+        lambda: draw_curves(
+            {name: [Curve(name=one, x=[0, 1e-9], y=[1e9, 2e9], color="#0072B2") for one in NAMES]
+             for name in NAMES[:3]}, x_label=NAMES[0],
+        ),
+        lambda: draw_clips(clips, NAMES, sample_rate_hz=16_000),
+        lambda: draw_neighbors(clips[:2], [clips, clips], [["query", *NAMES]] * 2),
+        lambda: draw_scores({name: dict.fromkeys(NAMES[:5], (0.5, 0.1)) for name in NAMES[:2]},
+                            chance=0.1, y_label=NAMES[0]),
+        lambda: draw_confusion_matrix(np.eye(len(NAMES), dtype=int).tolist(), NAMES),
+        lambda: draw_title_lift(TitleConfusion(titles=tuple(NAMES), lift=lift, pairs=())),
+        lambda: draw_negative_mass([policy]),
+        lambda: draw_intervals({name: dict.fromkeys(NAMES, ESTIMATE) for name in NAMES[:3]}),
+        lambda: draw_map({NAMES[0]: {(0.2, 0.8): ESTIMATE}}, x_label=NAMES[0], y_label=NAMES[1]),
+    ]  # fmt: skip
+    for draw in charts:
+        texts.clear()
+        assert draw()
+        assert texts
+        for text in texts:
+            assert not text.get_parse_math(), text.get_text()
+            assert len(text.get_text()) <= 100
+            text.get_text().encode()
+    texts.clear()
+    draw_curves({"loss": [Curve(name="a", x=[0, 2], y=[0.0, 4.0], color="red")]}, x_label="step")
+    assert {"0", "2", "4"} <= {text.get_text() for text in texts}
+    assert plain_text("A $x^{ frac$ bad N") == "A $x^{ frac$ bad N"
+    assert plain_text("東京 \udce9\x1b") == r"東京 \xe9\x1b"
+    assert plain_text("W" * 30, 18) == "W" * 17 + "…"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
 import hashlib
 import logging
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,7 +160,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, size: int) -> None:
     path = checkpoints.save(1, modules, optimizer)
     path.write_bytes(path.read_bytes()[:size])
     before = copy.deepcopy(weights(modules))
-    with pytest.raises(CheckpointError, match=r"cannot read the checkpoint .*step_00000001"):
+    with pytest.raises(CheckpointError, match=r"step_00000001\.safetensors' is damaged"):
         checkpoints.load(1, modules, optimizer)
     for name, value in weights(modules).items():
         assert torch.equal(value, before[name])
@@ -234,3 +236,67 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     checkpoints.save(1, *state())
     with pytest.raises(CheckpointError, match="does not fit the model"):
         checkpoints.load(1, *state(width=8))
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    checkpoints = saved(tmp_path, 1, 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    original = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path.name.startswith("step_00000002"):
+            raise OSError(code, os.strerror(code), str(path))
+        return original(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read)
+        with pytest.raises(CheckpointError, match=f"step_00000002.*{os.strerror(code)}"):
+            checkpoints.newest_good_step()
+        with pytest.raises(CheckpointError, match=os.strerror(code)):
+            checkpoints.load(2, *state())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert checkpoints.newest_good_step() == 2
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = saved(tmp_path, 1)
+
+    def refuse(folder: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(PermissionError):
+        checkpoints.newest_good_step()
+
+
+def test_checkpoints_have_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        path = saved(tmp_path, 1).path(1)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_two_writers_of_one_checkpoint_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second writes while the first is about to rename its file."""
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    original = os.replace
+    nested = [True]
+
+    def replace(source: Path, target: Path) -> None:
+        if nested.pop() if nested else False:
+            checkpoints.save(1, *state())
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    checkpoints.save(1, *state())
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001.safetensors"]
+    assert checkpoints.newest_good_step() == 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from toomuchtv.losses import MemoryBankConfig
 from toomuchtv.training.run_config import PRESETS, Config, _models, config_from, load_config
@@ -130,6 +132,75 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 def test_a_config_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Config().training = Config().training
+
+
+def _number_fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        models = _models(field.annotation)
+        for nested in models:
+            yield from _number_fields(nested, f"{prefix}{name}.")
+        is_number = {int, float} & {field.annotation, *get_args(field.annotation)}
+        if not models and is_number and "tuple" not in str(field.annotation):
+            yield prefix + name, field
+
+
+def test_every_number_has_a_smallest_and_a_largest_value_which_the_page_states() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "config.md").read_text("utf-8")
+    fields = list(_number_fields(Config))
+    assert len(fields) > 60
+    for key, field in fields:
+        limits = {
+            type(one).__name__: getattr(one, type(one).__name__.lower(), None)
+            for one in field.metadata
+        }
+        assert {"Gt", "Ge"} & limits.keys(), key
+        assert {"Lt", "Le"} & limits.keys(), key
+        (row,) = {line for line in page.splitlines() if line.startswith(f"| `{key}` |")}
+        words = {"Gt": "above", "Ge": "at least", "Lt": "below", "Le": "at most"}
+        for limit, value in limits.items():
+            if limit in words:
+                assert f"{words[limit]} {value:.10g}" in row, key
+        for wrong in ("1e999", "nan", "99999999999999999999999", "-99999999999999999999999"):
+            with pytest.raises(ValueError, match=key.split(".")[-1]):
+                load_config(settings=[f"{key}={wrong}", *_LOSS_OF.get(key, ())])
+
+
+#: Settings that only one loss has.
+_LOSS_OF = {
+    **{
+        f"loss.{key}": ["loss.name=memory_bank"]
+        for key in ("num_negatives", "bank_size", "bucket_seconds", "momentum")
+    },
+    "loss.within_weight": ["loss.name=within_modal"],
+}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "sampling.clips_per_item=99999999999999999999",
+        "sampling.clips_per_item=[[0, 16], [99999999999999999999, 2]]",
+        "sampling.window_seconds=nan",
+        "sampling.window_seconds=[[0, nan]]",
+        "training.steps=" + "9" * 5000,
+        "training.steps=" + "[" * 100_000,
+    ],
+)
+def test_absurd_settings_are_refused_at_once(setting: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"clips_per_item|window_seconds|steps"):
+        load_config(settings=[setting])
+    section, _, assignment = setting.partition(".")
+    path = tmp_path / "a.toml"
+    path.write_text(f"[{section}]\n{assignment}\n")
+    with pytest.raises(ValueError, match=r"clips_per_item|window_seconds|steps|a\.toml"):
+        load_config(file=path)
+
+
+def test_a_config_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"\xff\xfe[training]")
+    with pytest.raises(ValueError, match=r"a\.toml"):
+        load_config(file=path)
 
 
 def test_the_config_page_lists_every_key_with_its_default() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -24,6 +25,7 @@ import toomuchtv
 from tests.prepared import tiny_config
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
+from toomuchtv._internal.files import write_json
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.pair_labels import PairLabels
@@ -33,6 +35,7 @@ from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.nan_dump import NotFiniteError
 from toomuchtv.training.pretrain import PretrainResult, pretrain
 from toomuchtv.training.run_config import Config, load_config
+from toomuchtv.training.run_folder import RUN_FORMAT
 from toomuchtv.training.step import StepResult, TrainingStep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,8 +207,8 @@ def test_files_and_metrics_of_a_finished_run(finished: Path) -> None:
     assert load_config(file=finished / "config.toml") == tiny_config()
     names = {path.name for path in finished.iterdir()}
     assert names == {
-        "config.toml", "run.json", "split.json", "metrics.jsonl", "tensorboard", "checkpoints",
-        "model",
+        "config.toml", "run.json", "split.json", "snapshot.json", "metrics.jsonl", "tensorboard",
+        "checkpoints", "model",
     }  # fmt: skip
     assert len(list((finished / "checkpoints").iterdir())) == 2
     lines = [line for line in read_metrics(finished) if "loss" in line]
@@ -249,10 +252,17 @@ def test_resume_compares_configs_by_value(prepared_catalog: Path, tmp_path: Path
     path = tmp_path / "config.toml"
     text = path.read_text()
     assert "loader_timeout_seconds = 300.0\n" in text
+
+    def write(content: str) -> None:
+        """Write a config as if the run had begun with it."""
+        path.write_text(content)
+        checksum = hashlib.sha256(content.encode()).hexdigest()
+        write_json(tmp_path / "run.json", {"format": RUN_FORMAT, "config_sha256": checksum})
+
     # A key that this version added after the run began: the file lacks it, the default counts.
-    path.write_text(text.replace("loader_timeout_seconds = 300.0\n", ""))
+    write(text.replace("loader_timeout_seconds = 300.0\n", ""))
     assert run(prepared_catalog, tmp_path, config, resume=True).steps == 2
-    path.write_text(text.replace("weight_decay = 0.05\n", "weight_decay = 0.06\n"))
+    write(text.replace("weight_decay = 0.05\n", "weight_decay = 0.06\n"))
     with pytest.raises(CheckpointError, match=r"in optimizer\.weight_decay: resume with"):
         run(prepared_catalog, tmp_path, config, resume=True)
     changed = tiny_config(training={"steps": 3, "seed": 1})
@@ -266,8 +276,10 @@ def test_resume_compares_configs_by_value(prepared_catalog: Path, tmp_path: Path
         (None, "has format None, .* older version"),
         ('{"format": 99}', "has format 99, .* newer version"),
         ('{"format": "x"}', "has format x, "),
-        ("{}", "does not state the format"),
-        ("[1]", "does not state the format"),
+        ('{"format": 1}', "has format 1, .* older version"),
+        ("{}", "has format None"),
+        ("[1]", "is damaged"),
+        ("[" * 100_000, "is damaged"),
     ],
 )
 def test_resume_refuses_a_run_of_another_format(

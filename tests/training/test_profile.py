@@ -81,7 +81,8 @@ def test_forecast_of_decoded_batches_is_their_size(prepared_catalog: Path, tmp_p
     config = tiny_config()
     with open_catalog(prepared_catalog) as catalog:
         forecast = decoded_batch_bytes(catalog, config, num_clips=6)
-        batch = open_run(catalog, tmp_path, config, resume=False, device=CPU).batches[0]
+        with open_run(catalog, tmp_path, config, resume=False, device=CPU) as run:
+            batch = run.batches[0]
     assert forecast == batch.video.nbytes + batch.waveform.nbytes
 
 

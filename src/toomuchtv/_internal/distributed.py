@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store, _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 
-from toomuchtv.errors import DistributedError
+from toomuchtv.errors import DistributedError, ToomuchtvError
 
 _RENDEZVOUS_SECONDS = 900.0
 
@@ -177,10 +177,28 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     return bool(value.item())
 
 
-def broadcast_int(value: int, device: torch.device) -> int:
-    """Return the value of rank 0 on every rank."""
+def on_first_rank(function: Callable[[], Iterable[int]], device: torch.device) -> list[int]:
+    """Call a function on rank 0 and return its result, some integers, on every rank.
+
+    Raises:
+        Exception: What the function raised, on rank 0.
+        DistributedError: The function failed on rank 0, on the other ranks.
+    """
     if world_size() == 1:
-        return value
-    shared = torch.tensor([value], device=device)
+        return list(function())
+    values: list[int] = []
+    problem: Exception | None = None
+    if rank() == 0:
+        try:
+            values = list(function())
+        except (ToomuchtvError, ValueError, OSError) as error:
+            problem = error
+    num_values = torch.tensor([len(values) if problem is None else -1], device=device)
+    dist.broadcast(num_values, 0)
+    if int(num_values) < 0:
+        raise problem or DistributedError("rank 0 could not begin; read its output")
+    shared = torch.zeros(int(num_values), dtype=torch.int64, device=device)
+    if rank() == 0:
+        shared.copy_(torch.tensor(values, dtype=torch.int64))
     dist.broadcast(shared, 0)
-    return int(shared.item())
+    return [int(value) for value in shared.tolist()]

@@ -1,8 +1,12 @@
 """A pool of worker processes, so that a crash or a hang in one of them stays there.
 
-FFmpeg reads files that strangers made. Some of these files end the process, or decoding never
-returns. `run_isolated` works through many such files and loses one job to a bad file and nothing
-else. The loader of training batches uses the same `WorkerPool`.
+FFmpeg reads files that strangers made. Some of these files end the process, take all memory, or
+decoding never returns. `run_isolated` works through many such files and loses one job to a bad file
+and nothing else. The loader of training batches uses the same `WorkerPool`.
+
+A worker may also die for a reason that no file has: the system ran out of memory, or somebody
+killed it. So a job whose worker died is run once more, in a new worker, and a `Failure` says
+whether it is the input's fault.
 
 The workers are plain `python -c` processes and not `multiprocessing` ones: they inherit no threads
 or locks, do not import the caller's script, and need no helper process.
@@ -14,6 +18,7 @@ import collections
 import contextlib
 import os
 import pickle
+import resource
 import select
 import socket
 import subprocess
@@ -25,29 +30,40 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
+from toomuchtv._internal.system_errors import is_out_of_memory, is_system_error
 from toomuchtv.errors import ToomuchtvError
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+_NONE = object()
 
 #: Time that a worker may take to start Python and to import what it needs.
 START_SECONDS = 120.0
 
 # argv: the file with the program, our end of the socket, then the parent's sys.path.
 _BOOTSTRAP = (
-    "import sys; sys.path[:] = sys.argv[3:]; "
+    "import sys; sys.path[:] = sys.argv[4:]; "
     "from toomuchtv._internal.subprocess_pool import _main; "
-    "_main(int(sys.argv[1]), int(sys.argv[2]))"
+    "_main(*map(int, sys.argv[1:4]))"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The reason why a job has no result, as a message for a person."""
+    """The reason why a job has no result.
+
+    Attributes:
+        reason: The reason as a message for a person.
+        is_of_input: True if the input was read and found bad, so that it would fail again. False if
+            the worker died or was silent, or if the machine refused something: then the input may
+            be good and must be tried again by the next call.
+    """
 
     reason: str
+    is_of_input: bool = False
 
 
 class Worker(Generic[A]):
@@ -56,6 +72,7 @@ class Worker(Generic[A]):
     Args:
         program: File that holds the pickled program.
         files: File descriptors that the worker shares, under the same numbers.
+        memory_bytes: Memory that the worker may allocate; 0 for no limit.
 
     Attributes:
         connection: Carries messages to the worker, and pairs (kind, content) back.
@@ -63,7 +80,7 @@ class Worker(Generic[A]):
         is_ready: Whether the worker has started.
     """
 
-    def __init__(self, program: int, files: Sequence[int]) -> None:
+    def __init__(self, program: int, files: Sequence[int], memory_bytes: int = 0) -> None:
         self.jobs: collections.deque[A] = collections.deque()
         self.is_ready = False
         self._last_heard = time.monotonic()
@@ -71,7 +88,11 @@ class Worker(Generic[A]):
         with theirs:
             descriptors = [program, theirs.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOTSTRAP, *map(str, descriptors), *sys.path],
+                [
+                    *(sys.executable, "-c", _BOOTSTRAP),
+                    *map(str, [*descriptors, memory_bytes]),
+                    *sys.path,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__.fileno() if sys.__stderr__ else None,
                 pass_fds=[*descriptors, *files],
@@ -135,16 +156,22 @@ class WorkerPool(Generic[A]):
             until it is killed. It sends `("ready", None)` first. It must be importable.
         arguments: Arguments of `serve`; they are pickled once.
         files: File descriptors that the workers share, under the same numbers.
+        memory_bytes: Memory that each worker may allocate (RLIMIT_DATA); 0 for no limit.
 
     Attributes:
         workers: The workers that were started and not stopped.
     """
 
     def __init__(
-        self, serve: Callable[..., None], *arguments: object, files: Sequence[int] = ()
+        self,
+        serve: Callable[..., None],
+        *arguments: object,
+        files: Sequence[int] = (),
+        memory_bytes: int = 0,
     ) -> None:
         self.workers: list[Worker[A]] = []
         self._files = files
+        self._memory_bytes = memory_bytes
         # The program is a file in memory. A pipe would not do: writing much to a process that
         # does not read would wait for it.
         self._program = memory_file()
@@ -153,7 +180,7 @@ class WorkerPool(Generic[A]):
 
     def start(self) -> Worker[A]:
         """Start one more worker."""
-        worker = Worker[A](self._program, self._files)
+        worker = Worker[A](self._program, self._files, self._memory_bytes)
         self.workers.append(worker)
         return worker
 
@@ -167,6 +194,15 @@ class WorkerPool(Generic[A]):
         by_connection = {worker.connection: worker for worker in self.workers}
         ready = wait(list(by_connection), timeout=max(0.0, seconds))
         return [by_connection[connection] for connection in ready]  # type: ignore[index]
+
+    def reason_of_death(self, kind: str, how: object) -> str:
+        """Return why a job failed whose worker sent "died" or "no memory", as `receive` gave it."""
+        if kind == "died":
+            return f"the process reading it died twice ({how})"
+        if not self._memory_bytes:
+            return "there is not enough memory for it"
+        limit = f"{self._memory_bytes / 2**30:.3g} GiB"
+        return f"there is not enough memory for it: a process may allocate {limit}"
 
     def close(self) -> None:
         """Kill all workers and free the memory of the program."""
@@ -191,30 +227,35 @@ def run_isolated(
     *,
     num_workers: int,
     silence_seconds: float,
+    memory_bytes: int = 0,
     on_report: Callable[[A, float], None] | None = None,
 ) -> Generator[tuple[A, R | Failure], None, None]:
     """Call `function(argument, report)` for each argument in worker processes.
 
-    A worker handles many jobs, one at a time. Arguments are taken as workers become free. The job
-    may call `report(amount)` as a sign of life, which calls `on_report` here. Closing the iterator,
-    or an exception in the caller, kills the workers. They end by themselves if this process is
-    killed.
+    A worker handles many jobs, one at a time. Arguments are taken as workers become free, also
+    after the iterator was empty, so that a caller may add arguments while it handles results. The
+    job may call `report(amount)` as a sign of life, which calls `on_report` here. Closing the
+    iterator, or an exception in the caller, kills the workers. They end by themselves if this
+    process is killed.
+
+    A job whose worker died or ran out of memory is run once more in a new worker.
 
     Args:
         function: An importable function (not of `__main__`, no lambda), or a `partial` of one.
         arguments: Arguments of the calls; they must pickle, as must the results.
         num_workers: Maximum number of processes.
         silence_seconds: A worker that neither reports nor returns for longer is killed.
+        memory_bytes: Memory that each worker may allocate; 0 for no limit.
         on_report: Called with (argument, amount) for each `report`.
 
     Yields:
-        (argument, result) in order of completion. The result is a `Failure` if the job raised a
-        `ToomuchtvError`, `OSError` or `MemoryError`, if its process died, or if it was silent.
+        (argument, result) in order of completion. The result is a `Failure` if the job raised an
+        exception, if its process died twice, or if it was silent.
 
     Raises:
-        ValueError: A setting is wrong, or a new process cannot import the function.
-        Exception: Any other exception of the function, which is an error of the program and not of
-            a file, with the worker's traceback as a note.
+        ValueError: A setting is wrong.
+        Exception: A new process cannot import the function, or a result does not pickle. The
+            worker's traceback is a note.
     """
     if num_workers < 1:
         raise ValueError(f"num_workers must be at least 1, got {num_workers}")
@@ -222,7 +263,7 @@ def run_isolated(
         raise ValueError(f"silence_seconds must be positive, got {silence_seconds}")
     if getattr(getattr(function, "func", function), "__module__", None) == "__main__":
         raise ValueError("the function must live in an importable module, not in __main__")
-    pool = WorkerPool[A](_serve, function)
+    pool = WorkerPool[A](_serve, function, memory_bytes=memory_bytes)
     return _run(pool, iter(arguments), num_workers, silence_seconds, on_report)
 
 
@@ -233,18 +274,25 @@ def _run(
     silence_seconds: float,
     on_report: Callable[[A, float], None] | None,
 ) -> Generator[tuple[A, R | Failure], None, None]:
+    again: collections.deque[A] = collections.deque()  # jobs whose worker died
+    second: set[Worker[A]] = set()  # workers that run a job for the second time
     try:
         while True:
             busy = [worker for worker in pool.workers if worker.jobs]
             while len(busy) < num_workers:
-                try:
-                    argument = next(arguments)
-                except StopIteration:
+                idle = next((worker for worker in pool.workers if not worker.jobs), None)
+                if again:
+                    if idle is not None:
+                        pool.stop(idle)
+                    busy.append(pool.start())
+                    second.add(busy[-1])
+                    argument = again.popleft()
+                elif (following := next(arguments, _NONE)) is not _NONE:
+                    busy.append(idle or pool.start())
+                    argument = cast(A, following)
+                else:
                     break
-                idle = [worker for worker in pool.workers if not worker.jobs]
-                worker = idle[0] if idle else pool.start()
-                worker.submit(argument, argument)
-                busy.append(worker)
+                busy[-1].submit(argument, argument)
             if not busy:
                 return
             late = min(busy, key=lambda worker: worker.seconds_left(silence_seconds))
@@ -260,22 +308,35 @@ def _run(
                     continue
                 if kind == "bug":
                     raise content
-                if kind == "died":
+                is_second = worker in second
+                second.discard(worker)
+                if kind in ("died", "no memory"):
                     pool.stop(worker)
                     if not worker.jobs:
                         continue  # an idle worker; no job is lost
-                    content = Failure(f"the process reading it died ({content})")
+                    if not is_second:
+                        again.append(worker.jobs.popleft())
+                        continue
+                    content = Failure(pool.reason_of_death(kind, content))
                 yield worker.jobs.popleft(), content
             elif late.seconds_left(silence_seconds) <= 0:
                 pool.stop(late)
+                second.discard(late)
                 yield late.jobs[0], Failure(f"no sign of life for {silence_seconds:g} s")
     finally:
         pool.close()
 
 
-def _main(program: int, descriptor: int) -> None:
+def _main(program: int, descriptor: int, memory_bytes: int) -> None:
     """Run a worker process."""
     connection = Connection(descriptor)
+    if memory_bytes:
+        # RLIMIT_DATA counts memory that is written to. RLIMIT_AS would also count code, mapped
+        # files and what threads only reserve. Some systems have no such limit.
+        with contextlib.suppress(ValueError, OSError):
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            if hard == resource.RLIM_INFINITY or memory_bytes < hard:
+                resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, hard))
     os.set_inheritable(descriptor, False)
     threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
     try:
@@ -302,9 +363,17 @@ def _answer(
     try:
         return "done", function(argument, lambda amount: connection.send(("report", amount)))
     except (ToomuchtvError, OSError, MemoryError) as error:
-        return "failed", Failure(str(error) or type(error).__name__)
-    except Exception as error:  # noqa: BLE001 - handed to the parent, which raises it
-        return "bug", _portable(error)
+        if is_out_of_memory(error):
+            return "no memory", None
+        reason = str(error) or type(error).__name__
+        return "failed", Failure(reason, is_of_input=not is_system_error(error))
+    except Exception as error:  # noqa: BLE001 - no input may end the work on the others
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(frame.filename)} line {frame.lineno}"
+        name = type(error).__name__
+        return "failed", Failure(
+            f"an error of this program, please report it: {name} in {place}: {error}"
+        )
 
 
 def _portable(error: Exception) -> Exception:

@@ -34,8 +34,13 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="DataclassInstance")
 
+
+class InvalidRecordError(CatalogError):
+    """The database refuses a record, whose values it cannot store."""
+
+
 #: Version of the tables. It is raised when they change; other versions are refused.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 DATABASE_NAME = "catalog.sqlite"
 _LOCK_NAME = "lock"
 
@@ -63,18 +68,20 @@ CREATE TABLE items (
     modified_ns INTEGER NOT NULL,
     fingerprint TEXT NOT NULL UNIQUE,
     missing INTEGER NOT NULL,
-    probe TEXT NOT NULL            -- JSON of a Probe
+    probe TEXT NOT NULL,           -- JSON of a Probe
+    sampled_digest TEXT NOT NULL,  -- of eight blocks, see file_identity
+    full_digest TEXT               -- of all bytes; NULL until somebody has read them
 );
 CREATE INDEX items_title_id ON items (title_id);
 
--- Size, time and fingerprint are NULL if the file or folder could not even be examined.
+-- Size and time are NULL if the next scan shall try the file again.
 CREATE TABLE skipped_files (
     path BLOB PRIMARY KEY,
     reason TEXT NOT NULL,
     size_bytes INTEGER,
     modified_ns INTEGER,
-    fingerprint TEXT,
-    same_as BLOB                   -- path with the same content that is used instead
+    same_as BLOB,                  -- path with the same content that is used instead
+    full_digest TEXT               -- digest of all bytes of such a copy
 );
 
 CREATE TABLE segments (

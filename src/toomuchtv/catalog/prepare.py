@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
+from toomuchtv._internal.system_errors import is_disk_full
+from toomuchtv.catalog.file_identity import FileState, full_digest, sampled_digest
 from toomuchtv.catalog.proxies import choose_audio_tracks, has_language, proxy_format_id
 from toomuchtv.catalog.records import Item, Proxy, ProxyAudio, SkippedFile
 from toomuchtv.catalog.store import Catalog, as_open_catalog
@@ -23,7 +23,10 @@ from toomuchtv.media.streams import is_unusual
 
 # A worker that reports no progress for this long is taken to hang and is killed.
 _TIMEOUT_SECONDS = 300.0
+# More than a decoder takes for the frames that it keeps of a video of 8192 x 4320 pixels.
+_MEMORY_BYTES, _MEMORY_BYTES_PER_THREAD = 3 << 30, 128 << 20
 _ITEMS_PER_FOLDER = 1000
+_CHANGED = "its file has changed since the scan: run scan and prepare again"
 _DISK_FULL = "the disk is full"
 _FREE_SPACE = f"{_DISK_FULL}: free some and run prepare again"
 
@@ -117,12 +120,14 @@ def prepare_catalog(
 class _Job:
     """One proxy to make; the paths of its files are relative to the catalog folder."""
 
-    item_id: int
+    item: Item
     source: Path
     video_path: Path
     audio_files: tuple[ProxyAudio, ...]
-    fingerprint: str
-    duration_seconds: float
+
+    @property
+    def duration_seconds(self) -> float:
+        return self.item.probe.duration_seconds
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -142,7 +147,7 @@ def _jobs(catalog: Catalog, proxy_format: ProxyFormat) -> list[_Job]:
         for item in catalog.items()
         if not _is_complete(catalog, proxies.get(item.id), format_id)
     ]
-    return sorted(jobs, key=lambda job: (-job.duration_seconds, job.item_id))
+    return sorted(jobs, key=lambda job: (-job.duration_seconds, job.item.id))
 
 
 def _is_complete(catalog: Catalog, proxy: Proxy | None, format_id: str) -> bool:
@@ -162,7 +167,7 @@ def _job(catalog: Catalog, item: Item, format_id: str, proxy_format: ProxyFormat
     folder = Path("proxies") / f"{item.id // _ITEMS_PER_FOLDER:04d}"
     tracks = choose_audio_tracks(item.probe.audio_tracks, proxy_format.languages)
     return _Job(
-        item_id=item.id,
+        item=item,
         source=catalog.source_path(item),
         video_path=folder / f"{stem}.video.mp4",
         audio_files=tuple(
@@ -173,8 +178,6 @@ def _job(catalog: Catalog, item: Item, format_id: str, proxy_format: ProxyFormat
             )
             for track in tracks
         ),
-        fingerprint=item.fingerprint,
-        duration_seconds=item.probe.duration_seconds,
     )
 
 
@@ -215,7 +218,7 @@ class _Preparation:
         self._failed: list[SkippedFile] = []
         # Stale proxies count here: their files are deleted when they have been replaced.
         self._replaced = catalog.proxies(include_stale=True)
-        self._done_seconds = {job.item_id: 0.0 for job in jobs}
+        self._done_seconds = {job.item.id: 0.0 for job in jobs}
         self._total_seconds = sum(job.duration_seconds for job in jobs)
 
     def run(self, num_workers: int) -> PrepareResult:
@@ -247,13 +250,16 @@ class _Preparation:
             self._jobs,
             num_workers=min(num_workers, len(self._jobs)),
             silence_seconds=_TIMEOUT_SECONDS,
+            memory_bytes=_MEMORY_BYTES + threads * _MEMORY_BYTES_PER_THREAD,
             on_report=self._report,
         )
-        remaining = {job.item_id: job for job in self._jobs}
+        remaining = {job.item.id: job for job in self._jobs}
         try:
             for job, result in results:
-                del remaining[job.item_id]
-                reason = result.reason if isinstance(result, Failure) else self._record(job, result)
+                del remaining[job.item.id]
+                reason = (
+                    result.reason if isinstance(result, Failure) else self._record(job, *result)
+                )
                 if reason is not None:
                     self._fail(job, reason)
                     if _DISK_FULL in reason:
@@ -265,7 +271,7 @@ class _Preparation:
             self._fail(job, f"not started: {_DISK_FULL}")
 
     def _report(self, job: _Job, seconds: float) -> None:
-        self._done_seconds[job.item_id] = min(seconds, job.duration_seconds)
+        self._done_seconds[job.item.id] = min(seconds, job.duration_seconds)
         self._progress(sum(self._done_seconds.values()), self._total_seconds, job.source.name)
 
     def _fail(self, job: _Job, reason: str) -> None:
@@ -274,12 +280,16 @@ class _Preparation:
         relative = job.source.relative_to(self._catalog.library)
         self._failed.append(SkippedFile(path=relative, reason=reason))
 
-    def _record(self, job: _Job, facts: ProxySummary) -> str | None:
-        """Record a proxy whose files are complete. Return a reason if the disk is full."""
+    def _record(self, job: _Job, facts: ProxySummary, digest: str) -> str | None:
+        """Record a proxy whose files are complete. Return a reason if the disk is full.
+
+        The digest of the whole source is recorded too: by it, a scan recognizes the source if its
+        path or its time changes.
+        """
         folder = self._catalog.folder
         proxy = Proxy(
-            item_id=job.item_id,
-            fingerprint=job.fingerprint,
+            item_id=job.item.id,
+            fingerprint=job.item.fingerprint,
             format_id=proxy_format_id(self._format),
             video_path=job.video_path,
             num_frames=facts.num_frames,
@@ -292,15 +302,15 @@ class _Preparation:
             size_bytes=sum((folder / path).stat().st_size for path in job.paths),
         )
         try:
-            self._catalog.record_proxy(proxy)
+            self._catalog.record_proxy(proxy, full_digest=digest)
         except CatalogError as error:
             # Nothing would ever delete files that no record names.
             for path in job.paths:
                 (folder / path).unlink(missing_ok=True)
-            if not _is_disk_full(error):
+            if not is_disk_full(error):
                 raise
             return _FREE_SPACE
-        old = self._replaced.get(job.item_id)
+        old = self._replaced.get(job.item.id)
         for path in set(old.paths if old else ()).difference(job.paths):
             (folder / path).unlink(missing_ok=True)
         return None
@@ -312,17 +322,52 @@ def _make_proxy(
     num_threads: int,
     job: _Job,
     report: Callable[[float], None],
-) -> ProxySummary:
-    """Write all files of one proxy under temporary names and then rename them; runs in a worker."""
+) -> tuple[ProxySummary, str]:
+    """Make the files of one proxy and return the digest of the source; runs in a worker.
+
+    Raises:
+        MediaError: The source cannot be decoded, or it is not the file that was scanned.
+    """
     (folder / job.video_path).parent.mkdir(parents=True, exist_ok=True)
     partial = job.partial_paths(folder)
+    # A proxy is recorded under the fingerprint of the file that was scanned, so it must be made
+    # from that file: the source is checked before and after.
+    _check_state(job)
+    digest = full_digest(job.source, lambda num_bytes: report(0.0))
+    if job.item.full_digest not in (None, digest):
+        raise MediaError(_CHANGED)
+    facts = _write_files(partial, proxy_format, num_threads, job, report)
+    _check_state(job)
+    for path in partial:
+        os.replace(path, path.with_suffix(""))
+    return facts, digest
+
+
+def _check_state(job: _Job) -> None:
+    """Raise `MediaError` if a source differs from what was scanned in what is cheap to check."""
+    state = FileState.of(job.source.stat())
+    recorded = FileState(size_bytes=job.item.size_bytes, modified_ns=job.item.modified_ns)
+    if state != recorded or (
+        sampled_digest(job.source, state.size_bytes) != job.item.sampled_digest
+    ):
+        raise MediaError(_CHANGED)
+
+
+def _write_files(
+    partial: list[Path],
+    proxy_format: ProxyFormat,
+    num_threads: int,
+    job: _Job,
+    report: Callable[[float], None],
+) -> ProxySummary:
+    """Write all files of one proxy under temporary names."""
     try:
         facts = write_proxy(
             job.source,
             partial[0],
             partial[1] if job.audio_files else None,
             proxy_format,
-            audio_track=job.audio_files[0].audio_track if job.audio_files else 0,
+            audio_track=job.audio_files[0].audio_track if job.audio_files else None,
             num_threads=num_threads,
             on_progress=report,
         )
@@ -336,20 +381,7 @@ def _make_proxy(
                 on_progress=report,
             )
     except (MediaError, OSError) as error:
-        if _is_disk_full(error):
+        if is_disk_full(error):
             raise MediaError(_FREE_SPACE) from error
         raise
-    for path in partial:
-        os.replace(path, path.with_suffix(""))
     return facts
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Return whether an error or one of its causes says that the disk is full."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return True
-        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -118,9 +118,12 @@ class Item:
         extra: Kind of extra ("trailer", "featurette", ...), or None for the feature itself.
         size_bytes: Size of the file at the last scan.
         modified_ns: Modification time of the file at the last scan, nanoseconds since the epoch.
-        fingerprint: Digest that identifies the content of the file.
+        fingerprint: Name of the content of the file. What was made from an item carries it, and is
+            stale once they differ.
         missing: True if the file was catalogued once and was not in the library at the last scan.
         probe: What the probe found in the file.
+        sampled_digest: Digest of a few blocks of the file. Equal ones do not prove equal content.
+        full_digest: Digest of all bytes of the file, or None if nobody has read them yet.
     """
 
     id: int
@@ -134,6 +137,8 @@ class Item:
     fingerprint: str
     missing: bool
     probe: Probe
+    sampled_digest: str = ""
+    full_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,16 +159,17 @@ class SkippedFileRecord(SkippedFile):
     """A skipped file with what a later scan needs to recognize it without opening it.
 
     Attributes:
-        size_bytes: Size of the file, or None if the file could not even be examined.
-        modified_ns: Modification time, nanoseconds since the epoch, or None.
-        fingerprint: Digest of the content, or None.
+        size_bytes: Size of the file. It is None if the reason is not in the content of the file, so
+            that the next scan tries it again.
+        modified_ns: Modification time, nanoseconds since the epoch, or None as well.
         same_as: Path of the file with the same content that is used instead, or None.
+        full_digest: Digest of all bytes of such a copy, or None.
     """
 
     size_bytes: int | None = None
     modified_ns: int | None = None
-    fingerprint: str | None = None
     same_as: Path | None = None
+    full_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

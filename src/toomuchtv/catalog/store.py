@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from toomuchtv.catalog.database import (
+    InvalidRecordError,
     connect,
     insert,
     item_of,
@@ -243,6 +244,8 @@ class Catalog:
                     self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+        except (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.IntegrityError) as error:
+            raise InvalidRecordError(str(error)) from error
         except sqlite3.Error as error:
             raise CatalogError(f"cannot write to the catalog {self.folder}: {error}") from error
 
@@ -310,10 +313,19 @@ class Catalog:
         """Remove titles whose items now belong to other titles. Call this inside `transaction`."""
         self._connection.execute("DELETE FROM titles WHERE id NOT IN (SELECT title_id FROM items)")
 
-    def record_proxy(self, proxy: Proxy) -> None:
-        """Record the proxy of an item, in place of an earlier one."""
+    def record_proxy(self, proxy: Proxy, *, full_digest: str | None = None) -> None:
+        """Record the proxy of an item, in place of an earlier one.
+
+        Args:
+            proxy: The proxy.
+            full_digest: Digest of all bytes of the item's file, if it was computed.
+        """
         with self.transaction():
             write_proxy(self._connection, proxy)
+            if full_digest is not None:
+                self._connection.execute(
+                    "UPDATE items SET full_digest = ? WHERE id = ?", [full_digest, proxy.item_id]
+                )
 
     def record_segments(
         self,

@@ -1,4 +1,4 @@
-"""Find the files of a library, and identify their content.
+"""Find the files of a library, folder by folder.
 
 The walk never leaves the library and never follows a link into a folder, so that it cannot run in a
 circle. It opens no file, so that a pipe or a device with the name of a film cannot block it.
@@ -7,12 +7,14 @@ circle. It opens no file, so that a pipe or a device with the name of a film can
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from toomuchtv.catalog.file_identity import FileState
 
 
 def _suffixes(names: str) -> frozenset[str]:
@@ -40,28 +42,14 @@ _ARTWORK = re.compile(
 _SYSTEM_FOLDERS = frozenset(
     {"@eadir", "$recycle.bin", "#recycle", "system volume information", "lost+found"}
 )
-_BLOCK_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
-    """What shows, without opening a file, whether it has changed.
-
-    Attributes:
-        size_bytes: Size of the file.
-        modified_ns: Modification time, nanoseconds since the epoch.
-    """
-
-    size_bytes: int
-    modified_ns: int
 
 
 @dataclass(slots=True)
 class LibraryFiles:
-    """The files that one walk found. All paths are relative to the library.
+    """The files that a walk has found so far. All paths are relative to the library.
 
     Attributes:
-        files: The files that may contain video, sorted by the bytes of their paths.
+        files: The files that may contain video.
         unusable: Files and folders that cannot be used, with reasons.
         num_ignored: Number of files that belong to a library but are not films.
     """
@@ -71,13 +59,32 @@ class LibraryFiles:
     num_ignored: int = 0
 
 
-def walk_library(library: Path) -> LibraryFiles:
+@dataclass(frozen=True, slots=True)
+class WalkedFolder:
+    """One folder of a library.
+
+    Attributes:
+        path: The folder.
+        files: The files in it that may contain video.
+        subfolders: Names of the folders in it.
+    """
+
+    path: Path
+    files: list[Path]
+    subfolders: list[str]
+
+
+def walk_library(library: Path, found: LibraryFiles) -> Iterator[WalkedFolder]:
     """Find every file that may contain video. The order depends only on the names.
 
     Args:
         library: Resolved path of the library.
+        found: Receives all files, while the walk goes on.
+
+    Yields:
+        Each folder before its subfolders. The links of all folders come last, one by one, when all
+        files that they may lead to are known.
     """
-    found = LibraryFiles()
     links: list[Path] = []
     folders = [Path()]
     while folders:
@@ -89,7 +96,8 @@ def walk_library(library: Path) -> LibraryFiles:
             found.unusable[folder] = f"folder cannot be read: {error.strerror or error}"
             continue
         video_stems = {Path(e.name).stem for e in entries if _suffix(e.name) in VIDEO_SUFFIXES}
-        subfolders = []
+        subfolders: list[str] = []
+        files: list[Path] = []
         for entry in entries:
             path = folder / entry.name
             if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_FOLDERS:
@@ -97,64 +105,49 @@ def walk_library(library: Path) -> LibraryFiles:
             elif entry.is_symlink():
                 links.append(path)
             elif entry.is_dir(follow_symlinks=False):
-                subfolders.append(path)
-            else:
-                _add_file(found, library, path, video_stems)
-        folders.extend(reversed(subfolders))
-    # Links come last, when all files that they may lead to are known.
+                subfolders.append(entry.name)
+            elif _add_file(found, library, path, video_stems):
+                files.append(path)
+        folders.extend(folder / name for name in reversed(subfolders))
+        yield WalkedFolder(folder, files, subfolders)
     for link in links:
-        _add_link(found, library, link)
-    found.files = dict(sorted(found.files.items(), key=lambda file: os.fsencode(file[0])))
-    return found
-
-
-def fingerprint_file(path: Path, size_bytes: int) -> str:
-    """Return a digest that identifies the content of a file without reading all of it.
-
-    The digest covers the size and eight blocks of 64 kB: the first, the last and six between them.
-    Two different films can only have the same digest if somebody makes them for this purpose.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    digest = hashlib.blake2b(str(size_bytes).encode(), digest_size=16)
-    last = max(0, size_bytes - _BLOCK_BYTES)
-    with path.open("rb", buffering=0) as file:
-        for offset in sorted({last * part // 7 for part in range(8)}):
-            file.seek(offset)
-            digest.update(file.read(_BLOCK_BYTES))
-    return digest.hexdigest()
+        if _add_link(found, library, link):
+            yield WalkedFolder(link.parent, [link], [])
 
 
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].casefold()
 
 
-def _add_file(found: LibraryFiles, library: Path, path: Path, video_stems: set[str]) -> None:
-    """Classify one file by its suffix and its file type."""
+def _add_file(found: LibraryFiles, library: Path, path: Path, video_stems: set[str]) -> bool:
+    """Classify one file by its suffix and its file type. Return whether it may contain video."""
     suffix = _suffix(path.name)
     if suffix in IMAGE_SUFFIXES:
         if _ARTWORK.fullmatch(path.stem) or path.stem in video_stems:
             found.num_ignored += 1
         else:
             found.unusable[path] = "a still image, not a film"
-        return
+        return False
     if suffix not in VIDEO_SUFFIXES and suffix not in AUDIO_SUFFIXES:
         found.num_ignored += 1
-        return
+        return False
     try:
         status = os.stat(library / path)
     except OSError as error:
         found.unusable[path] = f"cannot be read: {error.strerror or error}"
-        return
+        return False
     if not stat.S_ISREG(status.st_mode):
         found.unusable[path] = "not a regular file (a pipe, socket or device)"
-        return
-    found.files[path] = FileState(size_bytes=status.st_size, modified_ns=status.st_mtime_ns)
+        return False
+    found.files[path] = FileState.of(status)
+    return True
 
 
-def _add_link(found: LibraryFiles, library: Path, link: Path) -> None:
-    """Follow a link only if it leads to a file of this library that was not found by itself."""
+def _add_link(found: LibraryFiles, library: Path, link: Path) -> bool:
+    """Follow a link only if it leads to a file of this library that was not found by itself.
+
+    Return whether it leads to a file that may contain video.
+    """
     full_path = library / link
     is_media = _suffix(link.name) in VIDEO_SUFFIXES | AUDIO_SUFFIXES
     try:
@@ -168,7 +161,7 @@ def _add_link(found: LibraryFiles, library: Path, link: Path) -> None:
             found.unusable[link] = "a link that leads nowhere"
         else:
             found.unusable[link] = f"a link that cannot be followed: {error.strerror or error}"
-        return
+        return False
     target = full_path.resolve()
     if not target.is_relative_to(library):
         if is_media or target.is_dir():
@@ -178,4 +171,5 @@ def _add_link(found: LibraryFiles, library: Path, link: Path) -> None:
     elif target.is_dir() or target.relative_to(library) in found.files:
         found.num_ignored += 1  # the target was found under its own name
     else:
-        _add_file(found, library, link, set())
+        return _add_file(found, library, link, set())
+    return False

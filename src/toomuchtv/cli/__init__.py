@@ -58,7 +58,8 @@ def _describe(
     --help` describes a verb and its options.
 
     The exit code is 0 if everything was done, 1 if a part failed (the failures are listed), and 2
-    if the usage or the input was wrong.
+    if the usage or the input was wrong or the system has a fault, such as a full disk. It is 130
+    after Ctrl-C and 143 after SIGTERM.
     """
 
 

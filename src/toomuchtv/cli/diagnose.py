@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
+from toomuchtv._internal.files import write_text
 from toomuchtv.cli.console import Output
 from toomuchtv.cli.options import Catalog, Json, verb_output
 
@@ -56,7 +57,7 @@ def diagnose(
         page, figures = folder / "diagnosis.html", folder / "diagnosis.json"
         write_diagnosis_page(page, result)
         values = result.figures()
-        figures.write_text(json.dumps(values, indent=1) + "\n")
+        write_text(figures, json.dumps(values, indent=1) + "\n")
         _print_diagnosis(output, result)
         output.print_json({"page": page, "figures": figures, **values})
         output.info(f"{page}")

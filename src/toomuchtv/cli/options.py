@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
+from safetensors import SafetensorError
 
+from toomuchtv._internal.interrupts import INTERRUPTED, Interrupted, raise_on_signals
 from toomuchtv.cli.console import Output
 from toomuchtv.errors import ToomuchtvError
 
 DONE, DONE_IN_PART, WRONG_INPUT = 0, 1, 2
-_INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
 
 Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the catalog.")]
 Json = Annotated[
@@ -22,24 +27,85 @@ Json = Annotated[
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of worker processes.")]
 
+#: What a person can do about an error of the system.
+_ADVICE = {
+    errno.ENOSPC: "free disk space, then run the same command again",
+    errno.EDQUOT: "free space of your quota, then run the same command again",
+    errno.EFBIG: "the file system or a limit of this shell allows no larger file",
+    errno.EROFS: "the disk is read-only: choose another folder",
+    errno.EACCES: "ask its owner for permission, or choose another folder",
+    errno.EPERM: "ask its owner for permission, or choose another folder",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "check the path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "close other programs or raise the limit (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.EIO: "check the disk or the connection to it, then run the same command again",
+    errno.ESTALE: "mount the network disk again, then run the same command again",
+    errno.ENOMEM: "close other programs or choose smaller settings",
+}
+
 
 @contextmanager
 def verb_output(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
-    """Provide the output of a verb, and turn expected errors into a message and an exit code.
+    """Provide the output of a verb, and turn faults of the world into a sentence and an exit code.
+
+    An error that is none of them is a bug. It keeps its traceback, and Python's exit code 1.
 
     Args:
         as_json: Whether stdout is reserved for one JSON object.
         is_quiet: Whether only errors are printed. Processes of rank 1 and above are quiet.
 
     Raises:
-        typer.Exit: With code 2 for wrong usage or input, and with 130 after an interruption.
+        typer.Exit: With code 2 for wrong usage or input or a fault of the system, with 1 if only
+            the output could not be written, and with 130 or 143 after SIGINT or SIGTERM.
     """
     output = Output(as_json=as_json, is_quiet=is_quiet)
     try:
-        yield output
-    except (ToomuchtvError, ValueError) as error:
-        output.error(str(error))
+        with raise_on_signals():
+            try:
+                yield output
+            finally:
+                _flush_output()
+    except _OutputError as error:
+        output.error(f"{error}. What was done is kept")
+        raise typer.Exit(DONE_IN_PART) from error
+    except (ToomuchtvError, ValueError, OSError, SafetensorError) as error:
+        output.error(describe_error(error))
         raise typer.Exit(WRONG_INPUT) from error
     except KeyboardInterrupt as error:
-        output.error("Interrupted. What was finished so far is kept.")
-        raise typer.Exit(_INTERRUPTED) from error
+        output.error(INTERRUPTED)
+        code = error.exit_code if isinstance(error, Interrupted) else 130
+        raise typer.Exit(code) from error
+
+
+class _OutputError(Exception):
+    """The output cannot be written, because the disk is full or its reader has closed it."""
+
+
+def _flush_output() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try again when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise _OutputError(f"the output cannot be written: {error.strerror}") from error
+
+
+def describe_error(error: Exception) -> str:
+    """Describe an expected error in one sentence that says what to do."""
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or error.title}: {problem['msg']}, "
+            f"got {str(problem['input'])[:200]!r}"
+            for problem in error.errors(include_url=False)
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        path = error.filename or error.filename2
+        where = f"{os.fsdecode(path)!r}: " if isinstance(path, (str, bytes, os.PathLike)) else ""
+        advice = _ADVICE.get(error.errno, "run the same command again when this is corrected")
+        return f"{where}{error.strerror}; {advice}. What was finished so far is kept"
+    if isinstance(error, SafetensorError):
+        return f"a file of tensors cannot be read or written: {error}"
+    return str(error)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from toomuchtv.cli.options import Catalog, Json, verb_output
+from toomuchtv.cli.options import Catalog, Json, describe_error, verb_output
+from toomuchtv.errors import ToomuchtvError
 
 
 def pretrain(
@@ -29,6 +30,13 @@ def pretrain(
     resume: Annotated[
         bool, Option("--resume", help="Continue the run from its last checkpoint.")
     ] = False,
+    train_new_titles: Annotated[
+        bool,
+        Option(
+            "--train-new-titles",
+            help="Also train on titles that are new in the catalog since the run began.",
+        ),
+    ] = False,
     find_chunk_size: Annotated[
         bool, Option("--find-chunk-size", help="Set training.chunk_size to what fits in memory.")
     ] = False,
@@ -40,7 +48,9 @@ def pretrain(
     with `tensorboard --logdir RUN`. At the end, RUN/report.html shows the result.
 
     With --resume and without other settings, the configuration of the run is used. If the run does
-    not exist yet, it is started, so that a job can use the same command for every start.
+    not exist yet, it is started, so that a job can use the same command for every start. A resumed
+    run keeps its split: titles that are new in the catalog are left out, unless you pass
+    --train-new-titles.
 
     For example:
 
@@ -70,11 +80,24 @@ def pretrain(
             resolved = with_found_chunk_size(resolved, run)
             output.info(f"--set training.chunk_size={resolved.training.chunk_size} fits in memory.")
         if rank == 0:
-            output.print_values("Plan", describe_run(opened, resolved, world_size=world_size))
+            output.print_values(
+                "Plan",
+                describe_run(opened, resolved, world_size=world_size, run=run if resume else None),
+            )
         with output.progress("steps") as progress:
-            result = run_pretraining(opened, run, resolved, resume=resume, progress=progress)
+            result = run_pretraining(
+                opened,
+                run,
+                resolved,
+                resume=resume,
+                train_new_titles=train_new_titles,
+                progress=progress,
+            )
         if rank == 0:
-            write_run_page(run, opened)
+            try:
+                write_run_page(run, opened)
+            except (ToomuchtvError, ValueError, RuntimeError, OSError) as error:
+                output.warning(f"The report was not written: {describe_error(error)}.")
         output.print_values(
             f"Run {run}",
             {

@@ -42,7 +42,7 @@ class AugmentationConfig(BaseModel):
         band_mask_share: Largest width of a band mask, as a share of the bands.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_crop_area: float = Field(default=0.3, gt=0.0, le=1.0)
     max_crop_aspect: float = Field(default=4 / 3, ge=1.0, le=4.0)

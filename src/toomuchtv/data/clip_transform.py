@@ -44,7 +44,7 @@ class TransformConfig(BaseModel):
         log_mel: Settings of the spectrogram.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     size: int = Field(default=112, ge=8, le=1024)
     log_mel: LogMelConfig = LogMelConfig()

@@ -12,6 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from toomuchtv.catalog.records import TitleKind
 
+#: Largest number of clips of one step.
+MAX_BATCH_SIZE = 2**20
+#: Largest number of steps of a run. Names of checkpoints have eight digits.
+MAX_STEPS = 99_999_999
+
 V = TypeVar("V", int, float)
 #: A setting that may change with the step: one value, or pairs `(from_step, value)`, of which each
 #: holds until the step of the next pair.
@@ -48,9 +53,11 @@ def _checked(value: Scheduled[V], is_allowed: Callable[[V], bool], allowed: str)
     """Return a schedule unchanged if each of its values is allowed.
 
     Raises:
-        ValueError: A value is not; the message says what is `allowed`.
+        ValueError: A value is not, or a step is too large; the message says what is `allowed`.
     """
     for step, part in schedule_pairs(value):
+        if step > MAX_STEPS:
+            raise ValueError(f"must begin at step {MAX_STEPS} at the latest, got step {step}")
         if not is_allowed(part):
             raise ValueError(f"must be {allowed}, got {part} from step {step} on")
     return value
@@ -59,11 +66,11 @@ def _checked(value: Scheduled[V], is_allowed: Callable[[V], bool], allowed: str)
 class KindShares(BaseModel):
     """Relative shares of films, shows and short clips in the titles that are drawn."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    movie: float = Field(default=0.0, ge=0.0)
-    show: float = Field(default=0.0, ge=0.0)
-    clip: float = Field(default=0.0, ge=0.0)
+    movie: float = Field(default=0.0, ge=0.0, le=1e6)
+    show: float = Field(default=0.0, ge=0.0, le=1e6)
+    clip: float = Field(default=0.0, ge=0.0, le=1e6)
 
     @model_validator(mode="after")
     def _require_positive_sum(self) -> KindShares:
@@ -109,13 +116,13 @@ class SamplingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["uniform", "hierarchical"] = "hierarchical"
-    batch_size: int = Field(default=64, ge=2)
-    items_per_title: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=64, ge=2, le=MAX_BATCH_SIZE)
+    items_per_title: int = Field(default=1, ge=1, le=MAX_BATCH_SIZE)
     clips_per_item: Scheduled[int] = 16
     level: Literal["show", "season", "episode"] = "show"
     title_weight: Literal["uniform", "sqrt", "duration"] = "uniform"
     kind_shares: KindShares | None = None
-    min_gap_seconds: float = Field(default=2.0, ge=0.0)
+    min_gap_seconds: float = Field(default=2.0, ge=0.0, le=1e6)
     window_seconds: Scheduled[float] | None = None
     skip: Annotated[tuple[SegmentKind, ...], Field(description="kinds")] = (
         "credits", "logo", "black", "silence",
@@ -126,7 +133,7 @@ class SamplingConfig(BaseModel):
     @field_validator("clips_per_item")
     @classmethod
     def _check_clips(cls, value: Scheduled[int]) -> Scheduled[int]:
-        return _checked(value, lambda clips: clips >= 1, "at least 1")
+        return _checked(value, lambda clips: 1 <= clips <= MAX_BATCH_SIZE, f"1 to {MAX_BATCH_SIZE}")
 
     @field_validator("window_seconds")
     @classmethod

@@ -135,7 +135,7 @@ class _Workers:
     ) -> None:
         self.restarts = 0
         self._reader = batches.reader
-        self._steps_left = collections.deque(steps)
+        self._steps_left = iter(steps)
         self._max_restarts = max_restarts
         self._timeout_seconds = timeout_seconds
         self._free_buffers = [memory_file() for _ in range(batches_ahead(num_workers))]
@@ -188,8 +188,8 @@ class _Workers:
             os.close(file)
 
     def _assign_steps(self) -> None:
-        while self._steps_left and self._free_buffers:
-            step, buffer = self._steps_left.popleft(), self._free_buffers.pop()
+        while self._free_buffers and (step := next(self._steps_left, None)) is not None:
+            buffer = self._free_buffers.pop()
             self._buffer_of[step] = buffer
             self._submit(min(self._pool.workers, key=lambda worker: len(worker.jobs)), step)
 

@@ -29,19 +29,19 @@ class LogMelConfig(BaseModel):
         std: The difference is divided by this.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    sample_rate_hz: int = Field(default=16_000, ge=2_000)
-    num_fft: int = Field(default=512, ge=32, multiple_of=2)
-    window_samples: int = Field(default=400, ge=16)
-    hop_samples: int = Field(default=160, ge=1)
-    num_bands: int = Field(default=80, ge=1)
-    low_hz: float = Field(default=0.0, ge=0.0)
-    high_hz: float | None = None
-    offset: float = Field(default=1e-6, gt=0.0)
+    sample_rate_hz: int = Field(default=16_000, ge=2_000, le=192_000)
+    num_fft: int = Field(default=512, ge=32, le=16_384, multiple_of=2)
+    window_samples: int = Field(default=400, ge=16, le=16_384)
+    hop_samples: int = Field(default=160, ge=1, le=192_000)
+    num_bands: int = Field(default=80, ge=1, le=1024)
+    low_hz: float = Field(default=0.0, ge=0.0, le=96_000.0)
+    high_hz: float | None = Field(default=None, gt=0.0, le=96_000.0)
+    offset: float = Field(default=1e-6, gt=0.0, le=1.0)
     # Speech, music and effects of films have log-mel values of about -6 +- 4. Networks need 0 +- 1.
-    mean: float = -6.0
-    std: float = Field(default=4.0, gt=0.0)
+    mean: float = Field(default=-6.0, ge=-1000.0, le=1000.0)
+    std: float = Field(default=4.0, gt=0.0, le=1000.0)
 
     @model_validator(mode="after")
     def _check_ranges(self) -> LogMelConfig:

@@ -43,14 +43,14 @@ class PairLabelConfig(BaseModel):
         other_language: Label of two clips that share item and start time and differ in language.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     same_title: PairLabelName = "negative"
     same_item: PairLabelName | None = None
-    near_seconds: float = Field(default=0.0, ge=0.0)
+    near_seconds: float = Field(default=0.0, ge=0.0, le=1e6)
     near: PairLabelName = "positive"
     same_recurrence: PairLabelName = "ignore"
-    overlap_seconds: float = Field(default=0.0, ge=0.0)
+    overlap_seconds: float = Field(default=0.0, ge=0.0, le=1e6)
     other_language: PairLabelName = "positive"
 
 

@@ -31,10 +31,10 @@ from toomuchtv.diagnosis.probes import (
 )
 from toomuchtv.diagnosis.results import Diagnosis, Unavailable
 from toomuchtv.errors import CatalogError, CheckpointError
-from toomuchtv.evaluation.retrieval_benchmarks import run_split
 from toomuchtv.inference.pretrained import load
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.run_config import Config, load_config
+from toomuchtv.training.split import split_of_run
 
 Split = Literal["auto", "held_out", "train", "all"]
 
@@ -128,7 +128,10 @@ def diagnose(
         event_probes=fit_probes(
             event_clips, "event", trained=trained, fresh=fresh, counter=counter
         ),
-        notes=(*notes, *_list_limitations(trained.failures + fresh.failures, config, clips)),
+        notes=(
+            *notes,
+            *_list_limitations(catalog, trained.failures + fresh.failures, config, clips),
+        ),
     )
 
 
@@ -154,10 +157,14 @@ def _total_cost(
     )
 
 
-def _list_limitations(failures: list[str], config: Config, max_clips: int) -> list[str]:
+def _list_limitations(
+    catalog: Catalog, failures: list[str], config: Config, max_clips: int
+) -> list[str]:
     notes = []
     if failures:
-        notes.append(f"{len(failures)} clips could not be read; the first message: {failures[0]}")
+        # People share the page, so it names files of the catalog without the folder.
+        first = failures[0].replace(f"{catalog.folder}{os.sep}", "")
+        notes.append(f"{len(failures)} clips could not be read; the first message: {first}")
     if config.sampling.batch_size > max_clips:
         notes.append(
             f"the batches have at most {max_clips} clips instead of {config.sampling.batch_size}, "
@@ -185,11 +192,7 @@ def _select_titles(
         raise CatalogError(
             f"no item of the catalog {str(catalog.folder)!r} has a proxy: run `toomuchtv prepare`"
         )
-    prepared = set(snapshot.title_id.tolist())
-    known = {
-        side: [title_id for title_id in title_ids if title_id in prepared]
-        for side, title_ids in run_split(run, catalog.titles()).items()
-    }
+    known = split_of_run(run, catalog)
     notes = []
     if not any(known.values()):
         notes.append("no title of this catalog is in the run's split, so all are new to the run")

@@ -220,8 +220,16 @@ class Diagnosis:
     notes: tuple[str, ...]
 
     def figures(self) -> dict[str, Any]:
-        """Return all figures as JSON values, without previews. NaN and infinity become None."""
-        return {_json_key(name): _json_value(value) for name, value in asdict(self).items()}
+        """Return all figures as JSON values, without previews. NaN and infinity become None.
+
+        Run and catalog are their names, because people share these figures.
+        """
+        values = {
+            **asdict(self),
+            "run": self.run.resolve().name,
+            "catalog": self.catalog.resolve().name,
+        }
+        return {_json_key(name): _json_value(value) for name, value in values.items()}
 
 
 #: Keys of the JSON output that differ from the attribute's name without its prefix `num_`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +18,24 @@ Task = Literal["single_label", "multi_label", "regression", "pairs"]
 FeatureArray = NDArray[np.float32]
 ScoreArray = NDArray[np.float32]
 TargetArray = NDArray[np.bool_]
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """Return a file's path relative to a folder, so that results do not hold absolute paths.
+
+    A file outside of the folder is named by a hash of its folder and its own name.
+    """
+    relative = os.path.relpath(path, root)
+    if relative.startswith(".."):
+        folder = hashlib.sha256(os.path.abspath(path.parent).encode("utf-8", "surrogateescape"))
+        return f"outside-{folder.hexdigest()[:12]}/{path.name}"
+    return relative
+
+
+def shareable_name(folder: str | os.PathLike[str]) -> str:
+    """Return the name of a folder without its place; `~` for the home, which has a user's name."""
+    path = Path(os.path.abspath(folder))
+    return "~" if path == Path.home() else path.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +54,10 @@ class LabeledClip:
         stop_seconds: End of the clip in the file, in seconds. None means the end of the file.
         value: The regression target. For a scene boundary it is the time of the boundary in
             seconds.
+        listed_at: The file and the line that list the clip, for messages.
+        other_paths: Files with the same name in other folders or formats. The first file that has
+            the evaluated modality is used.
+        may_be_cut: The file may hold the interval alone instead of the whole video.
     """
 
     path: Path
@@ -43,6 +67,9 @@ class LabeledClip:
     start_seconds: float = 0.0
     stop_seconds: float | None = None
     value: float | None = None
+    listed_at: str = ""
+    other_paths: tuple[Path, ...] = ()
+    may_be_cut: bool = False
 
     @property
     def key(self) -> str:
@@ -76,8 +103,10 @@ class Benchmark:
         clips: All clips that any fold uses, each once.
         folds: Folds; the score is the mean over them.
         classes: Sorted names of all classes. They are the columns of scores and targets.
-        missing: Paths that the lists name and that do not exist.
+        missing: Files that the lists name and that do not exist, relative to the root.
         notes: Remarks that every result on this benchmark must repeat.
+        gaps: What the lists lack of the official benchmark, and files that are not used. A result
+            repeats them and is not complete.
         end_seconds: For benchmarks of scene boundaries, the duration of each source in seconds.
     """
 
@@ -90,6 +119,7 @@ class Benchmark:
     classes: tuple[str, ...]
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
     end_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def keep(self, rows: Sequence[int]) -> Benchmark:
@@ -112,7 +142,23 @@ class Benchmark:
 
     def relative_key(self, row: int) -> str:
         """Return the key of a clip relative to the root, so that the folder can be moved."""
-        return self.clips[row].key.removeprefix(f"{self.root}/")
+        clip = self.clips[row]
+        return clip.key.replace(str(clip.path), relative_name(clip.path, self.root), 1)
+
+    def without_paths(self, text: str, row: int | None = None) -> str:
+        """Return a message without the place of the benchmark's folder, which nobody may share.
+
+        Args:
+            text: The message.
+            row: Row of the clip that it is about.
+        """
+        if row is not None:
+            path = self.clips[row].path
+            text = text.replace(str(path), relative_name(path, self.root))
+        for root in sorted({str(self.root), os.path.abspath(self.root)}, key=len, reverse=True):
+            if root not in (".", "/"):
+                text = text.replace(f"{root}/", "").replace(root, shareable_name(self.root))
+        return text
 
     def label_matrix(self) -> TargetArray:
         """Return the multi-hot labels of all clips, bool `[clips, classes]`."""

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv.evaluation.benchmark import Benchmark, Modality
+from toomuchtv.evaluation.benchmark import Benchmark, Modality, shareable_name
 from toomuchtv.evaluation.checking import check_benchmark
 from toomuchtv.evaluation.datasets import DATASETS, read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, choose_encoder, run_encoder
-from toomuchtv.evaluation.finetune import run_finetune
+from toomuchtv.evaluation.features import leave_out
+from toomuchtv.evaluation.finetune import run_finetune, undecodable_clips
 from toomuchtv.evaluation.leakage import find_leakage
 from toomuchtv.evaluation.linear_probe import run_probe
 from toomuchtv.evaluation.protocols import (
@@ -149,7 +150,7 @@ def _evaluate_catalog_retrieval(
         chance=chance,
         untrained=untrained,
         encoder={"name": run.name},
-        data={"root": str(catalog)},
+        data={"root": shareable_name(catalog)},
     )
 
 
@@ -192,12 +193,12 @@ def _evaluate_on_benchmark(
             "pretraining": encoder.pretraining,
         },
         data={
-            "root": str(benchmark.root),
+            "root": shareable_name(benchmark.root),
             "clips": len(used.clips),
             "sources": len({clip.source for clip in used.clips}),
             "missing": len(check.missing),
             "unreadable": len(check.unreadable) + len(failed),
-            "complete": not (check.missing or check.unreadable or failed),
+            "complete": check.is_complete and not failed,
         },
         protocol_config=protocol.model_dump(mode="json"),
         selection=outcome.selection,
@@ -238,13 +239,17 @@ def _run_protocol(
         folder = None
         if options.cache is not None:
             folder = options.cache / _finetune_key(encoder, protocol, benchmark, options.seed)
+        reasons = undecodable_clips(
+            encoder, benchmark, protocol, seed=options.seed, progress=options.progress
+        )
+        benchmark, failed = leave_out(benchmark, reasons, allow_missing=options.allow_missing)
         predictions = run_finetune(
             encoder, benchmark, protocol, seed=options.seed, folder=folder,
             progress=options.progress,
         )  # fmt: skip
         return _Outcome(
             benchmark=benchmark,
-            failed=(),
+            failed=failed,
             figures=classification_figures(benchmark, predictions),
             predictions=predictions,
             selection={"how": "fixed", "chosen": [{"epoch": protocol.on(benchmark.name).epochs}]},

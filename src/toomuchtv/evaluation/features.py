@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from toomuchtv.evaluation.views import AudioViews, VideoViews, clip_seed
 Views = VideoViews | AudioViews
 
 #: Raise this number whenever the same files are decoded or embedded differently than before.
-_FORMAT = 2
+_FORMAT = 3
 _CLIPS_PER_SHARD = 16
 _MAX_PIXELS_PER_CALL = 8 * 32 * 224 * 224
 _MAX_SAMPLES_PER_CALL = 64 * 32_000
@@ -47,7 +47,7 @@ class Features:
     Attributes:
         rows: Rows of the clips that were decoded.
         values: Their features, float32 `[rows, views, F]`.
-        failed: The reason for each row that could not be decoded.
+        failed: The reason for each row that could not be decoded or embedded.
     """
 
     rows: tuple[int, ...]
@@ -92,14 +92,29 @@ def extract_usable(
     first = extract(views[0])
     second = first if views[0] == views[1] else extract(views[1])
     reasons = {**first.failed, **second.failed}
-    failed = tuple(f"{benchmark.clips[row].key}: {reason}" for row, reason in reasons.items())
+    usable, failed = leave_out(benchmark, reasons, allow_missing=allow_missing)
+    rows = [row for row in range(len(benchmark.clips)) if row not in reasons]
+    return usable, (first.select(rows), second.select(rows)), failed
+
+
+def leave_out(
+    benchmark: Benchmark, reasons: Mapping[int, str], *, allow_missing: bool
+) -> tuple[Benchmark, tuple[str, ...]]:
+    """Return the benchmark without the clips that cannot be decoded, and these with the reasons.
+
+    Raises:
+        BenchmarkError: There is such a clip and `allow_missing` is not set.
+    """
+    failed = tuple(
+        f"{benchmark.relative_key(row)}: {benchmark.without_paths(reason, row)}"
+        for row, reason in sorted(reasons.items())
+    )
     if failed and not allow_missing:
         raise BenchmarkError(
             f"{len(failed)} clips cannot be decoded, the first {failed[0]}: repair them, or pass "
             "--allow-missing to continue without them"
         )
-    rows = [row for row in range(len(benchmark.clips)) if row not in reasons]
-    return without(benchmark, reasons), (first.select(rows), second.select(rows)), failed
+    return without(benchmark, reasons.keys()), failed
 
 
 def extract_features(
@@ -125,7 +140,7 @@ def extract_features(
 
     Raises:
         ValueError: The encoder does not support the modality of the views.
-        MediaError: No clip can be decoded, or the encoder returned features that are not finite.
+        MediaError: No clip can be decoded, or no features that the encoder returns are finite.
     """
     side = encoder.video if isinstance(views, VideoViews) else encoder.audio
     if side is None:
@@ -154,16 +169,16 @@ def extract_features(
         shard = _load_shard(path)
         todo = [row for row in rows if row not in shard]
         clips = [benchmark.clips[row] for row in todo]
-        for row, clip, decoded in zip(todo, clips, _read_ahead(clips, read), strict=True):
+        for row, decoded in zip(todo, read_ahead(clips, read), strict=True):
             if isinstance(decoded, MediaError):
                 failed[row] = str(decoded)
                 continue
-            shard[row] = embed(decoded)
-            if not np.isfinite(shard[row]).all():
-                raise MediaError(
-                    f"the encoder returned features of {clip.key!r} that are not finite"
-                )
-            progress(row, total, clip.path.name)
+            values = embed(decoded)
+            if not np.isfinite(values).all():
+                failed[row] = "the encoder returned features that are not finite"
+                continue
+            shard[row] = values
+            progress(row, total, "extracting features")
         if path is not None and any(row in shard for row in todo):
             _save_shard(path, shard)
         found |= shard
@@ -189,8 +204,8 @@ def _embed(side: VideoEncoder | AudioEncoder, output: str, decoded: Tensor) -> T
     return torch.cat([method(part).cpu() for part in torch.split(decoded, max(1, num_views))])
 
 
-def _read_ahead(
-    clips: list[LabeledClip], read: Callable[[LabeledClip], Tensor]
+def read_ahead(
+    clips: Sequence[LabeledClip], read: Callable[[LabeledClip], Tensor]
 ) -> Iterator[Tensor | MediaError]:
     """Yield decoded clips or errors, in order, while threads decode the following clips."""
 

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.random_numbers import permuted
-from toomuchtv.errors import CheckpointError
-from toomuchtv.evaluation.benchmark import Benchmark, Fold, ScoreArray
+from toomuchtv.errors import CheckpointError, MediaError
+from toomuchtv.evaluation.benchmark import Benchmark, Fold, LabeledClip, ScoreArray
 from toomuchtv.evaluation.encoders import AudioEncoder, Encoder, VideoEncoder
+from toomuchtv.evaluation.features import read_ahead
 from toomuchtv.evaluation.linear_probe import fold_predictions
 from toomuchtv.evaluation.protocols import FinetuneProtocol
 from toomuchtv.evaluation.reading import ViewReader
@@ -77,6 +78,43 @@ def run_finetune(
         scores = tuner.scores(fold.test)
         predictions.append(fold_predictions(benchmark, fold.name, fold.test, scores, targets))
     return predictions
+
+
+def undecodable_clips(
+    encoder: Encoder,
+    benchmark: Benchmark,
+    protocol: FinetuneProtocol,
+    *,
+    seed: int = 0,
+    progress: ProgressCallback = no_progress,
+) -> dict[int, str]:
+    """Read every clip once, so that none can end a training of hours.
+
+    Returns:
+        The reason for each row whose test views, or training views of the first epoch, cannot be
+        read.
+    """
+    side = encoder.video if protocol.modality == "video" else encoder.audio
+    reasons: dict[int, str] = {}
+    if side is None:
+        return reasons
+    recipe = protocol.on(benchmark.name)
+    train, test = ViewReader(recipe.train, side), ViewReader(recipe.test, side)
+
+    def read(clip: LabeledClip) -> Tensor:
+        test.read(clip, seed=0)
+        return train.read(clip, seed=_view_seed(benchmark, clip, epoch=0, seed=seed))
+
+    for row, decoded in enumerate(read_ahead(benchmark.clips, read)):
+        if isinstance(decoded, MediaError):
+            reasons[row] = str(decoded)
+        progress(row + 1, len(benchmark.clips), "reading clips")
+    return reasons
+
+
+def _view_seed(benchmark: Benchmark, clip: LabeledClip, *, epoch: int, seed: int) -> int:
+    name = clip.key.removeprefix(str(benchmark.root))
+    return clip_seed(f"{name} in epoch {epoch}", seed)
 
 
 class FineTuner:
@@ -205,9 +243,16 @@ class FineTuner:
 
     def _read(self, row: int, epoch: int) -> Tensor:
         clip = self._benchmark.clips[row]
-        name = clip.key.removeprefix(str(self._benchmark.root))
-        seed = clip_seed(f"{name} in epoch {epoch}", self._seed)
-        return self._train_reader.read(clip, seed=seed)
+
+        def read(of_epoch: int) -> Tensor:
+            seed = _view_seed(self._benchmark, clip, epoch=of_epoch, seed=self._seed)
+            return self._train_reader.read(clip, seed=seed)
+
+        try:
+            return read(epoch)
+        except MediaError:
+            # These views lie in a hole of the file. Those of the first epoch were read before.
+            return read(0)
 
     @torch.no_grad()
     def scores(self, rows: tuple[int, ...]) -> ScoreArray:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from torch import Tensor
 
 from toomuchtv._internal.random_numbers import uniforms
 from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
+from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.evaluation.benchmark import LabeledClip
 from toomuchtv.evaluation.encoders.interface import AudioEncoder, VideoEncoder
 from toomuchtv.evaluation.views import (
@@ -28,8 +32,13 @@ from toomuchtv.evaluation.views import (
     random_starts,
 )
 from toomuchtv.media.clip import VideoArray, WaveformArray
-from toomuchtv.media.clip_reader import read_audio, read_clip
-from toomuchtv.media.containers import audio_duration_seconds, video_duration_seconds
+from toomuchtv.media.clip_reader import (
+    DecodedAudio,
+    iterate_frames,
+    read_clip,
+    read_decoded_audio,
+)
+from toomuchtv.media.extent import measure_extent
 from toomuchtv.media.timestamps import read_timeline
 
 # A clip is decoded once for all of its views if it has at most this many frames or seconds.
@@ -90,7 +99,7 @@ class ViewReader:
 
 
 class AudioCache:
-    """A cache of decoded waveforms that forgets the least recently used ones.
+    """A cache of decoded audio that forgets the least recently used.
 
     Args:
         max_bytes: Largest sum of the sizes of the waveforms, in bytes.
@@ -98,36 +107,38 @@ class AudioCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[tuple[Path, int, int, int], WaveformArray] = OrderedDict()
+        self._entries: OrderedDict[tuple[Path, int, int, int], DecodedAudio] = OrderedDict()
         self._lock = threading.Lock()
         self.num_bytes = 0
 
-    def read(self, path: Path, first_sample: int, num_samples: int, rate: int) -> WaveformArray:
+    def read(self, path: Path, first_sample: int, num_samples: int, rate: int) -> DecodedAudio:
         """Return the samples of a file, from the cache or by decoding them.
 
         Raises:
-            MediaError: The file cannot be read.
+            MediaError: The file cannot be read, or has samples that are not finite.
         """
         key = (path, first_sample, num_samples, rate)
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
-        samples = read_audio(
+        audio = read_decoded_audio(
             path,
             timeline=read_timeline(path),
             first_sample=first_sample,
             num_samples=num_samples,
             sample_rate_hz=rate,
         )
-        samples.setflags(write=False)
+        if not np.isfinite(audio.samples).all():
+            raise MediaError(f"{str(path)!r} has samples that are not finite numbers")
+        audio.samples.setflags(write=False)
         with self._lock:
-            if samples.nbytes <= self._max_bytes and key not in self._entries:
-                self._entries[key] = samples
-                self.num_bytes += samples.nbytes
+            if audio.samples.nbytes <= self._max_bytes and key not in self._entries:
+                self._entries[key] = audio
+                self.num_bytes += audio.samples.nbytes
             while self.num_bytes > self._max_bytes:
-                self.num_bytes -= self._entries.popitem(last=False)[1].nbytes
-        return samples
+                self.num_bytes -= self._entries.popitem(last=False)[1].samples.nbytes
+        return audio
 
 
 def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tensor:
@@ -145,13 +156,20 @@ def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tens
     assert views.frame_rate is not None
     assert views.crop is not None
     assert views.short_side is not None
-    stop = clip.stop_seconds if clip.stop_seconds is not None else video_duration_seconds(clip.path)
-    total, length = stop - clip.start_seconds, views.frames / views.frame_rate
-    if views.augment is None:
-        starts = even_starts(total, length, views.times)
-    else:
-        starts = random_starts(total, length, views.times, seed=seed)
-    videos = _read_frames(clip, starts, total, views.frames, views.frame_rate, views.short_side)
+    stop = clip.stop_seconds
+    if stop is None:
+        stop = measure_extent(clip.path, "video")[1]
+    length = views.frames / views.frame_rate
+
+    def starts_within(total: float) -> list[float]:
+        if views.augment is None:
+            return even_starts(total, length, views.times)
+        return random_starts(total, length, views.times, seed=seed)
+
+    videos = _read_frames(
+        clip, starts_within, stop - clip.start_seconds, views.frames, views.frame_rate,
+        views.short_side,
+    )  # fmt: skip
     if views.augment is not None:
         return _augment(videos, views.augment, views.crop, seed)
     height, width = videos.shape[2:4]
@@ -166,7 +184,7 @@ def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tens
 
 def _read_frames(
     clip: LabeledClip,
-    starts: list[float],
+    starts_within: Callable[[float], list[float]],
     total: float,
     frames: int,
     frame_rate: float,
@@ -176,6 +194,14 @@ def _read_frames(
 
     A short clip is decoded once for all views. Their starts are then rounded to its frames, which
     moves them by at most half a frame.
+
+    Args:
+        clip: The clip.
+        starts_within: Returns the starts of the views in a clip of a given duration.
+        total: Duration of the clip by its label, or else by its packets.
+        frames: Number of frames of a view.
+        frame_rate: Frames per second of a view.
+        short_side: Length of the shorter side in pixels.
     """
 
     def read(start: float, num: int) -> VideoArray:
@@ -196,12 +222,25 @@ def _read_frames(
         ).video
         return video if inside == num else video[np.minimum(np.arange(num), inside - 1)]
 
-    first = [round(start * frame_rate) for start in starts]
-    num_whole = max(first) + frames
+    starts = starts_within(total)
+    num_whole = max(round(start * frame_rate) for start in starts) + frames
     if num_whole > min(_MAX_FRAMES_AT_ONCE, 2 * frames * len(starts)):
         return torch.from_numpy(np.stack([read(start, frames) for start in starts]))
-    whole = read(0.0, num_whole)
-    return torch.from_numpy(np.stack([whole[at : at + frames] for at in first]))
+    if clip.start_seconds == 0.0 and clip.stop_seconds is None:
+        # The end of a damaged file has packets without frames: the views lie on what was decoded.
+        decoded = iterate_frames(
+            clip.path, timeline=read_timeline(clip.path), frame_rate=frame_rate,
+            short_side=short_side,
+        )  # fmt: skip
+        whole = np.stack(list(itertools.islice(decoded, num_whole)))
+        if len(whole) < num_whole:
+            starts = starts_within(min(total, len(whole) / frame_rate))
+    else:
+        whole = read(0.0, num_whole)
+    first = [round(start * frame_rate) for start in starts]
+    return torch.from_numpy(
+        np.stack([whole[np.minimum(at + np.arange(frames), len(whole) - 1)] for at in first])
+    )
 
 
 def _augment(videos: Tensor, augment: VideoAugment, crop: int, seed: int) -> Tensor:
@@ -267,39 +306,65 @@ def read_audio_views(
         MediaError: The file cannot be read, or has no audio.
     """
     assert views.seconds is not None
-    stop = clip.stop_seconds if clip.stop_seconds is not None else audio_duration_seconds(clip.path)
-    total = stop - clip.start_seconds
-    if views.augment is not None:
-        starts = random_starts(total, views.seconds, views.times, seed=seed)
-    elif views.times == 0:
-        starts = covering_starts(total, views.seconds)
-    else:
-        starts = even_starts(total, views.seconds, views.times)
+    begin, stop = clip.start_seconds, clip.stop_seconds
+    if stop is None:
+        extent = measure_extent(clip.path, "audio")
+        begin, stop = max(begin, extent[0]), extent[1]
     length = round(views.seconds * sample_rate_hz)
-    first = round(clip.start_seconds * sample_rate_hz)
-    offsets = [round(start * sample_rate_hz) for start in starts]
-    if total > _MAX_SECONDS_AT_ONCE:
-        timeline = read_timeline(clip.path)
+    first = round(begin * sample_rate_hz)
+    cache = cache or AudioCache(0)
+    starts_within = functools.partial(_audio_starts, views, views.seconds, seed=seed)
+    if stop - begin > _MAX_SECONDS_AT_ONCE:
         parts = [
-            read_audio(
-                clip.path, timeline=timeline, first_sample=first + offset, num_samples=length,
-                sample_rate_hz=sample_rate_hz,
-            )
-            for offset in offsets
-        ]  # fmt: skip
+            _samples(cache.read(clip.path, first + offset, length, sample_rate_hz), clip)
+            for offset in starts_within(stop - begin, sample_rate_hz)
+        ]
     else:
-        num_samples = max(1, round(total * sample_rate_hz))
-        if clip.stop_seconds is None:
-            num_samples = max(num_samples, length)
-        cache = cache or AudioCache(0)
+        num_samples = max(1, round((stop - begin) * sample_rate_hz))
         whole = cache.read(clip.path, first, num_samples, sample_rate_hz)
-        if num_samples < length:  # zeros, not the audio that follows the clip in the file
-            whole = np.pad(whole, (0, length - num_samples))
-        begins = [min(offset, len(whole) - length) for offset in offsets]
-        parts = [whole[begin : begin + length] for begin in begins]
+        samples = _samples(whole, clip)
+        # The views lie on the audio that is there, which may be less than the label says.
+        begin_sample, stop_sample = whole.decoded[0].start, whole.decoded[-1].stop
+        samples = samples[begin_sample:stop_sample]
+        offsets = starts_within(len(samples) / sample_rate_hz, sample_rate_hz)
+        if len(samples) < length:  # zeros, not the audio that follows the clip in the file
+            samples = np.pad(samples, (0, length - len(samples)))
+        parts = []
+        for offset in offsets:
+            at = min(offset, len(samples) - length)
+            heard = range(begin_sample + at, begin_sample + at + length)
+            if not any(one.start < heard.stop and heard.start < one.stop for one in whole.decoded):
+                raise NoAudioError(
+                    f"{str(clip.path)!r} has a hole of {views.seconds:g} s or more in its audio"
+                )
+            parts.append(samples[at : at + length])
     waveforms = np.stack(parts)
     if views.augment is not None:
         volume = uniforms(seed, 10, np.arange(len(waveforms)))
         gain = 1 + views.augment.volume * (2 * volume - 1)
         waveforms = waveforms * gain[:, None].astype(np.float32)
     return torch.from_numpy(waveforms)
+
+
+def _audio_starts(
+    views: AudioViews, view_seconds: float, total: float, sample_rate_hz: int, *, seed: int
+) -> list[int]:
+    """Return the first sample of each view of a clip of a given duration."""
+    if views.augment is not None:
+        starts = random_starts(total, view_seconds, views.times, seed=seed)
+    elif views.times == 0:
+        starts = covering_starts(total, view_seconds)
+    else:
+        starts = even_starts(total, view_seconds, views.times)
+    return [round(start * sample_rate_hz) for start in starts]
+
+
+def _samples(audio: DecodedAudio, clip: LabeledClip) -> WaveformArray:
+    """Return the samples, of which at least one must have been decoded.
+
+    Raises:
+        NoAudioError: None was: zeros would be taken for silence.
+    """
+    if not audio.decoded:
+        raise NoAudioError(f"no audio can be decoded in {str(clip.path)!r} where the clip is")
+    return audio.samples

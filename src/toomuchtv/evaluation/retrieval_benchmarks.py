@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv.catalog.records import Title
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.data.batches import draw_validation_batch
 from toomuchtv.data.clip_specs import ClipBatch
-from toomuchtv.errors import CheckpointError
 from toomuchtv.evaluation.benchmark import Benchmark
 from toomuchtv.evaluation.encoders import Encoder
 from toomuchtv.evaluation.errors import BenchmarkError
@@ -32,6 +29,7 @@ from toomuchtv.evaluation.retrieval import (
 )
 from toomuchtv.evaluation.views import clip_seed
 from toomuchtv.inference.pretrained import PretrainedEncoder
+from toomuchtv.training.split import split_of_run
 
 _CLIPS_PER_CALL = 64
 
@@ -125,7 +123,7 @@ def run_catalog_retrieval(
     chance: Figures = {}
     with open_catalog(catalog_folder) as catalog:
         snapshot = catalog.snapshot()
-        for side, title_ids in run_split(run, catalog.titles()).items():
+        for side, title_ids in split_of_run(run, catalog).items():
             batch = draw_validation_batch(
                 catalog.folder, snapshot.of_titles(title_ids), catalog.proxies(),
                 encoder.config.clip, num_clips=num_clips, seed=seed,
@@ -139,28 +137,6 @@ def run_catalog_retrieval(
             "on which the run was trained"
         )
     return metrics, chance
-
-
-def run_split(run: Path, titles: list[Title]) -> dict[str, list[int]]:
-    """Return the ids in this catalog of the titles that a run trained on and held out.
-
-    Returns:
-        Ids under the keys `held_out` and `train`.
-
-    Raises:
-        CheckpointError: The run has no split.json.
-    """
-    path = run / "split.json"
-    try:
-        split = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read: {error}") from error
-    ids = {(str(title.kind), title.name, title.year): title.id for title in titles}
-    keys = {
-        side: [(entry["kind"], entry["name"], entry["year"]) for entry in split[side]]
-        for side in ("held_out", "train")
-    }
-    return {side: [ids[key] for key in of_side if key in ids] for side, of_side in keys.items()}
 
 
 def embed_clips(

@@ -31,7 +31,7 @@ from toomuchtv.detection.fingerprints import (
 )
 from toomuchtv.evaluation.benchmark import LabeledClip, Modality
 from toomuchtv.media.clip_reader import read_audio, read_clip
-from toomuchtv.media.containers import audio_duration_seconds, video_duration_seconds
+from toomuchtv.media.extent import measure_extent
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.timestamps import read_timeline
 
@@ -65,8 +65,9 @@ def clip_words(clip: LabeledClip, modality: Modality) -> Words:
     Raises:
         MediaError: The file cannot be read, or lacks the modality.
     """
-    duration = video_duration_seconds if modality == "video" else audio_duration_seconds
-    stop = clip.stop_seconds if clip.stop_seconds is not None else duration(clip.path)
+    stop = clip.stop_seconds
+    if stop is None:
+        stop = measure_extent(clip.path, modality)[1]
     if modality == "audio":
         return audio_words(clip.path, start_seconds=clip.start_seconds, stop_seconds=stop)
     return video_words(

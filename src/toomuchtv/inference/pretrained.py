@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,11 +12,11 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from toomuchtv._internal.files import parse_json, write_text
 from toomuchtv._internal.progress import ProgressCallback, no_progress
+from toomuchtv._internal.tensor_files import DamagedFileError, read_tensors, write_tensors
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig, normalize_rgb
 from toomuchtv.errors import CheckpointError, MediaError
 from toomuchtv.inference.windows import (
@@ -46,7 +45,7 @@ class PretrainedConfig(BaseModel):
         model: Architecture of the two towers.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal[1] = 1
     clip: ClipFormat = ClipFormat()
@@ -267,16 +266,19 @@ class PretrainedEncoder:
         )
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write `config.json` and `model.safetensors`, each atomically."""
+        """Write `config.json` and `model.safetensors`, each atomically.
+
+        The header of the weights has a checksum of both files.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        config = self.config.model_dump_json(indent=2) + "\n"
         state = {name: value.contiguous() for name, value in self.model.state_dict().items()}
-        weights = folder / "model.safetensors"
-        partial = weights.with_suffix(".partial")
-        save_file(state, partial)
-        os.replace(partial, weights)
-        partial.write_text(self.config.model_dump_json(indent=2) + "\n")
-        os.replace(partial, folder / "config.json")
+        write_tensors(folder / "model.safetensors", state, config)
+        # The config comes last: a folder with a config has everything.
+        write_text(folder / "config.json", config)
 
 
 def _batches(
@@ -316,25 +318,66 @@ def load(
         seed: Seed of the random weights.
 
     Raises:
-        CheckpointError: There is no model, or it cannot be read.
+        CheckpointError: There is no model, it cannot be read, it was damaged or edited, or its
+            weights are not finite.
     """
     folder = Path(path)
-    if not (folder / "config.json").exists():
+    text = _read_config(folder)
+    if text is None:
         folder = folder / "model"
-    try:
-        config = PretrainedConfig.model_validate(json.loads((folder / "config.json").read_text()))
-    except (FileNotFoundError, NotADirectoryError) as error:
+        text = _read_config(folder)
+    if text is None:
         raise CheckpointError(
             f"no model in {str(path)!r}: give a run's folder whose training has finished, or one "
             "with config.json and model.safetensors"
+        )
+    file = folder / "config.json"
+    try:
+        config = PretrainedConfig.model_validate(parse_json(file, text.encode()))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise CheckpointError(
+            f"{str(file)!r} is damaged or was edited: {problems}; restore it from a copy"
         ) from error
-    except (ValidationError, ValueError) as error:
-        raise CheckpointError(f"{str(folder / 'config.json')!r} is damaged: {error}") from error
     if untrained:
         return PretrainedEncoder(TwoTower.from_config(config.model, seed=seed), config)
+    return PretrainedEncoder(_load_model(folder / "model.safetensors", config, text), config)
+
+
+def _read_config(folder: Path) -> str | None:
+    """Return the text of `config.json`; None if there is no such file."""
+    path = folder / "config.json"
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror}") from error
+
+
+def _load_model(path: Path, config: PretrainedConfig, config_text: str) -> TwoTower:
+    try:
+        # Weights of an older version, or of another program, have no checksum.
+        state = read_tensors(path, config_text, needs_checksum=False)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except DamagedFileError as error:
+        raise CheckpointError(
+            f"{error}, which is of this file and of config.json beside it; restore both from a copy"
+        ) from error
+    for name, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(
+                f"the weights {name} in {str(path)!r} are not finite: train again, or load the "
+                "model of another run"
+            )
     model = TwoTower(config.model)
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f"cannot load the weights in {str(folder)!r}: {error}") from error
-    return PretrainedEncoder(model, config)
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights in {str(path)!r} do not fit config.json beside them: {error}"
+        ) from error
+    return model

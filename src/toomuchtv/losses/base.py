@@ -71,12 +71,12 @@ class TemperatureConfig(BaseModel):
         max_temperature: Largest value that a learned temperature takes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     temperature: float = Field(default=0.07, gt=0.0, le=10.0)
     learn_temperature: bool = False
-    min_temperature: float = Field(default=0.01, gt=0.0)
-    max_temperature: float = Field(default=10.0, gt=0.0)
+    min_temperature: float = Field(default=0.01, gt=0.0, le=10.0)
+    max_temperature: float = Field(default=10.0, gt=0.0, le=1000.0)
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:

@@ -39,9 +39,9 @@ class MemoryBankConfig(TemperatureConfig):
     """
 
     name: Literal["memory_bank"] = "memory_bank"
-    num_negatives: int = Field(default=1024, ge=1)
-    bank_size: int = Field(default=32768, ge=1)
-    bucket_seconds: float = Field(default=2.0, gt=0.0)
+    num_negatives: int = Field(default=1024, ge=1, le=2**24)
+    bank_size: int = Field(default=32768, ge=1, le=2**24)
+    bucket_seconds: float = Field(default=2.0, gt=0.0, le=1e6)
     momentum: float = Field(default=0.5, ge=0.0, lt=1.0)
     exclude: Exclude = "clip"
 

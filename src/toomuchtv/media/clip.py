@@ -30,7 +30,7 @@ class ClipFormat(BaseModel):
         sample_rate_hz: Sample rate of the audio.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     frames: int = Field(default=16, ge=1, le=1024)
     frame_rate: float = Field(default=8.0, gt=0.0, le=240.0)

@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from av.container import InputContainer
@@ -213,13 +214,59 @@ def read_audio(
         MediaError: The file cannot be opened or its audio cannot be decoded.
         ValueError: A value is out of range.
     """
+    audio = read_decoded_audio(
+        path,
+        timeline=timeline,
+        first_sample=first_sample,
+        num_samples=num_samples,
+        sample_rate_hz=sample_rate_hz,
+        audio_track=audio_track,
+    )
+    if not audio.decoded and num_samples > 0:
+        rate = sample_rate_hz
+        raise NoAudioError(
+            f"{os.fspath(path)!r} has no audio from {first_sample / rate:.3f} s to "
+            f"{(first_sample + num_samples) / rate:.3f} s: not one sample could be decoded there"
+        )
+    return audio.samples
+
+
+class DecodedAudio(NamedTuple):
+    """Samples of an audio track, and which of them are audio.
+
+    Attributes:
+        samples: float32 `[num_samples]` in -1..1.
+        decoded: Ranges of the samples that were decoded, ascending and apart from each other. All
+            other samples are zero because the track has nothing there, or nothing that can be
+            decoded.
+    """
+
+    samples: WaveformArray
+    decoded: tuple[range, ...]
+
+
+def read_decoded_audio(
+    path: str | os.PathLike[str],
+    *,
+    timeline: Timeline,
+    first_sample: int,
+    num_samples: int,
+    sample_rate_hz: int,
+    audio_track: int | None = None,
+) -> DecodedAudio:
+    """Read a range of mono samples like `read_audio`, and tell which of them were decoded.
+
+    Raises:
+        MediaError: The file cannot be opened or its audio cannot be decoded.
+        ValueError: A value is out of range.
+    """
     if sample_rate_hz < 1 or num_samples < 0:
         raise ValueError(
             "sample_rate_hz must be at least 1 and num_samples at least 0, "
             f"got {sample_rate_hz} and {num_samples}"
         )
     out = np.zeros(num_samples, np.float32)
-    is_decoded = False
+    ranges: list[range] = []
     with naming_errors("cannot decode the audio of", path), open_media(path) as container:
         for offset, samples, decoded in _decode_audio(
             container, first_sample, num_samples, sample_rate_hz, timeline, audio_track
@@ -227,14 +274,14 @@ def read_audio(
             start, stop = max(offset, 0), min(offset + len(samples), num_samples)
             if start < stop:
                 out[start:stop] = samples[start - offset : stop - offset]
-            is_decoded = is_decoded or max(decoded.start, 0) < min(decoded.stop, num_samples)
-    if not is_decoded and num_samples > 0:
-        rate = sample_rate_hz
-        raise NoAudioError(
-            f"{os.fspath(path)!r} has no audio from {first_sample / rate:.3f} s to "
-            f"{(first_sample + num_samples) / rate:.3f} s: not one sample could be decoded there"
-        )
-    return out
+            start, stop = max(decoded.start, 0), min(decoded.stop, num_samples)
+            if start >= stop:
+                continue
+            if ranges and start <= ranges[-1].stop + 1:  # rates that differ round to one sample
+                ranges[-1] = range(ranges[-1].start, stop)
+            else:
+                ranges.append(range(start, stop))
+    return DecodedAudio(out, tuple(ranges))
 
 
 def iterate_audio(

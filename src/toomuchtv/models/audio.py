@@ -28,7 +28,7 @@ class AudioEncoderConfig(BaseModel):
         width: Factor of the number of channels of every stage; 1.0 means 64 to 512.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["resnet"] = "resnet"
     depth: Literal[9, 18] = 18

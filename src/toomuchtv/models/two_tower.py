@@ -56,7 +56,7 @@ class ModelConfig(BaseModel):
         embedding_dim: Size D of the embedding space that the towers share.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     video: VideoConfig = VideoEncoderConfig()
     audio: AudioConfig = AudioEncoderConfig()

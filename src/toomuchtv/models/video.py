@@ -37,7 +37,7 @@ class VideoEncoderConfig(BaseModel):
             of 64. Published weights have the shapes of 1.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["r2plus1d", "r3d"] = "r2plus1d"
     depth: Literal[10, 18, 34] = 18

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import matplotlib.image
 import numpy as np
@@ -13,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+from matplotlib.text import Text
+from matplotlib.ticker import FormatStrFormatter, Formatter, FuncFormatter, MaxNLocator
 
 from toomuchtv.data.log_mel import LogMel, LogMelConfig
 from toomuchtv.diagnosis.results import (
@@ -205,7 +208,7 @@ def draw_title_lift(confusion: TitleConfusion) -> bytes:
     if values.count():
         low, high = max(1e-3, min(low, float(values.min()))), max(high, float(values.max()))
     image = axes.imshow(values, norm=LogNorm(low, high), cmap="cividis_r")
-    names = [name if len(name) <= 18 else name[:17] + "…" for name in confusion.titles]
+    names = [plain_text(name, 18) for name in confusion.titles]
     font_size = 9 if size <= 16 else 6
     axes.set_xticks(range(size), names, rotation=60, ha="right", fontsize=font_size)
     axes.set_yticks(range(size), names, fontsize=font_size)
@@ -265,11 +268,37 @@ def style_axes(axes: Axes) -> None:
 
 
 def to_png(figure: Figure) -> bytes:
-    """Render a figure as PNG."""
+    """Render a figure as PNG. Every chart of this project ends here.
+
+    Text is shown as it is: a dollar sign begins no formula. Characters that the font lacks become
+    boxes, and very long text is shortened.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(plain_text(text.get_text()))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, FuncFormatter):  # names, which are set again when they are drawn
+            axis.set_major_formatter(FuncFormatter(partial(_plain_label, formatter)))
     out = io.BytesIO()
     FigureCanvasAgg(figure)  # This renderer needs no display.
-    figure.savefig(out, format="png", dpi=130)
+    # The labels of some ticks are only made when they are drawn.
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        warnings.filterwarnings("ignore", ".*constrained_layout not applied")
+        figure.savefig(out, format="png", dpi=130)
     return out.getvalue()
+
+
+def _plain_label(formatter: Formatter, value: float, place: int | None = None) -> str:
+    return plain_text(formatter(value, place))
+
+
+def plain_text(text: str, max_length: int = 100) -> str:
+    """Return text that a chart can show: characters that are not printable are escaped."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    shown = "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+    return shown if len(shown) <= max_length else shown[: max_length - 1] + "…"
 
 
 def _write_cell(axes: Axes, row: int, column: int, text: str, *, is_dark: bool) -> None:

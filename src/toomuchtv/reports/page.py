@@ -11,6 +11,8 @@ from pathlib import Path
 
 import jinja2
 
+from toomuchtv._internal.files import write_text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultTable:
@@ -72,16 +74,16 @@ def write_page(
         title: Title of the page.
         lead: Paragraph below the title.
         sections: The sections, in order. All text is escaped.
+
+    Raises:
+        OSError: The page cannot be written.
     """
     path = Path(path)
     template = resources.files("toomuchtv.reports").joinpath("page.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["data_url"] = _data_url
     html = environment.from_string(template).render(title=title, lead=lead, sections=sections)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(html, encoding="utf-8", errors="backslashreplace")
-    os.replace(partial, path)
+    write_text(path, html)
 
 
 def _data_url(image: bytes) -> str:

@@ -14,11 +14,12 @@ from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.errors import CatalogError, MediaError
 from toomuchtv.media.clip import Clip
-from toomuchtv.reports.charts import COLORS, Curve, draw_clips, draw_curves
+from toomuchtv.reports.charts import COLORS, Curve, draw_clips, draw_curves, plain_text
 from toomuchtv.reports.page import ResultTable, Section, write_page
 from toomuchtv.training.metrics import read_metrics
-from toomuchtv.training.run import item_names, split_catalog
+from toomuchtv.training.run import item_names, titles_of_run
 from toomuchtv.training.run_config import Config, load_config
+from toomuchtv.training.snapshot_record import SNAPSHOT_NAME, read_history
 
 _NUM_EXAMPLES = 5
 
@@ -34,6 +35,12 @@ def write_run_page(run_path: str | os.PathLike[str], catalog: Catalog) -> Path:
 
     Returns:
         The path of the page.
+
+    Raises:
+        CheckpointError: A file of the run is damaged.
+        CatalogError: The catalog cannot be used.
+        OSError: A file cannot be read, or the page cannot be written.
+        ValueError: The config of the run, or what the catalog has left, cannot be used.
     """
     run_path = Path(run_path)
     config = load_config(file=run_path / "config.toml")
@@ -47,9 +54,9 @@ def write_run_page(run_path: str | os.PathLike[str], catalog: Catalog) -> Path:
             _learning_section(trained, held_out),
             _throughput_section(trained),
             _negatives_section(trained),
-            *_examples_section(catalog, config, step),
+            *_examples_section(catalog, config, run_path, step),
         ]
-    sections.append(_settings_section(config))
+    sections += [*_changes_section(run_path), _settings_section(config)]
     is_finished = (run_path / "model" / "config.json").exists()
     page = run_path / "report.html"
     write_page(
@@ -67,12 +74,12 @@ def _summary_section(trained: Lines, held_out: Lines) -> Section:
     rows = []
     if trained:
         last = trained[-1]
-        rate = statistics.median(line["clips_per_second"] for line in trained)
+        rate = statistics.median(_number(line, "clips_per_second") for line in trained)
         rows += [
             ["loss at the first logged step", _formatted(trained[0], "loss")],
             ["loss at the last logged step", _formatted(last, "loss")],
             ["clips per second (median)", f"{rate:.1f}"],
-            ["share of the time spent waiting for data", f"{last['data_wait_share']:.1%}"],
+            ["share of the time spent waiting for data", f"{_number(last, 'data_wait_share'):.1%}"],
             [
                 "effective negatives at the last logged step",
                 _formatted(last, "effective_negatives"),
@@ -161,9 +168,10 @@ def _negatives_section(trained: Lines) -> Section:
     )
 
 
-def _examples_section(catalog: Catalog, config: Config, step: int) -> list[Section]:
+def _examples_section(catalog: Catalog, config: Config, run_path: Path, step: int) -> list[Section]:
     """Show clips of the last batch, of different items as far as possible."""
-    train = catalog.snapshot().of_titles(split_catalog(catalog, config).train)
+    snapshot, split = titles_of_run(catalog, config, run_path)
+    train = snapshot.of_titles(split.train)
     names = item_names(catalog, train)
     sampler = ClipSampler(train, config.sampling, config.clip)
     specs = list(sampler.draw(seed=config.training.seed, step=step - 1))
@@ -171,7 +179,7 @@ def _examples_section(catalog: Catalog, config: Config, step: int) -> list[Secti
     clips: list[Clip] = []
     captions: list[str] = []
     for spec in [*first_of_item.values(), *specs]:
-        caption = f"{names[spec.item]}, {format_timecode(spec.start_seconds)}"
+        caption = f"{plain_text(names[spec.item], 60)}, {format_timecode(spec.start_seconds)}"
         if len(clips) == _NUM_EXAMPLES or caption in captions:
             continue
         try:
@@ -193,6 +201,26 @@ def _examples_section(catalog: Catalog, config: Config, step: int) -> list[Secti
                     "Frames and spectrograms of some clips with their times",
                 )
             ],
+        )
+    ]
+
+
+def _changes_section(run_path: Path) -> list[Section]:
+    """Say when the run was resumed with a catalog that had changed."""
+    if not (run_path / SNAPSHOT_NAME).exists():
+        return []
+    points = [
+        f"Step {start.step:,}: {change}"
+        for start in read_history(run_path).starts
+        for change in start.changes
+    ]
+    if not points:
+        return []
+    return [
+        Section(
+            heading="Changes of the catalog",
+            text="The run was resumed with a catalog that had changed since it was started.",
+            points=points,
         )
     ]
 

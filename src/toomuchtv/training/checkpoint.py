@@ -7,7 +7,6 @@ rate are functions of the step.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -15,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from toomuchtv._internal.files import remove_partial_files
+from toomuchtv._internal.tensor_files import DamagedFileError, read_tensors, write_tensors
 from toomuchtv.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
@@ -41,10 +40,15 @@ class Checkpoints:
         self._keep, self._keep_every = keep, keep_every
 
     def steps(self) -> list[int]:
-        """Return the steps of all checkpoints, ascending. They are not verified."""
-        if not self._folder.is_dir():
+        """Return the steps of all checkpoints, ascending. They are not verified.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        try:
+            matches = [_NAME.fullmatch(name) for name in os.listdir(self._folder)]
+        except FileNotFoundError:
             return []
-        matches = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
         return sorted(int(match[1]) for match in matches if match)
 
     def path(self, step: int) -> Path:
@@ -61,37 +65,31 @@ class Checkpoints:
                 older checkpoints are kept.
         """
         path = self.path(step)
-        partial = path.with_suffix(".partial")
-        tensors = _tensors(modules, optimizer)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, partial, metadata={"sha256": _digest(step, tensors)})
-            _flush(partial)
-            os.replace(partial, path)
-            _flush(self._folder)
-        except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
+            write_tensors(path, _tensors(modules, optimizer), _salt(step))
+            for old in self.steps()[: -self._keep]:
+                if not (self._keep_every and old % self._keep_every == 0):
+                    self.path(old).unlink(missing_ok=True)
+        except OSError as error:
             raise CheckpointError(
-                f"cannot write the checkpoint {str(path)!r}: {error}; older checkpoints are kept: "
-                "free disk space, then continue with --resume"
+                f"cannot write the checkpoint {str(path)!r}: {error.strerror}; older checkpoints "
+                "are kept: free disk space or correct the permissions, then continue with --resume"
             ) from error
-        for old in self.steps()[: -self._keep]:
-            if not (self._keep_every and old % self._keep_every == 0):
-                self.path(old).unlink(missing_ok=True)
         return path
 
     def newest_good_step(self) -> int:
         """Return the newest step whose checkpoint is undamaged; 0 if there is no checkpoint.
 
-        Damaged files are renamed to `*.damaged`, with a warning.
+        A file whose content was read and is damaged is renamed to `*.damaged`, with a warning.
 
         Raises:
-            CheckpointError: There are checkpoints, and all of them are damaged.
+            CheckpointError: A checkpoint cannot be read, which says nothing about its content, so
+                nothing is renamed; or there are checkpoints, and all of them are damaged.
         """
         for step in reversed(self.steps()):
             try:
                 self._read(step)
-            except CheckpointError as error:
+            except DamagedFileError as error:
                 renamed = self.path(step).with_suffix(".damaged")
                 self.path(step).replace(renamed)
                 _log.warning("%s; it was renamed to %s", error, renamed.name)
@@ -104,13 +102,17 @@ class Checkpoints:
             )
         return 0
 
+    def remove_partial_files(self) -> None:
+        """Delete what a killed process had not finished writing."""
+        remove_partial_files(self._folder)
+
     def load(
         self, step: int, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
     ) -> None:
         """Load the state after `step` steps in place.
 
         Raises:
-            CheckpointError: The file is damaged or of another model.
+            CheckpointError: The file cannot be read, is damaged, or is of another model.
         """
         stored = self._read(step)
         for name, module in modules.items():
@@ -121,7 +123,7 @@ class Checkpoints:
         """Load the state of one of the saved modules.
 
         Raises:
-            CheckpointError: The file is damaged or of another model.
+            CheckpointError: The file cannot be read, is damaged, or is of another model.
         """
         _load_module(self.path(step), self._read(step), name, module)
 
@@ -129,39 +131,22 @@ class Checkpoints:
         """Read every tensor of a checkpoint, and verify the checksum.
 
         Raises:
-            CheckpointError: The file cannot be read, or its content is not what was written.
+            CheckpointError: The file cannot be read.
+            DamagedFileError: Its content is not what was written.
         """
         path = self.path(step)
         try:
-            with safe_open(path, framework="pt") as file:
-                stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                expected = (file.metadata() or {}).get("sha256")
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"cannot read the checkpoint {str(path)!r}: {error}") from error
-        if _digest(step, stored) != expected:
+            return read_tensors(path, _salt(step))
+        except OSError as error:
             raise CheckpointError(
-                f"the checkpoint {str(path)!r} is damaged: its content does not match its checksum"
-            )
-        return stored
+                f"cannot read the checkpoint {str(path)!r}: {error.strerror}; nothing was changed. "
+                "Correct the permissions or the storage, then try again"
+            ) from error
 
 
-def _digest(step: int, tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of the step and of name, dtype, shape and bytes of every tensor."""
-    digest = hashlib.sha256(f"step {step}\n".encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the list of files in a folder, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _salt(step: int) -> str:
+    """Return what the checksum covers besides the tensors, so that no file passes for another."""
+    return f"step {step}\n"
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

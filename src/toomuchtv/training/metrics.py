@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -14,7 +15,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
+
+from toomuchtv._internal.files import write_text
+from toomuchtv.data.config import MAX_STEPS
 
 _Batch = TypeVar("_Batch")
 
@@ -38,42 +41,106 @@ class MetricsLog:
         self._wandb = _start_wandb(wandb_project, run_path) if wandb_project else None
         self._path = run_path / "metrics.jsonl"
         lines = [line for line in read_metrics(run_path) if line["step"] <= resume_step]
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        os.replace(partial, self._path)
-        self._file = self._path.open("a")
-        self._board = SummaryWriter(str(run_path / "tensorboard"), purge_step=resume_step + 1)
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in lines))
+        self._file = self._path.open("a", encoding="utf-8")
+        self._board = _EventFile(run_path / "tensorboard", first_step=resume_step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Write the metrics after `step` steps. Values that are not finite become null."""
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
-        self._file.flush()
-        for key, value in values.items():
-            self._board.add_scalar(key, value, step)
+        try:
+            self._file.write(json.dumps({"step": step, **finite}) + "\n")
+            self._file.flush()
+            self._board.write(step, values)
+        except OSError as error:
+            error.filename = error.filename or os.fspath(self._path)
+            raise
         if self._wandb is not None:
             self._wandb.log({**values, "step": step}, step=step)
 
     def close(self) -> None:
-        """Flush and close the log."""
-        self._file.close()
-        self._board.close()
+        """Close the log."""
+        with contextlib.suppress(OSError):  # every line was flushed when it was written
+            self._file.close()
+            self._board.close()
         if self._wandb is not None:
             self._wandb.finish()
 
 
-def read_metrics(run_path: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """Read `RUN/metrics.jsonl`. A last line that a kill cut off is ignored."""
-    path = Path(run_path) / "metrics.jsonl"
-    if not path.exists():
+class _EventFile:
+    """A file of scalars for TensorBoard.
+
+    PyTorch's writer would put the name of this host into the name of the file, and would write in
+    a thread, where an error of the disk has no reader.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.6f}.{secrets.token_hex(4)}"
+        self._file = (folder / name).open("wb")
+        self._records = RecordWriter(self._file)
+        self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        # TensorBoard drops what an interrupted run wrote about later steps.
+        self._append(
+            Event(
+                wall_time=time.time(),
+                step=first_step,
+                session_log=SessionLog(status=SessionLog.START),
+            )
+        )
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        scalars = [Summary.Value(tag=key, simple_value=value) for key, value in values.items()]
+        self._append(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars)))
+
+    def _append(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_metrics(run_path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Read `RUN/metrics.jsonl`.
+
+    Lines that are damaged are ignored, such as a last one that a kill cut off. The figures are for
+    people; nothing that a run computes depends on them.
+
+    Returns:
+        One mapping per line: `step`, and figures. A figure that was not finite is None.
+
+    Raises:
+        OSError: The file exists and cannot be read.
+    """
+    try:
+        text = (Path(run_path) / "metrics.jsonl").read_text("utf-8", "replace")
+    except FileNotFoundError:
         return []
     lines = []
-    for line in path.read_text().splitlines():
+    for line in text.splitlines():
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(values, dict) and _is_line(values):
+            lines.append(values)
     return lines
+
+
+def _is_line(values: dict[str, Any]) -> bool:
+    """Return True if values are those of a logged step: a step, and figures or null."""
+    step = values.get("step")
+    return (isinstance(step, int) and 0 <= step <= MAX_STEPS) and all(
+        value is None or isinstance(value, float) or (isinstance(value, int) and value < 2**63)
+        for value in values.values()
+    )
 
 
 def _start_wandb(project: str, run_path: Path) -> Any:

@@ -59,6 +59,7 @@ def pretrain(
     config: Config,
     *,
     resume: bool = False,
+    train_new_titles: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> PretrainResult:
     """Train a video encoder and an audio encoder on a prepared catalog.
@@ -71,13 +72,19 @@ def pretrain(
         catalog: A catalog with proxies, or its folder.
         run: Folder of the run, created if it does not exist. All processes must see it.
         config: All settings.
-        resume: True to continue the run in the folder. If there is none, a new run begins.
+        resume: True to continue the run in the folder. If there is none, a new run begins. A
+            resumed run keeps its split: titles that are new in the catalog are left out.
+        train_new_titles: True if a resumed run trains on titles that are new in the catalog too,
+            from now on. They are recorded in its split.
         progress: Called after each step with the number of steps that are done.
 
     Raises:
         CheckpointError: The folder holds a run and `resume` is false, or it holds a run with
-            another config or format.
-        CatalogError: The catalog has no proxies.
+            another config or format, or one of its files cannot be read or written, was damaged
+            or was edited.
+        FolderInUseError: Another process trains in the folder.
+        CatalogError: The catalog has no proxies, or none of the titles that the run trains on.
+        OSError: The folder cannot be read or written.
         ValueError: The config does not fit the catalog, the number of processes, or this machine.
         NotFiniteError: The loss or its gradient is not finite.
         DistributedError: Another process of the job is gone or does not answer.
@@ -95,12 +102,16 @@ def pretrain(
         opened as source,
         distributed.process_group(device, _STARTUP_TIMEOUT_SECONDS),
         stop_on_signals() as stop,
-    ):
-        state = open_run(source, Path(run), config, resume=resume, device=device)
-        with _open_log(state) as log, closing(_load_batches(state)) as batches:
-            done = _train(state, batches, log, stop, progress)
-            if distributed.rank() == 0 and done == training.steps:
-                state.encoder().save(state.path / "model")
+        open_run(
+            source, Path(run), config,
+            resume=resume, device=device, train_new_titles=train_new_titles,
+        ) as state,
+        _open_log(state) as log,
+        closing(_load_batches(state)) as batches,
+    ):  # fmt: skip
+        done = _train(state, batches, log, stop, progress)
+        if distributed.rank() == 0 and done == training.steps:
+            state.encoder().save(state.path / "model")
         return PretrainResult(
             run=state.path,
             steps=done,

@@ -21,7 +21,7 @@ from toomuchtv.data.log_mel import LogMel
 from toomuchtv.models import TwoTower
 from toomuchtv.training.device import choose_device, choose_precision
 from toomuchtv.training.optimizer import build_optimizer
-from toomuchtv.training.run import build_model, split_catalog
+from toomuchtv.training.run import build_model, titles_of_run
 from toomuchtv.training.run_config import Config, load_config
 
 #: Batch norm needs at least two clips.
@@ -52,7 +52,9 @@ class StepProfile:
     kept_bytes_per_clip: float
 
 
-def describe_run(catalog: Catalog, config: Config, *, world_size: int = 1) -> dict[str, object]:
+def describe_run(
+    catalog: Catalog, config: Config, *, world_size: int = 1, run: Path | None = None
+) -> dict[str, object]:
     """Describe what a run will train on, how, and at what cost, as names and values for a person.
 
     This profiles the model, which takes a second or two.
@@ -61,9 +63,10 @@ def describe_run(catalog: Catalog, config: Config, *, world_size: int = 1) -> di
         catalog: A prepared catalog.
         config: All settings.
         world_size: Number of training processes.
+        run: Folder of the run. If it exists, it has a split already.
     """
     training, sampling, clip = config.training, config.sampling, config.clip
-    snapshot, split = catalog.snapshot(), split_catalog(catalog, config)
+    snapshot, split = titles_of_run(catalog, config, run)
     train = snapshot.of_titles(split.train)
     device = choose_device(training.device)
     precision = str(choose_precision(training.precision, device)).removeprefix("torch.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +11,15 @@ import torch
 from torch import nn
 
 from toomuchtv._internal import distributed
+from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.snapshot import CatalogSnapshot
-from toomuchtv.catalog.splits import TitleSplit, split_titles
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.batches import PlannedBatches, draw_validation_batch
 from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
+from toomuchtv.errors import CatalogError
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
 from toomuchtv.losses import build_loss
 from toomuchtv.models import TwoTower
@@ -25,7 +28,17 @@ from toomuchtv.training.device import choose_precision
 from toomuchtv.training.metrics import MetricsTracker, read_metrics
 from toomuchtv.training.optimizer import build_ema, build_optimizer
 from toomuchtv.training.run_config import Config
-from toomuchtv.training.run_folder import open_run_folder, write_split
+from toomuchtv.training.run_folder import RunFolder
+from toomuchtv.training.snapshot_record import SnapshotRecord, record_snapshot
+from toomuchtv.training.split import (
+    SPLIT_NAME,
+    PreparedTitles,
+    SplitOfCatalog,
+    draw_split,
+    match_split,
+    prepared_titles,
+    read_split,
+)
 from toomuchtv.training.step import TrainingStep
 from toomuchtv.training.sync_batch_norm import convert_sync_batch_norm
 
@@ -77,60 +90,140 @@ class Run:
         return PretrainedEncoder(self.step.evaluated_model, config).to(self.device)
 
 
+@contextmanager
 def open_run(
-    catalog: Catalog, path: Path, config: Config, *, resume: bool, device: torch.device
-) -> Run:
-    """Open the folder of a run, build its parts, and load the newest good checkpoint.
+    catalog: Catalog,
+    path: Path,
+    config: Config,
+    *,
+    resume: bool,
+    device: torch.device,
+    train_new_titles: bool = False,
+) -> Iterator[Run]:
+    """Own the folder of a run, build its parts, and load the newest good checkpoint.
+
+    Args:
+        catalog: The catalog to train on.
+        path: The folder.
+        config: All settings.
+        resume: True to continue a run that exists. If there is none, a new run begins.
+        device: Device to train on.
+        train_new_titles: Whether a resumed run trains on titles that it does not know yet.
 
     Raises:
         CheckpointError: The folder or its checkpoints cannot be used.
-        CatalogError: The catalog has no proxies.
+        FolderInUseError: Another process trains in the folder.
+        CatalogError: The catalog has no proxies, or none of the titles that the run trains on.
         ValueError: The config does not fit the catalog or the number of processes.
+        OSError: The folder cannot be read or written.
     """
     training = config.training
     check_world_size(config, distributed.world_size())
     checkpoints = Checkpoints(
         path / "checkpoints", training.keep_checkpoints, training.keep_checkpoints_every
     )
-    start_step = open_run_folder(path, config, checkpoints, resume=resume, device=device)
-    snapshot, split, proxies = catalog.snapshot(), split_catalog(catalog, config), catalog.proxies()
-    train = snapshot.of_titles(split.train)
-    batches = PlannedBatches(
-        ClipReader(catalog.folder, train, proxies, config.clip),
-        ClipSampler(train, config.sampling, config.clip),
-        seed=training.seed,
-        rank=distributed.rank(),
-        world_size=distributed.world_size(),
-        on_bad_clip=training.on_bad_clip,
-    )
-    held_out = draw_validation_batch(
-        catalog.folder,
-        snapshot.of_titles(split.held_out),
-        proxies,
-        config.clip,
-        num_clips=training.validation_clips,
-        seed=training.seed,
-    )
-    if distributed.rank() == 0:
-        write_split(path, catalog.titles(), split)
-    losses = [line["loss"] for line in read_metrics(path) if "loss" in line]
-    run = Run(
-        path=path,
-        config=config,
-        device=device,
-        start_step=start_step,
-        batches=batches,
-        held_out=held_out,
-        item_names=item_names(catalog, train),
-        step=build_step(config, device),
-        tracker=MetricsTracker(last_loss=losses[-1] if losses else float("nan")),
-        checkpoints=checkpoints,
-    )
-    if start_step:
-        checkpoints.load(start_step, run.modules, run.step.optimizer)
-    if training.compile:
-        run.step.model.compile()
-    return run
+    source = RunSource.of(catalog)
+    with ExitStack() as stack:
+        folder = RunFolder(path, config, checkpoints, source.titles)
+
+        def claim() -> list[int]:
+            found = folder.claim(stack, resume=resume, train_new_titles=train_new_titles)
+            return [folder.start_step, len(found.train), *found.train, *found.held_out]
+
+        start_step, num_train, *title_ids = distributed.on_first_rank(claim, device)
+        train = source.snapshot.of_titles(title_ids[:num_train])
+        held_out = source.snapshot.of_titles(title_ids[num_train:])
+        if not len(train):
+            raise CatalogError(
+                f"no title that the run in {str(path)!r} trains on is prepared in the catalog "
+                f"{str(catalog.folder)!r}: pass the catalog that it was started with"
+            )
+        now = record_snapshot(source.proxies, train, held_out, source.names)
+        _check_equal_on_all_ranks(now, device)
+        run = Run(
+            path=path,
+            config=config,
+            device=device,
+            start_step=start_step,
+            batches=PlannedBatches(
+                ClipReader(catalog.folder, train, source.proxies, config.clip),
+                ClipSampler(train, config.sampling, config.clip),
+                seed=training.seed,
+                rank=distributed.rank(),
+                world_size=distributed.world_size(),
+                on_bad_clip=training.on_bad_clip,
+            ),
+            held_out=draw_validation_batch(
+                catalog.folder, held_out, source.proxies, config.clip,
+                num_clips=training.validation_clips, seed=training.seed,
+            ),
+            item_names=tuple(source.names[item_id] for item_id in train.item_id.tolist()),
+            step=build_step(config, device),
+            tracker=MetricsTracker(last_loss=_last_loss(path)),
+            checkpoints=checkpoints,
+        )  # fmt: skip
+        distributed.on_first_rank(lambda: folder.write(now), device)
+        if start_step:
+            checkpoints.load(start_step, run.modules, run.step.optimizer)
+        if training.compile:
+            run.step.model.compile()
+        yield run
+
+
+def _last_loss(path: Path) -> float:
+    losses = [line["loss"] for line in read_metrics(path) if line.get("loss") is not None]
+    return losses[-1] if losses else float("nan")
+
+
+def _check_equal_on_all_ranks(record: SnapshotRecord, device: torch.device) -> None:
+    """Check that all processes read the same catalog, so that their batches fit together.
+
+    Raises:
+        CatalogError: They do not.
+    """
+    mine = [int(digest[:15], 16) for digest in (record.train, record.held_out)]
+    if distributed.any_rank(distributed.on_first_rank(lambda: mine, device) != mine, device):
+        raise CatalogError(
+            "the processes of this job read different catalogs: give all of them the same folder, "
+            "and do not scan or prepare while a job starts"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSource:
+    """What a run reads from its catalog when it starts.
+
+    Attributes:
+        snapshot: The prepared items.
+        titles: Their titles.
+        proxies: Their proxies, by item id.
+        names: Their display names, by item id.
+    """
+
+    snapshot: CatalogSnapshot
+    titles: PreparedTitles
+    proxies: dict[int, Proxy]
+    names: dict[int, str]
+
+    @classmethod
+    def of(cls, catalog: Catalog) -> RunSource:
+        """Read a catalog.
+
+        Raises:
+            CatalogError: No item has a proxy.
+        """
+        snapshot = catalog.snapshot()
+        if len(snapshot) == 0:
+            raise CatalogError(
+                f"no item of the catalog {str(catalog.folder)!r} has a proxy: run `toomuchtv "
+                "prepare`"
+            )
+        return cls(
+            snapshot=snapshot,
+            titles=prepared_titles(catalog, snapshot),
+            proxies=catalog.proxies(),
+            names=dict(zip(snapshot.item_id.tolist(), item_names(catalog, snapshot), strict=True)),
+        )
 
 
 def build_step(config: Config, device: torch.device) -> TrainingStep:
@@ -180,15 +273,21 @@ def check_world_size(config: Config, world_size: int) -> None:
         )
 
 
-def split_catalog(catalog: Catalog, config: Config) -> TitleSplit:
-    """Split the prepared titles into those that are trained on and those that are held out."""
-    prepared = set(catalog.snapshot().title_id.tolist())
-    return split_titles(
-        [title for title in catalog.titles() if title.id in prepared],
-        held_out_share=config.training.held_out_share,
-        seed=config.training.seed,
-        duplicates=catalog.title_duplicates(),
-    )
+def titles_of_run(
+    catalog: Catalog, config: Config, path: Path | None = None
+) -> tuple[CatalogSnapshot, SplitOfCatalog]:
+    """Return the prepared items of a catalog, and how a run splits its titles.
+
+    Args:
+        catalog: The catalog.
+        config: The settings of the run.
+        path: Folder of the run. If it has a split, that counts; otherwise a new one is drawn.
+    """
+    snapshot = catalog.snapshot()
+    titles = prepared_titles(catalog, snapshot)
+    has_split = path is not None and (path / SPLIT_NAME).exists()
+    split = read_split(path) if path and has_split else draw_split(titles, config)
+    return snapshot, match_split(split, titles)
 
 
 def item_names(catalog: Catalog, snapshot: CatalogSnapshot) -> tuple[str, ...]:

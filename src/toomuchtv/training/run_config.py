@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from toomuchtv.data.augmentation import AugmentationConfig
 from toomuchtv.data.clip_transform import TransformConfig
-from toomuchtv.data.config import SamplingConfig
+from toomuchtv.data.config import MAX_BATCH_SIZE, MAX_STEPS, SamplingConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.losses import InfoNCEConfig, LossConfig
 from toomuchtv.media.clip import ClipFormat
@@ -49,15 +49,15 @@ class OptimizerConfig(BaseModel):
         nesterov: SGD only: true for Nesterov momentum, which needs a `momentum` above 0.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(default=1e-3, gt=0.0)
+    learning_rate: float = Field(default=1e-3, gt=0.0, le=1000.0)
     schedule: Literal["cosine", "constant"] = "cosine"
     final_learning_rate_share: float = Field(default=0.0, ge=0.0, le=1.0)
-    warmup_steps: int = Field(default=100, ge=0)
-    weight_decay: float = Field(default=0.05, ge=0.0)
-    max_gradient_norm: float = Field(default=1.0, ge=0.0)
+    warmup_steps: int = Field(default=100, ge=0, le=MAX_STEPS)
+    weight_decay: float = Field(default=0.05, ge=0.0, le=1000.0)
+    max_gradient_norm: float = Field(default=1.0, ge=0.0, le=1e9)
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.98, ge=0.0, lt=1.0)
     momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
@@ -125,9 +125,9 @@ class TrainingConfig(BaseModel):
         wandb_project: Weights & Biases project that also receives the metrics; empty for none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    steps: int = Field(default=1000, ge=1)
+    steps: int = Field(default=1000, ge=1, le=MAX_STEPS)
     seed: int = Field(default=0, ge=0, lt=2**31)
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -138,18 +138,18 @@ class TrainingConfig(BaseModel):
     ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
     num_workers: int = Field(default=1, ge=0, le=256)
     on_worker_death: Literal["restart", "stop"] = "restart"
-    max_worker_restarts: int = Field(default=100, ge=1)
-    loader_timeout_seconds: float = Field(default=300.0, gt=0.0)
-    distributed_timeout_seconds: float = Field(default=600.0, ge=1.0)
+    max_worker_restarts: int = Field(default=100, ge=1, le=1_000_000)
+    loader_timeout_seconds: float = Field(default=300.0, gt=0.0, le=1e6)
+    distributed_timeout_seconds: float = Field(default=600.0, ge=1.0, le=1e6)
     on_bad_clip: Literal["replace", "stop"] = "replace"
-    chunk_size: int = Field(default=0, ge=0)
+    chunk_size: int = Field(default=0, ge=0, le=MAX_BATCH_SIZE)
     held_out_share: float = Field(default=0.2, ge=0.0, lt=1.0)
-    log_every: int = Field(default=10, ge=1)
-    validate_every: int = Field(default=0, ge=0)
+    log_every: int = Field(default=10, ge=1, le=MAX_STEPS)
+    validate_every: int = Field(default=0, ge=0, le=MAX_STEPS)
     validation_clips: int = Field(default=128, ge=2, le=4096)
-    checkpoint_every: int = Field(default=200, ge=0)
-    keep_checkpoints: int = Field(default=2, ge=1)
-    keep_checkpoints_every: int = Field(default=0, ge=0)
+    checkpoint_every: int = Field(default=200, ge=0, le=MAX_STEPS)
+    keep_checkpoints: int = Field(default=2, ge=1, le=MAX_STEPS)
+    keep_checkpoints_every: int = Field(default=0, ge=0, le=MAX_STEPS)
     wandb_project: str = ""
 
 
@@ -168,7 +168,7 @@ class Config(BaseModel):
         training: Length, precision, memory, fault handling and logging.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     clip: ClipFormat = ClipFormat()
     transform: TransformConfig = TransformConfig()
@@ -234,7 +234,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ValueError(f"cannot read the config {str(path)!r}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the config {str(path)!r} is not TOML: {error}") from error
 
 
@@ -300,7 +300,7 @@ def _parse_setting(setting: str) -> dict[str, Any]:
         raise ValueError(f"a setting has the form section.key=value, got {setting!r}")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     for key in reversed(path.strip().split(".")):
         value = {key: value}

@@ -2,92 +2,183 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
+import hashlib
+import logging
+from contextlib import ExitStack
 from pathlib import Path
 
-import torch
-
-from toomuchtv._internal import distributed
-from toomuchtv.catalog.records import Title
-from toomuchtv.catalog.splits import TitleSplit
+from toomuchtv._internal.files import (
+    PARTIAL,
+    parse_json,
+    read_json,
+    remove_partial_files,
+    write_json,
+    write_text,
+)
+from toomuchtv._internal.folder_lock import LOCK_NAME, folder_lock
 from toomuchtv.errors import CheckpointError
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.run_config import Config, config_from, differing_keys, read_toml
+from toomuchtv.training.snapshot_record import (
+    SNAPSHOT_NAME,
+    SnapshotHistory,
+    SnapshotRecord,
+    Start,
+    describe_changes,
+    describe_new_titles,
+    read_history,
+    write_history,
+)
+from toomuchtv.training.split import (
+    SPLIT_NAME,
+    PreparedTitles,
+    SplitOfCatalog,
+    draw_split,
+    match_split,
+    read_split,
+    update_split,
+    write_split,
+)
+
+_log = logging.getLogger(__name__)
 
 #: Version of the layout of a run folder and of the names in its checkpoints. Increase it when an
 #: older run can no longer be resumed.
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 
 _FORMAT_NAME, _CONFIG_NAME = "run.json", "config.toml"
+#: What a run that was killed while it was created may have left.
+_UNFINISHED = {_FORMAT_NAME, SPLIT_NAME, SNAPSHOT_NAME, LOCK_NAME}
 
 
-def open_run_folder(
-    path: Path, config: Config, checkpoints: Checkpoints, *, resume: bool, device: torch.device
-) -> int:
-    """Create or check the folder of a run. Rank 0 does so, and all ranks use its result.
+class RunFolder:
+    """The folder of a run, as the process with rank 0 sees it.
 
     Args:
         path: The folder.
         config: The config that the run is started or resumed with.
         checkpoints: Checkpoints of the run.
-        resume: True to continue a run that exists. If there is none, a new run begins.
-        device: Device of the collective call.
+        titles: The titles of the catalog as it is now.
 
-    Returns:
-        The number of steps that are done; 0 for a new run.
+    Attributes:
+        start_step: Number of steps that are done, after `claim`; 0 for a new run.
+    """
+
+    start_step: int
+
+    def __init__(
+        self, path: Path, config: Config, checkpoints: Checkpoints, titles: PreparedTitles
+    ) -> None:
+        self._path, self._config, self._checkpoints = path, config, checkpoints
+        self._titles = titles
+
+    def claim(self, stack: ExitStack, *, resume: bool, train_new_titles: bool) -> SplitOfCatalog:
+        """Lock the folder until `stack` is closed, check it, and decide on the split.
+
+        Nothing is written yet, except that leftovers of killed processes are removed and damaged
+        checkpoints are renamed.
+
+        Raises:
+            CheckpointError: The folder holds a run and `resume` is false, a run of another config
+                or format, or files of something else; a file of the run was damaged or edited; or
+                all checkpoints are damaged.
+            FolderInUseError: Another process has locked the folder.
+            OSError: The folder or a file cannot be read, or the folder cannot be written.
+        """
+        _holds_run(self._path, resume=resume)
+        self._path.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(folder_lock(self._path))
+        self._history: SnapshotHistory | None = None
+        if _holds_run(self._path, resume=resume):
+            self.start_step = _check_run(self._path, self._config, self._checkpoints)
+            self._history = read_history(self._path)
+            self._split = update_split(
+                read_split(self._path),
+                self._titles,
+                train_new_titles=train_new_titles,
+                step=self.start_step,
+            )
+        else:
+            self.start_step = 0
+            self._split = draw_split(self._titles, self._config)
+        self._found = match_split(self._split, self._titles)
+        return self._found
+
+    def write(self, now: SnapshotRecord) -> tuple[()]:
+        """Create the run, or record and report what has changed since it was started last."""
+        start = Start(step=self.start_step, train=now.train, held_out=now.held_out)
+        if self._history is None:
+            self._create(SnapshotHistory(starts=(start,), files=now.files))
+            return ()
+        changes = describe_changes(self._history, now, self._found, self._titles)
+        last = self._history.starts[-1]
+        if changes:
+            effect = "the batches stay the same, and the held-out loss is of other clips"
+            if last.train != now.train:
+                effect = "the batches are others than they would be without these changes"
+            changes.append(f"from step {self.start_step} on, {effect}")
+            starts = (*self._history.starts, start.model_copy(update={"changes": tuple(changes)}))
+            write_split(self._path, self._split)
+            write_history(self._path, SnapshotHistory(starts=starts, files=now.files))
+        changes += describe_new_titles(self._found, self._titles)
+        if changes:
+            _log.warning("Since this run was started last: %s.", "; ".join(changes))
+        return ()
+
+    def _create(self, history: SnapshotHistory) -> None:
+        write_split(self._path, self._split)
+        write_history(self._path, history)
+        text = self._config.to_toml()
+        values = {"format": RUN_FORMAT, "config_sha256": _checksum(text.encode())}
+        write_json(self._path / _FORMAT_NAME, values)
+        # The config comes last: a folder with a config has everything that a resumed run needs.
+        write_text(self._path / _CONFIG_NAME, text)
+
+
+def _holds_run(path: Path, *, resume: bool) -> bool:
+    """Return True if a folder holds a run, and False if a new one can be created there.
 
     Raises:
-        CheckpointError: The folder holds a run and `resume` is false, a run of another config or
-            format, or files of something else; or all of its checkpoints are damaged.
+        CheckpointError: It holds a run and `resume` is false, or it holds something else.
+        OSError: The folder cannot be read.
     """
-    found, problem = -1, None
-    if distributed.rank() == 0:
-        try:
-            found = _open(path, config, checkpoints, resume=resume)
-        except CheckpointError as error:
-            problem = error
-    found = distributed.broadcast_int(found, device)
-    if found < 0:
-        raise problem or CheckpointError(
-            f"rank 0 could not open the run folder {str(path)!r}; see its error message"
-        )
-    return found
-
-
-def _open(path: Path, config: Config, checkpoints: Checkpoints, *, resume: bool) -> int:
-    if (path / _CONFIG_NAME).exists():
+    try:
+        entries = list(path.iterdir())
+    except FileNotFoundError:
+        return False
+    if any(entry.name == _CONFIG_NAME for entry in entries):
         if not resume:
             raise CheckpointError(
                 f"{str(path)!r} already holds a run: continue it with --resume, or choose another "
                 "folder"
             )
-        _check_format(path)
-        _check_config(path, config)
-    elif path.exists() and any(
-        entry.suffix != ".partial" and entry.name != _FORMAT_NAME for entry in path.iterdir()
-    ):
+        return True
+    if any(entry.suffix != PARTIAL and entry.name not in _UNFINISHED for entry in entries):
         raise CheckpointError(
             f"{str(path)!r} is not empty and does not hold a run: choose another folder"
         )
-    else:
-        path.mkdir(parents=True, exist_ok=True)
-        # The config comes last: a folder with a config has everything that a resumed run needs.
-        _write_whole(path / _FORMAT_NAME, json.dumps({"format": RUN_FORMAT}) + "\n")
-        _write_whole(path / _CONFIG_NAME, config.to_toml())
+    return False
+
+
+def _check_run(path: Path, config: Config, checkpoints: Checkpoints) -> int:
+    """Check the folder of a run that is resumed, and return the number of steps that are done."""
+    _check_format(path)
+    _check_config(path, config)
+    for folder in (path, path / "model"):
+        remove_partial_files(folder)
+    checkpoints.remove_partial_files()
     return checkpoints.newest_good_step()
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _check_format(path: Path) -> None:
     try:
-        found = json.loads((path / _FORMAT_NAME).read_text("utf-8"))["format"]
+        found = parse_json(path / _FORMAT_NAME, (path / _FORMAT_NAME).read_bytes()).get("format")
     except FileNotFoundError:
         found = None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{str(path / _FORMAT_NAME)!r} does not state the format of the run: {error}"
-        ) from error
     if found == RUN_FORMAT:
         return
     if isinstance(found, int) and found > RUN_FORMAT:
@@ -105,8 +196,15 @@ def _check_format(path: Path) -> None:
 
 def _check_config(path: Path, config: Config) -> None:
     """Compare the values of two configs. Keys that the file lacks have their defaults."""
+    file = path / _CONFIG_NAME
+    expected = read_json(path / _FORMAT_NAME).get("config_sha256")
+    if _checksum(file.read_bytes()) != expected:
+        raise CheckpointError(
+            f"{str(file)!r} was damaged or edited since the run began: restore it, or start a new "
+            "run in another folder"
+        )
     try:
-        stored = config_from(read_toml(path / _CONFIG_NAME))
+        stored = config_from(read_toml(file))
     except ValueError as error:
         raise CheckpointError(
             f"the config of the run in {str(path)!r} cannot be used by this version: {error}"
@@ -116,23 +214,3 @@ def _check_config(path: Path, config: Config) -> None:
             f"the config differs from that of the run in {str(path)!r} in {', '.join(keys)}: "
             "resume with the same settings, or start a new run in another folder"
         )
-
-
-def write_split(path: Path, titles: Sequence[Title], split: TitleSplit) -> None:
-    """Write `RUN/split.json`: which titles are trained on and which are held out."""
-    names = {
-        title.id: {"kind": str(title.kind), "name": title.name, "year": title.year}
-        for title in titles
-    }
-    content = {
-        "train": [names[title_id] for title_id in split.train],
-        "held_out": [names[title_id] for title_id in split.held_out],
-    }
-    _write_whole(path / "split.json", json.dumps(content, indent=1) + "\n")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that a kill leaves either the whole file or none."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

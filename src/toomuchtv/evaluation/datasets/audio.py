@@ -2,7 +2,8 @@
 
 ESC-50 (Piczak, ACM Multimedia 2015): `audio/` and `meta/esc50.csv` with filename, fold, target,
 category, esc10, src_file, take. ESC-10 is the part with esc10 = True. Clips of one recording are
-in one fold.
+in one fold. The official names of the files are `<fold>-<src_file>-<take>-<target>`, so that a row
+that was edited contradicts its file.
 
 UrbanSound8K (Salamon et al., ACM Multimedia 2014): `audio/fold<1-10>/` and
 `metadata/UrbanSound8K.csv` with slice_file_name, fsID, start, end, salience, fold, classID, class.
@@ -23,41 +24,77 @@ from pathlib import Path
 
 from toomuchtv.evaluation.benchmark import Benchmark, LabeledClip
 from toomuchtv.evaluation.datasets.lists import (
-    MEDIA_SUFFIXES,
+    Listing,
     cross_validation,
     first_folder,
     make_benchmark,
-    read_lines,
-    read_table,
+    media_below,
+    unused_gap,
 )
+from toomuchtv.evaluation.datasets.official import (
+    DCASE2013,
+    ESC10,
+    ESC50,
+    FSD50K,
+    URBANSOUND8K,
+    Official,
+)
+from toomuchtv.evaluation.datasets.tables import Problems, Row, RowError, parse_rows, read_table
 from toomuchtv.evaluation.errors import BenchmarkError
 
-_DCASE_NAME = re.compile(r"([a-z]+)(\d\d)$")
+_ESC_NAME = re.compile(r"(\d+)-(\d+)-([A-Z])-(\d+)")
+_URBANSOUND_NAME = re.compile(r"(\d+)-(\d+)-\d+-\d+")
+_DCASE_NAME = re.compile(r"([a-z]+)(\d\d)")
 
 
 def read_esc(root: Path, name: str) -> Benchmark:
-    """Read `esc50`, a dataset with the same files, or the part of it that is `esc10`.
+    """Read `esc50`, the part of it that is `esc10`, or `rendered-sounds`, which has its layout.
 
     Raises:
         BenchmarkError: The table is missing or malformed, or has no row of ESC-10.
     """
-    columns = ["filename", "fold", "category", *(["esc10"] if name == "esc10" else [])]
+    official = {"esc50": ESC50, "esc10": ESC10}.get(name)
+    columns = ["filename", "fold", "category"]
+    if official is not None:
+        columns += ["target", "esc10", "src_file", "take"]
+    problems = Problems(name)
     path = root / "meta" / "esc50.csv"
-    rows = read_table(path, columns, benchmark="ESC-50")
+    rows = read_table(path, columns, problems, benchmark="ESC-50")
     if name == "esc10":
-        rows = [row for row in rows if row["esc10"].lower() == "true"]
+        flags = parse_rows(rows, _esc10_flag, problems)
+        problems.check()
+        rows = [row for row, flag in zip(rows, flags, strict=True) if flag]
         if not rows:
             raise BenchmarkError(f"{str(path)!r} marks no row as ESC-10")
-    listed = [
-        LabeledClip(
-            path=root / "audio" / row["filename"],
-            labels=(row["category"],),
-            source=row.get("src_file") or row["filename"],
-            group=row["fold"],
-        )
-        for row in rows
-    ]
-    return _with_official_folds(name, root, listed)
+    listed = parse_rows(rows, lambda row: _esc_clip(row, root, official), problems)
+    return _with_official_folds(name, root, listed, problems, official)
+
+
+def _esc10_flag(row: Row) -> bool:
+    return row.one_of("esc10", ("True", "False", "TRUE", "FALSE")).lower() == "true"
+
+
+def _esc_clip(row: Row, root: Path, official: Official | None) -> tuple[str, LabeledClip]:
+    path = row.file("filename", root / "audio")
+    number = row.whole_number("fold")
+    label = row.text("category")
+    fold = str(number)
+    if official is not None:
+        fold, label = official.fold(number), official.label(label)
+        target = row.whole_number("target")
+        stated = ESC50.classes.index(label)
+        if target != stated:
+            raise RowError(f"{label} has the target {stated} in ESC-50, got {target}")
+        cells = (fold, row.text("src_file"), row.text("take"), str(target))
+        match = _ESC_NAME.fullmatch(path.stem)
+        if match is not None and match.groups() != cells:
+            raise RowError(
+                f"the name {path.name} states fold, src_file, take and target as "
+                f"{', '.join(match.groups())}, and the columns as {', '.join(cells)}"
+            )
+    source = row.optional("src_file") or path.name
+    clip = LabeledClip(path=path, labels=(label,), source=source, group=fold, listed_at=str(row))
+    return fold, clip
 
 
 def read_urbansound8k(root: Path) -> Benchmark:
@@ -66,24 +103,40 @@ def read_urbansound8k(root: Path) -> Benchmark:
     Raises:
         BenchmarkError: The table is missing or malformed.
     """
-    columns = ["slice_file_name", "fsID", "fold", "class"]
+    columns = ["slice_file_name", "fsID", "fold", "classID", "class"]
+    problems = Problems("urbansound8k")
     path = root / "metadata" / "UrbanSound8K.csv"
-    listed = [
-        LabeledClip(
-            path=root / "audio" / f"fold{row['fold']}" / row["slice_file_name"],
-            labels=(row["class"],),
-            source=row["fsID"],
-            group=row["fold"],
+    rows = read_table(path, columns, problems, benchmark="UrbanSound8K")
+
+    def parse(row: Row) -> tuple[str, LabeledClip]:
+        fold = URBANSOUND8K.fold(row.whole_number("fold"))
+        label = URBANSOUND8K.label(row.text("class"))
+        file = row.file("slice_file_name", root / "audio" / f"fold{fold}")
+        number = URBANSOUND8K.classes.index(label)
+        match = _URBANSOUND_NAME.fullmatch(file.stem)
+        cells = (row.text("fsID"), str(row.whole_number("classID")))
+        if cells[1] != str(number) or (match is not None and match.groups() != cells):
+            raise RowError(
+                f"{label} has the classID {number}; the columns have fsID {cells[0]} and classID "
+                f"{cells[1]} for {file.name}"
+            )
+        return fold, LabeledClip(
+            path=file, labels=(label,), source=cells[0], group=fold, listed_at=str(row)
         )
-        for row in read_table(path, columns, benchmark="UrbanSound8K")
-    ]
-    return _with_official_folds("urbansound8k", root, listed)
+
+    listed = parse_rows(rows, parse, problems)
+    return _with_official_folds("urbansound8k", root, listed, problems, URBANSOUND8K)
 
 
-def _with_official_folds(name: str, root: Path, listed: Sequence[LabeledClip]) -> Benchmark:
+def _with_official_folds(
+    name: str, root: Path, listed: Listing, problems: Problems, official: Official | None
+) -> Benchmark:
     """Return a benchmark whose folds are the groups of the clips."""
-    folds = cross_validation([(clip.group, clip) for clip in listed])
-    return make_benchmark(name, root, folds, rows=listed, modalities=("audio",))
+    folds, rows, notes = cross_validation(listed, problems)
+    return make_benchmark(
+        name, root, folds, problems, rows=rows, modalities=("audio",), official=official,
+        notes=notes,
+    )  # fmt: skip
 
 
 def read_fsd50k(root: Path) -> Benchmark:
@@ -93,29 +146,40 @@ def read_fsd50k(root: Path) -> Benchmark:
         BenchmarkError: A table is missing or malformed.
     """
     truth = root / "FSD50K.ground_truth"
-    lines = read_lines(truth / "vocabulary.csv", benchmark="FSD50K")
-    vocabulary = {line.split(",")[1] for line in lines if line.count(",") >= 2}
-    dev = read_table(truth / "dev.csv", ["fname", "labels", "split"], benchmark="FSD50K")
-    test = read_table(truth / "eval.csv", ["fname", "labels"], benchmark="FSD50K")
-    unknown = {label for row in [*dev, *test] for label in row["labels"].split(",")} - vocabulary
-    if unknown:
-        raise BenchmarkError(f"labels that vocabulary.csv does not have: {sorted(unknown)[:5]}")
-
-    def clip_of(row: dict[str, str], folder: str) -> LabeledClip:
-        name = row["fname"]
-        path = root / folder / f"{name}.wav"
-        labels = tuple(row["labels"].split(","))
-        return LabeledClip(path=path, labels=labels, source=name, group=name)
-
-    sides = {
-        name: [clip_of(row, "FSD50K.dev_audio") for row in dev if row["split"] == split]
-        for name, split in (("train", "train"), ("validation", "val"))
-    }
-    sides["test"] = [clip_of(row, "FSD50K.eval_audio") for row in test]
-    return make_benchmark(
-        "fsd50k", root, {"eval": sides}, classes=vocabulary, task="multi_label",
-        modalities=("audio",),
+    problems = Problems("fsd50k")
+    names = read_table(
+        truth / "vocabulary.csv", ["index", "label", "mid"], problems, benchmark="FSD50K",
+        header=False,
     )  # fmt: skip
+    vocabulary = [row.text("label") for row in names]
+    dev = read_table(truth / "dev.csv", ["fname", "labels", "split"], problems, benchmark="FSD50K")
+    test = read_table(truth / "eval.csv", ["fname", "labels"], problems, benchmark="FSD50K")
+
+    def parse(row: Row) -> tuple[str, LabeledClip]:
+        name = row.text("fname").removesuffix(".wav")
+        labels = _vocabulary_labels(row.text("labels"), vocabulary)
+        side = "test"
+        if row.path.name == "dev.csv":
+            side = {"train": "train", "val": "validation"}[row.one_of("split", ("train", "val"))]
+        folder = f"FSD50K.{row.path.stem}_audio"
+        path = root / folder / f"{name}.wav"
+        return side, LabeledClip(
+            path=path, labels=labels, source=name, group=name, listed_at=str(row)
+        )
+
+    listed = parse_rows([*dev, *test], parse, problems)
+    return make_benchmark(
+        "fsd50k", root, {"eval": listed}, problems, classes=vocabulary, task="multi_label",
+        modalities=("audio",), official=FSD50K,
+    )  # fmt: skip
+
+
+def _vocabulary_labels(cell: str, vocabulary: Sequence[str]) -> tuple[str, ...]:
+    labels = tuple(label.strip() for label in cell.split(","))
+    unknown = [label for label in labels if label not in vocabulary]
+    if unknown:
+        raise RowError(f"vocabulary.csv does not have the label {unknown[0]!r}")
+    return labels
 
 
 def read_dcase2013(root: Path) -> Benchmark:
@@ -124,22 +188,32 @@ def read_dcase2013(root: Path) -> Benchmark:
     Raises:
         BenchmarkError: A folder is missing, or a file's name has no class and number.
     """
-    sides: dict[str, list[LabeledClip]] = {"train": [], "test": []}
+    problems = Problems("dcase2013")
+    listed: list[tuple[str, LabeledClip]] = []
+    unused: list[Path] = []
     for side, names in (
         ("train", ["scenes_stereo", "train"]),
         ("test", ["scenes_stereo_testset", "val"]),
     ):
-        folder = first_folder(root, names, benchmark="DCASE 2013")
-        # The archives unpack to a folder of their own name.
-        nested = folder / names[0]
-        for path in sorted((nested if nested.is_dir() else folder).iterdir()):
-            if path.suffix.lower() not in MEDIA_SUFFIXES:
+        media, unknown = media_below(first_folder(root, names, benchmark="DCASE 2013"))
+        unused += unknown
+        for path in media:
+            match = _DCASE_NAME.fullmatch(path.stem)
+            try:
+                if match is None:
+                    raise RowError("its name is not <class><NN>.wav, as bus01.wav is")
+                label = DCASE2013.label(match[1])
+            except RowError as error:
+                problems.add(path.relative_to(root), error)
                 continue
-            match = _DCASE_NAME.match(path.stem)
-            if match is None:
-                raise BenchmarkError(f"{str(path)!r} is not named <class><NN>.wav, as bus01.wav")
             source = f"{side}/{path.stem}"
-            sides[side].append(
-                LabeledClip(path=path, labels=(match[1],), source=source, group=source)
-            )
-    return make_benchmark("dcase2013", root, {"test": sides}, modalities=("audio",))
+            listed.append(
+                (side, LabeledClip(
+                    path=path, labels=(label,), source=source, group=source,
+                    listed_at=str(path.relative_to(root)),
+                ))
+            )  # fmt: skip
+    return make_benchmark(
+        "dcase2013", root, {"test": listed}, problems, modalities=("audio",), official=DCASE2013,
+        gaps=unused_gap(unused, root),
+    )  # fmt: skip

@@ -32,10 +32,12 @@ from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, LabeledClip
 from toomuchtv.evaluation.datasets.lists import (
     first_folder,
+    indexed_paths,
     make_benchmark,
     media_index,
-    read_lines,
 )
+from toomuchtv.evaluation.datasets.official import HMDB51, UCF101, Official
+from toomuchtv.evaluation.datasets.tables import Problems, Row, RowError, parse_rows, read_lines
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.media.containers import find_video_stream, open_media
 
@@ -43,48 +45,60 @@ LVU_CLASS_TASKS = ("relationship", "way_speaking", "scene", "director", "genre",
 LVU_VALUE_TASKS = ("like_ratio", "view_count")
 
 _SPLITS = (1, 2, 3)
-_UCF_GROUP = re.compile(r"_g(\d+)_c\d+$")
+_UCF_NAME = re.compile(r"([^/]+)/v_([^/]+)_g(\d+)_c\d+\.\w+")
 # Visible part, camera motion, number of people, point of view, quality, number.
 _HMDB_PROPERTIES = re.compile(r"_[a-z]_[a-z]{2}_np\d_[a-z]{2}_[a-z]{3}_\d+$")
+_HMDB_SIDES = {"1": "train", "2": "test"}
 _FOLD_SIDES = {"train": "train", "val": "validation", "test": "test"}
 _CONTEXT_SECONDS = 4.0
 _DEFAULT_FRAME_RATE = 24.0
 
 
-def read_ucf101(root: Path) -> Benchmark:
-    """Read UCF101, or a dataset with the same files.
+def read_ucf101(root: Path, name: str = "ucf101") -> Benchmark:
+    """Read `ucf101`, or `rendered-actions`, which has its layout.
 
     The group of a clip is its g<NN> without the class. In UCF101 that is finer than needed; in the
-    rendered datasets of `experiments/` it is the title, whose clips have many classes.
+    rendered actions it is the title, whose clips have many classes.
 
     Raises:
         BenchmarkError: A list is missing or malformed.
     """
     videos = first_folder(root, ["videos", "UCF-101", "UCF101"], benchmark="UCF101")
+    official = UCF101 if name == "ucf101" else None
+    problems = Problems(name)
+    folds: dict[str, list[tuple[str, LabeledClip]]] = {}
+    for split in _SPLITS:
+        listed = folds[f"split {split}"] = []
+        for side in ("train", "test"):
+            lines = read_lines(
+                root / "ucfTrainTestlist" / f"{side}list0{split}.txt", benchmark="UCF101"
+            )
+            clips = parse_rows(lines, lambda row: _ucf101_clip(row, videos, official), problems)
+            listed += [(side, clip) for clip in clips]
+    return make_benchmark(name, root, folds, problems, official=official)
 
-    def read_list(side: str, split: int) -> list[LabeledClip]:
-        path = root / "ucfTrainTestlist" / f"{side}list0{split}.txt"
-        return [_ucf101_clip(videos, line, path) for line in read_lines(path, benchmark="UCF101")]
 
-    folds = {
-        f"split {split}": {side: read_list(side, split) for side in ("train", "test")}
-        for split in _SPLITS
-    }
-    return make_benchmark("ucf101", root, folds)
-
-
-def _ucf101_clip(videos: Path, line: str, path: Path) -> LabeledClip:
+def _ucf101_clip(row: Row, videos: Path, official: Official | None) -> LabeledClip:
     # Training lists have the path and the class number, test lists have the path alone.
-    name = line.split(maxsplit=1)[0]
-    group = _UCF_GROUP.search(Path(name).stem)
-    if name.count("/") != 1 or group is None:
-        raise BenchmarkError(
-            f"{str(path)!r} has the line {line!r}; expected Class/v_Class_gNN_cMM.avi"
+    line = row.text("line")
+    name, *numbers = line.split()
+    match = _UCF_NAME.fullmatch(name)
+    # UCF101 has HandstandPushups/v_HandStandPushups_g01_c01.avi.
+    if match is None or match[1].casefold() != match[2].casefold() or len(numbers) > 1:
+        raise RowError(
+            f"the line {line!r} must be Class/v_Class_gNN_cMM.avi, in training lists with the "
+            "number of the class"
         )
-    label = name.partition("/")[0]
+    label = match[1]
+    if official is not None:
+        label = official.label(label)
+        number = str(official.classes.index(label) + 1)
+        if numbers and numbers != [number]:
+            raise RowError(f"{label} has the number {number}, got {numbers[0]}")
     return LabeledClip(
-        path=videos / name, labels=(label,), source=f"{label}_g{group[1]}", group=f"g{group[1]}"
-    )
+        path=videos / name, labels=(label,), source=f"{label}_g{match[3]}", group=f"g{match[3]}",
+        listed_at=str(row),
+    )  # fmt: skip
 
 
 def read_hmdb51(root: Path) -> Benchmark:
@@ -95,6 +109,7 @@ def read_hmdb51(root: Path) -> Benchmark:
     """
     lists = root / "testTrainMulti_7030_splits"
     videos = first_folder(root, ["videos", "hmdb51_org", "hmdb51"], benchmark="HMDB51")
+    problems = Problems("hmdb51")
     folds = {}
     for split in _SPLITS:
         suffix = f"_test_split{split}.txt"
@@ -103,20 +118,25 @@ def read_hmdb51(root: Path) -> Benchmark:
             raise BenchmarkError(
                 f"there is no HMDB51 at {str(root)!r}: {str(lists)!r} has no <class>{suffix}"
             )
-        sides: dict[str, list[LabeledClip]] = {"0": [], "1": [], "2": []}
-        for path in paths:
-            label = path.name.removesuffix(suffix)
-            for line in read_lines(path, benchmark="HMDB51"):
-                name, _, side = line.strip().rpartition(" ")
-                if side not in sides or not name:
-                    raise BenchmarkError(
-                        f"{str(path)!r} has the line {line!r}; expected a file and 0, 1 or 2"
-                    )
-                file = videos / label / name.strip()
-                film = _HMDB_PROPERTIES.sub("", file.stem).removesuffix(f"_{label}")
-                sides[side].append(LabeledClip(path=file, labels=(label,), source=film, group=film))
-        folds[f"split {split}"] = {"train": sides["1"], "test": sides["2"]}
-    return make_benchmark("hmdb51", root, folds, modalities=("video",))
+        rows = [row for path in paths for row in read_lines(path, benchmark="HMDB51")]
+        listed = parse_rows(rows, lambda row: _hmdb51_clip(row, videos), problems)
+        folds[f"split {split}"] = [(side, clip) for side, clip in listed if side]
+    return make_benchmark("hmdb51", root, folds, problems, modalities=("video",), official=HMDB51)
+
+
+def _hmdb51_clip(row: Row, videos: Path) -> tuple[str, LabeledClip]:
+    """Return a clip with its side, which is empty for a clip that the split does not use."""
+    folder = row.path.name.rpartition("_test_split")[0]
+    label = HMDB51.label(folder)
+    line = row.text("line")
+    name, _, mark = line.rpartition(" ")
+    name = name.strip()
+    if mark not in ("0", "1", "2") or f"_{label}_" not in name or "/" in name:
+        raise RowError(f"the line {line!r} must be <film>_{label}_<properties>.avi and 0, 1 or 2")
+    film = _HMDB_PROPERTIES.sub("", Path(name).stem).removesuffix(f"_{label}")
+    return _HMDB_SIDES.get(mark, ""), LabeledClip(
+        path=videos / folder / name, labels=(label,), source=film, group=film, listed_at=str(row)
+    )
 
 
 def read_lvu(root: Path, task: str) -> Benchmark:
@@ -126,44 +146,48 @@ def read_lvu(root: Path, task: str) -> Benchmark:
         BenchmarkError: A list is missing or malformed.
     """
     is_value = task in LVU_VALUE_TASKS
+    name = f"lvu-{task.replace('_', '-') if is_value else task}"
     index = media_index(root)
-    sides: dict[str, list[LabeledClip]] = {}
-    for side, name in _FOLD_SIDES.items():
-        path = root / "lvu_1.0" / task / f"{side}.csv"
-        sides[name] = []
-        for line in read_lines(path, benchmark="LVU")[1:]:
-            labels = () if is_value else (_lvu_class(line, path),)
-            value = _lvu_value(line, task, path) if is_value else None
-            video, film = line.split()[-2:]
-            file = index.get(video, root / "videos" / f"{video}.mp4")
-            sides[name].append(
-                LabeledClip(path=file, labels=labels, source=film, group=film, value=value)
-            )
+    problems = Problems(name)
+
+    def parse(row: Row) -> LabeledClip:
+        fields = row.text("line").split()
+        labels = () if is_value else (_lvu_class(fields),)
+        value = _lvu_value(fields, task) if is_value else None
+        video, film = fields[-2:]
+        path, others = indexed_paths(index, [video], root / "videos" / f"{video}.mp4")
+        return LabeledClip(
+            path=path, labels=labels, source=film, group=film, value=value, listed_at=str(row),
+            other_paths=others,
+        )  # fmt: skip
+
+    listed = []
+    for file, side in _FOLD_SIDES.items():
+        rows = read_lines(root / "lvu_1.0" / task / f"{file}.csv", benchmark="LVU")
+        if rows and not rows[0].text("line")[0].isdigit():  # the header
+            del rows[0]
+        listed += [(side, clip) for clip in parse_rows(rows, parse, problems)]
     return make_benchmark(
-        f"lvu-{task.replace('_', '-') if is_value else task}", root, {"test": sides},
-        task="regression" if is_value else "single_label",
-    )  # fmt: skip
+        name, root, {"test": listed}, problems, task="regression" if is_value else "single_label"
+    )
 
 
-def _lvu_class(line: str, path: Path) -> str:
-    fields = line.split()
+def _lvu_class(fields: list[str]) -> str:
     if len(fields) < 4 or not fields[0].isdigit():
-        raise BenchmarkError(
-            f"{str(path)!r} has the line {line!r}; expected class number, class name, YouTube id, "
-            "film"
+        raise RowError(
+            f"got {' '.join(fields)!r}, expected class number, class name, YouTube id and film"
         )
     return " ".join(fields[1:-2])
 
 
-def _lvu_value(line: str, task: str, path: Path) -> float:
+def _lvu_value(fields: list[str], task: str) -> float:
     num_counts = 2 if task == "like_ratio" else 1
-    fields = line.split()
-    counts = [int(field) for field in fields[:num_counts] if field.isdigit()]
+    counts = [int(field) for field in fields[:num_counts] if field.isdecimal()]
     if len(fields) != num_counts + 2 or len(counts) < num_counts or sum(counts) == 0:
-        raise BenchmarkError(
-            f"{str(path)!r} has the line {line!r}; expected "
+        raise RowError(
+            f"got {' '.join(fields)!r}, expected "
             + ("likes, dislikes" if num_counts == 2 else "views")
-            + ", not all zero, YouTube id, film"
+            + ", not all zero, YouTube id and film"
         )
     return 10.0 * counts[0] / sum(counts) if num_counts == 2 else math.log(counts[0])
 
@@ -177,53 +201,59 @@ def read_movienet_scenes(root: Path) -> Benchmark:
         BenchmarkError: A file is missing or malformed.
     """
     try:
-        split = json.loads((root / "meta" / "split318.json").read_text("utf-8"))
-        films = {side: [str(name) for name in split[side]] for side in _FOLD_SIDES}
+        split = json.loads((root / "meta" / "split318.json").read_text("utf-8-sig"))
+        films = {side: [str(name).strip() for name in split[side]] for side in _FOLD_SIDES}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchmarkError(
             f"there is no MovieNet at {str(root)!r}: meta/split318.json must map train, val and "
             f"test to lists of films ({error})"
         ) from error
     index = media_index(root / "videos")
+    problems = Problems("movienet-scenes")
     end_seconds: dict[str, float] = {}
-    sides = {
-        name: [clip for film in films[side] for clip in _boundaries(root, film, index, end_seconds)]
-        for side, name in _FOLD_SIDES.items()
-    }
+    listed = []
+    for file, side in _FOLD_SIDES.items():
+        for film in films[file]:
+            if film in end_seconds:
+                problems.add("split318.json", f"the film {film} is listed twice")
+                continue
+            found = _boundaries(root, film, index, end_seconds, problems)
+            listed += [(side, clip) for clip in found]
     note = f"a boundary is judged by {2 * _CONTEXT_SECONDS:g} s around it, not by whole shots"
     return make_benchmark(
-        "movienet-scenes", root, {"test": sides}, classes=["scene"], task="multi_label",
-        notes=(note,), end_seconds=end_seconds,
+        "movienet-scenes", root, {"test": listed}, problems, classes=["scene"],
+        task="multi_label", notes=(note,), end_seconds=end_seconds,
     )  # fmt: skip
 
 
 def _boundaries(
-    root: Path, film: str, index: dict[str, Path], end_seconds: dict[str, float]
+    root: Path,
+    film: str,
+    index: dict[str, list[Path]],
+    end_seconds: dict[str, float],
+    problems: Problems,
 ) -> Iterator[LabeledClip]:
     """Yield the boundaries of a film, and store the end of its last shot in `end_seconds`."""
-    path = index.get(film, root / "videos" / f"{film}.mp4")
+    path, others = indexed_paths(index, [film], root / "videos" / f"{film}.mp4")
     rate = _frame_rate(path) if path.is_file() else _DEFAULT_FRAME_RATE
-    shots = root / "shot_movie318" / f"{film}.txt"
-    labels = root / "label318" / f"{film}.txt"
-    stops = []
-    for line in read_lines(shots, benchmark="MovieNet"):
-        frames = line.split()
-        if len(frames) < 2 or not frames[1].isdigit():
-            raise BenchmarkError(
-                f"{str(shots)!r} has the line {line!r}; expected the first and the last frame of "
-                "a shot"
-            )
-        stops.append((int(frames[1]) + 1) / rate)
+    shots = read_lines(root / "shot_movie318" / f"{film}.txt", benchmark="MovieNet")
+    frames = parse_rows(shots, _last_frame, problems)
+    if frames != sorted(frames):
+        problems.add(f"{film}.txt", "the shots are not in the order of their frames")
+    stops = [(frame + 1) / rate for frame in frames]
     end_seconds[film] = stops[-1] if stops else 0.0
-    for line in read_lines(labels, benchmark="MovieNet"):
-        fields = line.split()
-        if len(fields) < 2 or not fields[0].isdigit() or int(fields[0]) >= len(stops):
-            raise BenchmarkError(
-                f"{str(labels)!r} has the line {line!r}; expected the number of a shot, which is "
-                f"less than {len(stops)}, and 0 or 1"
+
+    def parse(row: Row) -> LabeledClip:
+        fields = row.text("line").split()
+        if len(fields) < 2 or not fields[0].isdecimal() or int(fields[0]) >= len(stops):
+            raise RowError(
+                f"the line {row.text('line')!r} must be the number of a shot, which is less than "
+                f"{len(stops)}, and 0 or 1"
             )
+        if fields[1] not in ("0", "1"):
+            raise RowError(f"a boundary is 0 or 1, got {fields[1]!r}")
         boundary_seconds = stops[int(fields[0])]
-        yield LabeledClip(
+        return LabeledClip(
             path=path,
             labels=("scene",) if fields[1] == "1" else (),
             source=film,
@@ -231,13 +261,30 @@ def _boundaries(
             start_seconds=max(0.0, boundary_seconds - _CONTEXT_SECONDS),
             stop_seconds=min(boundary_seconds + _CONTEXT_SECONDS, end_seconds[film]),
             value=boundary_seconds,
+            listed_at=str(row),
+            other_paths=others,
         )
+
+    labels = read_lines(root / "label318" / f"{film}.txt", benchmark="MovieNet")
+    yield from parse_rows(labels, parse, problems)
+
+
+def _last_frame(row: Row) -> int:
+    fields = row.text("line").split()
+    if len(fields) < 2 or not (fields[0].isdecimal() and fields[1].isdecimal()):
+        raise RowError(
+            f"the line {row.text('line')!r} must be the first and the last frame of a shot"
+        )
+    if int(fields[0]) > int(fields[1]):
+        raise RowError(f"the shot ends before it begins: {row.text('line')!r}")
+    return int(fields[1])
 
 
 def _frame_rate(path: Path) -> float:
+    """Return the frame rate of a film, 24 if it cannot be opened, which a check reports."""
     try:
         with open_media(path) as container:
             stream = find_video_stream(container)
             return float(stream.average_rate or stream.guessed_rate or _DEFAULT_FRAME_RATE)
-    except MediaError as error:
-        raise BenchmarkError(str(error)) from error
+    except MediaError:
+        return _DEFAULT_FRAME_RATE

@@ -30,13 +30,9 @@ from toomuchtv.media.containers import (
     open_media,
 )
 from toomuchtv.media.deinterlace import Deinterlacer
-from toomuchtv.media.frame_converter import (
-    BlackBars,
-    FrameConverter,
-    display_size,
-    size_for_short_side,
-)
+from toomuchtv.media.frame_converter import BlackBars
 from toomuchtv.media.letterbox import Letterbox, bars_to_crop
+from toomuchtv.media.shape import FilmConverter, film_shape
 from toomuchtv.media.timestamps import (
     FrameSampler,
     Timeline,
@@ -377,7 +373,7 @@ def _decode_at(
     assert start_seconds is not None, "at least one time is requested"
     seconds_of = timeline.video_clock(stream, range_index)
     deinterlacer = Deinterlacer()
-    converter: FrameConverter | None = None
+    converter: FilmConverter | None = None
     last_seconds: float | None = None
 
     def convert(selected: Iterable[VideoFrame]) -> Iterator[VideoArray]:
@@ -393,11 +389,8 @@ def _decode_at(
                 latest -= frame_seconds  # deinterlacing needs the frame before as well
             if seconds > latest + tolerance:
                 raise _StartNotReachedError(f"decoding begins at {seconds:.3f} s only")
-            size = display_size(frame, stream, bars)
-            if short_side is not None:
-                size = size_for_short_side(size, short_side)
-            converter = FrameConverter(
-                width=size[0], height=size[1], pixel_format="rgb24", bars=bars
+            converter = FilmConverter(
+                film_shape(container), short_side=short_side, pixel_format="rgb24", bars=bars
             )
         last_seconds = seconds
         for whole_frame, at in deinterlacer.push(frame, seconds):

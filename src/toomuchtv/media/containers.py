@@ -139,13 +139,14 @@ def _av_open(
     path: str, *, container_options: dict[str, str] | None = None, **arguments: Any
 ) -> InputContainer:
     allowed = {"protocol_whitelist": "file", "format_whitelist": _allowed_formats()}
-    return av.open(
+    container: InputContainer = av.open(
         path,
         mode="r",
         container_options=allowed | (container_options or {}),
         **arguments,
         **_METADATA_ERRORS,
     )
+    return container
 
 
 def _check_area(stream: VideoStream) -> None:
@@ -248,7 +249,7 @@ def find_video_stream(container: InputContainer) -> VideoStream:
     decodable = fitting
     if len(decodable) > 1:
         indexes = tuple(stream.index for stream in decodable)
-        moving = _moving_streams(*_identity(container), indexes)
+        moving = _moving_streams(*file_identity(container), indexes)
         decodable = [stream for stream in decodable if stream.index in moving] or decodable
     return choose_video(decodable)
 
@@ -262,7 +263,7 @@ def film_audio_tracks(container: InputContainer) -> list[AudioDescription]:
     audios = list(container.streams.audio)
     if audios and container.format.name == "mpegts":
         with contextlib.suppress(MediaError):
-            pids = _program_pids(*_identity(container), find_video_stream(container).id)
+            pids = _program_pids(*file_identity(container), find_video_stream(container).id)
             audios = [audio for audio in audios if audio.id in pids or not pids]
     return [
         describe_audio(index, audio)
@@ -290,7 +291,9 @@ def find_audio_stream(container: InputContainer, audio_track: int | None = None)
         if not tracks:
             raise NoAudioError("it has no audio that can be decoded")
         ranked = tuple(streams[track.index].index for track in tracks)
-        index = ranked[0] if len(ranked) == 1 else _first_decodable(*_identity(container), ranked)
+        index = (
+            ranked[0] if len(ranked) == 1 else _first_decodable(*file_identity(container), ranked)
+        )
         return next(stream for stream in streams if stream.index == index)
     if audio_track < 0:
         raise ValueError(f"audio_track must be at least 0, got {audio_track}")
@@ -303,7 +306,7 @@ def find_audio_stream(container: InputContainer, audio_track: int | None = None)
     return streams[audio_track]
 
 
-def _identity(container: InputContainer) -> tuple[str, int, int]:
+def file_identity(container: InputContainer) -> tuple[str, int, int]:
     """Return what the caches below know a file by: path, size and modification time."""
     facts = os.stat(container.name)
     return container.name, facts.st_size, facts.st_mtime_ns

@@ -1,4 +1,4 @@
-"""The verb `catalog show`: the titles of a catalog and what was detected in them."""
+"""The verbs of `catalog`: show the titles of a catalog, and correct them."""
 
 from __future__ import annotations
 
@@ -48,6 +48,54 @@ def show(
         output.print_json(asdict(description))
 
 
+def rename(
+    catalog: Annotated[Path, Argument(help="Folder of the catalog.")],
+    path: Annotated[
+        str,
+        Argument(help="File, folder, or pattern with * and **, relative to the library."),
+    ],
+    *,
+    title: Annotated[str | None, Option(help="Name of the title.")] = None,
+    year: Annotated[int | None, Option(help="Year of release; 0 for none.")] = None,
+    kind: Annotated[str | None, Option(help="Kind of the title: movie or show.")] = None,
+    season: Annotated[int | None, Option(help="Season number.")] = None,
+    episode: Annotated[int | None, Option(help="Episode number.")] = None,
+    extra: Annotated[
+        str | None, Option(help="Kind of extra, for example trailer; empty for a feature.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Correct which title files belong to. The library is neither read nor changed.
+
+    The correction is added to the file titles.toml in the catalog's folder, which you can edit.
+    It holds for later scans too, and follows a file that is renamed.
+
+    For example:
+
+        toomuchtv catalog rename cat "TV/Alpha/Season 1" --title Beta --year 2010
+        toomuchtv catalog rename cat "TV/Alpha/pilot.mkv" --season 1 --episode 1
+    """
+    from toomuchtv.catalog.corrections import Correction
+    from toomuchtv.catalog.store import open_catalog
+    from toomuchtv.catalog.titles import correct_titles
+
+    with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
+        correction = Correction(
+            path=path,
+            title=title,
+            year=year,
+            kind=kind,
+            season=season,
+            episode=episode,
+            extra=extra,
+        )
+        assigned = correct_titles(opened, correction)
+        output.print_values(f"Catalog {catalog}", {"changed": len(assigned.changed)})
+        for warning in assigned.warnings:
+            output.warning(f"warning: {warning}")
+        output.print_json(asdict(assigned))
+
+
 def _print_catalog(output: Output, description: CatalogDescription, *, list_segments: bool) -> None:
     output.print_table(
         f"Catalog {description.catalog}",
@@ -72,6 +120,14 @@ def _print_catalog(output: Output, description: CatalogDescription, *, list_segm
         for title in description.titles:
             for item in title.items:
                 _print_item(output, item)
+    damaged = [
+        [item.path, item.damage]
+        for title in description.titles
+        for item in title.items
+        if item.damage
+    ]
+    if damaged:
+        output.print_table("Damaged files", ["file", "damage"], damaged)
     if description.duplicates:
         output.print_table(
             "Passages that two titles share",
@@ -90,10 +146,11 @@ def _print_catalog(output: Output, description: CatalogDescription, *, list_segm
 
 
 def _title_row(title: TitleDescription) -> list[object]:
+    from toomuchtv.catalog.description import display_name
+
     counts = Counter(segment.kind for item in title.items for segment in item.segments)
-    year = "" if title.year is None else f" ({title.year})"
     return [
-        f"{title.name}{year}",
+        display_name(title.name, title.year),
         title.kind,
         f"{sum(item.prepared for item in title.items)} of {len(title.items)}",
         f"{title.seconds / 3600:.2f}",

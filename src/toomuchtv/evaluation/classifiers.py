@@ -28,17 +28,22 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from toomuchtv.evaluation.benchmark import FeatureArray, ScoreArray, TargetArray, Task
 from toomuchtv.evaluation.protocols.config import (
-    ClassifierConfig,
     KnnConfig,
     LogisticConfig,
     SvmConfig,
 )
+from toomuchtv.evaluation.stored_features import SampleBlocks, clip_blocks
 
 Scorer = Callable[[FeatureArray], ScoreArray]
 PathConfig = SvmConfig | LogisticConfig | KnnConfig
 Loss = Literal["squared_hinge", "logistic"]
 
 _EPSILON = 1e-12
+# The score of classes that the training set lacks, which is lower than any other but finite.
+_NEVER = -1e30
+# Cosines of float32 vectors that differ by less than this are equal.
+_TIE = 1e-6
+_SIMILARITIES_PER_BLOCK = 4_000_000
 # A smaller tolerance is below the rounding of float32 gradients, and the search does not end.
 _TOLERANCE = 3e-4
 _MAX_ITERATIONS = 2_000
@@ -68,27 +73,33 @@ class FeatureSet:
 
     def samples(self, num_views: int | None = None) -> tuple[FeatureArray, NDArray[Any]]:
         """Return the first `num_views` views as samples: `[n * views, F]` and their targets."""
-        features = self.features[:, :num_views]
+        features = np.asarray(self.features[:, :num_views])
         targets = np.repeat(self.targets, features.shape[1], axis=0)
         return features.reshape(-1, features.shape[2]), targets
 
 
 def score_clips(scorer: Scorer, features: FeatureArray) -> ScoreArray:
     """Return the mean over the views of each clip of their scores, `[n, K]`."""
-    num, views = features.shape[:2]
-    scores = scorer(features.reshape(num * views, -1))
-    mean: ScoreArray = scores.reshape(num, views, -1).mean(axis=1)
-    return mean
+    views, width = features.shape[1:]
+    means = []
+    for clips in clip_blocks(features):
+        scores = scorer(np.asarray(features[clips]).reshape(-1, width))
+        means.append(scores.reshape(-1, views, scores.shape[1]).mean(axis=1))
+    return np.concatenate(means)
 
 
 def fit(
-    config: PathConfig, samples: FeatureArray, targets: NDArray[Any], candidate: float, task: Task
+    config: PathConfig,
+    samples: FeatureArray | SampleBlocks,
+    targets: NDArray[Any],
+    candidate: float,
+    task: Task,
 ) -> Scorer:
     """Fit one predictor.
 
     Args:
         config: Kind of the predictor.
-        samples: Samples `[n, F]`.
+        samples: Samples `[n, F]`; blocks of them for an SVM only.
         targets: Multi-hot targets `[n, K]`, or values `[n, 1]` for a regression task.
         candidate: C of a linear classifier, 1 / penalty of ridge regression, or k.
         task: Task of the benchmark.
@@ -101,30 +112,38 @@ def fit(
 
 
 def fit_path(
-    config: PathConfig, samples: FeatureArray, targets: NDArray[Any], task: Task
+    config: PathConfig, samples: FeatureArray | SampleBlocks, targets: NDArray[Any], task: Task
 ) -> Iterator[Scorer]:
     """Fit one predictor for each candidate in turn; each starts at the solution of the previous."""
-    prepare = preparation(config, samples)
+    blocks = _in_blocks(samples)
+    prepare = preparation(config, blocks)
+    if isinstance(config, SvmConfig) or (
+        isinstance(config, LogisticConfig) and task == "multi_label"
+    ):
+        loss: Loss = "squared_hinge" if isinstance(config, SvmConfig) else "logistic"
+        prepared_blocks = blocks.prepared(prepare)
+        weights: NDArray[np.float32] | None = None
+        for candidate in config.candidates:
+            weights = fit_one_vs_rest(prepared_blocks, targets, candidate, loss=loss, start=weights)
+            yield _after(prepare, _linear(weights))
+        return
+    assert not isinstance(samples, SampleBlocks)
     prepared = prepare(samples)
-    weights: NDArray[np.float32] | None = None
     for candidate in config.candidates:
         if isinstance(config, KnnConfig):
             scorer = _nearest_neighbors(
-                prepared,
-                targets,
-                round(candidate),
-                config.temperature,
+                prepared, targets, round(candidate), config.temperature,
                 is_mean=task == "regression",
-            )
+            )  # fmt: skip
         elif task == "regression":
             scorer = _ridge(prepared, targets, penalty=1.0 / candidate)
-        elif isinstance(config, LogisticConfig) and task == "single_label":
-            scorer = _multinomial(prepared, targets, candidate)
         else:
-            loss: Loss = "squared_hinge" if isinstance(config, SvmConfig) else "logistic"
-            weights = fit_one_vs_rest(prepared, targets, candidate, loss=loss, start=weights)
-            scorer = _linear(weights)
+            scorer = _multinomial(prepared, targets, candidate)
         yield _after(prepare, scorer)
+
+
+def _in_blocks(samples: FeatureArray | SampleBlocks) -> SampleBlocks:
+    return samples if isinstance(samples, SampleBlocks) else SampleBlocks(samples[:, None])
 
 
 def _after(prepare: Callable[[FeatureArray], FeatureArray], scorer: Scorer) -> Scorer:
@@ -132,7 +151,7 @@ def _after(prepare: Callable[[FeatureArray], FeatureArray], scorer: Scorer) -> S
 
 
 def preparation(
-    config: ClassifierConfig, samples: FeatureArray
+    config: PathConfig, samples: SampleBlocks
 ) -> Callable[[FeatureArray], FeatureArray]:
     """Return the preprocessing of features: unit length, then standardization, as configured.
 
@@ -150,14 +169,16 @@ def preparation(
 
     if not config.standardize:
         return unit
-    train = unit(samples)
-    mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    num = samples.shape[0]
+    mean = sum(unit(block).sum(axis=0, dtype=np.float64) for _, block in samples) / num
+    variance = sum(np.square(unit(block) - mean).sum(axis=0) for _, block in samples) / num
+    std = np.sqrt(np.asarray(variance))
     std[std == 0.0] = 1.0
     return lambda values: ((unit(values) - mean) / std).astype(np.float32)
 
 
 def fit_one_vs_rest(
-    features: FeatureArray,
+    features: FeatureArray | SampleBlocks,
     targets: TargetArray,
     cost: float,
     *,
@@ -167,7 +188,7 @@ def fit_one_vs_rest(
     """Fit one linear classifier for each class; see the module's docstring for the objective.
 
     Args:
-        features: Samples `[n, F]`.
+        features: Samples `[n, F]`, which may be in blocks that are read in every iteration.
         targets: Multi-hot targets `[n, K]`.
         cost: C, the weight of the loss against the norm.
         loss: Loss of a margin.
@@ -176,24 +197,32 @@ def fit_one_vs_rest(
     Returns:
         Weights `[F + 1, K]` with the intercepts in the last row.
     """
-    num, num_classes = targets.shape
-    inputs = torch.from_numpy(np.hstack([features, np.ones((num, 1), np.float32)]))
+    blocks = _in_blocks(features)
+    num_classes, width = targets.shape[1], blocks.shape[1]
     # Classes are rows, because products with few columns are slow.
     signs = torch.from_numpy(np.where(targets.T, 1.0, -1.0).astype(np.float32))
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights = torch.from_numpy(flat.astype(np.float32)).view(num_classes, -1)
-        margin = (weights @ inputs.T).mul_(signs)
-        if loss == "squared_hinge":
-            violation = (1 - margin).clamp_(min=0)
-            total, slope = violation.square().sum(dtype=torch.float64), -2 * violation
-        else:
-            total = F.softplus(-margin).sum(dtype=torch.float64)
-            slope = -torch.sigmoid(-margin)
-        gradient = weights + cost * ((slope * signs) @ inputs)
-        return 0.5 * float(flat @ flat) + cost * float(total), gradient.flatten().double().numpy()
+        gradient = torch.zeros_like(weights)
+        total = 0.0
+        for rows, block in blocks:
+            inputs, sign = torch.from_numpy(block), signs[:, rows]
+            margin = torch.addmm(weights[:, -1:], weights[:, :-1], inputs.T).mul_(sign)
+            if loss == "squared_hinge":
+                violation = (1 - margin).clamp_(min=0)
+                total += float(violation.square().sum(dtype=torch.float64))
+                slope = violation.mul_(-2)
+            else:
+                total += float(F.softplus(-margin).sum(dtype=torch.float64))
+                slope = -torch.sigmoid(-margin)
+            slope.mul_(sign)
+            gradient[:, :-1] += slope @ inputs
+            gradient[:, -1] += slope.sum(dim=1)
+        gradient = weights + cost * gradient
+        return 0.5 * float(flat @ flat) + cost * total, gradient.flatten().double().numpy()
 
-    zero = np.zeros(num_classes * inputs.shape[1])
+    zero = np.zeros(num_classes * (width + 1))
     # Like liblinear, stop relative to the gradient at zero.
     gradient_at_zero = np.sqrt(np.square(objective(zero)[1]).mean())
     solution = minimize(
@@ -219,7 +248,7 @@ def _multinomial(samples: FeatureArray, targets: TargetArray, cost: float) -> Sc
 
     def scores(features: FeatureArray) -> ScoreArray:
         # Classes that the training set lacks are never predicted.
-        out = np.full((len(features), targets.shape[1]), -np.inf, np.float32)
+        out = np.full((len(features), targets.shape[1]), _NEVER, np.float32)
         logits = fitted.decision_function(features)
         if logits.ndim == 1:  # for two classes scikit-learn returns the logit of the second
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
@@ -238,14 +267,28 @@ def _ridge(samples: FeatureArray, values: NDArray[np.float32], penalty: float) -
 def _nearest_neighbors(
     samples: FeatureArray, targets: NDArray[Any], k: int, temperature: float, *, is_mean: bool
 ) -> Scorer:
-    """Return the weighted sum, or the weighted mean, of the targets of the k nearest samples."""
+    """Return the weighted sum, or the weighted mean, of the targets of the k nearest samples.
+
+    Samples that are as similar as the k-th one share the places that are left, so that the result
+    does not depend on their order and a constant feature predicts no class.
+    """
     k = min(k, len(samples))
+    values = targets.astype(np.float64)
+
+    def votes(features: FeatureArray) -> ScoreArray:
+        similarity = features @ samples.T
+        last = np.partition(similarity, -k, axis=1)[:, -k, None]
+        is_nearer = similarity > last + _TIE
+        is_tied = ~is_nearer & (similarity > last - _TIE)
+        num_left = k - is_nearer.sum(axis=1, keepdims=True)
+        share = is_nearer + is_tied * (num_left / is_tied.sum(axis=1, keepdims=True))
+        weight = share * np.exp((similarity - 1.0) / temperature)
+        found: ScoreArray = weight @ values
+        return found / weight.sum(axis=1, keepdims=True) if is_mean else found
 
     def scores(features: FeatureArray) -> ScoreArray:
-        similarity = features @ samples.T
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        weight = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1.0) / temperature)
-        votes: ScoreArray = np.einsum("nk,nkc->nc", weight, targets[nearest].astype(np.float32))
-        return votes / weight.sum(axis=1, keepdims=True) if is_mean else votes
+        size = max(1, _SIMILARITIES_PER_BLOCK // len(samples))
+        blocks = [votes(features[at : at + size]) for at in range(0, len(features), size)]
+        return np.concatenate(blocks).astype(np.float32)
 
     return scores

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from toomuchtv.evaluation.checking import without
 from toomuchtv.evaluation.encoders.interface import AudioEncoder, Encoder, VideoEncoder
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.reading import ViewReader
+from toomuchtv.evaluation.stored_features import StoredFeatures
 from toomuchtv.evaluation.views import AudioViews, VideoViews, clip_seed
 
 Views = VideoViews | AudioViews
@@ -35,6 +37,8 @@ Views = VideoViews | AudioViews
 #: Raise this number whenever the same files are decoded or embedded differently than before.
 _FORMAT = 3
 _CLIPS_PER_SHARD = 16
+# Larger features stay in the cache's files, from which they are read where they are used.
+_MAX_BYTES_IN_MEMORY = 512 * 2**20
 _MAX_PIXELS_PER_CALL = 8 * 32 * 224 * 224
 _MAX_SAMPLES_PER_CALL = 64 * 32_000
 _NUM_READERS = min(4, os.cpu_count() or 1)
@@ -46,7 +50,8 @@ class Features:
 
     Attributes:
         rows: Rows of the clips that were decoded.
-        values: Their features, float32 `[rows, views, F]`.
+        values: Their features, float32 `[rows, views, F]`. Those that are too large for memory
+            are `StoredFeatures`, which are read by `np.asarray`; this needs a cache.
         failed: The reason for each row that could not be decoded or embedded.
     """
 
@@ -133,7 +138,7 @@ def extract_features(
         encoder: Encoder to evaluate.
         benchmark: Benchmark whose clips are embedded.
         views: Views of each clip; fields that are None follow the encoder.
-        output: `features`, `feature_map` (audio only) or `embed`.
+        output: `features`, `feature_map` (audio only), `tokens` or `embed`.
         seed: Seed of random views.
         cache: Folder of the cache; None disables it. The key covers encoder, views and files.
         progress: Called with the number of clips done.
@@ -154,13 +159,17 @@ def extract_features(
 
     def embed(decoded: Tensor) -> FeatureArray:
         values: FeatureArray = _embed(side, output, decoded).float().numpy()
+        if output == "tokens":  # those of all views follow one another, [views * tokens, F]
+            return values.reshape(-1, values.shape[2])
         return values.mean(axis=0, keepdims=True) if reader.views.mean else values
 
     folder = None
-    if cache is not None:
+    if cache is not None and encoder.is_deterministic:
         folder = cache / _cache_key(encoder, benchmark, reader.views, output, seed)
         folder.mkdir(parents=True, exist_ok=True)
     found: dict[int, FeatureArray] = {}
+    stored: dict[int, tuple[Path, int]] = {}
+    shape = (0, 0)
     failed: dict[int, str] = {}
     total = len(benchmark.clips)
     for start in range(0, total, _CLIPS_PER_SHARD):
@@ -181,8 +190,19 @@ def extract_features(
             progress(row, total, "extracting features")
         if path is not None and any(row in shard for row in todo):
             _save_shard(path, shard)
-        found |= shard
+        if shard:
+            one = next(iter(shard.values()))
+            shape = (one.shape[0], one.shape[1])
+        if path is not None and shard and total * one.nbytes > _MAX_BYTES_IN_MEMORY:
+            stored |= {row: (path, number) for number, row in enumerate(sorted(shard))}
+        else:
+            found |= shard
         progress(rows.stop, total, "extracting features")
+    if stored:
+        values = cast(
+            "FeatureArray", StoredFeatures([stored[row] for row in sorted(stored)], shape)
+        )
+        return Features(rows=tuple(sorted(stored)), values=values, failed=failed)
     if not found:
         raise MediaError("no clip can be decoded: " + next(iter(failed.values()), "there is none"))
     return Features(rows=tuple(sorted(found)), values=_stacked(found), failed=failed)
@@ -194,7 +214,7 @@ def _stacked(values: dict[int, FeatureArray]) -> FeatureArray:
 
 def _embed(side: VideoEncoder | AudioEncoder, output: str, decoded: Tensor) -> Tensor:
     """Embed the views of a clip in parts that fit into memory."""
-    method = {"features": side.features, "embed": side.embed}.get(output, side.features)
+    method = {"embed": side.embed, "tokens": side.tokens}.get(output, side.features)
     if output == "feature_map" and isinstance(side, AudioEncoder):
         method = side.feature_map
     if isinstance(side, VideoEncoder):

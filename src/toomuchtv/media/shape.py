@@ -28,11 +28,11 @@ from av.video.frame import VideoFrame
 from toomuchtv.errors import MediaError
 from toomuchtv.media.containers import (
     MAX_FRAME_PIXELS,
-    decode_frames,
     file_identity,
     find_video_stream,
     open_media,
 )
+from toomuchtv.media.decoding import decode_frames
 from toomuchtv.media.frame_converter import (
     BlackBars,
     FrameConverter,

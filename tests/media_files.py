@@ -29,6 +29,7 @@ _FAST = {
     "libx264": {"preset": "ultrafast", "bf": "2"},
     "libvpx": {"deadline": "realtime", "cpu-used": "8"},
     "mpeg4": {"bf": "0"},
+    "mpeg2video": {"bf": "2"},
 }
 
 
@@ -89,6 +90,7 @@ def write_film(
     webm, avi = path.suffix == ".webm", path.suffix == ".avi"
     with av.open(str(path), "w", options=options or {}) as container:
         video_codec = "libvpx" if webm else "mpeg4" if avi else "libx264"
+        video_codec = "mpeg2video" if path.suffix == ".mpg" else video_codec
         video = container.add_stream(video_codec, rate=frame_rate, options=_FAST[video_codec])
         assert isinstance(video, av.VideoStream)
         video.width, video.height = size
@@ -99,6 +101,7 @@ def write_film(
         tracks = []
         for language in languages:
             audio_codec = "libopus" if webm else "pcm_s16le" if avi else "aac"
+            audio_codec = "mp2" if path.suffix == ".mpg" else audio_codec
             audio = container.add_stream(audio_codec, rate=SAMPLE_RATE_HZ, layout="mono")
             assert isinstance(audio, av.AudioStream)
             if language:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -26,6 +30,7 @@ from toomuchtv.catalog.records import (
 )
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import CatalogError
+from toomuchtv.media.damage import DamagedInterval
 
 TRACK = AudioTrack(
     index=1,
@@ -79,6 +84,8 @@ PROXY = Proxy(
     num_samples=0,
     sample_rate_hz=16_000,
     size_bytes=123,
+    video_damage=(DamagedInterval(0.5, 1 / 3 + 1), DamagedInterval(7.0, 8.0)),
+    audio_damage=(DamagedInterval(0.1, 0.2),),
 )
 
 
@@ -353,6 +360,115 @@ def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
             process.wait()
             with catalog.writing():
                 pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS])
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        open_catalog(tmp_path, create=True) as catalog,
+        pytest.raises(CatalogError, match=re.escape(str(tmp_path))),
+        catalog.writing(),
+    ):
+        pass
+
+
+def write_whole(folder: Path) -> Path:
+    """Write a catalog with a row in most tables, and return the path of its database."""
+    with open_catalog(folder, create=True) as catalog, catalog.writing():
+        catalog.set_library(folder)
+        items = [add(catalog, replace(ITEM, fingerprint=str(number))) for number in range(20)]
+        for item in items:
+            proxy = replace(PROXY, item_id=item.id, fingerprint=item.fingerprint)
+            catalog.record_proxy(proxy, full_digest=f"full {item.id}")
+            segment = Segment(item_id=item.id, start_seconds=0, stop_seconds=1, kind="shot")
+            catalog.record_segments(f"item {item.id}", "a", [item.id], ["shot"], [segment])
+    return folder / "catalog.sqlite"
+
+
+def read_whole(folder: Path) -> None:
+    with open_catalog(folder) as catalog:
+        catalog.items(include_extras=True, include_missing=True)
+        catalog.titles()
+        catalog.proxies()
+        catalog.segments()
+        catalog.skipped_files()
+        catalog.duplicates()
+        catalog.title_duplicates()
+        catalog.detection_sources()
+        catalog.snapshot()
+        _ = catalog.library
+
+
+def test_every_damaged_bit_of_a_database_is_found(tmp_path: Path) -> None:
+    path = write_whole(tmp_path)
+    read_whole(tmp_path)
+    data = path.read_bytes()
+    rng = random.Random(0)
+    for _ in range(30):
+        damaged = bytearray(data)
+        damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(CatalogError, match=re.escape(str(tmp_path))):
+            read_whole(tmp_path)
+    path.write_bytes(data)
+    read_whole(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE items SET probe = '[1]'",
+        "UPDATE items SET probe = '{'",
+        "UPDATE items SET probe = '{\"duration_seconds\": 1}'",
+        "UPDATE items SET path = 3",
+        "UPDATE items SET probe = x'00'",
+        "UPDATE titles SET kind = 'opera'",
+        "UPDATE segments SET kind = 'opera'",
+        "UPDATE segments SET start_seconds = 'soon'",
+        "UPDATE proxies SET num_frames = 'many'",
+        "UPDATE proxies SET video_damage = '[1]'",
+        "UPDATE library SET root = 7",
+        "DROP TABLE segments",
+    ],
+)
+def test_wrong_content_is_a_fault_of_the_catalog_and_not_of_the_program(
+    tmp_path: Path, change: str
+) -> None:
+    path = write_whole(tmp_path)
+    connection = sqlite3.connect(path)
+    connection.execute(change)
+    connection.commit()
+    connection.close()
+    with pytest.raises(CatalogError, match=re.escape(str(tmp_path))):
+        read_whole(tmp_path)
+    (tmp_path / "catalog.sqlite.sum").unlink()  # as after a writer that was killed
+    with pytest.raises(CatalogError, match=re.escape(str(tmp_path))):
+        read_whole(tmp_path)
+
+
+def test_a_writer_that_was_killed_leaves_no_wrong_checksum(tmp_path: Path) -> None:
+    write_whole(tmp_path)
+    script = (
+        "import os, sys; from pathlib import Path\n"
+        "from toomuchtv.catalog.store import open_catalog\n"
+        "with open_catalog(sys.argv[1]) as catalog, catalog.writing():\n"
+        "    catalog.set_library(Path('/other'))\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    read_whole(tmp_path)
+    with open_catalog(tmp_path) as catalog:
+        assert catalog.library == Path("/other")
+        with catalog.writing():
+            catalog.set_library(Path("/third"))
+    assert (tmp_path / "catalog.sqlite.sum").is_file()
+    read_whole(tmp_path)
 
 
 def test_a_read_only_folder_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

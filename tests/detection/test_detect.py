@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -20,9 +24,10 @@ from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.splits import split_titles
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.cli import app
+from toomuchtv.detection import detect as detect_module
 from toomuchtv.detection.detect import DetectionResult, detect_segments
 from toomuchtv.detection.features_on_disk import FOLDER
-from toomuchtv.errors import MediaError
+from toomuchtv.errors import CatalogError, MediaError
 from toomuchtv.media.clip_reader import read_audio
 from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.media.timestamps import read_timeline
@@ -200,6 +205,37 @@ def test_a_damaged_proxy_is_reported_and_the_rest_is_done(
     finally:
         video.write_bytes(kept)
     assert detect_segments(catalog).failed == ()
+
+
+@pytest.mark.parametrize("where", ["features", "record"])
+def test_a_full_disk_stops_the_detection_and_keeps_what_is_done(
+    prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    shutil.copytree(prepared_catalog, tmp_path / "cat")
+    if where == "features":
+        monkeypatch.setattr(detect_module, "_analyze_item", analyze_on_a_full_disk)
+    else:
+        monkeypatch.setattr(Catalog, "record_segments", refuse_for_want_of_space)
+    result = detect_segments(tmp_path / "cat", num_workers=2)
+    assert result.analyzed == 0
+    assert "the disk is full" in result.failed[0].reason
+    assert list((tmp_path / "cat").rglob("*.partial")) == []
+    monkeypatch.undo()
+    assert detect_segments(tmp_path / "cat").failed == ()
+
+
+def analyze_on_a_full_disk(folder: Path, job: Any, report: Any) -> Any:
+    """Stand in for a disk without space; runs in the worker."""
+    (path,) = job.features_paths(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(path.name + ".partial").write_text("cut")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def refuse_for_want_of_space(*_: object) -> None:
+    cause = sqlite3.OperationalError("database or disk is full")
+    cause.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise CatalogError("cannot write to the catalog") from cause
 
 
 def test_damaged_features_are_refused(tmp_path: Path) -> None:

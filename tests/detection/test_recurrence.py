@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -66,6 +67,32 @@ def test_openings_are_found_after_cold_opens_of_any_duration() -> None:
     assert len(segments) == 8
     assert len(recurrences(segments, "opening")) == len(recurrences(segments, "credits")) == 1
     assert recurrences(segments, "opening") != recurrences(segments, "credits")
+
+
+@pytest.mark.parametrize("copy_number", [1, None, 4])
+def test_a_copy_of_an_episode_changes_nothing(copy_number: int | None) -> None:
+    """It is told by its number, or where that is missing or wrong, by its content."""
+    opening, closing = random_words(1, 40), random_words(2, 25)
+    contents = [[opening, story(n), closing] for n in range(3)]
+    expected = detect_recurring(show(*contents))
+    copy = Episode(
+        item_id=999, season=1, episode=copy_number, fingerprint=encoded(*contents[0], seed=999)
+    )
+    segments = detect_recurring([*show(*contents), copy])
+    for kind in ("opening", "credits"):
+        spans = found(segments, kind)
+        of_copy = spans.pop(999)
+        assert of_copy == about(*spans[101])
+        assert spans.keys() == found(expected, kind).keys()
+        for item, span in found(expected, kind).items():
+            assert spans[item] == about(*span)
+    assert len(segments) == 8
+
+
+def test_one_episode_in_two_encodings_has_nothing_that_recurs() -> None:
+    ((first,), (second,)) = (show([random_words(1, 40), story(1)]) for _ in range(2))
+    assert detect_recurring([first, replace(second, item_id=102)]) == []
+    assert detect_recurring([first, replace(second, item_id=102, episode=2)]) == []
 
 
 def test_each_season_may_have_its_own_opening() -> None:

@@ -32,7 +32,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar, cast
 
-from toomuchtv._internal.system_errors import is_out_of_memory, is_system_error
+from toomuchtv._internal.system_errors import (
+    DISK_FULL,
+    is_disk_full,
+    is_out_of_memory,
+    is_system_error,
+)
 from toomuchtv.errors import ToomuchtvError
 
 A = TypeVar("A")
@@ -69,10 +74,12 @@ class Failure:
         is_of_input: True if the input was read and found bad, so that it would fail again. False if
             the worker died or was silent, or if the machine refused something: then the input may
             be good and must be tried again by the next call.
+        is_disk_full: True if there was no space for what the job writes.
     """
 
     reason: str
     is_of_input: bool = False
+    is_disk_full: bool = False
 
 
 class Worker(Generic[A]):
@@ -374,6 +381,8 @@ def _answer(
     except (ToomuchtvError, OSError, MemoryError) as error:
         if is_out_of_memory(error):
             return "no memory", None
+        if is_disk_full(error):
+            return "failed", Failure(DISK_FULL, is_disk_full=True)
         reason = str(error) or type(error).__name__
         return "failed", Failure(reason, is_of_input=not is_system_error(error))
     except Exception as error:  # noqa: BLE001 - no input may end the work on the others

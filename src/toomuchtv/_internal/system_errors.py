@@ -18,6 +18,9 @@ _SYSTEM_ERRNOS = frozenset(
     }
 )  # fmt: skip
 
+#: What a person is told.
+DISK_FULL = "the disk is full: free some space and run this again"
+
 
 def is_system_error(error: BaseException) -> bool:
     """Return whether an error, or one that it was raised from, is the machine's and not a file's.

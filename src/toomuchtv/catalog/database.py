@@ -26,8 +26,10 @@ from toomuchtv.catalog.records import (
     TitleKind,
     VideoStream,
 )
+from toomuchtv.catalog.seal import check_seal
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS
 from toomuchtv.errors import CatalogError
+from toomuchtv.media.damage import DamagedInterval
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -43,6 +45,7 @@ class InvalidRecordError(CatalogError):
 SCHEMA_VERSION = 5
 DATABASE_NAME = "catalog.sqlite"
 _LOCK_NAME = "lock"
+_DAMAGE = ("video_damage", "audio_damage")
 
 _SCHEMA = """
 CREATE TABLE library (root BLOB NOT NULL);
@@ -118,7 +121,9 @@ CREATE TABLE proxies (
     height INTEGER NOT NULL,
     num_samples INTEGER NOT NULL,
     sample_rate_hz INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL
+    size_bytes INTEGER NOT NULL,
+    video_damage TEXT NOT NULL,    -- JSON: [[start_seconds, stop_seconds], ...] of the original
+    audio_damage TEXT NOT NULL
 );
 CREATE TABLE proxy_audio (
     item_id INTEGER NOT NULL REFERENCES proxies (item_id) ON DELETE CASCADE,
@@ -184,6 +189,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
     connection.execute("PRAGMA foreign_keys = ON")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == SCHEMA_VERSION:
+        check_seal(path, connection)
         return
     if version > SCHEMA_VERSION:
         raise CatalogError(
@@ -219,7 +225,8 @@ def write_lock(folder: Path) -> Generator[None]:
     The lock belongs to an open file, so that it ends with the process.
 
     Raises:
-        CatalogError: Another process holds the lock, or the folder cannot be written.
+        CatalogError: Another process holds the lock, the folder cannot be written, or its file
+            system has no locks.
     """
     try:
         lock = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
@@ -234,8 +241,17 @@ def write_lock(folder: Path) -> Generator[None]:
                 f"the catalog {folder} is being written by process {holder}; wait until it is "
                 "done, or stop it"
             ) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:  # such as ENOLCK, ENOTSUP or EINVAL
+            raise CatalogError(
+                f"the file system of the catalog {folder} has no file locks ({error.strerror}), "
+                "without which two processes could write to it at the same time: put the catalog "
+                "on a local disk, or mount the file system with locks"
+            ) from error
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise CatalogError(f"cannot write to the catalog {folder}: {error}") from error
         yield
     finally:
         os.close(lock)
@@ -266,9 +282,14 @@ def row_of(record: DataclassInstance, *, without: Collection[str] = ()) -> dict[
 def record_of(record_type: type[R], row: sqlite3.Row, /, **values: object) -> R:
     """Return the record of a row, with `values` in addition to or in place of its columns."""
     columns: dict[str, Any] = {**dict(row), **values}
-    # Every BLOB column that records have is a path.
-    decoded = {k: path_of(v) if isinstance(v, bytes) else v for k, v in columns.items()}
-    return record_type(**{field.name: decoded[field.name] for field in fields(record_type)})
+    decoded = {
+        field.name: path_of(value)
+        if str(field.type).startswith("Path") and value is not None
+        else value
+        for field in fields(record_type)
+        for value in [columns[field.name]]
+    }
+    return record_type(**decoded)
 
 
 def path_of(value: bytes) -> Path:
@@ -326,14 +347,28 @@ def read_proxies(
         audio_files.setdefault(row["item_id"], []).append(record_of(ProxyAudio, row))
     rows = connection.execute(f"SELECT proxies.* {selected} ORDER BY proxies.item_id", values)
     return [
-        record_of(Proxy, row, audio_files=tuple(audio_files.get(row["item_id"], ())))
+        record_of(
+            Proxy,
+            row,
+            audio_files=tuple(audio_files.get(row["item_id"], ())),
+            **{name: _intervals_of(row[name]) for name in _DAMAGE},
+        )
         for row in rows.fetchall()
     ]
 
 
+def _intervals_of(text: str) -> tuple[DamagedInterval, ...]:
+    return tuple(DamagedInterval(start, stop) for start, stop in json.loads(text))
+
+
 def write_proxy(connection: sqlite3.Connection, proxy: Proxy) -> None:
     """Write the rows of a proxy, in place of an earlier proxy of the item."""
-    insert(connection, "proxies", row_of(proxy, without={"audio_files"}), replace=True)
+    damage = {
+        name: json.dumps([[one.start_seconds, one.stop_seconds] for one in getattr(proxy, name)])
+        for name in _DAMAGE
+    }
+    row = {**row_of(proxy, without={"audio_files", *_DAMAGE}), **damage}
+    insert(connection, "proxies", row, replace=True)
     for position, audio in enumerate(proxy.audio_files):
         row = {"item_id": proxy.item_id, "position": position, **row_of(audio)}
         insert(connection, "proxy_audio", row)

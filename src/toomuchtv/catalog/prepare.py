@@ -6,17 +6,25 @@ import functools
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from toomuchtv._internal.byte_size import format_bytes
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
-from toomuchtv._internal.system_errors import is_disk_full
+from toomuchtv._internal.system_errors import DISK_FULL, is_disk_full
 from toomuchtv.catalog.file_identity import FileState, full_digest, sampled_digest
-from toomuchtv.catalog.proxies import choose_audio_tracks, has_language, proxy_format_id
+from toomuchtv.catalog.proxies import (
+    ItemDamage,
+    choose_audio_tracks,
+    has_language,
+    item_damage,
+    proxy_format_id,
+)
 from toomuchtv.catalog.records import Item, Proxy, ProxyAudio, SkippedFile
 from toomuchtv.catalog.store import Catalog, as_open_catalog
 from toomuchtv.errors import CatalogError, MediaError
+from toomuchtv.media.damage import merge_intervals
 from toomuchtv.media.languages import normalize_language
 from toomuchtv.media.proxy_writer import ProxyFormat, ProxySummary, write_audio_proxy, write_proxy
 from toomuchtv.media.streams import is_unusual
@@ -27,8 +35,6 @@ _TIMEOUT_SECONDS = 300.0
 _MEMORY_BYTES, _MEMORY_BYTES_PER_THREAD = 3 << 30, 128 << 20
 _ITEMS_PER_FOLDER = 1000
 _CHANGED = "its file has changed since the scan: run scan and prepare again"
-_DISK_FULL = "the disk is full"
-_FREE_SPACE = f"{_DISK_FULL}: free some and run prepare again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,7 @@ class PrepareResult:
         failed: The items whose proxy could not be made, with reasons.
         other_language: The items that have audio, but none in a requested language, with what they
             have. Their proxies hold the sound of the film.
+        damaged: The items whose file is damaged or shorter than the scan found, with where.
         bytes: Size of all proxies of items that are in the library now.
         film_seconds: Duration of the items that had no up-to-date proxy.
     """
@@ -49,6 +56,7 @@ class PrepareResult:
     skipped: int
     failed: tuple[SkippedFile, ...]
     other_language: tuple[SkippedFile, ...] = ()
+    damaged: tuple[ItemDamage, ...] = ()
     bytes: int
     film_seconds: float
 
@@ -109,8 +117,8 @@ def prepare_catalog(
         estimate = _estimate(opened, proxy_format, jobs)
         if check_disk and estimate.bytes > estimate.free_bytes:
             raise CatalogError(
-                f"the proxies will take about {estimate.bytes / 1e9:.2f} GB and the disk of "
-                f"{str(opened.folder)!r} has {estimate.free_bytes / 1e9:.2f} GB free: free some "
+                f"the proxies will take about {format_bytes(estimate.bytes)} and the disk of "
+                f"{str(opened.folder)!r} has {format_bytes(estimate.free_bytes)} free: free some "
                 "space, choose a smaller --short-side, or pass --no-disk-check to fill it up"
             )
         return _Preparation(opened, proxy_format, jobs, progress).run(num_workers)
@@ -230,6 +238,8 @@ class _Preparation:
         items = self._catalog.items()
         present = {item.id for item in items}
         proxies = self._catalog.proxies(include_stale=True).values()
+        current = self._catalog.proxies()
+        damaged = (item_damage(item, current[item.id]) for item in items if item.id in current)
         return PrepareResult(
             prepared=len(self._jobs) - len(self._failed),
             skipped=len(present) - len(self._jobs),
@@ -239,6 +249,7 @@ class _Preparation:
                 for item in items
                 if not has_language(item.probe.audio_tracks, self._format.languages)
             ),
+            damaged=tuple(damage for damage in damaged if damage is not None),
             bytes=sum(proxy.size_bytes for proxy in proxies if proxy.item_id in present),
             film_seconds=self._total_seconds,
         )
@@ -257,18 +268,16 @@ class _Preparation:
         try:
             for job, result in results:
                 del remaining[job.item.id]
-                reason = (
-                    result.reason if isinstance(result, Failure) else self._record(job, *result)
-                )
-                if reason is not None:
-                    self._fail(job, reason)
-                    if _DISK_FULL in reason:
+                failure = result if isinstance(result, Failure) else self._record(job, *result)
+                if failure is not None:
+                    self._fail(job, failure.reason)
+                    if failure.is_disk_full:
                         break
                 self._report(job, job.duration_seconds)
         finally:
             results.close()
         for job in remaining.values():
-            self._fail(job, f"not started: {_DISK_FULL}")
+            self._fail(job, f"not started: {DISK_FULL}")
 
     def _report(self, job: _Job, seconds: float) -> None:
         self._done_seconds[job.item.id] = min(seconds, job.duration_seconds)
@@ -280,8 +289,8 @@ class _Preparation:
         relative = job.source.relative_to(self._catalog.library)
         self._failed.append(SkippedFile(path=relative, reason=reason))
 
-    def _record(self, job: _Job, facts: ProxySummary, digest: str) -> str | None:
-        """Record a proxy whose files are complete. Return a reason if the disk is full.
+    def _record(self, job: _Job, facts: ProxySummary, digest: str) -> Failure | None:
+        """Record a proxy whose files are complete. Return a failure if the disk is full.
 
         The digest of the whole source is recorded too: by it, a scan recognizes the source if its
         path or its time changes.
@@ -300,6 +309,8 @@ class _Preparation:
             num_samples=facts.num_samples,
             sample_rate_hz=self._format.sample_rate_hz,
             size_bytes=sum((folder / path).stat().st_size for path in job.paths),
+            video_damage=facts.video_damage,
+            audio_damage=facts.audio_damage,
         )
         try:
             self._catalog.record_proxy(proxy, full_digest=digest)
@@ -309,7 +320,7 @@ class _Preparation:
                 (folder / path).unlink(missing_ok=True)
             if not is_disk_full(error):
                 raise
-            return _FREE_SPACE
+            return Failure(DISK_FULL, is_disk_full=True)
         old = self._replaced.get(job.item.id)
         for path in set(old.paths if old else ()).difference(job.paths):
             (folder / path).unlink(missing_ok=True)
@@ -361,27 +372,23 @@ def _write_files(
     report: Callable[[float], None],
 ) -> ProxySummary:
     """Write all files of one proxy under temporary names."""
-    try:
-        facts = write_proxy(
+    facts = write_proxy(
+        job.source,
+        partial[0],
+        partial[1] if job.audio_files else None,
+        proxy_format,
+        audio_track=job.audio_files[0].audio_track if job.audio_files else None,
+        num_threads=num_threads,
+        on_progress=report,
+    )
+    audio_damage = list(facts.audio_damage)
+    for audio, path in zip(job.audio_files[1:], partial[2:], strict=True):
+        audio_damage += write_audio_proxy(
             job.source,
-            partial[0],
-            partial[1] if job.audio_files else None,
+            path,
             proxy_format,
-            audio_track=job.audio_files[0].audio_track if job.audio_files else None,
-            num_threads=num_threads,
+            audio_track=audio.audio_track,
+            num_samples=facts.num_samples,
             on_progress=report,
         )
-        for audio, path in zip(job.audio_files[1:], partial[2:], strict=True):
-            write_audio_proxy(
-                job.source,
-                path,
-                proxy_format,
-                audio_track=audio.audio_track,
-                num_samples=facts.num_samples,
-                on_progress=report,
-            )
-    except (MediaError, OSError) as error:
-        if is_disk_full(error):
-            raise MediaError(_FREE_SPACE) from error
-        raise
-    return facts
+    return replace(facts, audio_damage=merge_intervals(audio_damage))

@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from toomuchtv.catalog.records import AudioTrack, Proxy
+from toomuchtv._internal.timecode import format_timecode
+from toomuchtv.catalog.records import AudioTrack, Item, Proxy
 from toomuchtv.media.clip import Clip, ClipFormat
+from toomuchtv.media.damage import DamagedInterval
 from toomuchtv.media.languages import language_mismatch, parse_language
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.media.streams import audio_rank, is_unusual
+
+# A proxy that ends this long before its item does is reported.
+_SHORT_SECONDS = 1.0
+_MAX_PLACES = 5
 
 
 def choose_audio_track(tracks: Sequence[AudioTrack]) -> AudioTrack | None:
@@ -65,6 +72,63 @@ def has_language(tracks: Sequence[AudioTrack], languages: Sequence[str]) -> bool
         for language in map(parse_language, languages)
         if not is_unusual(track)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemDamage:
+    """What is wrong with the original of an item, as its proxy showed.
+
+    Attributes:
+        path: Path of the original, relative to the library.
+        video: Where its video could not be decoded. The proxy repeats the last whole frame there.
+        audio: Where its audio could not be decoded. The proxy is silent there.
+        seconds: Duration that the scan found.
+        proxy_seconds: Duration of the proxy, which is that of what can be decoded.
+    """
+
+    path: Path
+    video: tuple[DamagedInterval, ...]
+    audio: tuple[DamagedInterval, ...]
+    seconds: float
+    proxy_seconds: float
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the proxy is shorter than the catalog says by more than rounding explains."""
+        return self.seconds - self.proxy_seconds > _SHORT_SECONDS
+
+    def __str__(self) -> str:
+        parts = [
+            f"its {name} is damaged at {_places(intervals)}"
+            for name, intervals in (("video", self.video), ("audio", self.audio))
+            if intervals
+        ]
+        if self.is_short:
+            parts.append(
+                f"only {self.proxy_seconds:.1f} s of its {self.seconds:.1f} s can be decoded"
+            )
+        return "; ".join(parts)
+
+
+def item_damage(item: Item, proxy: Proxy) -> ItemDamage | None:
+    """Return what is wrong with an item whose proxy was made, or None if it is whole."""
+    damage = ItemDamage(
+        path=item.path,
+        video=proxy.video_damage,
+        audio=proxy.audio_damage,
+        seconds=item.probe.duration_seconds,
+        proxy_seconds=proxy.duration_seconds,
+    )
+    return damage if damage.video or damage.audio or damage.is_short else None
+
+
+def _places(intervals: Sequence[DamagedInterval]) -> str:
+    named = [
+        f"{format_timecode(one.start_seconds)} ({one.duration_seconds:.1f} s)"
+        for one in intervals[:_MAX_PLACES]
+    ]
+    more = len(intervals) - len(named)
+    return ", ".join(named) + (f" and {more} more places" if more else "")
 
 
 def proxy_format_id(proxy_format: ProxyFormat) -> str:

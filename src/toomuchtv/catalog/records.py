@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from toomuchtv.media.damage import DamagedInterval
+
 
 class TitleKind(StrEnum):
     """The kind of a title. It is the top level of the sampling hierarchy."""
@@ -246,6 +248,8 @@ class Proxy:
         num_samples: Number of samples of each audio file.
         sample_rate_hz: Sample rate in hertz.
         size_bytes: Size of all files together.
+        video_damage: Where the video of the original is damaged; see `ProxySummary`.
+        audio_damage: Likewise for the audio of all tracks of the proxy.
     """
 
     item_id: int
@@ -260,6 +264,8 @@ class Proxy:
     num_samples: int
     sample_rate_hz: int
     size_bytes: int
+    video_damage: tuple[DamagedInterval, ...] = ()
+    audio_damage: tuple[DamagedInterval, ...] = ()
 
     @property
     def duration_seconds(self) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from toomuchtv.catalog.database import (
+    DATABASE_NAME,
     InvalidRecordError,
     connect,
     insert,
@@ -34,9 +36,14 @@ from toomuchtv.catalog.records import (
     Title,
     TitleKind,
 )
+from toomuchtv.catalog.seal import REMEDY, break_seal, put_seal
 from toomuchtv.catalog.snapshot import CatalogSnapshot, read_snapshot
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import Clip, ClipFormat
+
+R = TypeVar("R")
+# What the conversion of a damaged row to a record may raise.
+_DAMAGED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Catalog:
@@ -51,7 +58,9 @@ class Catalog:
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder = folder
+        self._database = folder / DATABASE_NAME
         self._connection = connection
+        self._has_changed = False
 
     def __enter__(self) -> Self:
         return self
@@ -72,22 +81,22 @@ class Catalog:
         Raises:
             CatalogError: No library was scanned into this catalog yet.
         """
-        rows = self._all("SELECT root FROM library")
-        if not rows:
+        roots = self._all(lambda row: path_of(row["root"]), "SELECT root FROM library")
+        if not roots:
             raise CatalogError(f"the catalog in {self.folder} is empty: no library was scanned yet")
-        return path_of(rows[0]["root"])
+        return roots[0]
 
     def titles(self) -> list[Title]:
         """Return all titles that have a feature (not only extras) in the library.
 
         They are sorted by name, year and id.
         """
-        rows = self._all(
+        return self._all(
+            title_of,
             "SELECT * FROM titles WHERE id IN "
             "(SELECT title_id FROM items WHERE NOT missing AND extra IS NULL) "
-            "ORDER BY name, year, id"
+            "ORDER BY name, year, id",
         )
-        return [title_of(row) for row in rows]
 
     def title(self, title_id: int) -> Title:
         """Return one title.
@@ -95,10 +104,10 @@ class Catalog:
         Raises:
             CatalogError: There is no title with this id.
         """
-        rows = self._all("SELECT * FROM titles WHERE id = ?", title_id)
-        if not rows:
+        titles = self._all(title_of, "SELECT * FROM titles WHERE id = ?", title_id)
+        if not titles:
             raise CatalogError(f"no title {title_id} in the catalog {self.folder}")
-        return title_of(rows[0])
+        return titles[0]
 
     def items(self, *, include_extras: bool = False, include_missing: bool = False) -> list[Item]:
         """Return the items by path, so that the order does not depend on the catalog's history.
@@ -107,13 +116,13 @@ class Catalog:
             include_extras: Include trailers, featurettes and other extras.
             include_missing: Include items that were not in the library at the last scan.
         """
-        rows = self._all(
+        return self._all(
+            item_of,
             "SELECT * FROM items WHERE (? OR extra IS NULL) AND (? OR NOT missing) "
             "ORDER BY path, id",
             include_extras,
             include_missing,
         )
-        return [item_of(row) for row in rows]
 
     def item(self, item_id: int) -> Item:
         """Return one item, which may be an extra or missing.
@@ -121,10 +130,10 @@ class Catalog:
         Raises:
             CatalogError: There is no item with this id.
         """
-        rows = self._all("SELECT * FROM items WHERE id = ?", item_id)
-        if not rows:
+        items = self._all(item_of, "SELECT * FROM items WHERE id = ?", item_id)
+        if not items:
             raise CatalogError(f"no item {item_id} in the catalog {self.folder}")
-        return item_of(rows[0])
+        return items[0]
 
     def source_path(self, item: Item) -> Path:
         """Return the absolute path of an item's file in the library."""
@@ -132,8 +141,8 @@ class Catalog:
 
     def skipped_files(self) -> list[SkippedFileRecord]:
         """Return the files that the last scan could not use, by path."""
-        rows = self._all("SELECT * FROM skipped_files ORDER BY path")
-        return [record_of(SkippedFileRecord, row) for row in rows]
+        convert = functools.partial(record_of, SkippedFileRecord)
+        return self._all(convert, "SELECT * FROM skipped_files ORDER BY path")
 
     def proxies(self, *, include_stale: bool = False) -> dict[int, Proxy]:
         """Return the proxies by item id.
@@ -167,33 +176,33 @@ class Catalog:
 
     def segments(self, item_id: int | None = None) -> list[Segment]:
         """Return the segments of one item, or of all items, sorted by item and start."""
-        rows = self._all(
+        return self._all(
+            functools.partial(record_of, Segment),
             "SELECT * FROM segments WHERE ?1 IS NULL OR item_id = ?1 "
             "ORDER BY item_id, start_seconds, stop_seconds, kind",
             item_id,
         )
-        return [record_of(Segment, row) for row in rows]
 
     def duplicates(self) -> list[Duplicate]:
         """Return the intervals that items of different titles share, sorted by all their fields."""
-        rows = self._all("SELECT * FROM duplicates ORDER BY 1, 2, 3, 4, 5")
-        return [record_of(Duplicate, row) for row in rows]
+        convert = functools.partial(record_of, Duplicate)
+        return self._all(convert, "SELECT * FROM duplicates ORDER BY 1, 2, 3, 4, 5")
 
     def title_duplicates(self) -> list[tuple[int, int]]:
         """Return pairs of title ids, smaller id first, whose present items share an interval."""
-        rows = self._all(
+        return self._all(
+            lambda row: (row[0], row[1]),
             "SELECT DISTINCT MIN(a.title_id, b.title_id), MAX(a.title_id, b.title_id) "
             "FROM duplicates JOIN items a ON a.id = item_id JOIN items b ON b.id = other_item_id "
-            "WHERE a.title_id <> b.title_id AND NOT a.missing AND NOT b.missing ORDER BY 1, 2"
+            "WHERE a.title_id <> b.title_id AND NOT a.missing AND NOT b.missing ORDER BY 1, 2",
         )
-        return [(row[0], row[1]) for row in rows]
 
     def detection_sources(self) -> dict[str, str]:
         """Return the digest of what was searched, for each scope (`item 5`, `title 2`, `catalog`).
 
         Detection of a scope is up to date if its present digest equals the recorded one.
         """
-        return dict(map(tuple, self._all("SELECT scope, source FROM detections")))
+        return dict(self._all(lambda row: (row[0], row[1]), "SELECT scope, source FROM detections"))
 
     def snapshot(self) -> CatalogSnapshot:
         """Return arrays with everything that sampling needs about the prepared items."""
@@ -229,7 +238,14 @@ class Catalog:
             CatalogError: Another process holds the lock. The message has its process id.
         """
         with write_lock(self.folder):
-            yield
+            try:
+                yield
+            finally:
+                # Without a checksum the catalog is good, but damage to it may go unseen.
+                with suppress(OSError, sqlite3.Error):
+                    if self._has_changed:
+                        put_seal(self._database, self._connection)
+                        self._has_changed = False
 
     @contextmanager
     def transaction(self) -> Generator[None]:
@@ -237,6 +253,8 @@ class Catalog:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                break_seal(self._database)
+                self._has_changed = True
                 yield
             except BaseException:
                 # On a full disk SQLite has already rolled back by itself.
@@ -246,7 +264,7 @@ class Catalog:
             self._connection.execute("COMMIT")
         except (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.IntegrityError) as error:
             raise InvalidRecordError(str(error)) from error
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise CatalogError(f"cannot write to the catalog {self.folder}: {error}") from error
 
     def set_library(self, root: Path) -> None:
@@ -258,11 +276,14 @@ class Catalog:
     def find_title(self, key: str, *, kinds: Iterable[TitleKind]) -> Title | None:
         """Return the title with this key, of the first kind that has one, or None."""
         for kind in kinds:
-            rows = self._all(
-                "SELECT * FROM titles WHERE kind = ? AND key = ?", kind.value, os.fsencode(key)
+            titles = self._all(
+                title_of,
+                "SELECT * FROM titles WHERE kind = ? AND key = ?",
+                kind.value,
+                os.fsencode(key),
             )
-            if rows:
-                return title_of(rows[0])
+            if titles:
+                return titles[0]
         return None
 
     def add_title(self, key: str, *, kind: TitleKind, name: str, year: int | None) -> Title:
@@ -371,11 +392,11 @@ class Catalog:
         row = {"scope": scope, "source": source}
         insert(self._connection, "detections", row, replace=True)
 
-    def _all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+    def _all(self, convert: Callable[[sqlite3.Row], R], sql: str, *values: Any) -> list[R]:
         # Rows are fetched all at once: an open cursor would keep the write-ahead log from being
         # shortened.
         with self._reading():
-            return self._connection.execute(sql, values).fetchall()
+            return [convert(row) for row in self._connection.execute(sql, values).fetchall()]
 
     @contextmanager
     def _reading(self) -> Generator[None]:
@@ -392,6 +413,11 @@ class Catalog:
                     self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise CatalogError(f"cannot read the catalog {self.folder}: {error}") from error
+        except _DAMAGED as error:
+            raise CatalogError(
+                f"the catalog {self._database} is damaged ({type(error).__name__}: {error}): "
+                f"{REMEDY}"
+            ) from error
 
 
 def open_catalog(path: str | os.PathLike[str], *, create: bool = False) -> Catalog:

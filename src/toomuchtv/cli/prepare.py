@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from typer import Option
 
+from toomuchtv._internal.byte_size import format_bytes
 from toomuchtv.cli.console import Output
 from toomuchtv.cli.options import DONE_IN_PART, Catalog, Json, Workers, verb_output
 
@@ -74,7 +75,7 @@ def prepare(
         estimate = estimate_prepare(opened, proxy_format)
         output.info(
             f"{estimate.items} items ({estimate.film_seconds / 3600:.2f} hours) need proxies of "
-            f"about {estimate.bytes / 1e6:,.0f} MB. {estimate.free_bytes / 1e9:,.1f} GB are free."
+            f"about {format_bytes(estimate.bytes)}. {format_bytes(estimate.free_bytes)} are free."
         )
         with output.progress("s of film") as progress:
             result = prepare_catalog(
@@ -90,11 +91,14 @@ def prepare(
                 "prepared": result.prepared,
                 "prepared earlier": result.skipped,
                 "failed": len(result.failed),
+                "damaged": len(result.damaged),
                 "size in MB": result.bytes / 1e6,
             },
         )
         for file in result.failed:
             output.warning(f"failed: {file.path}: {file.reason}")
+        for damage in result.damaged:
+            output.warning(f"damaged: {damage.path}: {damage}")
         for file in result.other_language:
             output.warning(
                 f"no track in {' or '.join(proxy_format.languages)}: {file.path}: {file.reason}; "

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
+from toomuchtv._internal.system_errors import DISK_FULL, is_disk_full
 from toomuchtv.catalog.records import (
     Duplicate,
     Item,
@@ -50,7 +53,7 @@ from toomuchtv.detection.features_on_disk import (
     read_frame_features,
     write_features,
 )
-from toomuchtv.detection.matching import MATCHING_VERSION
+from toomuchtv.detection.matching import MATCHING_VERSION, POSTINGS_PREFIX
 from toomuchtv.detection.recurrence import (
     CREDITS,
     RECURRENCE_VERSION,
@@ -58,7 +61,7 @@ from toomuchtv.detection.recurrence import (
     Episode,
     detect_recurring,
 )
-from toomuchtv.errors import MediaError
+from toomuchtv.errors import CatalogError, MediaError
 
 R = TypeVar("R")
 
@@ -159,6 +162,10 @@ def _catalog_job(items: list[tuple[Item, Proxy]]) -> _Job:
     return _Job(scope="catalog", source=source, path=Path(), items=tuple(items))
 
 
+class _DiskFullError(Exception):
+    """There is no space for further results."""
+
+
 @dataclass(slots=True)
 class _Detection:
     """One call of `detect_segments`, which holds the catalog's write lock."""
@@ -167,23 +174,25 @@ class _Detection:
     num_workers: int
     progress: ProgressCallback
     failed: list[SkippedFile] = field(default_factory=list)
+    num_jobs: int = 0
+    num_analyzed: int = 0
 
     def run(self) -> DetectionResult:
         """Do the three steps and return the result."""
-        for partial in self.catalog.folder.glob(f"{FOLDER}/*/*.partial"):
-            partial.unlink(missing_ok=True)
         proxies, items = self.catalog.proxies(), self.catalog.items()
         prepared = [(item, proxies[item.id]) for item in items if item.id in proxies]
-        num_jobs = self._analyze_items(prepared)
-        num_failed = len(self.failed)
-        prepared = [pair for pair in prepared if self._has_features(pair[1])]
-        self._analyze_titles(prepared)
-        self._analyze_catalog(prepared)
+        self._remove_partial_files()
+        with suppress(_DiskFullError):
+            self._analyze_items(prepared)
+            prepared = [pair for pair in prepared if self._has_features(pair[1])]
+            self._analyze_titles(prepared)
+            self._analyze_catalog(prepared)
+        self._remove_partial_files()
         present = {item.id for item in items}
         segments = [one for one in self.catalog.segments() if one.item_id in present]
         return DetectionResult(
-            analyzed=num_jobs - num_failed,
-            skipped=len(present & proxies.keys()) - num_jobs,
+            analyzed=self.num_analyzed,
+            skipped=len(present & proxies.keys()) - self.num_jobs,
             failed=tuple(self.failed),
             segments=dict(sorted(Counter(one.kind for one in segments).items())),
             recurring=len({one.recurrence for one in segments} - {None}),
@@ -193,8 +202,18 @@ class _Detection:
     def _has_features(self, proxy: Proxy) -> bool:
         return (self.catalog.folder / features_path(proxy)).is_file()
 
-    def _analyze_items(self, prepared: list[tuple[Item, Proxy]]) -> int:
-        """Analyze the items that are not up to date, and return their number."""
+    def _remove_partial_files(self) -> None:
+        """Remove what a worker that was killed, or that had no space, left behind."""
+        for partial in self.catalog.folder.glob(f"{FOLDER}/*/*.partial"):
+            partial.unlink(missing_ok=True)
+        for postings in self.catalog.folder.glob(f"{FOLDER}/{POSTINGS_PREFIX}*"):
+            shutil.rmtree(postings, ignore_errors=True)
+
+    def _fail(self, job: _Job, reason: str) -> None:
+        self.failed.append(SkippedFile(path=job.path, reason=reason))
+
+    def _analyze_items(self, prepared: list[tuple[Item, Proxy]]) -> None:
+        """Analyze the items that are not up to date."""
         done = self.catalog.detection_sources()
         jobs = [
             job
@@ -204,6 +223,7 @@ class _Detection:
         jobs.sort(key=lambda job: (-job.seconds, job.items[0][0].id))
         done_seconds = {job.scope: 0.0 for job in jobs}
         total_seconds = sum(job.seconds for job in jobs)
+        self.num_jobs = len(jobs)
 
         def report(job: _Job, seconds: float) -> None:
             done_seconds[job.scope] = min(seconds, job.seconds)
@@ -211,12 +231,12 @@ class _Detection:
 
         for job, segments in self._results(_analyze_item, jobs, _ITEM_TIMEOUT_SECONDS, report):
             self._record_segments(job, ITEM_KINDS, segments)
+            self.num_analyzed += 1
             proxy = job.items[0][1]
             path = self.catalog.folder / features_path(proxy)
             for other in path.parent.glob(f"{proxy.item_id:07d}-*.npz"):
                 if other != path:  # features of earlier content
                     other.unlink(missing_ok=True)
-        return len(jobs)
 
     def _analyze_titles(self, prepared: list[tuple[Item, Proxy]]) -> None:
         by_title: dict[int, list[tuple[Item, Proxy]]] = {}
@@ -233,11 +253,24 @@ class _Detection:
         if self.catalog.detection_sources().get(job.scope) == job.source:
             return
         for _, duplicates in self._results(_analyze_catalog, [job], _SEARCH_TIMEOUT_SECONDS):
-            self.catalog.record_duplicates(job.source, duplicates)
+            with self._recording(job):
+                self.catalog.record_duplicates(job.source, duplicates)
 
     def _record_segments(self, job: _Job, kinds: Collection[str], found: list[Segment]) -> None:
         item_ids = [item.id for item, _ in job.items]
-        self.catalog.record_segments(job.scope, job.source, item_ids, kinds, found)
+        with self._recording(job):
+            self.catalog.record_segments(job.scope, job.source, item_ids, kinds, found)
+
+    @contextmanager
+    def _recording(self, job: _Job) -> Generator[None]:
+        """Stop the detection if the disk is full, and keep what is recorded so far."""
+        try:
+            yield
+        except CatalogError as error:
+            if not is_disk_full(error):
+                raise
+            self._fail(job, DISK_FULL)
+            raise _DiskFullError from error
 
     def _results(
         self,
@@ -249,19 +282,30 @@ class _Detection:
         """Yield the results of jobs that are run in worker processes; collect the failures."""
         if not jobs:
             return
-        for job, result in run_isolated(
+        results = run_isolated(
             functools.partial(function, self.catalog.folder),
             jobs,
             num_workers=min(self.num_workers, len(jobs)),
             silence_seconds=timeout_seconds,
             on_report=report,
-        ):
+        )
+        with closing(results):
+            yield from self._successes(results, report)
+
+    def _successes(
+        self,
+        results: Iterable[tuple[_Job, R | Failure]],
+        report: Callable[[_Job, float], None] | None,
+    ) -> Iterator[tuple[_Job, R]]:
+        for job, result in results:
             if report is not None:
                 report(job, job.seconds)
-            if isinstance(result, Failure):
-                self.failed.append(SkippedFile(path=job.path, reason=result.reason))
-            else:
+            if not isinstance(result, Failure):
                 yield job, result
+                continue
+            self._fail(job, result.reason)
+            if result.is_disk_full:
+                raise _DiskFullError
 
 
 # ---- Functions that run in worker processes

@@ -42,6 +42,8 @@ from toomuchtv.detection.fingerprints import (
 
 #: Version of the search. It is raised when the same fingerprints would give other matches.
 MATCHING_VERSION = 1
+#: Prefix of the folders for postings that do not fit in memory. A worker that is killed leaves one.
+POSTINGS_PREFIX = "postings-"
 #: An offset with fewer votes, including those of its neighbors, is taken for chance.
 MIN_VOTES = 4
 
@@ -272,7 +274,7 @@ class PostingBuffer:
 
     def _spill(self) -> None:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="postings-", dir=self._scratch)
+            self._folder = tempfile.TemporaryDirectory(prefix=POSTINGS_PREFIX, dir=self._scratch)
         postings = np.concatenate(self._buffered)
         words = (postings >> np.uint64(32)).astype(np.uint32)
         partition_of = _hash(words) >> np.uint32(32 - _PARTITION_BITS)

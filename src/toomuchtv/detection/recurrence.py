@@ -1,13 +1,15 @@
 """Detect content that recurs in the episodes of a show: openings, credits, recaps and the rest.
 
-The search has three steps and uses only audio fingerprints.
+The search has four steps and uses only audio fingerprints.
 
-1. **Matching** (`matching.find_matches`) finds intervals that two episodes share.
-2. **Clustering** (`cluster_matches`) groups these intervals, so that one cluster is one content and
+1. **Matching** (`matching.find_matches`) finds intervals that two items share.
+2. **Copies** (`find_copies`): items that are one episode, such as two encodings of it, share all of
+   it. Their matches are dropped, and they count as one episode from here on.
+3. **Clustering** (`cluster_matches`) groups these intervals, so that one cluster is one content and
    its members are the places where it occurs. The best matches come first and create clusters;
    later matches join them. The edges of a member are the median of the edges of its matches, so
    that two episodes that continue alike after the opening do not make the opening longer.
-3. **Naming** (`detect_recurring`) decides by duration, position and number of episodes what each
+4. **Naming** (`detect_recurring`) decides by duration, position and number of episodes what each
    member is.
 """
 
@@ -27,7 +29,7 @@ from toomuchtv.detection.fingerprints import (
 from toomuchtv.detection.matching import Match, find_matches
 
 #: Version of clustering and naming. It is raised when the same matches would give other segments.
-RECURRENCE_VERSION = 1
+RECURRENCE_VERSION = 2
 OPENING, CREDITS, RECAP, RECURRING = "opening", "credits", "recap", "recurring"
 #: The kinds of segments that `detect_recurring` returns.
 RECURRING_KINDS = (OPENING, CREDITS, RECAP, RECURRING)
@@ -38,6 +40,8 @@ _CREDITS_SECONDS = (5.0, 300.0)
 _SEASON_SHARE = 0.5
 # Content that occurs more often per episode than this is a sting and neither opening nor credits.
 _MAX_PER_EPISODE = 1.5
+# Items that share more than this of the longer one are copies of one episode.
+_COPY_SHARE = 0.7
 # An opening may follow a cold open, and a preview may follow the credits.
 _START_SHARE, _END_SHARE, _END_SECONDS, _END_MAX_SHARE = 0.25, 0.12, 60.0, 0.25
 # A recap is first in its episode, or follows a few words.
@@ -56,7 +60,7 @@ _MIN_REST_WORDS = 2 * FINGERPRINT_RATE_HZ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """One item of a show.
+    """One item of a show: an episode, or one of several copies of it.
 
     Attributes:
         item_id: The item.
@@ -98,13 +102,17 @@ def detect_recurring(episodes: Sequence[Episode]) -> list[Segment]:
         Segments by item and start, which do not overlap. Segments with the same content have the
         same `recurrence`, counted from 0.
     """
-    matches = find_matches([episode.fingerprint for episode in episodes])
-    clusters = [cluster for cluster in cluster_matches(matches) if _is_long_enough(cluster)]
+    matches = list(find_matches([episode.fingerprint for episode in episodes]))
+    copy_of = find_copies(episodes, matches)
+    matches = [match for match in matches if copy_of[match.first] != copy_of[match.second]]
+    clusters = [
+        cluster for cluster in cluster_matches(matches) if _is_long_enough(cluster, copy_of)
+    ]
     openings = _season_clusters(
-        clusters, episodes, _is_opening_place, _OPENING_SECONDS, best_only=True
+        clusters, episodes, copy_of, _is_opening_place, _OPENING_SECONDS, best_only=True
     )
     closings = _season_clusters(
-        clusters, episodes, _is_credits_place, _CREDITS_SECONDS, best_only=False
+        clusters, episodes, copy_of, _is_credits_place, _CREDITS_SECONDS, best_only=False
     )
     segments = []
     for number, cluster in enumerate(clusters):
@@ -114,7 +122,7 @@ def detect_recurring(episodes: Sequence[Episode]) -> list[Segment]:
                 kind = OPENING
             elif number in closings and _is_credits_place(member, episode):
                 kind = CREDITS
-            elif _is_recap(member, cluster, episodes):
+            elif _is_recap(member, cluster, episodes, copy_of):
                 kind = RECAP
             else:
                 kind = RECURRING
@@ -130,12 +138,56 @@ def detect_recurring(episodes: Sequence[Episode]) -> list[Segment]:
     return sorted(segments, key=lambda segment: (segment.item_id, segment.start_seconds))
 
 
+def find_copies(episodes: Sequence[Episode], matches: Iterable[Match]) -> list[int]:
+    """Return for each item the first item that is the same episode, which may be itself.
+
+    Items are one episode if they have the same season and episode number, or if they share most of
+    their content.
+    """
+    first_of = list(range(len(episodes)))
+
+    def find(item: int) -> int:
+        while first_of[item] != item:
+            item = first_of[item]
+        return item
+
+    def join(one: int, other: int) -> None:
+        one, other = sorted((find(one), find(other)))
+        first_of[other] = one
+
+    numbers: dict[tuple[int | None, int], int] = {}
+    for item, episode in enumerate(episodes):
+        if episode.episode is not None:
+            join(item, numbers.setdefault((episode.season, episode.episode), item))
+    shared: dict[tuple[int, int], list[Match]] = {}
+    for match in matches:
+        shared.setdefault((match.first, match.second), []).append(match)
+    for pair, found in shared.items():
+        longer = max(len(episodes[item].fingerprint) for item in pair)
+        here = _covered((match.start, match.stop) for match in found)
+        there = _covered((m.start + m.offset, m.stop + m.offset) for m in found)
+        if min(here, there) >= _COPY_SHARE * longer:
+            join(*pair)
+    return [find(item) for item in range(len(episodes))]
+
+
+def _covered(intervals: Iterable[tuple[int, int]]) -> int:
+    """Return the length of the union of intervals."""
+    covered = at = 0
+    for start, stop in sorted(intervals):
+        covered += max(0, stop - max(start, at))
+        at = max(at, stop)
+    return covered
+
+
 # ---- Naming
 
 
-def _is_long_enough(cluster: Cluster) -> bool:
-    num_items = len({member.item for member in cluster})
-    return _duration(cluster) >= (_MIN_SECONDS_OF_TWO if num_items == 2 else _MIN_SECONDS)
+def _is_long_enough(cluster: Cluster, copy_of: Sequence[int]) -> bool:
+    num_episodes = len({copy_of[member.item] for member in cluster})
+    least = _MIN_SECONDS_OF_TWO if num_episodes == 2 else _MIN_SECONDS
+    is_of_copies = num_episodes == 1 and len({member.item for member in cluster}) > 1
+    return not is_of_copies and _duration(cluster) >= least
 
 
 def _duration(cluster: Cluster) -> float:
@@ -157,20 +209,28 @@ def _is_credits_place(member: ClusterMember, episode: Episode) -> bool:
 def _season_clusters(
     clusters: Sequence[Cluster],
     episodes: Sequence[Episode],
+    copy_of: Sequence[int],
     is_in_place: Callable[[ClusterMember, Episode], bool],
     seconds: tuple[float, float],
     *,
     best_only: bool,
 ) -> set[int]:
     """Return the numbers of the clusters that most episodes of a season have in the right place."""
-    season_sizes = Counter(episode.season for episode in episodes)
+    season_sizes = Counter(
+        season
+        for season, _ in {(one.season, copy) for one, copy in zip(episodes, copy_of, strict=True)}
+    )
     candidates: dict[int | None, list[tuple[int, float, int]]] = {}
     for number, cluster in enumerate(clusters):
         is_sting = len(cluster) > _MAX_PER_EPISODE * len({member.item for member in cluster})
         if is_sting or not seconds[0] <= _duration(cluster) <= seconds[1]:
             continue
-        items = {member.item for member in cluster if is_in_place(member, episodes[member.item])}
-        for season, count in Counter(episodes[item].season for item in items).items():
+        places = {
+            (episodes[member.item].season, copy_of[member.item])
+            for member in cluster
+            if is_in_place(member, episodes[member.item])
+        }
+        for season, count in Counter(season for season, _ in places).items():
             if count >= 2 and count >= _SEASON_SHARE * season_sizes[season]:
                 candidates.setdefault(season, []).append((count, _duration(cluster), number))
     if best_only:
@@ -178,11 +238,13 @@ def _season_clusters(
     return {number for found in candidates.values() for _, _, number in found}
 
 
-def _is_recap(member: ClusterMember, cluster: Cluster, episodes: Sequence[Episode]) -> bool:
+def _is_recap(
+    member: ClusterMember, cluster: Cluster, episodes: Sequence[Episode], copy_of: Sequence[int]
+) -> bool:
     """Return whether the start of an episode shows what is in the body of earlier ones only."""
     episode = episodes[member.item]
     latest = min(_RECAP_SECONDS, _RECAP_SHARE * episode.fingerprint.duration_seconds)
-    others = [other for other in cluster if other.item != member.item]
+    others = [other for other in cluster if copy_of[other.item] != copy_of[member.item]]
     return (
         words_to_seconds(member.start) <= latest
         and len(others) > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -96,14 +96,16 @@ def make_benchmark(
 
     row_of: dict[str, int] = {}
     clips: list[LabeledClip] = []
-    missing: dict[str, None] = {}
+    missing: dict[Path, str] = {}
 
     def add(listed: Iterable[LabeledClip]) -> tuple[int, ...]:
         used = []
         for clip in listed:
             if clip.key not in row_of:
+                if clip.path in missing:
+                    continue
                 if not clip.path.is_file():
-                    missing[relative_name(clip.path, root)] = None
+                    missing[clip.path] = relative_name(clip.path, root)
                     continue
                 row_of[clip.key] = len(clips)
                 clips.append(clip)
@@ -136,7 +138,7 @@ def make_benchmark(
         clips=tuple(clips),
         folds=tuple(built),
         classes=all_classes,
-        missing=tuple(missing),
+        missing=tuple(missing.values()),
         notes=tuple(all_notes),
         gaps=(*gaps, *official_gaps),
         end_seconds=end_seconds or {},
@@ -157,6 +159,9 @@ def cross_validation(
     """
     unique, notes = unique_clips(listed, problems)
     names = sorted({fold for fold, _ in unique}, key=lambda name: (len(name), name))
+    sizes = sorted(Counter(fold for fold, _ in unique).values())
+    if sizes and 4 * sizes[0] < sizes[len(sizes) // 2]:
+        notes.append(f"the folds are of very different size: {sizes[0]} to {sizes[-1]} clips")
     if len(names) == 1:
         problems.add("", f"all clips are in one fold, {names[0]}; at least two are needed")
     folds: dict[str, Listing] = {

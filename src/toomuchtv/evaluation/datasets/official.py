@@ -78,7 +78,7 @@ class Official:
         for fold, official in (self.sizes or {}).items():
             listed = sizes.get(fold, (0, 0, 0))
             differing += [
-                f"{have} instead of {must} clips to {verb} in {fold}"
+                f"{have} instead of {must} clips to {verb} in {'fold ' * fold.isdigit()}{fold}"
                 for have, must, verb in zip(
                     listed, official, ("train on", "validate on", "test on"), strict=True
                 )

@@ -55,16 +55,14 @@ def pretrain(prepared_catalog: Path, tmp_path: Path) -> list[str | Path]:
 
 @contextlib.contextmanager
 def full_disk(num_files: int) -> Iterator[None]:
-    """Make the disk full after this many files."""
+    """Make the disk full after this many files. As from `write`, the error has no name."""
     original, left = Path.write_bytes, [num_files]
 
     def write(path: Path, content: bytes) -> int:
         left[0] -= 1
         if left[0] < 0:
             original(path, content[: len(content) // 2])
-            raise OSError(
-                errno.ENOSPC, os.strerror(errno.ENOSPC)
-            )  # without a name, as `write` does
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return original(path, content)
 
     with mock.patch.object(Path, "write_bytes", write):
@@ -78,7 +76,8 @@ def test_a_training_goes_on_after_a_full_disk(
     monkeypatch.setattr("toomuchtv.training.profile.describe_run", mock.Mock(return_value={}))
     run, whole, named = tmp_path / "run", tmp_path / "whole", set()
     assert run_verb(*[whole if one == run else one for one in pretrain])[0] == 0
-    for num_files in range(20):
+    # The files of a new run, then those of one that is resumed.
+    for num_files in (*range(5), *range(20)):
         with full_disk(num_files):
             code, err = run_verb(*pretrain)
         assert not list(run.rglob("*.partial"))

@@ -223,7 +223,7 @@ def _evaluate(out: Path, name: str, seed: int, output: Output) -> DemoResult:
     return DemoResult(
         name=name,
         run=run,
-        video=scores("rendered-actions", actions, modality="video"),
-        audio=scores("rendered-actions", actions, modality="audio"),
+        video=scores("ucf101", actions, modality="video"),
+        audio=scores("ucf101", actions, modality="audio"),
         retrieval=scores("retrieval", out / "cat"),
     )

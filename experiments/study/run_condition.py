@@ -46,8 +46,8 @@ from toomuchtv.training.run_config import Config
 
 #: File layout of each transfer set, and the modality that is evaluated on it.
 _TRANSFER_SETS: dict[str, tuple[str, Modality]] = {
-    "actions": ("rendered-actions", "video"),
-    "sounds": ("rendered-sounds", "audio"),
+    "actions": ("ucf101", "video"),
+    "sounds": ("esc50", "audio"),
 }
 #: Number of batches per policy for the diagnosis of negatives.
 _NEGATIVE_BATCHES = 4

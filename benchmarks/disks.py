@@ -66,14 +66,18 @@ CASES = (
 )  # fmt: skip
 
 
-def run(case: Case, source: Path, disk: Path, user: int) -> subprocess.CompletedProcess[str]:
-    """Run a verb with the faulty disk as its folder."""
+def run(
+    case: Case, source: Path, disk: Path, *, obeys_permissions: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a verb with the faulty disk as its folder, with the rights of root or without."""
     arguments = [str(source / "library") if one == "LIBRARY" else one for one in case.arguments]
     if not arguments[0].startswith("experiments."):
         arguments.insert(0, "toomuchtv")
     paths = os.pathsep.join(map(str, [Path.cwd() / "src", Path.cwd()]))
+    rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=disk, user=user, capture_output=True, text=True,
+        [*(rights if obeys_permissions else []), sys.executable, "-m", *arguments],
+        cwd=disk, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp"},
         check=False, timeout=300,
     )  # fmt: skip
@@ -104,6 +108,8 @@ def fault(kind: str, disk: Path, room: int) -> Iterator[None]:
         yield
         _system("mount", "-o", "remount,rw", disk)
     else:
+        _system("chown", "-R", _NOBODY, disk)
+        _system("chmod", "-R", "u=rwX,go=rX", disk)
         yield
 
 
@@ -114,15 +120,14 @@ def try_case(case: Case, source: Path, disk: Path, kind: str, room: int) -> list
         for name in case.needs:
             copy = shutil.copytree if (source / name).is_dir() else shutil.copy
             copy(source / name, disk / name)
-        user = _NOBODY if kind == "forbidden" else 0
         with fault(kind, disk, room):
-            done = run(case, source, disk, user)
+            done = run(case, source, disk, obeys_permissions=kind == "forbidden")
         if done.returncode not in (0, 1, 2) or "Traceback" in done.stderr:
             wrong.append(f"exit code {done.returncode}: {done.stderr[-1500:]}")
         elif done.returncode == 2 and done.stderr.count("error: ") != 1:
             wrong.append(f"not one sentence: {done.stderr[-1500:]}")
         if done.returncode:
-            again = run(case, source, disk, 0)
+            again = run(case, source, disk)
             if again.returncode:
                 wrong.append(f"afterwards {again.returncode}: {again.stderr[-1500:]}")
         print(case.name, kind, room, done.returncode, done.stderr[-300:].strip(), flush=True)
@@ -148,6 +153,7 @@ def main() -> None:
     """Run the campaign."""
     parser = argument_parser(__doc__)
     parser.add_argument("--only", help="name of one case")
+    parser.add_argument("--rooms", type=int, nargs="+", default=ROOMS, help="bytes of room to try")
     options = parser.parse_args()
     source, disk = options.out.resolve() / "source", options.out.resolve() / "disk"
     shutil.rmtree(options.out, ignore_errors=True)
@@ -158,7 +164,7 @@ def main() -> None:
     for case in CASES:
         if options.only not in (None, case.name):
             continue
-        faults = [*(("full", room) for room in ROOMS), ("read-only", 0), ("forbidden", 0)]
+        faults = [*(("full", room) for room in options.rooms), ("read-only", 0), ("forbidden", 0)]
         for kind, room in faults:
             found = try_case(case, source, disk, kind, room)
             wrong += [f"{case.name}, {kind}, room for {room} bytes: {one}" for one in found]

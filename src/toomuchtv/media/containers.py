@@ -171,11 +171,12 @@ def decode_in_threads(stream: VideoStream, num_threads: int | None = None) -> No
 
     Args:
         stream: A stream of which nothing was decoded yet.
-        num_threads: Upper bound of the number of threads. Defaults to the number of CPUs.
+        num_threads: Upper bound of the number of threads. By default, FFmpeg chooses up to sixteen.
     """
-    bound = min(num_threads or os.cpu_count() or 1, _MAX_THREADS)
-    stream.thread_count = max(1, min(bound, _MAX_PIXELS_IN_THREADS // _max_pixels(stream)))
-    stream.thread_type = "AUTO" if stream.thread_count > 1 else "NONE"
+    bound = max(1, _MAX_PIXELS_IN_THREADS // _max_pixels(stream))
+    if num_threads is not None or bound < _MAX_THREADS:
+        stream.thread_count = min(bound, num_threads or os.cpu_count() or 1)
+    stream.thread_type = "NONE" if stream.thread_count == 1 else "AUTO"
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.rendered_tv.files import write_text
 from experiments.study.conditions import Condition, steps_of
 from experiments.study.libraries import catalog_path, transfer_path
 from experiments.study.scores import (
@@ -23,6 +22,7 @@ from experiments.study.scores import (
 )
 from experiments.study.settings import condition_config, finetune_protocol, milestone_steps
 from experiments.study.size import StudySize
+from toomuchtv._internal.files import write_text
 from toomuchtv._internal.progress import no_progress
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.diagnosis.embedding import ClipSource, Embedder, ProgressCounter

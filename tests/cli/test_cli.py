@@ -147,7 +147,7 @@ def test_run_folder_has_all_files(run: Path) -> None:
     assert list((run / "checkpoints").glob("*.safetensors"))
     assert list((run / "tensorboard").glob("events.*"))
     split = json.loads((run / "split.json").read_text())
-    names = {side: {entry["name"] for entry in split[side]} for side in split}
+    names = {side: {entry["name"] for entry in split[side]} for side in ("train", "held_out")}
     assert len(names["train"]) + len(names["held_out"]) == 4
     assert not names["train"] & names["held_out"]
 

@@ -222,7 +222,7 @@ def test_a_schedule_changes_the_batch_at_its_step() -> None:
     [
         (((1, 4),), "begin at step 0 and ascend"),
         (((0, 4), (0, 8)), "begin at step 0 and ascend"),
-        (((0, 4), (9, 0)), "must be at least 1, got 0 from step 9 on"),
+        (((0, 4), (9, 0)), "must be 1 to 1048576, got 0 from step 9 on"),
         ((), "begin at step 0"),
         (((0, 4), (9, 7)), r"batch_size \(64\) must be a multiple of .* \(1 x 7\)"),
     ],

@@ -33,18 +33,20 @@ class Official:
     sizes: Mapping[str, Sizes] | None = None
 
     def if_named(self, labels: Iterable[str]) -> Official | None:
-        """Return this, or None if not one of the labels is a class of the benchmark.
+        """Return this, or None if fewer than half of the classes are classes of the benchmark.
 
         People keep data of their own in the layout of a benchmark. Their classes have nothing to be
-        compared with. A single official class means that the others are errors.
+        compared with, even if one or another has an official name. Where most classes are official,
+        the others are errors.
         """
         known = _by_spelling(self.classes)
-        return self if any(spelling_key(label) in known for label in labels) else None
+        classes = {spelling_key(label) for label in labels if label}
+        return self if 2 * len(classes & known.keys()) >= max(1, len(classes)) else None
 
     def own_classes_note(self) -> str:
         """Return the note of a result on classes that are none of the benchmark's."""
         return (
-            f"none of the listed classes is one of {self.title}'s: these are data of your own in "
+            f"most of the listed classes are not {self.title}'s: these are data of your own in "
             "its layout, and the scores say nothing about it"
         )
 

@@ -22,7 +22,6 @@ BASELINES = {
     "esc10": ("log-mel", "mfcc"),
     "ucf101": ("color-histogram", "frame-difference"),
 }
-MODALITIES = {"esc10": "audio", "ucf101": "video"}
 
 
 def probe_protocols(benchmark: str) -> list[str]:
@@ -51,21 +50,19 @@ def main() -> None:
     catalogs = dict(zip(options.run, options.catalog, strict=False))
     figures = Figures("evaluation", options.json)
     results: list[Evaluation] = []
-    for benchmark, modality in MODALITIES.items():
-        encoders: list[tuple[str, Path | None, bool]] = [
-            (name, None, False) for name in BASELINES[benchmark]
-        ]
+    for benchmark, baselines in BASELINES.items():
+        encoders: list[tuple[str, Path | None, bool]] = [(name, None, False) for name in baselines]
         encoders += [(run.name, run, False) for run in options.run]
         encoders += [("untrained", run, True) for run in options.run[:1]]
         for protocol in probe_protocols(benchmark):
             if options.only and protocol not in options.only:
                 continue
             for name, run, untrained in encoders:
-                out = options.out / name
-                suffix = "-untrained" * untrained
-                done = out / f"{benchmark}-{protocol}-{modality}{suffix}" / "result.json"
-                if done.is_file():
-                    result = load_evaluation(done)
+                # The folder of a result ends with a digest of what was measured.
+                out = options.out / name / f"{benchmark}-{protocol}"
+                done = list(out.glob("*/result.json"))
+                if done:
+                    result = load_evaluation(done[0])
                 else:
                     result = evaluate(
                         run,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from toomuchtv.catalog.description import describe_catalog
 from toomuchtv.catalog.records import Item, Probe, TitleKind, VideoStream
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.catalog.titles import assign_catalog_titles, merge_warnings
@@ -101,3 +102,16 @@ def test_unlikely_merges_are_named_once_per_episode(catalog: Catalog) -> None:
     assert "TV/A/S01E01 x.mkv (20.0 min)" in warnings[1]
     assert "TV/A/S01E01 y.mkv (45.0 min)" in warnings[1]
     assert "G (2001)/a.mkv (5.0 min)" in warnings[0]
+
+
+def test_a_title_is_found_as_the_table_shows_it(catalog: Catalog) -> None:
+    add(catalog, {"Name (1978)/a.mkv": 90.0, "Name (2018)/a.mkv": 90.0, "Other/Other.mkv": 90.0})
+
+    def years(title: str) -> list[int | None]:
+        return [found.year for found in describe_catalog(catalog, title).titles]
+
+    assert years("name (1978)") == [1978]
+    assert years("Name") == [1978, 2018]
+    assert years("Other") == [None]
+    with pytest.raises(ValueError, match=r"did you mean Name \(1978\), Name \(2018\)"):
+        describe_catalog(catalog, "Name (1979)")

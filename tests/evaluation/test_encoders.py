@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
 from pathlib import Path
 
 import librosa
@@ -126,8 +129,8 @@ def test_the_fingerprint_changes_with_the_weights() -> None:
     assert wrap_encoder(one, name="x").fingerprint != wrap_encoder(other, name="x").fingerprint
 
 
-class NoState:
-    """An encoder with neither version nor state_dict."""
+class ReturnsAList:
+    """An encoder that breaks the contract."""
 
     audio_seconds, sample_rate_hz = 1.0, 8_000
 
@@ -138,18 +141,168 @@ class NoState:
 def test_unsupported_encoders_are_refused_with_a_reason() -> None:
     with pytest.raises(EncoderError, match="needs embed_video"):
         wrap_encoder(object(), name="x")
-    with pytest.raises(EncoderError, match="identify the cached"):
-        wrap_encoder(NoState(), name="x")
+    with pytest.raises(EncoderError, match=r"must return a tensor \[2, D\]"):
+        wrap_encoder(ReturnsAList(), name="x")
     with pytest.raises(EncoderError, match="nothere"):
         choose_encoder("nothere:make")
     with pytest.raises(ValueError, match=r"log-mel.*module:function"):
         choose_encoder("nothing")
-    versioned = NoState()
-    versioned.version = "1"  # type: ignore[attr-defined]
-    encoder = wrap_encoder(versioned, name="x")
+
+
+class LeftInTraining(nn.Module):
+    """A network with dropout and batch norm that its author left in training mode."""
+
+    audio_seconds, sample_rate_hz = 0.5, 8_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(4_000, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
+
+    def embed_audio(self, waveform: Tensor) -> Tensor:
+        assert not torch.is_grad_enabled()
+        found: Tensor = self.layers(waveform)
+        return found
+
+
+class Holder:
+    """An object that is no module and holds one, in a list."""
+
+    audio_seconds, sample_rate_hz = 0.5, 8_000
+
+    def __init__(self) -> None:
+        self.parts = [LeftInTraining()]
+
+    def embed_audio(self, waveform: Tensor) -> Tensor:
+        return self.parts[0].embed_audio(waveform)
+
+
+@pytest.mark.parametrize("model", [LeftInTraining(), Holder()])
+def test_encoders_run_in_evaluation_mode(model: LeftInTraining | Holder) -> None:
+    encoder = wrap_encoder(model, name="x")
+    assert encoder.is_deterministic
     assert encoder.audio is not None
-    with pytest.raises(EncoderError, match="must return a tensor"):
-        encoder.audio.features(NOISE)
+    network = model if isinstance(model, LeftInTraining) else model.parts[0]
+    network.train()  # whatever a call leaves behind
+    together = encoder.audio.features(NOISE[:, :4_000])
+    alone = torch.cat([encoder.audio.features(row[None]) for row in NOISE[:, :4_000]])
+    torch.testing.assert_close(together, alone)
+    assert network.layers.state_dict()["1.num_batches_tracked"] == 0
+
+
+SOURCE = """
+import torch
+import helper_of_{name}
+
+class Encoder:
+    audio_seconds, sample_rate_hz = 0.1, 8_000
+
+    def __init__(self):
+        self.weights = torch.ones(2)
+
+    def embed_audio(self, waveform):
+        level = waveform.abs().mean(dim=1, keepdim=True)
+        return helper_of_{name}.scale() * self.weights * level
+
+def make():
+    return Encoder()
+"""
+
+
+def fingerprint(name: str) -> str:
+    """Import the module of a user as a new process would."""
+    for module in (name, f"helper_of_{name}"):
+        sys.modules.pop(module, None)
+    importlib.invalidate_caches()
+    return choose_encoder(f"{name}:make").fingerprint
+
+
+def test_the_fingerprint_covers_code_helpers_and_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    name, factor = "someones_encoder", tmp_path / "factor.txt"
+    helper = f"import pathlib\ndef scale():\n    return float(pathlib.Path({str(factor)!r})"
+    factor.write_text("1.0")
+    texts = {name: SOURCE.format(name=name), f"helper_of_{name}": helper + ".read_text())\n"}
+
+    def write() -> None:
+        for module, text in texts.items():
+            (tmp_path / f"{module}.py").write_text(text)
+
+    write()
+    found = [fingerprint(name), fingerprint(name)]
+    assert found[0] == found[1]
+    factor.write_text("2.0")  # a file that is read at each call
+    found.append(fingerprint(name))
+    texts[f"helper_of_{name}"] += "# loud sounds only\n"
+    write()
+    found.append(fingerprint(name))
+    texts[name] = texts[name].replace("torch.ones(2)", "torch.ones(2) + 1")
+    write()
+    found.append(fingerprint(name))
+    assert len(set(found)) == 4
+
+
+class Noisy(Someones):
+    """An encoder with random features."""
+
+    def embed_audio(self, waveform: Tensor) -> Tensor:
+        return torch.rand(len(waveform), 3)
+
+
+def test_features_that_change_from_call_to_call_are_not_cached() -> None:
+    encoder = wrap_encoder(Noisy(), name="x")
+    assert not encoder.is_deterministic
+    assert encoder.fingerprint == wrap_encoder(Noisy(), name="x").fingerprint
+
+
+class WithMap(Someones):
+    """An encoder with a feature map of two places."""
+
+    def map_audio(self, waveform: Tensor) -> Tensor:
+        return waveform.reshape(len(waveform), 2, -1).square().mean(dim=2)[:, None, :, None]
+
+
+def test_an_encoder_may_have_a_feature_map() -> None:
+    encoder = wrap_encoder(WithMap(), name="x")
+    assert encoder.audio is not None
+    assert encoder.audio.tokens(NOISE).shape == (3, 2, 1)
+    assert encoder.audio.feature_map(NOISE).shape == (3, 2)
+    plain = wrap_encoder(make(), name="x")
+    assert plain.audio is not None
+    assert plain.audio.tokens(NOISE).shape == (3, 1, 2)
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "external_encoders.md"
+
+
+def test_the_examples_of_the_guide_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code is that of the page, and so are the command's arguments."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    blocks = re.findall(
+        r"^```python\n(# (\w+)\.py\n.*?)^```$", GUIDE.read_text("utf-8"), re.M | re.S
+    )
+    assert [name for _, name in blocks] == ["band_energies", "small_video"]
+    for text, name in blocks:
+        (tmp_path / f"{name}.py").write_text(text)
+    importlib.invalidate_caches()
+    audio = choose_encoder("band_energies:make")
+    assert audio.audio is not None
+    assert audio.is_deterministic
+    num_samples = round(audio.audio.input.seconds * audio.audio.input.sample_rate_hz)
+    assert audio.audio.features(NOISE[:, :num_samples]).shape == (3, 16)
+    assert audio.audio.tokens(NOISE[:, :num_samples]).dim() == 3
+    video = choose_encoder("small_video:make")
+    assert video.video is not None
+    shape = (2, video.video.input.frames, video.video.input.size, video.video.input.size, 3)
+    film = torch.randint(0, 256, shape, dtype=torch.uint8)
+    assert video.video.features(film).shape == (2, 32)
+    assert video.video.tokens(film).shape[2] == 32
+    torch.testing.assert_close(video.video.tokens(film).mean(dim=1), video.video.features(film))
 
 
 def test_transformers_models_load_from_a_folder(tmp_path: Path) -> None:

@@ -123,7 +123,8 @@ def test_ridge_regression_equals_its_closed_form(tmp_path: Path) -> None:
         found: np.ndarray = (asked - mean) / std @ weights + y.mean()
         return found
 
-    costs = protocol.classifier.candidates  # type: ignore[union-attr]
+    assert isinstance(protocol.classifier, LogisticConfig)
+    costs = protocol.classifier.candidates
     best = min(costs, key=lambda cost: ((predict(val, cost) - values_of["val"]) ** 2).mean())
     assert run.chosen == [{"chosen": best}]
     found = run.predictions[0].scores[:, 0]
@@ -169,7 +170,7 @@ def test_a_regression_result_is_written_read_and_compared(tmp_path: Path) -> Non
     result = results["linear"]
     folder = tmp_path / "linear" / result.label
     assert load_evaluation(folder).primary == "mse"
-    (answer,) = load_predictions(folder)
+    (answer,) = load_predictions(folder).folds
     error = ((answer.scores[:, 0].astype(np.float64) - values_of["test"]) ** 2).mean()
     assert result.metrics["mse"]["mean"] == pytest.approx(error, rel=1e-5)
     guess = ((np.array(values_of["test"]) - np.mean(values_of["train"])) ** 2).mean()
@@ -229,7 +230,7 @@ def test_movienet_scenes_have_average_precision_and_miou(tmp_path: Path) -> None
         "tt2": 8.0,
         "tt3": 8.0,
     }
-    (answer,) = load_predictions(tmp_path / result.label)
+    (answer,) = load_predictions(tmp_path / result.label).folds
     predicted = [n + 1.0 for n, score in enumerate(answer.scores[:, 0]) if score > 0]
     assert result.metrics["miou"] == pytest.approx(coverage([2.0, 5.0], predicted, 8.0))
     assert "map" in result.metrics

@@ -97,6 +97,11 @@ VIDEO_TABLE = {
     "mmv-svm": (32, 25.0 / 2, 224, 10, 10 * 1),
     "linear": (5, 12.0, 20, 4, 4),
     "knn": (5, 12.0, 20, 4, 4),
+    "knn-200": (5, 12.0, 20, 4, 4),
+    "linear-1-shot": (5, 12.0, 20, 4, 4),
+    "linear-5-shot": (5, 12.0, 20, 4, 4),
+    "linear-10-shot": (5, 12.0, 20, 4, 4),
+    "attentive": (5, 12.0, 20, 2, 2),
 }
 # name: seconds, views to train on, views to test on, of two seconds of audio and an encoder of one
 AUDIO_TABLE = {
@@ -106,6 +111,11 @@ AUDIO_TABLE = {
     "finetune-audio": (1.0, 5, 10),
     "linear": (1.0, 5, 5),
     "knn": (1.0, 5, 5),
+    "knn-200": (1.0, 5, 5),
+    "linear-1-shot": (1.0, 5, 5),
+    "linear-5-shot": (1.0, 5, 5),
+    "linear-10-shot": (1.0, 5, 5),
+    "attentive": (1.0, 2, 2),
 }
 
 

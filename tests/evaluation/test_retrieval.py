@@ -145,7 +145,8 @@ def test_random_embeddings_score_at_chance() -> None:
 def test_chance_within_a_title_counts_the_clips_of_the_title() -> None:
     title = torch.tensor([0, 0, 1, 1, 1, 1])
     vectors = unit_vectors(6, 4, 0)
-    metrics, chance = retrieval_metrics(vectors, vectors, title)
+    metrics, chance, rankings = retrieval_metrics(vectors, vectors, title, list("abcdef"))
+    assert {one.sources for one in rankings} == {("0", "0", "1", "1", "1", "1")}
     expected = (2 * 1 / 2 + 4 * 1 / 4) / 6
     assert chance["within_title"]["video_to_audio"]["recall_at_1"] == pytest.approx(expected)
     assert chance["all"]["video_to_audio"]["recall_at_1"] == pytest.approx(1 / 6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from toomuchtv.evaluation.identity import ResultIdentity
 from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.evaluation.table import score_grids, summary_row
 from toomuchtv.reports.evaluation_page import write_table
@@ -15,8 +16,12 @@ def result(protocol: str, encoder: str, mean: float, **changes: Any) -> Evaluati
     figures = {"mean": mean, "std": 0.01, "folds": [mean], "interval": [mean, mean]}
     values: dict[str, Any] = {"benchmark": "esc10", "modality": "audio", **changes}
     return Evaluation(
-        protocol=protocol, metrics={metric: figures}, chance={metric: 0.1}, untrained=False,
-        encoder={"name": encoder, "pretraining": "nothing"}, **values,
+        identity=ResultIdentity(
+            protocol=protocol, encoder_fingerprint=encoder, untrained=False, seed=0,
+            data_fingerprint="d", **values,
+        ),
+        metrics={metric: figures}, chance={metric: 0.1},
+        encoder={"name": encoder, "pretraining": "nothing"},
     )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def test_map_of_fsd50k_equals_scikit_learns(fsd50k: Path, tmp_path: Path, protoc
         "--data", fsd50k, "--protocol", protocol, "--out", tmp_path, cwd=Path.cwd(),
     )  # fmt: skip
     folder = next(tmp_path.rglob("predictions.json")).parent
-    (answer,) = load_predictions(folder)
+    (answer,) = load_predictions(folder).folds
     assert answer.scores.shape == (16, 3)
     expected = [
         average_precision_score(answer.targets[:, k], answer.scores[:, k]) for k in range(3)

@@ -134,8 +134,8 @@ def test_a_resumed_run_keeps_its_split(
         found = diagnose(run, catalog, split="held_out", clips=32)
     assert (found.split, found.num_titles) == ("held_out", 1)
     assert str(tmp_path) not in json.dumps(found.figures())
-    metrics, _ = run_catalog_retrieval(load(run), run, tmp_path / "catalog", 64, 0)
-    assert set(metrics) == {"held_out", "train"}
+    ranked = run_catalog_retrieval(load(run), run, tmp_path / "catalog", 64, 0)
+    assert set(ranked.metrics) == {"held_out", "train"}
 
 
 def test_a_catalog_without_the_titles_is_refused(prepared_catalog: Path, tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ def describe_catalog(
 
     Args:
         catalog: The catalog or its folder.
-        title: Name of the title to describe, in upper or lower case. None describes all titles.
+        title: Name of the title to describe, in upper or lower case, with or without its year in
+            brackets. None describes all titles.
 
     Raises:
         ValueError: There is no title of this name.
@@ -135,11 +136,19 @@ def describe_catalog(
         )
 
 
+def display_name(name: str, year: int | None) -> str:
+    """Return the name of a title as tables show it: "Name (1978)"."""
+    return name if year is None else f"{name} ({year})"
+
+
 def _find_by_name(name: str, titles: list[Title]) -> list[Title]:
-    found = [title for title in titles if title.name.casefold() == name.casefold()]
+    names = {title.id: display_name(title.name, title.year) for title in titles}
+    wanted = name.casefold()
+    found = [title for title in titles if names[title.id].casefold() == wanted]
+    found = found or [title for title in titles if title.name.casefold() == wanted]
     if not found:
-        names = [title.name for title in titles]
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names[:3]
+        known = list(dict.fromkeys(names.values()))
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
         raise ValueError(f"no title {name!r} in the catalog: did you mean {', '.join(near)}?")
     return found
 

@@ -58,6 +58,7 @@ def scan_library(
     catalog_path: str | os.PathLike[str],
     *,
     num_workers: int = 1,
+    follow_links: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> ScanResult:
     """Bring a catalog up to date with a library. The library is only read.
@@ -66,6 +67,7 @@ def scan_library(
         library: The folder of films and series.
         catalog_path: The catalog's folder, outside of the library. It is made if it does not exist.
         num_workers: Number of files to probe at the same time, each in a separate process.
+        follow_links: Use the files and folders outside of the library that links in it lead to.
         progress: Receives the number of changed files that are done.
 
     Raises:
@@ -84,7 +86,7 @@ def scan_library(
         )
     with open_catalog(folder, create=True) as catalog, catalog.writing():
         _check_library(catalog, root)
-        scanner = Scanner(catalog, root, progress)
+        scanner = Scanner(catalog, root, progress, follow_links=follow_links)
         scanner.run(num_workers)
         assign_catalog_titles(catalog)
         return _result(catalog, scanner)

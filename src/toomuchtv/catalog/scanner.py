@@ -74,9 +74,17 @@ class Scanner:
         vanished: Number of items that were in the library before the scan and are not now.
     """
 
-    def __init__(self, catalog: Catalog, root: Path, progress: ProgressCallback) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        root: Path,
+        progress: ProgressCallback,
+        *,
+        follow_links: bool = False,
+    ) -> None:
         self.catalog = catalog
         self.root = root
+        self.follow_links = follow_links
         self.progress = progress
         self.found = LibraryFiles()
         self.items = KnownItems(catalog.items(include_extras=True, include_missing=True))
@@ -107,7 +115,7 @@ class Scanner:
 
         The walk is ahead of the work, so that the progress has a total, but never keeps it waiting.
         """
-        walk = walk_library(self.root, self.found)
+        walk = walk_library(self.root, self.found, follow_links=self.follow_links)
         changed: deque[Path] = deque()
         recent: list[Path] = []
         known: set[Path] = set()

@@ -1,47 +1,33 @@
 """Find the files of a library, folder by folder.
 
-The walk never leaves the library and never follows a link into a folder, so that it cannot run in a
-circle. It opens no file, so that a pipe or a device with the name of a film cannot block it.
+The walk leaves the library only where it is told to follow links, and it enters no folder twice, so
+that it cannot run in a circle. It opens no file, so that a pipe or a device with the name of a film
+cannot block it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toomuchtv.catalog.file_identity import FileState
-
-
-def _suffixes(names: str) -> frozenset[str]:
-    return frozenset(f".{name}" for name in names.split())
-
-
-VIDEO_SUFFIXES = _suffixes(
-    "3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc ivf m1v m2p m2t m2ts m2v m4v mjpeg mjpg "
-    "mk3d mkv mov mp4 mp4v mpe mpeg mpg mpv mts mxf nut nuv obu ogm ogv ogx qt rm rmvb tod ts vob "
-    "webm wmv wtv y4m"
+from toomuchtv.catalog.file_kinds import (
+    AUDIO_SUFFIXES,
+    LARGE_FILE_BYTES,
+    VIDEO_SUFFIXES,
+    FileKind,
+    is_service_folder,
+    kind_of_file,
+    suffix_of,
+    why_large_file_is_listed,
 )
-#: Files with only audio are skipped later, but some files with these suffixes contain video too.
-AUDIO_SUFFIXES = _suffixes(
-    "aac ac3 aif aiff alac amr ape au caf dts eac3 flac m4a m4b mka mp2 mp3 mpc oga ogg opus ra "
-    "tta wav weba wma wv"
-)
-IMAGE_SUFFIXES = _suffixes("avif bmp heic heif jfif jp2 jpe jpeg jpg png tga tif tiff webp")
-# Images that media servers keep beside films. They are ignored and not reported as skipped.
-_ARTWORK = re.compile(
-    r"(?:.*[-_. ])?(?:poster|fanart|folder|backdrop|background|banner|logo|clearlogo|clearart|art|"
-    r"thumb|thumbnail|cover|front|back|landscape|disc|keyart|default|show|movie|season\d*)[-_ ]?\d*"
-    r"|season.*",
-    re.IGNORECASE,
-)
-_SYSTEM_FOLDERS = frozenset(
-    {"@eadir", "$recycle.bin", "#recycle", "system volume information", "lost+found"}
-)
+
+# A library that consists of links may have thousands of them.
+_MAX_LISTED_TARGETS = 5
 
 
 @dataclass(slots=True)
@@ -74,18 +60,22 @@ class WalkedFolder:
     subfolders: list[str]
 
 
-def walk_library(library: Path, found: LibraryFiles) -> Iterator[WalkedFolder]:
+def walk_library(
+    library: Path, found: LibraryFiles, *, follow_links: bool = False
+) -> Iterator[WalkedFolder]:
     """Find every file that may contain video. The order depends only on the names.
 
     Args:
         library: Resolved path of the library.
         found: Receives all files, while the walk goes on.
+        follow_links: Use files and folders outside of the library that links lead to.
 
     Yields:
-        Each folder before its subfolders. The links of all folders come last, one by one, when all
-        files that they may lead to are known.
+        Each folder before its subfolders. The links that stay inside of the library come last, one
+        by one, when all files that they may lead to are known.
     """
     links: list[Path] = []
+    entered: set[tuple[int, int]] = set()  # device and number of folders behind links
     folders = [Path()]
     while folders:
         folder = folders.pop()
@@ -95,40 +85,60 @@ def walk_library(library: Path, found: LibraryFiles) -> Iterator[WalkedFolder]:
         except OSError as error:
             found.unusable[folder] = f"folder cannot be read: {error.strerror or error}"
             continue
-        video_stems = {Path(e.name).stem for e in entries if _suffix(e.name) in VIDEO_SUFFIXES}
+        video_stems = {Path(e.name).stem for e in entries if suffix_of(e.name) in VIDEO_SUFFIXES}
         subfolders: list[str] = []
         files: list[Path] = []
         for entry in entries:
             path = folder / entry.name
-            if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_FOLDERS:
+            leads_out = follow_links and entry.is_symlink() and _leads_out(library, path)
+            if is_service_folder(entry.name):
                 found.num_ignored += 1
-            elif entry.is_symlink():
+            elif entry.is_symlink() and not leads_out:
                 links.append(path)
-            elif entry.is_dir(follow_symlinks=False):
-                subfolders.append(entry.name)
+            elif entry.is_dir(follow_symlinks=leads_out):
+                if not leads_out or _enters(library / path, entered):
+                    subfolders.append(entry.name)
+                else:
+                    found.num_ignored += 1
             elif _add_file(found, library, path, video_stems):
                 files.append(path)
         folders.extend(folder / name for name in reversed(subfolders))
         yield WalkedFolder(folder, files, subfolders)
+    outside: dict[Path, list[Path]] = {}
     for link in links:
-        if _add_link(found, library, link):
+        if _add_link(found, library, link, outside):
             yield WalkedFolder(link.parent, [link], [])
+    _list_links_out(found, outside)
 
 
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].casefold()
+def _leads_out(library: Path, link: Path) -> bool:
+    """Whether a link leads to something that exists outside of the library."""
+    try:
+        return not (library / link).resolve(strict=True).is_relative_to(library)
+    except (OSError, RuntimeError):  # it leads nowhere, or in a circle
+        return False
+
+
+def _enters(folder: Path, entered: set[tuple[int, int]]) -> bool:
+    """Note that a folder is entered. Return False if it, or a folder above it, was before."""
+    try:
+        chain = [folder.resolve(), *folder.resolve().parents]
+        identities = [(status.st_dev, status.st_ino) for status in map(os.stat, chain)]
+    except OSError:
+        return True  # the walk says why it cannot be read
+    if not entered.isdisjoint(identities):
+        return False
+    entered.add(identities[0])
+    return True
 
 
 def _add_file(found: LibraryFiles, library: Path, path: Path, video_stems: set[str]) -> bool:
-    """Classify one file by its suffix and its file type. Return whether it may contain video."""
-    suffix = _suffix(path.name)
-    if suffix in IMAGE_SUFFIXES:
-        if _ARTWORK.fullmatch(path.stem) or path.stem in video_stems:
-            found.num_ignored += 1
-        else:
-            found.unusable[path] = "a still image, not a film"
+    """Classify one file by its name and its file type. Return whether it may contain video."""
+    kind = kind_of_file(path, video_stems)
+    if isinstance(kind, str):
+        found.unusable[path] = kind
         return False
-    if suffix not in VIDEO_SUFFIXES and suffix not in AUDIO_SUFFIXES:
+    if kind is FileKind.BESIDE:
         found.num_ignored += 1
         return False
     try:
@@ -136,20 +146,31 @@ def _add_file(found: LibraryFiles, library: Path, path: Path, video_stems: set[s
     except OSError as error:
         found.unusable[path] = f"cannot be read: {error.strerror or error}"
         return False
-    if not stat.S_ISREG(status.st_mode):
+    is_file = stat.S_ISREG(status.st_mode)
+    if kind is FileKind.UNKNOWN:
+        if is_file and status.st_size >= LARGE_FILE_BYTES:
+            found.unusable[path] = why_large_file_is_listed(path, status.st_size)
+        else:
+            found.num_ignored += 1
+        return False
+    if not is_file:
         found.unusable[path] = "not a regular file (a pipe, socket or device)"
         return False
     found.files[path] = FileState.of(status)
     return True
 
 
-def _add_link(found: LibraryFiles, library: Path, link: Path) -> bool:
+def _add_link(
+    found: LibraryFiles, library: Path, link: Path, outside: dict[Path, list[Path]]
+) -> bool:
     """Follow a link only if it leads to a file of this library that was not found by itself.
+
+    Links that lead out of the library are added to `outside`, by the folder that they lead to.
 
     Return whether it leads to a file that may contain video.
     """
     full_path = library / link
-    is_media = _suffix(link.name) in VIDEO_SUFFIXES | AUDIO_SUFFIXES
+    is_media = suffix_of(link.name) in VIDEO_SUFFIXES | AUDIO_SUFFIXES
     try:
         os.stat(full_path)
     except OSError as error:
@@ -165,7 +186,7 @@ def _add_link(found: LibraryFiles, library: Path, link: Path) -> bool:
     target = full_path.resolve()
     if not target.is_relative_to(library):
         if is_media or target.is_dir():
-            found.unusable[link] = "a link that leads out of the library; it is not followed"
+            outside.setdefault(target if target.is_dir() else target.parent, []).append(link)
         else:
             found.num_ignored += 1
     elif target.is_dir() or target.relative_to(library) in found.files:
@@ -173,3 +194,20 @@ def _add_link(found: LibraryFiles, library: Path, link: Path) -> bool:
     else:
         return _add_file(found, library, link, set())
     return False
+
+
+def _list_links_out(found: LibraryFiles, outside: dict[Path, list[Path]]) -> None:
+    """List the links that lead out of the library, once for each of few folders above targets."""
+    while len(outside) > _MAX_LISTED_TARGETS:
+        depth = max(len(folder.parts) for folder in outside)
+        merged: dict[Path, list[Path]] = {}
+        for folder, links in outside.items():
+            above = folder.parent if len(folder.parts) == depth else folder
+            merged.setdefault(above, []).extend(links)
+        outside = merged
+    for folder, links in outside.items():
+        others = "" if len(links) == 1 else f", and so do {len(links) - 1} other links"
+        found.unusable[links[0]] = (
+            f"a link that leads out of the library, to {folder}{others}: use --follow-links if "
+            "these are films of yours"
+        )

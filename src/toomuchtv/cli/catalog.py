@@ -98,10 +98,11 @@ def _print_catalog(output: Output, description: CatalogDescription, *, list_segm
 
 
 def _title_row(title: TitleDescription) -> list[object]:
+    from toomuchtv.catalog.description import display_name
+
     counts = Counter(segment.kind for item in title.items for segment in item.segments)
-    year = "" if title.year is None else f" ({title.year})"
     return [
-        f"{title.name}{year}",
+        display_name(title.name, title.year),
         title.kind,
         f"{sum(item.prepared for item in title.items)} of {len(title.items)}",
         f"{title.seconds / 3600:.2f}",

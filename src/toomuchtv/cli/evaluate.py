@@ -105,7 +105,7 @@ def evaluate(
         write_evaluation_page(page, result)
         _print_result(output, result)
         output.info(f"{page}")
-        output.print_json({**asdict(result), "page": page})
+        output.print_json({**asdict(result.identity), **asdict(result), "page": page})
 
 
 def _list_benchmarks(output: Output) -> None:
@@ -123,9 +123,12 @@ def _list_benchmarks(output: Output) -> None:
 def _print_result(output: Output, result: Evaluation) -> None:
     from toomuchtv.evaluation.table import figure_rows
 
-    weights = "untrained" if result.untrained else "trained"
+    encoder = result.encoder or {}
     modality = f", {result.modality}" if result.modality else ""
-    title = f"{result.benchmark}, protocol {result.protocol}{modality}, {weights} weights"
+    title = (
+        f"{result.benchmark}, protocol {result.protocol}{modality}, {encoder.get('name')} "
+        f"({encoder.get('weights')})"
+    )
     header, rows = figure_rows(result)
     output.print_table(title, header, rows)
     for note in result.notes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer import Argument
+from typer import Argument, Option
 
 from toomuchtv.cli.options import DONE_IN_PART, Catalog, Json, Workers, verb_output
 
@@ -19,6 +19,10 @@ def scan(
     catalog: Catalog,
     *,
     workers: Workers = 2,
+    follow_links: Annotated[
+        bool,
+        Option("--follow-links", help="Use what links lead to outside of the library, too."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Find the films and episodes of a library, parse their file names and probe them.
@@ -35,7 +39,13 @@ def scan(
 
     with verb_output(as_json=as_json) as output:
         with output.progress("files") as progress:
-            result = scan_library(library, catalog, num_workers=workers, progress=progress)
+            result = scan_library(
+                library,
+                catalog,
+                num_workers=workers,
+                follow_links=follow_links,
+                progress=progress,
+            )
         output.print_values(
             f"Catalog {catalog}",
             {
@@ -49,6 +59,7 @@ def scan(
                 "unchanged": result.unchanged,
                 "vanished": result.vanished,
                 "skipped": len(result.skipped),
+                "ignored": result.ignored,
             },
         )
         for warning in result.warnings:

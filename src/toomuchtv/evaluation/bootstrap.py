@@ -1,11 +1,19 @@
 """Confidence intervals of scores, and significance tests of the difference between two results.
 
 Clips that were cut from one source are not independent. Intervals are therefore percentile
-bootstrap intervals over sources (Efron and Tibshirani, 1993, chapter 13): SciPy resamples the
-numbers of the sources, and all clips of a drawn source, in all folds, are drawn with it. Two
-results on the same clips are compared by the bootstrap of their difference, and by a permutation
-test that exchanges the predictions of both results source by source. The test is exact if there
-are few enough sources in which the results differ.
+bootstrap intervals over sources (Efron and Tibshirani, 1993, chapter 13): the sources are drawn
+with replacement, and all clips of a drawn source, in all folds, are drawn with it. For retrieval
+the sources are those of the queries; all targets stay candidates.
+
+A score may be the mean over several replicates, such as training sets that were drawn or runs with
+different seeds. They are measured on the same clips, so replicates and sources are drawn with
+replacement independently of each other (Owen, "The pigeonhole bootstrap", Annals of Applied
+Statistics 1, 2007). With one replicate this is the bootstrap over sources.
+
+Two results on the same clips are compared by the bootstrap of their difference, and by a
+permutation test that exchanges both results source by source, in all replicates at once. The test
+is exact if there are few enough sources in which the results differ. It asks whether the two
+results differ by more than chance; the replicates are taken as they are.
 """
 
 from __future__ import annotations
@@ -17,17 +25,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from toomuchtv.evaluation.benchmark import ScoreArray, TargetArray
-from toomuchtv.evaluation.metrics import average_precisions
+from toomuchtv.evaluation.benchmark import ScoreArray
+from toomuchtv.evaluation.metrics import average_precisions, require_finite
+from toomuchtv.evaluation.result import FoldPredictions
 
 _LEVEL = 0.95
 _NUM_RESAMPLES = 2_000
 _NUM_PERMUTATIONS = 20_000
 _MAX_EXACT_SOURCES = 16
+# The median sorts all queries again for every exchange.
+_NUM_MEDIAN_PERMUTATIONS = 2_000
 # The mean average precision sorts all clips again for every resample.
 _NUM_MAP_RESAMPLES = 200
 _RESAMPLES_PER_BATCH = 100
 _NUM_VALUES_PER_BATCH = 4_000_000
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +49,16 @@ class ClipScores:
 
     Attributes:
         source: Source of each clip, `[n]`.
-        value: Value of each clip, `[n]`: 1.0 or 0.0 for a correct or wrong class, or an error.
+        value: Value of each clip, `[n]`: 1.0 or 0.0 for a correct or wrong class, an error, or a
+            rank.
     """
 
     source: Sequence[str]
-    value: NDArray[np.float64]
+    value: Array
+
+
+#: Scores of the folds of each replicate. All replicates have the same clips in the same folds.
+Replicates = Sequence[Sequence[ClipScores]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +66,12 @@ class Paired:
     """The difference b - a of two results on the same clips.
 
     Attributes:
-        difference: Difference of the mean over folds.
+        difference: Difference of the mean over folds and replicates.
         interval: 95% confidence interval of the difference.
         p_value: Two-sided p-value of the permutation test over sources.
         exact: True if the test tried all exchanges, False if it drew random ones.
         num_sources: Number of sources in the test folds.
+        num_replicates: Number of replicates.
     """
 
     difference: float
@@ -60,26 +79,26 @@ class Paired:
     p_value: float
     exact: bool
     num_sources: int
+    num_replicates: int
 
 
-def mean_interval(folds: Sequence[ClipScores], *, seed: int = 0) -> tuple[float, float]:
+def mean_interval(replicates: Replicates, *, seed: int = 0) -> tuple[float, float]:
     """Return the 95% confidence interval of the mean over folds of the mean value."""
-    return _mean_interval(*_sums_by_source(folds), seed)
+    return _mean_interval(*_sums_by_source(replicates), seed)
 
 
-def compare_means(a: Sequence[ClipScores], b: Sequence[ClipScores], *, seed: int = 0) -> Paired:
+def compare_means(a: Replicates, b: Replicates, *, seed: int = 0) -> Paired:
     """Compare the mean values of two results on the same clips in the same folds.
 
     Raises:
         ValueError: The clips differ.
     """
-    if [list(fold.source) for fold in a] != [list(fold.source) for fold in b]:
-        raise ValueError("the two results are not of the same clips in the same folds")
+    _check_same_clips(a, b)
     sums_a, counts = _sums_by_source(a)
-    difference = _sums_by_source(b)[0] - sums_a  # [folds, sources]
+    difference = _sums_by_source(b)[0] - sums_a  # [replicates, folds, sources]
     # The contribution of each source to the mean over folds. Exchanging the two results in a
     # source changes its sign.
-    contribution = (difference / counts.sum(axis=1, keepdims=True)).mean(axis=0)
+    contribution = (difference / counts.sum(axis=1, keepdims=True)).mean(axis=(0, 1))
     p_value, exact = _sign_flip_test(contribution, seed)
     return Paired(
         difference=float(contribution.sum()),
@@ -87,116 +106,266 @@ def compare_means(a: Sequence[ClipScores], b: Sequence[ClipScores], *, seed: int
         p_value=p_value,
         exact=exact,
         num_sources=counts.shape[1],
+        num_replicates=len(difference),
     )
 
 
-def map_interval(
-    scores: ScoreArray, targets: TargetArray, source: Sequence[str], *, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95% confidence interval of the mean average precision.
+def median_interval(replicates: Replicates, *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95% confidence interval of the median, which is averaged over folds."""
+    names, column = _columns(replicates[0])
+    require_finite(values=np.concatenate([f.value for folds in replicates for f in folds]))
 
-    Args:
-        scores: Scores `[n, K]`.
-        targets: Multi-hot targets `[n, K]`.
-        source: Source of each clip, `[n]`.
-        seed: Seed of the resampling.
+    def statistic(weights: Array, of_replicate: Array) -> float:
+        medians = [
+            _mean_over_folds(
+                [_median(f.value, weights[c]) for f, c in zip(folds, column, strict=True)]
+            )
+            for folds in replicates
+        ]
+        return float(np.average(medians, weights=of_replicate))
+
+    return _interval(statistic, (len(names), len(replicates)), _NUM_RESAMPLES, seed)
+
+
+def compare_medians(a: Replicates, b: Replicates, *, seed: int = 0) -> Paired:
+    """Compare the medians of two results on the same clips in the same folds.
+
+    Raises:
+        ValueError: The clips differ.
     """
-    names, source_of_clip = np.unique(np.array(source), return_inverse=True)
+    _check_same_clips(a, b)
+    names, column = _columns(a[0])
+    require_finite(values=np.concatenate([f.value for folds in (*a, *b) for f in folds]))
+    folds = range(len(column))
 
-    def mean_ap(weights: NDArray[np.float64]) -> float:
-        return float(np.nanmean(average_precisions(scores, targets, weights[source_of_clip])))
+    def each(weights: Array, is_swapped: NDArray[np.bool_]) -> list[float]:
+        """Return the difference of each replicate."""
+        found = []
+        for one, other in zip(a, b, strict=True):
+            parts = []
+            for fold in folds:
+                swap, weight = is_swapped[column[fold]], weights[column[fold]]
+                first, second = one[fold].value, other[fold].value
+                low = _median(np.where(swap, second, first), weight)
+                parts.append(_median(np.where(swap, first, second), weight) - low)
+            found.append(_mean_over_folds(parts))
+        return found
 
-    return _interval(mean_ap, len(names), _NUM_MAP_RESAMPLES, seed)
-
-
-def compare_map(
-    a: ScoreArray, b: ScoreArray, targets: TargetArray, source: Sequence[str], *, seed: int = 0
-) -> Paired:
-    """Compare the mean average precisions of two results on the same clips.
-
-    Args:
-        a: Scores of the first result, `[n, K]`.
-        b: Scores of the second result, `[n, K]`.
-        targets: Multi-hot targets `[n, K]`.
-        source: Source of each clip, `[n]`.
-        seed: Seed of the resampling.
-    """
-    names, source_of_clip = np.unique(np.array(source), return_inverse=True)
-
-    def difference(
-        first: ScoreArray, second: ScoreArray, weights: NDArray[np.float64] | None = None
-    ) -> float:
-        each = average_precisions(second, targets, weights)
-        return float(np.nanmean(each - average_precisions(first, targets, weights)))
-
-    def resampled(weights: NDArray[np.float64]) -> float:
-        return difference(a, b, weights[source_of_clip])
-
-    def exchanged(use_b_first: NDArray[np.float64], _: NDArray[np.float64]) -> float:
-        mask = use_b_first[source_of_clip].astype(np.bool_)[:, None]
-        return difference(np.where(mask, b, a), np.where(mask, a, b))
-
-    test = stats.permutation_test(
-        (np.zeros(len(names)), np.ones(len(names))), exchanged, permutation_type="samples",
-        vectorized=False, n_resamples=_NUM_MAP_RESAMPLES, random_state=np.random.default_rng(seed),
+    nothing, everything = np.zeros(len(names), np.bool_), np.ones(len(names))
+    return _compare(
+        lambda weights, of: float(np.average(each(weights, nothing), weights=of)),
+        lambda swapped: float(np.mean(each(everything, swapped))),
+        (len(names), len(a)), (_NUM_RESAMPLES, _NUM_MEDIAN_PERMUTATIONS), seed,
     )  # fmt: skip
-    return Paired(
-        difference=difference(a, b),
-        interval=_interval(resampled, len(names), _NUM_MAP_RESAMPLES, seed),
-        p_value=float(test.pvalue),
-        exact=2 ** len(names) <= _NUM_MAP_RESAMPLES,
-        num_sources=len(names),
-    )
 
 
-def _sums_by_source(
-    folds: Sequence[ClipScores],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sum of values and the number of clips, `[folds, sources]` each."""
-    names = np.unique([source for fold in folds for source in fold.source])
-    sums, counts = np.zeros((2, len(folds), len(names)))
-    for row, fold in enumerate(folds):
-        column = np.searchsorted(names, list(fold.source))
-        sums[row] = np.bincount(column, fold.value, minlength=len(names))
-        counts[row] = np.bincount(column, minlength=len(names))
-    return sums, counts
+#: Predictions of the folds of each replicate.
+ReplicatePredictions = Sequence[Sequence[FoldPredictions]]
 
 
-def _mean_interval(
-    sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int
-) -> tuple[float, float]:
-    def mean_over_folds(weights: NDArray[np.float64]) -> float:
-        totals, num_clips = sums @ weights, counts @ weights
+def map_interval(replicates: ReplicatePredictions, *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95% confidence interval of the mean average precision, averaged over folds."""
+    names, column = _columns(replicates[0])
+    for fold in (fold for folds in replicates for fold in folds):
+        require_finite(scores=fold.scores)
+
+    def statistic(weights: Array, of_replicate: Array) -> float:
+        means = [
+            _mean_over_folds([_mean_ap(f, weights[c]) for f, c in zip(folds, column, strict=True)])
+            for folds in replicates
+        ]
+        return float(np.average(means, weights=of_replicate))
+
+    return _interval(statistic, (len(names), len(replicates)), _NUM_MAP_RESAMPLES, seed)
+
+
+def compare_map(a: ReplicatePredictions, b: ReplicatePredictions, *, seed: int = 0) -> Paired:
+    """Compare the mean average precisions of two results on the same clips in the same folds.
+
+    Raises:
+        ValueError: The clips differ.
+    """
+    _check_same_clips(a, b)
+    names, column = _columns(a[0])
+    for fold in (fold for folds in (*a, *b) for fold in folds):
+        require_finite(scores=fold.scores)
+
+    def each(weights: Array, is_swapped: NDArray[np.bool_]) -> list[float]:
+        found = []
+        for one, other in zip(a, b, strict=True):
+            parts = []
+            for first, second, of_clip in zip(one, other, column, strict=True):
+                swap, weight = is_swapped[of_clip][:, None], weights[of_clip]
+                low = _mean_ap(first, weight, np.where(swap, second.scores, first.scores))
+                high = _mean_ap(second, weight, np.where(swap, first.scores, second.scores))
+                parts.append(high - low)
+            found.append(_mean_over_folds(parts))
+        return found
+
+    nothing, everything = np.zeros(len(names), np.bool_), np.ones(len(names))
+    return _compare(
+        lambda weights, of: float(np.average(each(weights, nothing), weights=of)),
+        lambda swapped: float(np.mean(each(everything, swapped))),
+        (len(names), len(a)), (_NUM_MAP_RESAMPLES, _NUM_MAP_RESAMPLES), seed,
+    )  # fmt: skip
+
+
+def _mean_ap(fold: FoldPredictions, weights: Array, scores: ScoreArray | None = None) -> float:
+    """Return the mean average precision of a fold; NaN if no class has a positive clip."""
+    found = average_precisions(fold.scores if scores is None else scores, fold.labels, weights)
+    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+
+
+def _mean_over_folds(values: Sequence[float]) -> float:
+    # A resample may contain no positive clip of a fold. The mean is then over the other folds.
+    return float(np.nanmean(values))
+
+
+def _median(values: Array, weights: Array) -> float:
+    """Return the median of values that are repeated as often as their whole-numbered weights.
+
+    It is NaN if all weights are 0.
+    """
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    total = reached[-1]
+    if total == 0:
+        return float("nan")
+    # The middle values are those of positions (total - 1) / 2, rounded down and up.
+    middle = np.searchsorted(reached, [(total - 1) // 2, total // 2], side="right")
+    return float(values[order[middle]].mean())
+
+
+def _check_same_clips(
+    a: Replicates | ReplicatePredictions, b: Replicates | ReplicatePredictions
+) -> None:
+    clips = [[len(_sources(fold)) for fold in folds] for folds in (*a, *b)]
+    if len(a) != len(b) or any(one != clips[0] for one in clips):
+        raise ValueError("the two results are not of the same clips in the same folds")
+
+
+def _sources(fold: ClipScores | FoldPredictions) -> Sequence[str]:
+    return fold.source if isinstance(fold, ClipScores) else fold.sources
+
+
+def _columns(
+    folds: Sequence[ClipScores] | Sequence[FoldPredictions],
+) -> tuple[NDArray[np.str_], list[NDArray[np.int64]]]:
+    """Return the names of all sources, and for each fold the number of each clip's source."""
+    names = np.unique([source for fold in folds for source in _sources(fold)])
+    return names, [np.searchsorted(names, list(_sources(fold))) for fold in folds]
+
+
+def _sums_by_source(replicates: Replicates) -> tuple[Array, Array]:
+    """Return sums of values `[replicates, folds, sources]` and numbers of clips, `[folds, s]`."""
+    names, columns = _columns(replicates[0])
+    size = len(names)
+    counts = np.stack([np.bincount(column, minlength=size) for column in columns])
+    sums = np.empty((len(replicates), *counts.shape))
+    for number, folds in enumerate(replicates):
+        for row, (fold, column) in enumerate(zip(folds, columns, strict=True)):
+            require_finite(values=fold.value)
+            sums[number, row] = np.bincount(column, fold.value, minlength=size)
+    return sums, counts.astype(np.float64)
+
+
+def _mean_interval(sums: Array, counts: Array, seed: int) -> tuple[float, float]:
+    def mean_over_folds(weights: Array, of_replicate: Array) -> Array:
+        totals = np.einsum("rfn,nr->fn", sums @ weights.T, of_replicate)
+        num_clips = counts @ weights.T
         # A resample may contain no clip of a fold. The mean is then over the other folds.
         used = num_clips > 0
-        return float((totals[used] / num_clips[used]).mean())
+        means = np.divide(totals, num_clips, out=np.zeros_like(totals), where=used)
+        found: Array = means.sum(axis=0) / used.sum(axis=0) / of_replicate.sum(axis=1)
+        return found
 
-    return _interval(mean_over_folds, sums.shape[1], _NUM_RESAMPLES, seed)
+    return _batch_interval(mean_over_folds, (sums.shape[2], len(sums)), _NUM_RESAMPLES, seed)
 
 
 def _interval(
-    statistic: Callable[[NDArray[np.float64]], float],
-    num_sources: int,
+    statistic: Callable[[Array, Array], float],
+    shape: tuple[int, int],
     num_resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """Return the percentile interval of a statistic of the weights of the sources, `[sources]`."""
+    """Return the percentile interval of a statistic of one resample at a time."""
 
-    def of_drawn(drawn: NDArray[np.int64]) -> float:
-        return statistic(np.bincount(drawn, minlength=num_sources).astype(np.float64))
+    def of_batch(weights: Array, of_replicate: Array) -> Array:
+        return np.array([statistic(*pair) for pair in zip(weights, of_replicate, strict=True)])
 
-    numbers = np.arange(num_sources)
-    if num_sources < 2:  # SciPy refuses a single observation; all resamples are equal
-        return of_drawn(numbers), of_drawn(numbers)
-    found = stats.bootstrap(
-        (numbers,), of_drawn, n_resamples=num_resamples, batch=_RESAMPLES_PER_BATCH,
-        vectorized=False, confidence_level=_LEVEL, method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    return _batch_interval(of_batch, shape, num_resamples, seed)
 
 
-def _sign_flip_test(contribution: NDArray[np.float64], seed: int) -> tuple[float, bool]:
+def _batch_interval(
+    statistic: Callable[[Array, Array], Array],
+    shape: tuple[int, int],
+    num_resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Return the percentile interval of a statistic.
+
+    Args:
+        statistic: Maps the weights of sources `[n, sources]` and of replicates `[n, replicates]`
+            in n resamples to n values. A weight is the number of times that it was drawn.
+        shape: Number of sources and of replicates.
+        num_resamples: Number of resamples.
+        seed: Seed of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+
+    def weights(num: int) -> Array:
+        drawn = rng.multinomial(num, np.full(num, 1 / num), size=_RESAMPLES_PER_BATCH)
+        return drawn.astype(np.float64)
+
+    found = [
+        statistic(weights(shape[0]), weights(shape[1]))
+        for _ in range(num_resamples // _RESAMPLES_PER_BATCH)
+    ]
+    tail = (1 - _LEVEL) / 2
+    low, high = np.nanquantile(np.concatenate(found), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _compare(
+    resampled: Callable[[Array, Array], float],
+    exchanged: Callable[[NDArray[np.bool_]], float],
+    shape: tuple[int, int],
+    num_draws: tuple[int, int],
+    seed: int,
+) -> Paired:
+    """Compare by statistics that are no sums over sources.
+
+    Args:
+        resampled: The difference, given the weights of sources and of replicates.
+        exchanged: The difference after exchanging both results where the mask of sources is True.
+        shape: Number of sources and of replicates.
+        num_draws: Number of resamples and of exchanges.
+        seed: Seed of both.
+    """
+    num_sources, num_replicates = shape
+    # A source is drawn as (0, 1) or (1, 0). SciPy requires two observations; the second one of a
+    # single source changes nothing.
+    padded = max(2, num_sources)
+
+    def statistic(first: Array, _: Array) -> float:
+        # Differences that are equal in exact arithmetic must also be equal here.
+        return round(exchanged(first[:num_sources].astype(np.bool_)), 9)
+
+    test = stats.permutation_test(
+        (np.zeros(padded), np.ones(padded)), statistic, permutation_type="samples",
+        vectorized=False, n_resamples=num_draws[1], random_state=np.random.default_rng(seed),
+    )  # fmt: skip
+    return Paired(
+        difference=exchanged(np.zeros(num_sources, np.bool_)),
+        interval=_interval(resampled, shape, num_draws[0], seed),
+        p_value=float(test.pvalue),
+        exact=2**padded <= num_draws[1],
+        num_sources=num_sources,
+        num_replicates=num_replicates,
+    )
+
+
+def _sign_flip_test(contribution: Array, seed: int) -> tuple[float, bool]:
     """Return the two-sided p-value of a sum under random signs, and whether it is exact."""
     changed = contribution[contribution != 0]
     exact = len(changed) <= _MAX_EXACT_SOURCES
@@ -204,11 +373,9 @@ def _sign_flip_test(contribution: NDArray[np.float64], seed: int) -> tuple[float
     padded = np.concatenate([changed, np.zeros(max(0, 2 - len(changed)))])
     scale = np.abs(padded).max() or 1.0
 
-    def rounded_sum(
-        a: NDArray[np.float64], b: NDArray[np.float64], axis: int
-    ) -> NDArray[np.float64]:
+    def rounded_sum(a: Array, b: Array, axis: int) -> Array:
         # Sums that are equal in exact arithmetic must also be equal here.
-        result: NDArray[np.float64] = np.round((b - a).sum(axis=axis), 9)
+        result: Array = np.round((b - a).sum(axis=axis), 9)
         return result
 
     test = stats.permutation_test(

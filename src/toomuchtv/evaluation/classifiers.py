@@ -28,7 +28,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from toomuchtv.evaluation.benchmark import FeatureArray, ScoreArray, TargetArray, Task
 from toomuchtv.evaluation.protocols.config import (
-    ClassifierConfig,
     KnnConfig,
     LogisticConfig,
     SvmConfig,
@@ -39,6 +38,11 @@ PathConfig = SvmConfig | LogisticConfig | KnnConfig
 Loss = Literal["squared_hinge", "logistic"]
 
 _EPSILON = 1e-12
+# The score of classes that the training set lacks, which is lower than any other but finite.
+_NEVER = -1e30
+# Cosines of float32 vectors that differ by less than this are equal.
+_TIE = 1e-6
+_SIMILARITIES_PER_BLOCK = 4_000_000
 # A smaller tolerance is below the rounding of float32 gradients, and the search does not end.
 _TOLERANCE = 3e-4
 _MAX_ITERATIONS = 2_000
@@ -132,7 +136,7 @@ def _after(prepare: Callable[[FeatureArray], FeatureArray], scorer: Scorer) -> S
 
 
 def preparation(
-    config: ClassifierConfig, samples: FeatureArray
+    config: PathConfig, samples: FeatureArray
 ) -> Callable[[FeatureArray], FeatureArray]:
     """Return the preprocessing of features: unit length, then standardization, as configured.
 
@@ -219,7 +223,7 @@ def _multinomial(samples: FeatureArray, targets: TargetArray, cost: float) -> Sc
 
     def scores(features: FeatureArray) -> ScoreArray:
         # Classes that the training set lacks are never predicted.
-        out = np.full((len(features), targets.shape[1]), -np.inf, np.float32)
+        out = np.full((len(features), targets.shape[1]), _NEVER, np.float32)
         logits = fitted.decision_function(features)
         if logits.ndim == 1:  # for two classes scikit-learn returns the logit of the second
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
@@ -238,14 +242,28 @@ def _ridge(samples: FeatureArray, values: NDArray[np.float32], penalty: float) -
 def _nearest_neighbors(
     samples: FeatureArray, targets: NDArray[Any], k: int, temperature: float, *, is_mean: bool
 ) -> Scorer:
-    """Return the weighted sum, or the weighted mean, of the targets of the k nearest samples."""
+    """Return the weighted sum, or the weighted mean, of the targets of the k nearest samples.
+
+    Samples that are as similar as the k-th one share the places that are left, so that the result
+    does not depend on their order and a constant feature predicts no class.
+    """
     k = min(k, len(samples))
+    values = targets.astype(np.float64)
+
+    def votes(features: FeatureArray) -> ScoreArray:
+        similarity = features @ samples.T
+        last = np.partition(similarity, -k, axis=1)[:, -k, None]
+        is_nearer = similarity > last + _TIE
+        is_tied = ~is_nearer & (similarity > last - _TIE)
+        num_left = k - is_nearer.sum(axis=1, keepdims=True)
+        share = is_nearer + is_tied * (num_left / is_tied.sum(axis=1, keepdims=True))
+        weight = share * np.exp((similarity - 1.0) / temperature)
+        found: ScoreArray = weight @ values
+        return found / weight.sum(axis=1, keepdims=True) if is_mean else found
 
     def scores(features: FeatureArray) -> ScoreArray:
-        similarity = features @ samples.T
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        weight = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1.0) / temperature)
-        votes: ScoreArray = np.einsum("nk,nkc->nc", weight, targets[nearest].astype(np.float32))
-        return votes / weight.sum(axis=1, keepdims=True) if is_mean else votes
+        size = max(1, _SIMILARITIES_PER_BLOCK // len(samples))
+        blocks = [votes(features[at : at + size]) for at in range(0, len(features), size)]
+        return np.concatenate(blocks).astype(np.float32)
 
     return scores

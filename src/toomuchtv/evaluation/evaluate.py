@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.evaluation.benchmark import Benchmark, Modality, shareable_name
 from toomuchtv.evaluation.checking import check_benchmark
 from toomuchtv.evaluation.datasets import DATASETS, read_benchmark
-from toomuchtv.evaluation.encoders import Encoder, choose_encoder, run_encoder
+from toomuchtv.evaluation.encoders import Encoder, choose_encoder, encoder_of, run_encoder
 from toomuchtv.evaluation.features import leave_out
 from toomuchtv.evaluation.finetune import run_finetune, undecodable_clips
+from toomuchtv.evaluation.identity import ResultIdentity, data_fingerprint
 from toomuchtv.evaluation.leakage import find_leakage
 from toomuchtv.evaluation.linear_probe import run_probe
 from toomuchtv.evaluation.protocols import (
@@ -27,7 +28,8 @@ from toomuchtv.evaluation.protocols import (
     RetrievalProtocol,
     choose_protocol,
 )
-from toomuchtv.evaluation.result import Evaluation, FoldPredictions, save_evaluation
+from toomuchtv.evaluation.protocols.description import describe_settings
+from toomuchtv.evaluation.result import Evaluation, Predictions, save_evaluation
 from toomuchtv.evaluation.retrieval_benchmarks import run_catalog_retrieval, run_pair_retrieval
 from toomuchtv.evaluation.summary import classification_figures, regression_figures, scene_miou
 from toomuchtv.inference.pretrained import load
@@ -95,11 +97,10 @@ def evaluate(
         raise ValueError("give either a run or --encoder")
     data = Path(data)
     run = None if run_path is None else Path(run_path)
-    predictions: list[FoldPredictions] = []
     if benchmark == "retrieval":
         if run is None:
             raise ValueError("the benchmark retrieval needs a run, whose titles it ranks")
-        result = _evaluate_catalog_retrieval(
+        result, predictions = _evaluate_catalog_retrieval(
             run, data, untrained=untrained, num_clips=num_clips, seed=seed, progress=progress
         )
     else:
@@ -140,18 +141,34 @@ class _Options:
 def _evaluate_catalog_retrieval(
     run: Path, catalog: Path, *, untrained: bool, num_clips: int, seed: int,
     progress: ProgressCallback,
-) -> Evaluation:  # fmt: skip
-    encoder = load(run, untrained=untrained, seed=seed).to(choose_device("auto"))
-    metrics, chance = run_catalog_retrieval(encoder, run, catalog, num_clips, seed, progress)
-    return Evaluation(
-        benchmark="retrieval",
-        protocol="retrieval",
-        metrics=metrics,
-        chance=chance,
-        untrained=untrained,
-        encoder={"name": run.name},
+) -> tuple[Evaluation, Predictions]:  # fmt: skip
+    pretrained = load(run, untrained=untrained, seed=seed).to(choose_device("auto"))
+    ranked = run_catalog_retrieval(pretrained, run, catalog, num_clips, seed, progress)
+    encoder = encoder_of(pretrained, run.name, untrained=untrained)
+    result = Evaluation(
+        identity=ResultIdentity(
+            benchmark="retrieval",
+            protocol="retrieval",
+            modality=None,
+            encoder_fingerprint=encoder.fingerprint,
+            untrained=untrained,
+            seed=seed,
+            data_fingerprint=ranked.data_fingerprint,
+        ),
+        metrics=ranked.metrics,
+        chance=ranked.chance,
+        encoder=_describe(encoder),
         data={"root": shareable_name(catalog)},
     )
+    return result, Predictions(rankings=ranked.rankings)
+
+
+def _describe(encoder: Encoder) -> dict[str, str]:
+    return {
+        "name": encoder.name,
+        "pretraining": encoder.pretraining,
+        "weights": encoder.weights,
+    }
 
 
 def _evaluate_on_benchmark(
@@ -161,7 +178,7 @@ def _evaluate_on_benchmark(
     modality: Modality | None,
     catalog: Path | None,
     options: _Options,
-) -> tuple[Evaluation, list[FoldPredictions]]:
+) -> tuple[Evaluation, Predictions]:
     is_pairs = benchmark.task == "pairs"
     if is_pairs != isinstance(protocol, RetrievalProtocol):
         raise ValueError(
@@ -174,7 +191,12 @@ def _evaluate_on_benchmark(
     )
     outcome = _run_protocol(encoder, checked, protocol, chosen, options)
     used, failed = outcome.benchmark, outcome.failed
-    notes = [*check.notes()]
+    notes = [*check.notes(), *outcome.notes]
+    if not encoder.is_deterministic:
+        notes.append(
+            "the encoder gives different features for the same input, so they are not cached and "
+            "the scores change from one evaluation to the next"
+        )
     if isinstance(protocol, ProbeProtocol) and protocol.selection == "test":
         notes.append("C was selected on the test folds, as in the release: the score is biased")
     if failed:
@@ -183,15 +205,16 @@ def _evaluate_on_benchmark(
     if catalog is not None:
         leakage = find_leakage(used, catalog, progress=options.progress)
     result = Evaluation(
-        benchmark=benchmark.name,
-        protocol=protocol.name,
-        modality=chosen,
-        untrained=encoder.untrained,
-        encoder={
-            "name": encoder.name,
-            "fingerprint": encoder.fingerprint,
-            "pretraining": encoder.pretraining,
-        },
+        identity=ResultIdentity(
+            benchmark=benchmark.name,
+            protocol=protocol.name,
+            modality=chosen,
+            encoder_fingerprint=encoder.fingerprint,
+            untrained=encoder.untrained,
+            seed=options.seed,
+            data_fingerprint=data_fingerprint(used),
+        ),
+        encoder=_describe(encoder),
         data={
             "root": shareable_name(benchmark.root),
             "clips": len(used.clips),
@@ -201,6 +224,7 @@ def _evaluate_on_benchmark(
             "complete": check.is_complete and not failed,
         },
         protocol_config=protocol.model_dump(mode="json"),
+        settings=describe_settings(protocol, encoder, chosen),
         selection=outcome.selection,
         leakage=leakage,
         notes=(*notes, *used.notes),
@@ -216,8 +240,9 @@ class _Outcome:
     benchmark: Benchmark
     failed: tuple[str, ...]
     figures: dict[str, Any]
-    predictions: list[FoldPredictions] = field(default_factory=list)
+    predictions: Predictions
     selection: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _run_protocol(
@@ -229,12 +254,17 @@ def _run_protocol(
 ) -> _Outcome:
     """Run the protocol on a benchmark whose files were checked."""
     if isinstance(protocol, RetrievalProtocol):
-        used, metrics, chance, failed = run_pair_retrieval(
+        ranked = run_pair_retrieval(
             encoder, benchmark, protocol, allow_missing=options.allow_missing, cache=options.cache,
             progress=options.progress,
         )  # fmt: skip
-        figures = {"metrics": metrics, "chance": chance}
-        return _Outcome(benchmark=used, failed=failed, figures=figures)
+        assert ranked.benchmark is not None
+        return _Outcome(
+            benchmark=ranked.benchmark,
+            failed=ranked.failed,
+            figures={"metrics": ranked.metrics, "chance": ranked.chance},
+            predictions=Predictions(rankings=ranked.rankings),
+        )
     if isinstance(protocol, FinetuneProtocol):
         folder = None
         if options.cache is not None:
@@ -251,7 +281,7 @@ def _run_protocol(
             benchmark=benchmark,
             failed=failed,
             figures=classification_figures(benchmark, predictions),
-            predictions=predictions,
+            predictions=Predictions(folds=predictions),
             selection={"how": "fixed", "chosen": [{"epoch": protocol.on(benchmark.name).epochs}]},
         )
     assert modality is not None
@@ -267,8 +297,9 @@ def _run_protocol(
         benchmark=probed.benchmark,
         failed=probed.failed,
         figures=figures,
-        predictions=probed.predictions,
+        predictions=Predictions(folds=probed.predictions),
         selection={"how": protocol.selection, "chosen": probed.chosen},
+        notes=probed.notes,
     )
 
 

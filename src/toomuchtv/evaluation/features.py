@@ -133,7 +133,7 @@ def extract_features(
         encoder: Encoder to evaluate.
         benchmark: Benchmark whose clips are embedded.
         views: Views of each clip; fields that are None follow the encoder.
-        output: `features`, `feature_map` (audio only) or `embed`.
+        output: `features`, `feature_map` (audio only), `tokens` or `embed`.
         seed: Seed of random views.
         cache: Folder of the cache; None disables it. The key covers encoder, views and files.
         progress: Called with the number of clips done.
@@ -154,10 +154,12 @@ def extract_features(
 
     def embed(decoded: Tensor) -> FeatureArray:
         values: FeatureArray = _embed(side, output, decoded).float().numpy()
+        if output == "tokens":  # those of all views follow one another, [views * tokens, F]
+            return values.reshape(-1, values.shape[2])
         return values.mean(axis=0, keepdims=True) if reader.views.mean else values
 
     folder = None
-    if cache is not None:
+    if cache is not None and encoder.is_deterministic:
         folder = cache / _cache_key(encoder, benchmark, reader.views, output, seed)
         folder.mkdir(parents=True, exist_ok=True)
     found: dict[int, FeatureArray] = {}
@@ -194,7 +196,7 @@ def _stacked(values: dict[int, FeatureArray]) -> FeatureArray:
 
 def _embed(side: VideoEncoder | AudioEncoder, output: str, decoded: Tensor) -> Tensor:
     """Embed the views of a clip in parts that fit into memory."""
-    method = {"features": side.features, "embed": side.embed}.get(output, side.features)
+    method = {"embed": side.embed, "tokens": side.tokens}.get(output, side.features)
     if output == "feature_map" and isinstance(side, AudioEncoder):
         method = side.feature_map
     if isinstance(side, VideoEncoder):

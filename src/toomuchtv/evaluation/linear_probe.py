@@ -6,8 +6,9 @@ set. Only protocols whose name says "peeking" select it on the test fold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
+from toomuchtv.evaluation.attentive import AttentiveProbe, fit_attentive
 from toomuchtv.evaluation.benchmark import (
     Benchmark,
     FeatureArray,
@@ -30,9 +32,14 @@ from toomuchtv.evaluation.features import extract_usable
 from toomuchtv.evaluation.hear_mlp import fit_mlp
 from toomuchtv.evaluation.metrics import primary_score
 from toomuchtv.evaluation.protocols import ProbeProtocol
-from toomuchtv.evaluation.protocols.config import KnnConfig, LogisticConfig, MlpConfig
+from toomuchtv.evaluation.protocols.config import (
+    AttentiveConfig,
+    KnnConfig,
+    LogisticConfig,
+    MlpConfig,
+)
 from toomuchtv.evaluation.result import FoldPredictions
-from toomuchtv.evaluation.views import AudioViews, VideoViews
+from toomuchtv.evaluation.views import AudioViews, VideoViews, clip_seed
 
 # Below this number of values a second thread costs more time than it saves.
 _MIN_VALUES_FOR_THREADS = 2_000_000
@@ -47,12 +54,14 @@ class ProbeRun:
         predictions: Predictions of each fold.
         chosen: Selected hyperparameters of each fold.
         failed: Clips that could not be decoded, each with the reason.
+        notes: Remarks that the result must contain.
     """
 
     benchmark: Benchmark
     predictions: list[FoldPredictions]
     chosen: list[dict[str, float]]
     failed: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def run_probe(
@@ -82,32 +91,110 @@ def run_probe(
         BenchmarkError: A clip cannot be decoded and `allow_missing` is not set.
         ValueError: The encoder or the protocol does not support the modality or the task.
     """
-    config = protocol.classifier
-    if benchmark.task == "regression" and not (
-        isinstance(config, LogisticConfig | KnnConfig) and protocol.selection == "inner"
-    ):
-        raise ValueError(
-            f"{benchmark.name} has values to predict, and the protocol {protocol.name} predicts "
-            "classes only: choose linear or knn"
-        )
+    _check_task(protocol, benchmark)
     train_views, test_views = probe_views(protocol, modality)
     usable, (train_features, test_features), failed = extract_usable(
         encoder, benchmark, (train_views, test_views), output=protocol.output,
         allow_missing=allow_missing, seed=seed, cache=cache, progress=progress,
     )  # fmt: skip
     predictions, chosen = [], []
+    notes: dict[str, None] = {}
     for number, fold in enumerate(usable.folds):
-        progress(number, len(usable.folds), f"fitting {fold.name}")
-        train = _feature_set(usable, train_features, fold.train)
         test = _feature_set(usable, test_features, fold.test)
         validation = _feature_set(usable, test_features, fold.validation)
-        scores, found = fit_and_score(
-            protocol, train, test, validation=validation if fold.validation else None,
-            task=usable.task, seed=seed,
-        )  # fmt: skip
-        predictions.append(fold_predictions(usable, fold.name, fold.test, scores, test.targets))
-        chosen.append(found)
-    return ProbeRun(benchmark=usable, predictions=predictions, chosen=chosen, failed=failed)
+        for draw in range(protocol.draws):
+            done, total = number * protocol.draws + draw, len(usable.folds) * protocol.draws
+            progress(done, total, f"fitting {fold.name}")
+            rows = fold.train
+            if protocol.shots is not None:
+                rows = draw_shots(usable, rows, protocol.shots, seed=clip_seed(f"{draw}", seed))
+            train = _feature_set(usable, train_features, rows)
+            scores, found = fit_and_score(
+                protocol, train, test, validation=validation if fold.validation else None,
+                task=usable.task, seed=seed,
+            )  # fmt: skip
+            one = fold_predictions(usable, fold.name, fold.test, scores, test.targets)
+            predictions.append(replace(one, draw=draw))
+            chosen.append(found)
+            notes |= dict.fromkeys(_notes(protocol, train, found))
+    return ProbeRun(
+        benchmark=usable,
+        predictions=predictions,
+        chosen=chosen,
+        failed=failed,
+        notes=tuple(notes),
+    )
+
+
+def _check_task(protocol: ProbeProtocol, benchmark: Benchmark) -> None:
+    """Check that a protocol can predict what a benchmark asks for.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if benchmark.task == "regression" and not (
+        isinstance(protocol.classifier, LogisticConfig | KnnConfig)
+        and protocol.selection == "inner"
+    ):
+        raise ValueError(
+            f"{benchmark.name} has values to predict, and the protocol {protocol.name} predicts "
+            "classes only: choose linear or knn"
+        )
+    if protocol.shots is not None and benchmark.task != "single_label":
+        raise ValueError(
+            f"the protocol {protocol.name} draws clips of each class, and the clips of "
+            f"{benchmark.name} have several classes each: choose linear or knn"
+        )
+
+
+def draw_shots(
+    benchmark: Benchmark, rows: Sequence[int], shots: int, *, seed: int
+) -> tuple[int, ...]:
+    """Draw clips of each class, from as many different sources as possible.
+
+    The draw depends on the names of the clips and on the seed only, so that different encoders get
+    the same clips.
+
+    Args:
+        benchmark: Benchmark with one class per clip.
+        rows: Rows to draw from.
+        shots: Number of clips per class. A class with fewer clips gives all of them.
+        seed: Seed of the draw.
+
+    Returns:
+        The drawn rows in their order in `rows`.
+    """
+    taken: dict[str, int] = defaultdict(int)
+    earlier: dict[tuple[str, str], int] = defaultdict(int)
+    ranked: list[tuple[int, int, int]] = []
+    for row in sorted(rows, key=lambda row: clip_seed(benchmark.relative_key(row), seed)):
+        clip = benchmark.clips[row]
+        of_source = clip.labels[0], clip.source
+        ranked.append((earlier[of_source], len(ranked), row))
+        earlier[of_source] += 1
+    drawn = set()
+    for _, _, row in sorted(ranked):
+        label = benchmark.clips[row].labels[0]
+        if taken[label] < shots:
+            drawn.add(row)
+            taken[label] += 1
+    return tuple(row for row in rows if row in drawn)
+
+
+def _notes(protocol: ProbeProtocol, train: FeatureSet, chosen: dict[str, float]) -> Iterator[str]:
+    """Yield what a result must say about the training set of a fold."""
+    if isinstance(protocol.classifier, KnnConfig) and protocol.selection == "fixed":
+        asked = protocol.classifier.candidates[0]
+        if chosen["chosen"] < asked:
+            yield (
+                f"k is {chosen['chosen']:g} instead of {asked:g}, because a training set has no "
+                "more samples"
+            )
+    if protocol.shots is not None and train.targets.sum(axis=0).min() < protocol.shots:
+        yield (
+            f"some classes have fewer than {protocol.shots} training clips in a fold; all that "
+            "they have were taken"
+        )
 
 
 def probe_views(
@@ -185,22 +272,59 @@ def fit_and_score(
         Scores `[clips, K]`, and the selected hyperparameters.
     """
     config = protocol.classifier
+    multi_label = task == "multi_label"
     if isinstance(config, MlpConfig):
         splits = _inner_splits(protocol, train, validation, task)
         fit_set, held_out = next(splits, (None, None))
         if fit_set is None or held_out is None:
             raise ValueError("the training set is one group: nothing can be held out to stop on")
         scorer, chosen = fit_mlp(
-            config, fit_set.samples(), held_out.samples(), multi_label=task == "multi_label",
-            seed=seed,
-        )  # fmt: skip
+            config, fit_set.samples(), held_out.samples(), multi_label=multi_label, seed=seed
+        )
         return score_clips(scorer, test.features), chosen
     with threadpool_limits(1 if train.features.size < _MIN_VALUES_FOR_THREADS else None):
+        if isinstance(config, AttentiveConfig):
+
+            def attend(number: int, fit_set: FeatureSet) -> AttentiveProbe:
+                return fit_attentive(
+                    config, fit_set.features, fit_set.targets.astype(np.bool_),
+                    multi_label=multi_label, seed=seed, **config.candidates[number],
+                )  # fmt: skip
+
+            best = _select_probe(protocol, attend, train, validation, task)
+            return attend(best, train).scores(test.features), config.candidates[best]
         if protocol.selection == "test":
             return _select_on_test(config, train, test, task)
         candidate = select(protocol, train, validation=validation, task=task)
-        scorer = fit(config, *train.samples(), candidate, task)
-        return score_clips(scorer, test.features), {"chosen": candidate}
+        samples, targets = train.samples()
+        scorer = fit(config, samples, targets, candidate, task)
+        used = min(candidate, len(samples)) if isinstance(config, KnnConfig) else candidate
+        return score_clips(scorer, test.features), {"chosen": used}
+
+
+def _select_probe(
+    protocol: ProbeProtocol,
+    attend: Callable[[int, FeatureSet], AttentiveProbe],
+    train: FeatureSet,
+    validation: FeatureSet | None,
+    task: Task,
+) -> int:
+    """Return the number of the candidate with the best mean score on held-out groups."""
+    assert isinstance(protocol.classifier, AttentiveConfig)
+    num = len(protocol.classifier.candidates)
+    splits = list(_inner_splits(protocol, train, validation, task))
+    if num == 1 or not splits:
+        return num // 2
+    scores = [
+        np.mean(
+            [
+                _selection_score(attend(number, fit_set).scores(held_out.features), held_out, task)
+                for fit_set, held_out in splits
+            ]
+        )
+        for number in range(num)
+    ]
+    return int(np.argmax(scores))
 
 
 def select(
@@ -217,7 +341,7 @@ def select(
     returned.
     """
     config = protocol.classifier
-    assert not isinstance(config, MlpConfig)
+    assert not isinstance(config, MlpConfig | AttentiveConfig)
     candidates = config.candidates
     if protocol.selection == "fixed" or len(candidates) == 1:
         return candidates[0]

@@ -1,15 +1,37 @@
-"""Metrics of classifiers and of scene boundaries, computed from scores and targets."""
+"""Metrics of classifiers and of scene boundaries, computed from scores and targets.
+
+NaN compares as smaller than everything, so that a metric of values that are not finite would be a
+number without meaning, and sometimes a perfect score. Every metric of this package, here, in
+`retrieval`, in `summary` and in `bootstrap`, therefore begins with `require_finite`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
-from sklearn.metrics import confusion_matrix as _confusion_matrix
+from numpy.typing import ArrayLike, NDArray
 
 from toomuchtv.evaluation.benchmark import ScoreArray, TargetArray
+
+
+def require_finite(**values: ArrayLike) -> None:
+    """Check that no value is NaN or infinite.
+
+    Args:
+        values: Arrays `[n, ...]` by the name that the error gives them.
+
+    Raises:
+        ValueError: A value is not finite.
+    """
+    for name, given in values.items():
+        array = np.asarray(given)
+        is_bad = (~np.isfinite(array)).any(axis=tuple(range(1, array.ndim)))
+        if is_bad.any():
+            raise ValueError(
+                f"{is_bad.sum()} of {len(array)} {name.replace('_', ' ')} are not finite: check "
+                "the encoder, its features and the training of the classifier"
+            )
 
 
 def primary_score(scores: ScoreArray, targets: TargetArray, *, multi_label: bool) -> float:
@@ -32,14 +54,9 @@ def top1_correct(scores: ScoreArray, targets: TargetArray) -> NDArray[np.float64
     has an accuracy of 1 / K.
 
     Raises:
-        ValueError: A score is NaN.
+        ValueError: A score is not finite.
     """
-    num_nan = int(np.isnan(scores).any(axis=1).sum())
-    if num_nan:
-        raise ValueError(
-            f"the scores of {num_nan} of {len(scores)} clips are NaN: check the features and the "
-            "training of the classifier"
-        )
+    require_finite(scores=scores)
     best = scores == scores.max(axis=1, keepdims=True)
     hits: NDArray[np.float64] = (best & targets).sum(axis=1) / best.sum(axis=1)
     return hits
@@ -56,21 +73,45 @@ def average_precisions(
         weights: Weight of each clip, `[n]`; all are 1 by default.
 
     Raises:
-        ValueError: A score of a class with positive clips is NaN or infinite.
+        ValueError: A score or a weight is not finite.
     """
+    require_finite(scores=scores, weights=() if weights is None else weights)
     present = targets if weights is None else targets & (weights > 0)[:, None]
     result = np.full(targets.shape[1], np.nan)
     for k in np.flatnonzero(present.any(axis=0)):
-        result[k] = average_precision_score(targets[:, k], scores[:, k], sample_weight=weights)
+        result[k] = _average_precision(scores[:, k], targets[:, k], weights)
     return result
 
 
-def confusion_matrix(scores: ScoreArray, targets: TargetArray) -> NDArray[np.int64]:
-    """Return the number of clips by true class (rows) and predicted class (columns), `[K, K]`."""
-    labels = np.arange(scores.shape[1])
-    matrix: NDArray[np.int64] = _confusion_matrix(
-        targets.argmax(axis=1), scores.argmax(axis=1), labels=labels
-    )
+def _average_precision(
+    scores: NDArray[np.float32], targets: NDArray[np.bool_], weights: NDArray[np.float64] | None
+) -> float:
+    """Return the mean precision at the positive clips; clips of equal score are found at once.
+
+    scikit-learn's function returns the same in twenty times the time, for lists of usual length.
+    """
+    order = np.argsort(-scores, kind="stable")
+    weight = np.ones(len(scores)) if weights is None else weights[order]
+    is_last = np.append(np.diff(scores[order]) != 0, True)
+    found = np.cumsum(weight)[is_last]
+    hits = np.cumsum(weight * targets[order])[is_last]
+    new_hits = np.diff(hits, prepend=0.0)
+    used = new_hits > 0
+    return float((hits[used] / found[used] * new_hits[used]).sum() / hits[-1])
+
+
+def confusion_matrix(scores: ScoreArray, targets: TargetArray) -> NDArray[np.float64]:
+    """Return the number of clips by true class (rows) and predicted class (columns), `[K, K]`.
+
+    A clip whose highest score is tied counts in equal parts for the tied classes.
+
+    Raises:
+        ValueError: A score is not finite.
+    """
+    require_finite(scores=scores)
+    best = scores == scores.max(axis=1, keepdims=True)
+    true = np.eye(targets.shape[1])[targets.argmax(axis=1)]
+    matrix: NDArray[np.float64] = true.T @ (best / best.sum(axis=1, keepdims=True))
     return matrix
 
 
@@ -88,7 +129,11 @@ def scene_coverage(
         true_cuts: Times of the boundaries between scenes, in seconds.
         predicted_cuts: The predicted times, in seconds.
         end_seconds: Duration of the film.
+
+    Raises:
+        ValueError: A time is not finite.
     """
+    require_finite(true_cuts=true_cuts, predicted_cuts=predicted_cuts, durations=[end_seconds])
     true, predicted = _scenes(true_cuts, end_seconds), _scenes(predicted_cuts, end_seconds)
     start = np.maximum(true[:, None, 0], predicted[None, :, 0])
     stop = np.minimum(true[:, None, 1], predicted[None, :, 1])

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
+from toomuchtv.evaluation.metrics import require_finite
 
-_RECALL_RANKS = (1, 5, 10)
+RECALL_RANKS = (1, 5, 10)
 _BLOCK_SIZE = 512
 _QUERIES_PER_BLOCK = 128
 # Similarities closer than this are equal. Sums of products of float32 values in float64 differ by
@@ -64,7 +65,7 @@ def pair_ranks(
     Raises:
         ValueError: An embedding is not finite.
     """
-    _check_finite(video=video, audio=audio)
+    require_finite(video_embeddings=video.cpu(), audio_embeddings=audio.cpu())
     video, audio = video.double(), audio.double()
     own = (video * audio).sum(dim=1)
     # g + e of each query
@@ -109,7 +110,7 @@ def class_precision(
     Raises:
         ValueError: An embedding is not finite.
     """
-    _check_finite(query=query, target=target)
+    require_finite(query_embeddings=query.cpu(), target_embeddings=target.cpu())
     out = np.full(len(query), np.nan)
     members = [np.flatnonzero(column) for column in target_classes.T]
     targets = target.float().T
@@ -121,16 +122,6 @@ def class_precision(
                 out[row] = _average_precision(values, np.unique(np.concatenate(of_classes)))
         progress(rows.stop, len(query), "ranking classes")
     return out
-
-
-def _check_finite(**embeddings: Tensor) -> None:
-    # NaN compares as less similar than everything, so it would get the best rank.
-    for name, values in embeddings.items():
-        num_bad = int((~values.isfinite()).any(dim=1).sum())
-        if num_bad:
-            raise ValueError(
-                f"{num_bad} of {len(values)} {name} embeddings are not finite: check the encoder"
-            )
 
 
 def _average_precision(similarity: NDArray[np.float32], relevant: NDArray[np.int64]) -> float:
@@ -149,15 +140,25 @@ def _blocks(num: int, size: int) -> Iterator[slice]:
 
 
 def rank_figures(ranks: NDArray[np.float64]) -> dict[str, float]:
-    """Return recall at 1, 5 and 10, and the median rank."""
-    figures = {f"recall_at_{rank}": float((ranks <= rank).mean()) for rank in _RECALL_RANKS}
+    """Return recall at 1, 5 and 10, and the median rank.
+
+    Raises:
+        ValueError: A rank is not finite.
+    """
+    require_finite(ranks=ranks)
+    figures = {f"recall_at_{rank}": float((ranks <= rank).mean()) for rank in RECALL_RANKS}
     return {**figures, "median_rank": float(np.median(ranks))}
 
 
 def chance_figures(num_candidates: NDArray[np.int64]) -> dict[str, float]:
-    """Return the figures of random ranking, given each query's number of candidates `[N]`."""
+    """Return the figures of random ranking, given each query's number of candidates `[N]`.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    require_finite(numbers_of_candidates=num_candidates)
     figures = {
         f"recall_at_{rank}": float(np.minimum(1.0, rank / num_candidates).mean())
-        for rank in _RECALL_RANKS
+        for rank in RECALL_RANKS
     }
     return {**figures, "median_rank": float(np.median((num_candidates + 1) / 2))}

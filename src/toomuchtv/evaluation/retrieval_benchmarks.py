@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,11 @@ from toomuchtv.evaluation.benchmark import Benchmark
 from toomuchtv.evaluation.encoders import Encoder
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.features import extract_usable
+from toomuchtv.evaluation.identity import digest_of
 from toomuchtv.evaluation.protocols import RetrievalProtocol
-from toomuchtv.evaluation.retrieval import (
-    chance_figures,
-    class_precision,
-    pair_ranks,
-    rank_figures,
-)
+from toomuchtv.evaluation.result import QueryRanks
+from toomuchtv.evaluation.retrieval import chance_figures, class_precision, pair_ranks
+from toomuchtv.evaluation.summary import ranking_figures
 from toomuchtv.evaluation.views import clip_seed
 from toomuchtv.inference.pretrained import PretrainedEncoder
 from toomuchtv.training.split import split_of_run
@@ -34,6 +34,27 @@ from toomuchtv.training.split import split_of_run
 _CLIPS_PER_CALL = 64
 
 Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalRun:
+    """The outcome of retrieval.
+
+    Attributes:
+        metrics: Scores and their intervals.
+        chance: Scores of random ranking, nested like `metrics`.
+        rankings: The rank of each query, of each ranking in `metrics`.
+        benchmark: The benchmark with the clips that were used; None for a catalog.
+        failed: Clips that could not be decoded.
+        data_fingerprint: Digest of the clips of a catalog; empty for a benchmark.
+    """
+
+    metrics: Figures
+    chance: Figures
+    rankings: list[QueryRanks]
+    benchmark: Benchmark | None = None
+    failed: tuple[str, ...] = ()
+    data_fingerprint: str = ""
 
 
 def run_pair_retrieval(
@@ -44,12 +65,8 @@ def run_pair_retrieval(
     allow_missing: bool = False,
     cache: Path | None = None,
     progress: ProgressCallback = no_progress,
-) -> tuple[Benchmark, Figures, Figures, tuple[str, ...]]:
+) -> RetrievalRun:
     """Embed both modalities of each clip and rank them in both directions.
-
-    Returns:
-        The benchmark with the clips that were used, the metrics, their chance level, and the clips
-        that could not be decoded.
 
     Raises:
         BenchmarkError: A clip cannot be decoded and `allow_missing` is not set.
@@ -68,22 +85,29 @@ def run_pair_retrieval(
     ranks = pair_ranks(video, audio, progress=progress)
     classes = used.label_matrix()
     num = len(video)
-    metrics: Figures = {"num_pairs": num}
     chance = chance_figures(np.full(num, num))
     # The precision of a random ranking is the share of targets that have a class of the query.
     shares_class = (classes.astype(np.float32) @ classes.T.astype(np.float32)) > 0
     chance["class_map"] = float(shares_class.mean())
-    for direction, found, query, target in (
-        ("video_to_audio", ranks.video_to_audio, video, audio),
-        ("audio_to_video", ranks.audio_to_video, audio, video),
-    ):
-        precision = class_precision(query, target, classes, classes, progress=progress)
-        metrics[direction] = {**rank_figures(found), "class_map": float(np.nanmean(precision))}
-    return (
-        used,
-        metrics,
-        {"num_pairs": num, "video_to_audio": chance, "audio_to_video": chance},
-        failed,
+    rankings = [
+        QueryRanks(
+            name=direction,
+            clips=[used.relative_key(row) for row in range(num)],
+            sources=[clip.source for clip in used.clips],
+            ranks=found,
+            precision=class_precision(query, target, classes, classes, progress=progress),
+        )
+        for direction, found, query, target in (
+            ("video_to_audio", ranks.video_to_audio, video, audio),
+            ("audio_to_video", ranks.audio_to_video, audio, video),
+        )
+    ]
+    return RetrievalRun(
+        metrics={"num_pairs": num, **{one.name: ranking_figures(one) for one in rankings}},
+        chance={"num_pairs": num, **{one.name: chance for one in rankings}},
+        rankings=rankings,
+        benchmark=used,
+        failed=failed,
     )
 
 
@@ -109,11 +133,8 @@ def run_catalog_retrieval(
     num_clips: int,
     seed: int,
     progress: ProgressCallback = no_progress,
-) -> tuple[Figures, Figures]:
+) -> RetrievalRun:
     """Draw clips of the held-out and of the training titles of a run, and rank each of both sets.
-
-    Returns:
-        The metrics and their chance level, by side of the split.
 
     Raises:
         BenchmarkError: The catalog has no prepared title of the split.
@@ -121,22 +142,39 @@ def run_catalog_retrieval(
     """
     metrics: Figures = {}
     chance: Figures = {}
+    rankings: list[QueryRanks] = []
+    contents: list[list[str]] = []
     with open_catalog(catalog_folder) as catalog:
         snapshot = catalog.snapshot()
+        items = {item.id: item for item in catalog.items()}
         for side, title_ids in split_of_run(run, catalog).items():
+            of_side = snapshot.of_titles(title_ids)
             batch = draw_validation_batch(
-                catalog.folder, snapshot.of_titles(title_ids), catalog.proxies(),
-                encoder.config.clip, num_clips=num_clips, seed=seed,
+                catalog.folder, of_side, catalog.proxies(), encoder.config.clip,
+                num_clips=num_clips, seed=seed,
             )  # fmt: skip
-            if batch is not None:
-                embeddings = embed_clips(encoder, batch, progress)
-                metrics[side], chance[side] = retrieval_metrics(*embeddings)
+            if batch is None:
+                continue
+            video, audio, title = embed_clips(encoder, batch, progress)
+            specs = batch.specs[batch.valid.numpy()]
+            rows = [items[int(of_side.item_id[row])] for row in specs.item]
+            clips = [
+                f"{item.path}#{start:g}"
+                for item, start in zip(rows, specs.start_seconds, strict=True)
+            ]
+            contents += [
+                [side, clip, item.fingerprint] for clip, item in zip(clips, rows, strict=True)
+            ]
+            metrics[side], chance[side], found = retrieval_metrics(video, audio, title, clips)
+            rankings += [replace(one, name=f"{side}/{one.name}") for one in found]
     if not metrics:
         raise BenchmarkError(
             f"{str(catalog_folder)!r} has no prepared title of the run's split: give the catalog "
             "on which the run was trained"
         )
-    return metrics, chance
+    return RetrievalRun(
+        metrics=metrics, chance=chance, rankings=rankings, data_fingerprint=digest_of(contents)
+    )
 
 
 def embed_clips(
@@ -158,16 +196,20 @@ def embed_clips(
     return torch.cat(video)[valid], torch.cat(audio)[valid], title[valid]
 
 
-def retrieval_metrics(video: Tensor, audio: Tensor, title: Tensor) -> tuple[Figures, Figures]:
-    """Return retrieval metrics among all clips and among the clips of the same title.
+def retrieval_metrics(
+    video: Tensor, audio: Tensor, title: Tensor, clips: Sequence[str]
+) -> tuple[Figures, Figures, list[QueryRanks]]:
+    """Rank among all clips and among the clips of the same title.
 
     Args:
         video: Unit vectors `[N, D]`.
         audio: Unit vectors `[N, D]`.
-        title: Title of each clip, `[N]`.
+        title: Title of each clip, `[N]`. Clips of a title are not independent, so titles are the
+            sources of intervals.
+        clips: Key of each clip, `[N]`.
 
     Returns:
-        The metrics and their chance level.
+        The metrics, their chance level, and the rankings.
     """
     num = len(video)
     num_in_title = (title[:, None] == title[None, :]).sum(dim=1).numpy()
@@ -177,12 +219,21 @@ def retrieval_metrics(video: Tensor, audio: Tensor, title: Tensor) -> tuple[Figu
     }
     metrics: Figures = {"num_clips": num}
     chance: Figures = {"num_clips": num}
+    rankings: list[QueryRanks] = []
     for scope, (within, num_candidates) in scopes.items():
         ranks = pair_ranks(video, audio, within=within)
-        metrics[scope] = {
-            "video_to_audio": rank_figures(ranks.video_to_audio),
-            "audio_to_video": rank_figures(ranks.audio_to_video),
+        both = {
+            "video_to_audio": ranks.video_to_audio,
+            "audio_to_video": ranks.audio_to_video,
         }
-        guess = chance_figures(num_candidates)
-        chance[scope] = {"video_to_audio": guess, "audio_to_video": guess}
-    return metrics, chance
+        of_scope = {
+            name: QueryRanks(
+                name=f"{scope}/{name}", clips=clips, ranks=found,
+                sources=tuple(str(one) for one in title.tolist()),
+            )
+            for name, found in both.items()
+        }  # fmt: skip
+        metrics[scope] = {name: ranking_figures(one) for name, one in of_scope.items()}
+        chance[scope] = dict.fromkeys(both, chance_figures(num_candidates))
+        rankings += of_scope.values()
+    return metrics, chance, rankings

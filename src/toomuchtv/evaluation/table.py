@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
+from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol, ProbeProtocol
+from toomuchtv.evaluation.protocols.description import describe_views
 from toomuchtv.evaluation.published import PUBLISHED
 from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.evaluation.views import AudioViews, VideoViews
@@ -26,9 +27,11 @@ PUBLISHED_HEADER = ["benchmark", "way", "method", "pretraining", "reported, %", 
 def figure_rows(result: Evaluation) -> tuple[list[str], list[Row]]:
     """Return the header and the rows of a table of all figures of one result."""
     if result.primary is None:
-        header = ["candidates", "direction", "R@1", "R@5", "R@10", "median", "class mAP", "chance"]
+        header = ["candidates", "direction", "score", "value", "95%", "chance"]
         return header, [
-            _retrieval_row(*entry) for entry in _retrieval_figures(result.metrics, result.chance)
+            row
+            for entry in _retrieval_figures(result.metrics, result.chance)
+            for row in _retrieval_rows(*entry)
         ]
     figures = result.metrics[result.primary]
     low, high = figures.get("interval", (float("nan"), float("nan")))
@@ -45,7 +48,7 @@ def figure_rows(result: Evaluation) -> tuple[list[str], list[Row]]:
     return header, [row]
 
 
-_Entry = tuple[str, str, dict[str, float], dict[str, float]]
+_Entry = tuple[str, str, dict[str, Any], dict[str, float]]
 
 
 def _retrieval_figures(metrics: Any, chance: Any, candidates: tuple[str, ...] = ()) -> list[_Entry]:
@@ -61,16 +64,26 @@ def _retrieval_figures(metrics: Any, chance: Any, candidates: tuple[str, ...] = 
     return found
 
 
-def _retrieval_row(
-    candidates: str, direction: str, figures: dict[str, float], chance: dict[str, float]
-) -> Row:
-    keys = ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "class_map")
-    return [
-        candidates.replace("_", " "),
-        direction.replace("_", " "),
-        *(f"{figures[key]:.3g}" if key in figures else "-" for key in keys),
-        "  ".join(f"{chance[key]:.3g}" for key in keys if key in chance),
-    ]
+_RETRIEVAL_NAMES = {
+    "recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10",
+    "median_rank": "median rank", "class_map": "class mAP",
+}  # fmt: skip
+
+
+def _retrieval_rows(
+    candidates: str, direction: str, figures: dict[str, Any], chance: dict[str, float]
+) -> list[Row]:
+    intervals = figures.get("interval", {})
+    rows: list[Row] = []
+    for key, name in _RETRIEVAL_NAMES.items():
+        if key not in figures:
+            continue
+        low_high = intervals.get(key)
+        interval = "-" if low_high is None else f"{low_high[0]:.3g} to {low_high[1]:.3g}"
+        place = [candidates.replace("_", " "), direction.replace("_", " ")]
+        value, guess = f"{figures[key]:.3g}", f"{chance[key]:.3g}"
+        rows.append([*place, name, value, interval, guess])
+    return rows
 
 
 def summary_row(result: Evaluation) -> list[str]:
@@ -87,7 +100,11 @@ def summary_row(result: Evaluation) -> list[str]:
         chance = f"{scale * result.chance[result.primary]:.1f}"
     else:
         _, _, figures, guess = _retrieval_figures(result.metrics, result.chance)[0]
-        score, interval = f"R@1 {100 * figures['recall_at_1']:.1f}", "-"
+        score = f"R@1 {100 * figures['recall_at_1']:.1f}"
+        low_high = figures.get("interval", {}).get("recall_at_1")
+        interval = (
+            "-" if low_high is None else f"{100 * low_high[0]:.1f} to {100 * low_high[1]:.1f}"
+        )
         chance = f"{100 * guess['recall_at_1']:.1f}"
     complete = data.get("complete", True)
     return [
@@ -168,7 +185,7 @@ def comparability_warnings(results: Sequence[Evaluation]) -> list[str]:
         protocols = sorted({result.protocol for result in group})
         if len(protocols) > 1:
             described = "; ".join(
-                f"{name}: {describe_views(name)}" for name in protocols if name in PROTOCOLS
+                f"{name}: {protocol_views(name)}" for name in protocols if name in PROTOCOLS
             )
             warnings.append(f"{benchmark}: the protocols differ: {described}")
         if len({(result.data or {}).get("clips") for result in group}) > 1:
@@ -190,25 +207,14 @@ def comparability_warnings(results: Sequence[Evaluation]) -> list[str]:
     return warnings
 
 
-def describe_views(name: str, modality: str | None = None) -> str:
-    """Describe the test views of a protocol, for one modality or for all that it evaluates."""
+def protocol_views(name: str) -> str:
+    """Describe the test views of a protocol, for all modalities that it evaluates."""
     protocol = PROTOCOLS[name]
     test: tuple[VideoViews | AudioViews | None, ...]
     if isinstance(protocol, FinetuneProtocol):
         test = (protocol.test,)
-    elif protocol.way == "frozen":
+    elif isinstance(protocol, ProbeProtocol):
         test = (protocol.video_test, protocol.audio_test)
     else:
         test = (protocol.video, protocol.audio)
-    own = "the encoder's"
-    parts = []
-    for views in test:
-        if isinstance(views, VideoViews) and modality != "audio":
-            parts.append(
-                f"{views.frames or own} frames at {views.frame_rate or own} frames per second, "
-                f"{views.crop or own} crop size, {views.times} x {views.crops} views"
-            )
-        if isinstance(views, AudioViews) and modality != "video":
-            count = "covering" if views.times == 0 else str(views.times)
-            parts.append(f"{views.seconds or own} seconds of audio, {count} views")
-    return "; ".join(parts)
+    return "; ".join(describe_views(views) for views in test if views is not None)

@@ -212,6 +212,16 @@ class PretrainedEncoder:
         return spectrogram
 
     @torch.inference_mode()
+    def video_feature_map(self, video: Tensor) -> Tensor:
+        """Return the last map before pooling: uint8 `[N, T, H, W, 3]` to float32 `[N, F, t, h, w]`.
+
+        The map has the time and place of each feature, which `video_features` averages away.
+        """
+        with self._eval_mode():
+            pixels = normalize_rgb(video.to(self.device), self.config.transform.size)
+            return self.model.video_encoder.feature_map(pixels).float()
+
+    @torch.inference_mode()
     def audio_feature_map(self, waveform: Tensor) -> Tensor:
         """Return the last map before pooling: `[N, S]` to float32 `[N, F, bands, frames]`."""
         with self._eval_mode():

@@ -225,7 +225,7 @@ def draw_title_lift(confusion: TitleConfusion) -> bytes:
     return to_png(figure)
 
 
-def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
+def draw_confusion_matrix(confusion: Sequence[Sequence[float]], classes: Sequence[str]) -> bytes:
     """Draw the clips of each true class (rows) by predicted class (columns)."""
     counts = np.array(confusion, dtype=np.float64)
     shares = counts / np.maximum(1.0, counts.sum(axis=1, keepdims=True))
@@ -239,7 +239,7 @@ def draw_confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[
     if len(classes) <= _MAX_NUMBERED_CLASSES:
         for row, column in np.argwhere(counts > 0):
             is_dark = bool(shares[row, column] > 0.5)
-            _write_cell(axes, row, column, f"{counts[row, column]:.0f}", is_dark=is_dark)
+            _write_cell(axes, row, column, f"{counts[row, column]:.3g}", is_dark=is_dark)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     return to_png(figure)

@@ -11,7 +11,6 @@ from toomuchtv.evaluation.table import (
     PUBLISHED_HEADER,
     SUMMARY_HEADER,
     comparability_warnings,
-    describe_views,
     figure_rows,
     published_rows,
     score_grids,
@@ -39,11 +38,12 @@ def write_evaluation_page(path: str | os.PathLike[str], result: Evaluation) -> N
     sections = [
         Section(
             heading="Score",
-            text=f"Encoder: {encoder.get('name', 'not named')}. Pretraining: "
+            text=f"Encoder: {encoder.get('name', 'not named')} "
+            f"({encoder.get('weights', 'weights not known')}). Pretraining: "
             f"{encoder.get('pretraining', 'not known')}.",
             how_to_read="The confidence interval resamples source videos or recordings and not "
-            "clips, because clips of one source are not independent. Chance is the score of "
-            "guessing.",
+            "clips, because clips of one source are not independent; for retrieval, those of the "
+            "queries. Chance is the score of guessing.",
             table=ResultTable(header=header, rows=[[str(cell) for cell in row] for row in rows]),
         ),
         _protocol_section(result),
@@ -92,8 +92,8 @@ def _lead(result: Evaluation) -> str:
 def _protocol_section(result: Evaluation) -> Section:
     config = result.protocol_config or {}
     rows = [["source", str(config.get("source", "-"))]]
-    if result.benchmark != "retrieval":
-        rows.append(["test views", describe_views(result.protocol, result.modality)])
+    rows += [[name, text] for name, text in (result.settings or {}).items()]
+    rows.append(["seed", str(result.identity.seed)])
     rows += [["departure from the source", text] for text in config.get("departures", ())]
     if result.selection:
         rows.append(["hyperparameter", _SELECTIONS.get(str(result.selection["how"]), "-")])

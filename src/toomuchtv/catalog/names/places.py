@@ -15,7 +15,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from toomuchtv.catalog.names.reading import FilmName, clean, read_episode, read_film, read_number
+from toomuchtv.catalog.names.reading import (
+    FilmName,
+    clean,
+    has_year_in_brackets,
+    read_episode,
+    read_film,
+    read_number,
+)
 from toomuchtv.catalog.names.text import fold, printable, title_key
 from toomuchtv.catalog.names.words import (
     CERTAIN_EXTRAS,
@@ -63,7 +70,7 @@ class Owner:
     @property
     def is_certain(self) -> bool:
         """Whether the folder can only be that of one title: "Name (Year)" or "Name [tmdbid-1]"."""
-        return self.film.is_certain or "id-" in self.name.casefold().replace("=", "-")
+        return has_year_in_brackets(self.name) or "id-" in self.name.casefold().replace("=", "-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +135,7 @@ class Folder:
         self.series = {key for key, numbers in by_title.items() if len(numbers) > 1}
         self.has_seasons = any(season_number(name) is not None for name in self.subfolders)
         self.has_discs = any(is_disc_folder(name) for name in self.subfolders)
-        self.has_titles = any(read_film(name).is_certain for name in self.subfolders)
+        self.has_titles = any(map(has_year_in_brackets, self.subfolders))
 
     @property
     def holds_title(self) -> bool:
@@ -158,6 +165,12 @@ class Folder:
             if index < len(features) and features[index][0] == beginning:
                 return features[index][1]
         return None
+
+    @cached_property
+    def pack_titles(self) -> set[str]:
+        """Keys of the titles of subfolders such as "Show S02 1080p"."""
+        packs = map(season_pack, self.subfolders)
+        return {title_key(clean(pack[0]), None) for pack in packs if pack}
 
     @cached_property
     def film_titles(self) -> list[FilmName]:
@@ -246,8 +259,7 @@ class Places:
         return self._title_folder(place, parts, name)
 
     def _title_folder(self, place: Place, parts: FolderParts, name: str) -> Place:
-        film = read_film(name)
-        if place.owner and place.owner.is_certain and not film.is_certain:
+        if place.owner and place.owner.is_certain and not has_year_in_brackets(name):
             return place  # a folder without a year, inside of "Name (Year)"
         above = place.owner
         is_counted = name.isdecimal() or weak_season_number(name) is not None
@@ -338,12 +350,10 @@ class Places:
         if not title:
             return None
         owner = place.owner
-        packs = map(season_pack, self.folder(parts[:-1]).subfolders)
-        titles = {title_key(clean(pack[0]), None) for pack in packs if pack}
         is_theirs = owner and (
             owner.is_certain
             or related(owner.name, title)
-            or (owner.shelf is TitleKind.SHOW and len(titles) == 1)
+            or (owner.shelf is TitleKind.SHOW and len(self.folder(parts[:-1]).pack_titles) == 1)
         )
         if not is_theirs:
             owner = Owner(name=title, folder=parts, shelf=TitleKind.SHOW)

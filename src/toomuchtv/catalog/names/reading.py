@@ -315,6 +315,11 @@ _ENDS_TITLE = words_of(
 _MAY_END_TITLE = words_of("other edition language subtitle_language audio_channels")
 
 
+def has_year_in_brackets(name: str) -> bool:
+    """Whether a name has the form "Name (Year)". Then `read_film` is certain."""
+    return _NAME_YEAR.match(_without_tags(name)[0]) is not None
+
+
 @_cached
 def read_film(name: str) -> FilmName:
     """Read a name as that of a film."""

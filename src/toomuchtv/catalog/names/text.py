@@ -7,16 +7,35 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-# Categories of Unicode that separate words: dashes, underscores, brackets, quotes, control signs.
-_SEPARATORS = frozenset({"Pd", "Pc", "Ps", "Pe", "Pi", "Pf", "Cc", "Cf"})
+
+class _WithoutSeparators(dict[int, int | None]):
+    """A table for `str.translate` that removes what does not tell titles apart.
+
+    These are spaces, dashes, underscores, brackets, quotes, control signs, dots, commas and colons,
+    and the signs that some file systems forbid.
+    """
+
+    def __missing__(self, code: int) -> int | None:
+        character = chr(code)
+        category = unicodedata.category(character)
+        separates = category[0] == "Z" or category in _CATEGORIES or character in ".,:;'\"/\\?*"
+        self[code] = None if separates else code
+        return self[code]
+
+
+_CATEGORIES = frozenset({"Pd", "Pc", "Ps", "Pe", "Pi", "Pf", "Cc", "Cf"})
+_WITHOUT_SEPARATORS = _WithoutSeparators()
 
 
 @lru_cache(maxsize=1 << 15)
 def printable(path: str | Path) -> str:
     """Return a name or path as printable text. Bytes that are not UTF-8 are read as Latin-1."""
+    path = str(path)
+    if path.isascii() and path.isprintable() and path == " ".join(path.split()) and path:
+        return path
     text = "".join(
         chr(ord(character) - 0xDC00) if "\udc80" <= character <= "\udcff" else character
-        for character in str(path)
+        for character in path
     )
     text = unicodedata.normalize("NFC", text)
     text = "".join(
@@ -32,6 +51,7 @@ def fold(text: str) -> str:
     return " ".join(re.split(r"[\s._\-]+", folded)).strip()
 
 
+@lru_cache(maxsize=1 << 15)
 def title_key(name: str, year: int | None) -> str:
     """Return a key that all spellings of a title share.
 
@@ -39,11 +59,6 @@ def title_key(name: str, year: int | None) -> str:
     vowel signs, "+" and "!".
     """
     folded = unicodedata.normalize("NFKC", name).casefold().replace("&", "and")
-    letters = "".join(character for character in folded if not _separates(character))
+    letters = folded.translate(_WITHOUT_SEPARATORS)
     sign = "-" if folded.startswith("-") and folded[1:2].isdigit() else ""
     return f"{sign}{letters or folded}/{year or ''}"
-
-
-def _separates(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category[0] == "Z" or category in _SEPARATORS or character in ".,:;'\"/\\?*"

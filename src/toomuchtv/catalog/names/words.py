@@ -116,8 +116,7 @@ _SEASON = re.compile(
     re.IGNORECASE,
 )
 _PACK = re.compile(
-    r"(?P<title>.*[^\s._\-\[(].*?)[\s._\-\[(]+"
-    rf"(?:s(?P<a>\d{{1,2}})(?:[\s._]*d(?:is[ck])?[\s._]*\d{{1,2}})?"
+    rf"(?<=[\s._\-\[(])(?:s(?P<a>\d{{1,2}})(?:[\s._]*d(?:is[ck])?[\s._]*\d{{1,2}})?"
     rf"|(?:{_SEASON_WORD})[\s._\-]*(?P<b>\d{{1,2}})"
     rf"|(?P<c>\d{{1,2}})(?:st|nd|rd|th|[.ªº])[\s._\-]*(?:{_SEASON_WORD})"
     rf"|第?(?P<d>\d{{1,2}}|[一二三四五六七八九十])[季期])(?=$|[\s._\-()\[\]])"
@@ -157,16 +156,16 @@ def season_pack(name: str) -> tuple[str, int, bool] | None:
         The title, the season, and whether it is certain: "Open Season 2" is a film. None if the
         name has no season.
     """
-    match = _PACK.match(name)
+    match = _PACK.search(name)
     number = None if match is None else _number(match)
     if match is None or number is None:
         return None
-    return match["title"], number, match["a"] is not None
+    return name[: match.start()].rstrip(" ._-[("), number, match["a"] is not None
 
 
 def _number(match: re.Match[str]) -> int | None:
     groups = match.groupdict()
-    text = next(value for key, value in groups.items() if value and key != "title").casefold()
+    text = next(value for value in groups.values() if value).casefold()
     return int(text) if text.isdecimal() else _NUMBER_WORDS.get(text)
 
 

@@ -13,7 +13,7 @@ from toomuchtv.evaluation.encoders.interface import (
     VideoEncoder,
     VideoInput,
 )
-from toomuchtv.evaluation.encoders.pretrained import run_encoder, torchvision_encoder
+from toomuchtv.evaluation.encoders.pretrained import encoder_of, run_encoder, torchvision_encoder
 
 __all__ = [
     "BASELINES",
@@ -23,6 +23,7 @@ __all__ = [
     "VideoEncoder",
     "VideoInput",
     "choose_encoder",
+    "encoder_of",
     "run_encoder",
 ]
 

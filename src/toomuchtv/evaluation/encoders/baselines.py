@@ -32,11 +32,23 @@ class ColorHistogram(VideoEncoder):
 
     def features(self, video: Tensor) -> Tensor:
         """Return the color histogram."""
+        counts = self._counts(video).sum(dim=1).float()
+        return counts / counts.sum(dim=1, keepdim=True)
+
+    def tokens(self, video: Tensor) -> Tensor:
+        """Return the color histogram of each frame, `[N, T, 64]`."""
+        counts = self._counts(video).float()
+        return counts / counts.sum(dim=2, keepdim=True)
+
+    def _counts(self, video: Tensor) -> Tensor:
+        """Return the number of pixels in each cell of each frame, int64 `[N, T, 64]`."""
         level = video // (256 // _HISTOGRAM_LEVELS)
         cell = (level[..., 0] * _HISTOGRAM_LEVELS + level[..., 1]) * _HISTOGRAM_LEVELS
-        cell = (cell + level[..., 2]).flatten(1)  # bytes: a view of 32 frames has millions
-        counts = [torch.bincount(row, minlength=_HISTOGRAM_LEVELS**3) for row in cell]
-        return torch.stack(counts).float() / cell.shape[1]
+        cell = (cell + level[..., 2]).flatten(2)  # bytes: a view of 32 frames has millions
+        counts = [
+            torch.bincount(frame, minlength=_HISTOGRAM_LEVELS**3) for frame in cell.flatten(0, 1)
+        ]
+        return torch.stack(counts).reshape(*cell.shape[:2], -1)
 
 
 class FrameDifference(VideoEncoder):
@@ -49,13 +61,17 @@ class FrameDifference(VideoEncoder):
 
     def features(self, video: Tensor) -> Tensor:
         """Return the statistics of the differences."""
+        cells = self.tokens(video)
+        return torch.cat([cells.mean(dim=1), cells.std(dim=1, correction=0)], dim=1)
+
+    def tokens(self, video: Tensor) -> Tensor:
+        """Return the change from each frame to the next one, `[N, T - 1, 64]`; 0 for one frame."""
         weights = torch.tensor([0.299, 0.587, 0.114])
         luma = (video.float() @ weights) / 255.0
         if luma.shape[1] < 2:
-            return torch.zeros(len(video), 2 * _MOTION_CELLS**2)
+            return torch.zeros(len(video), 1, _MOTION_CELLS**2)
         change = (luma[:, 1:] - luma[:, :-1]).abs()
-        cells = F.adaptive_avg_pool2d(change, _MOTION_CELLS).flatten(2)
-        return torch.cat([cells.mean(dim=1), cells.std(dim=1, correction=0)], dim=1)
+        return F.adaptive_avg_pool2d(change, _MOTION_CELLS).flatten(2)
 
 
 class MeanLogMel(AudioEncoder):
@@ -70,6 +86,11 @@ class MeanLogMel(AudioEncoder):
         """Return the statistics of the spectrogram."""
         bands = self._log_mel(waveform)[:, 0]
         return torch.cat([bands.mean(dim=2), bands.std(dim=2, correction=0)], dim=1)
+
+    def tokens(self, waveform: Tensor) -> Tensor:
+        """Return the frames of the spectrogram, `[N, frames, 80]`."""
+        bands: Tensor = self._log_mel(waveform)[:, 0]
+        return bands.transpose(1, 2)
 
 
 class Mfcc(AudioEncoder):
@@ -98,6 +119,10 @@ class Mfcc(AudioEncoder):
         cepstra = self.cepstra(waveform)
         return torch.cat([cepstra.mean(dim=2), cepstra.std(dim=2, correction=0)], dim=1)
 
+    def tokens(self, waveform: Tensor) -> Tensor:
+        """Return the cepstra of each frame, `[N, frames, 20]`."""
+        return self.cepstra(waveform).transpose(1, 2)
+
 
 def _dct_matrix(num_out: int, num_in: int) -> Tensor:
     """Return the first rows of the orthonormal DCT-II, float32 `[num_out, num_in]`."""
@@ -124,6 +149,7 @@ def baseline_encoder(name: str) -> Encoder:
         name=name,
         fingerprint=hashlib.sha256(f"baseline {name} {_VERSION}".encode()).hexdigest(),
         pretraining="nothing: no learning",
+        weights="no training",
         video=made if isinstance(made, VideoEncoder) else None,
         audio=made if isinstance(made, AudioEncoder) else None,
     )

@@ -7,9 +7,14 @@
 - `embed_audio(waveform)`, which maps mono waveforms, float32 `[N, S]`, to vectors `[N, D]`, and the
   attributes `audio_seconds` and `sample_rate_hz`; or both.
 
-It also needs `version`, a string that changes with the weights, or `state_dict()`, as every torch
-module has it: they identify the cached features. Optional are the strings `name` and
-`pretraining`, and `shares_space = True` if the vectors of both methods share a space.
+Optional are `map_video` and `map_audio`, which take the same input and return a feature map
+`[N, ..., C]`; the strings `name`, `pretraining` and `version`; and `shares_space = True` if the
+vectors of both methods share a space. docs/guide/external_encoders.md has two complete examples.
+
+Modules are put in evaluation mode before every call, and no gradients are recorded. Cached features
+are found by a fingerprint of the source code, the weights, and the encoder's output for a fixed
+input, which changes with anything that changes the features: a file of weights, a global variable,
+a library. If two calls with this input differ, nothing is cached.
 """
 
 from __future__ import annotations
@@ -18,11 +23,15 @@ import hashlib
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from toomuchtv.evaluation.encoders.interface import (
     AudioEncoder,
@@ -30,9 +39,13 @@ from toomuchtv.evaluation.encoders.interface import (
     Encoder,
     VideoEncoder,
     VideoInput,
+    state_digest,
     tensor_bytes,
 )
 from toomuchtv.evaluation.errors import EncoderError
+
+_PACKAGE = Path(__file__).parents[2]
+_NUM_PROBES = 2  # clips of the fixed input
 
 
 @runtime_checkable
@@ -58,13 +71,8 @@ class EmbedsAudio(Protocol):
         """Map float32 `[N, S]` to vectors `[N, D]`."""
 
 
-@runtime_checkable
-class _HasState(Protocol):
-    def state_dict(self) -> Mapping[str, Any]: ...
-
-
 class CustomVideoEncoder(VideoEncoder):
-    """A video encoder that calls `embed_video` and checks the shape of the result."""
+    """A video encoder that calls `embed_video` and checks the result."""
 
     def __init__(self, model: EmbedsVideo) -> None:
         self._model = model
@@ -72,14 +80,17 @@ class CustomVideoEncoder(VideoEncoder):
             frames=int(model.frames), frame_rate=float(model.frame_rate), size=int(model.size)
         )
 
-    @torch.inference_mode()
     def features(self, video: Tensor) -> Tensor:
         """Return the vectors of `embed_video`."""
-        return _checked(self._model.embed_video(video), len(video), "embed_video")
+        return _vectors(self._model, "embed_video", video)
+
+    def tokens(self, video: Tensor) -> Tensor:
+        """Return the positions of `map_video`, or the vectors if there is no such method."""
+        return _tokens(self._model, "video", video)
 
 
 class CustomAudioEncoder(AudioEncoder):
-    """An audio encoder that calls `embed_audio` and checks the shape of the result."""
+    """An audio encoder that calls `embed_audio` and checks the result."""
 
     def __init__(self, model: EmbedsAudio) -> None:
         self._model = model
@@ -87,17 +98,84 @@ class CustomAudioEncoder(AudioEncoder):
             seconds=float(model.audio_seconds), sample_rate_hz=int(model.sample_rate_hz)
         )
 
-    @torch.inference_mode()
     def features(self, waveform: Tensor) -> Tensor:
         """Return the vectors of `embed_audio`."""
-        return _checked(self._model.embed_audio(waveform), len(waveform), "embed_audio")
+        return _vectors(self._model, "embed_audio", waveform)
+
+    def tokens(self, waveform: Tensor) -> Tensor:
+        """Return the positions of `map_audio`, or the vectors if there is no such method."""
+        return _tokens(self._model, "audio", waveform)
+
+    def feature_map(self, waveform: Tensor) -> Tensor:
+        """Return the flattened map of `map_audio`, or the vectors if there is no such method."""
+        return self.tokens(waveform).flatten(1)
 
 
-def _checked(vectors: object, num: int, method: str) -> Tensor:
-    if not isinstance(vectors, Tensor) or vectors.dim() != 2 or len(vectors) != num:
-        got = list(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
-        raise EncoderError(f"{method} must return a tensor [{num}, D] for {num} clips, got {got}")
-    return vectors.float().cpu()
+def _vectors(model: object, method: str, given: Tensor) -> Tensor:
+    vectors = _call(model, method, given)
+    if vectors is None or vectors.dim() != 2:
+        raise _wrong_shape(method, "[{num}, D]", len(given), vectors)
+    return vectors
+
+
+def _tokens(model: object, modality: str, given: Tensor) -> Tensor:
+    method = f"map_{modality}"
+    if not hasattr(model, method):
+        return _vectors(model, f"embed_{modality}", given)[:, None]
+    found = _call(model, method, given)
+    if found is None or found.dim() < 3:
+        raise _wrong_shape(method, "[{num}, ..., C]", len(given), found)
+    return found.flatten(1, -2)
+
+
+def _wrong_shape(method: str, expected: str, num: int, got: Tensor | None) -> EncoderError:
+    shape = "no tensor with a row for each clip" if got is None else str(list(got.shape))
+    return EncoderError(
+        f"{method} must return a tensor {expected.format(num=num)} for {num} clips, got {shape}"
+    )
+
+
+@torch.inference_mode()
+def _call(model: object, method: str, given: Tensor) -> Tensor | None:
+    """Call a method of the user's object in evaluation mode; None if it returns no such tensor."""
+    for module in modules_of(model):
+        module.eval()
+    found = getattr(model, method)(given)
+    if not isinstance(found, Tensor) or found.dim() == 0 or len(found) != len(given):
+        return None
+    return found.float().cpu()
+
+
+def modules_of(model: object) -> Iterator[nn.Module]:
+    """Yield the torch modules that an object is or holds, also in lists and other objects."""
+    for value in _reachable(model):
+        if isinstance(value, nn.Module):
+            yield value
+
+
+def _reachable(model: object) -> Iterator[object]:
+    """Yield an object and everything in its attributes, lists and dictionaries, each once.
+
+    A torch module is yielded without its parts. The order depends on the names of attributes only.
+    """
+    waiting, seen = [model], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        yield value
+        if isinstance(value, (type, ModuleType, Tensor, np.ndarray, str, bytes)):
+            continue
+        if isinstance(value, dict):
+            waiting += [value[key] for key in sorted(value, key=repr, reverse=True)]
+        elif isinstance(value, (list, tuple)):
+            waiting += reversed(value)
+        elif hasattr(value, "__dict__"):
+            inside = vars(value)
+            if isinstance(value, nn.Module):  # its parts are in its state, and follow its mode
+                inside = {name: one for name, one in inside.items() if not name.startswith("_")}
+            waiting += [inside[name] for name in sorted(inside, reverse=True)]
 
 
 def custom_encoder(reference: str) -> Encoder:
@@ -128,32 +206,95 @@ def wrap_encoder(model: object, *, name: str) -> Encoder:
         name: Name for tables, if the object has no name.
 
     Raises:
-        EncoderError: The object has neither method with its attributes, or nothing identifies its
-            weights.
+        EncoderError: The object has neither method with its attributes, or it returns tensors of
+            the wrong shape.
     """
     if not isinstance(model, (EmbedsVideo, EmbedsAudio)):
         raise EncoderError(
             f"{name} returns a {type(model).__name__}, not an encoder: it needs embed_video "
             "with frames, frame_rate and size, or embed_audio with audio_seconds and "
-            "sample_rate_hz; see toomuchtv.evaluation.encoders.custom"
+            "sample_rate_hz; see docs/guide/external_encoders.md"
         )
+    video = CustomVideoEncoder(model) if isinstance(model, EmbedsVideo) else None
+    audio = CustomAudioEncoder(model) if isinstance(model, EmbedsAudio) else None
+    outputs = [_outputs(video, audio) for _ in range(2)]
+    is_deterministic = outputs[0] == outputs[1]
+    # The code is read after the calls, which may import more of it.
     version = str(getattr(model, "version", ""))
-    if not version and not isinstance(model, _HasState):
-        raise EncoderError(
-            f"{name} must have `version` (a string that changes with the weights) or "
-            "`state_dict()`, which identify the cached features"
-        )
-    digest = hashlib.sha256(f"{name} {version}".encode())
-    if isinstance(model, _HasState):
-        for key, value in sorted(model.state_dict().items()):
-            digest.update(key.encode())
-            if isinstance(value, Tensor):
-                digest.update(tensor_bytes(value))
+    parts = [name.encode(), version.encode(), _code_digest(model), _state_digest(model)]
+    if is_deterministic:
+        parts.append(outputs[0])
     return Encoder(
         name=str(getattr(model, "name", name)),
-        fingerprint=digest.hexdigest(),
+        fingerprint=hashlib.sha256(b"".join(hashlib.sha256(p).digest() for p in parts)).hexdigest(),
         pretraining=str(getattr(model, "pretraining", "not stated")),
-        video=CustomVideoEncoder(model) if isinstance(model, EmbedsVideo) else None,
-        audio=CustomAudioEncoder(model) if isinstance(model, EmbedsAudio) else None,
+        video=video,
+        audio=audio,
         shares_space=bool(getattr(model, "shares_space", False)),
+        weights="its own weights",
+        is_deterministic=is_deterministic,
     )
+
+
+def _outputs(video: VideoEncoder | None, audio: AudioEncoder | None) -> bytes:
+    """Return the features and tokens of a fixed input as bytes."""
+    rng = np.random.default_rng(0)
+    calls: list[tuple[Callable[[Tensor], Tensor], Tensor]] = []
+    if video is not None:
+        shape = (_NUM_PROBES, video.input.frames, video.input.size, video.input.size, 3)
+        frames = torch.from_numpy(rng.integers(0, 256, shape, np.uint8))
+        calls += [(video.features, frames), (video.tokens, frames)]
+    if audio is not None:
+        num_samples = round(audio.input.seconds * audio.input.sample_rate_hz)
+        noise = rng.uniform(-0.5, 0.5, (_NUM_PROBES, num_samples)).astype(np.float32)
+        waveform = torch.from_numpy(noise)
+        calls += [(audio.features, waveform), (audio.tokens, waveform)]
+    return b"".join(tensor_bytes(method(given)) for method, given in calls)
+
+
+def _state_digest(model: object) -> bytes:
+    """Return a digest of all weights, arrays, numbers and strings that an object holds."""
+    digest = hashlib.sha256()
+    for value in _reachable(model):
+        if isinstance(value, nn.Module):
+            digest.update(state_digest(value))
+        elif isinstance(value, Tensor):
+            digest.update(tensor_bytes(value))
+        elif isinstance(value, np.ndarray):
+            digest.update(np.ascontiguousarray(value).tobytes())
+        elif isinstance(value, (str, bytes, int, float, bool, type(None))):
+            digest.update(repr(value).encode())
+    return digest.digest()
+
+
+def _code_digest(model: Any) -> bytes:
+    """Return a digest of the source files of the object's package and of all user code.
+
+    User code is every imported module that is neither installed nor part of Python or of this
+    project. The versions of installed libraries act through the output, except that of torch.
+    """
+    files = {Path(str(file)) for file in map(_source_of, list(sys.modules.values())) if file}
+    home = sys.modules[type(model).__module__.partition(".")[0]]
+    for folder in getattr(home, "__path__", []):
+        files |= set(Path(folder).rglob("*.py"))
+    digest = hashlib.sha256(torch.__version__.encode())
+    for file in sorted(files, key=lambda file: (file.name, str(file))):
+        if file.is_file():
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.digest()
+
+
+_INSTALLED = tuple(
+    Path(sysconfig.get_path(name)).resolve()
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+
+
+def _source_of(module: ModuleType) -> Path | None:
+    """Return the source file of a module of the user, or None for any other module."""
+    name = getattr(module, "__file__", None)
+    if not isinstance(name, str) or not name.endswith(".py"):
+        return None
+    path = Path(name).resolve()
+    is_ours = _PACKAGE in path.parents
+    return None if is_ours or any(one in path.parents for one in _INSTALLED) else path

@@ -49,6 +49,13 @@ class ModalityEncoder(ABC):
         """Return embeddings in the space shared with the other modality, float32 `[N, D]`."""
         return self.features(raw)
 
+    def tokens(self, raw: Tensor, /) -> Tensor:
+        """Return local features, float32 `[N, tokens, C]`: the positions of the last feature map.
+
+        An encoder without a feature map has one token, its features.
+        """
+        return self.features(raw)[:, None]
+
     def trunk(self) -> nn.Module | None:
         """Return the network to fine-tune, from prepared inputs to `[N, F]`; None if none."""
         return None
@@ -80,13 +87,16 @@ class Encoder:
 
     Attributes:
         name: Name for tables.
-        fingerprint: Digest of weights and settings. Encoders with equal fingerprints give equal
-            features, on which the cache relies.
+        fingerprint: Digest of weights, settings and code. Encoders with equal fingerprints give
+            equal features, on which the cache relies.
         pretraining: Description of the pretraining data.
         video: The video encoder, or None.
         audio: The audio encoder, or None.
         shares_space: True if `video.embed` and `audio.embed` share a space.
         untrained: True if the weights are random.
+        weights: What is known about the weights, in a few words for tables.
+        is_deterministic: False if equal inputs may give different features, which are then not
+            cached.
     """
 
     name: str
@@ -96,6 +106,8 @@ class Encoder:
     audio: AudioEncoder | None = None
     shares_space: bool = False
     untrained: bool = False
+    weights: str = "trained weights"
+    is_deterministic: bool = True
 
 
 def state_digest(module: nn.Module) -> bytes:

@@ -44,6 +44,10 @@ class RunVideoEncoder(VideoEncoder):
         """Return the unit vectors after the projection head."""
         return self._pretrained.embed_video(video)
 
+    def tokens(self, video: Tensor) -> Tensor:
+        """Return the positions of the last feature map, `[N, t * h * w, F]`."""
+        return self._pretrained.video_feature_map(video).flatten(2).transpose(1, 2)
+
     def trunk(self) -> nn.Module:
         """Return the encoder without its projection head."""
         return self._pretrained.model.video_encoder
@@ -68,6 +72,10 @@ class RunAudioEncoder(AudioEncoder):
     def embed(self, waveform: Tensor) -> Tensor:
         """Return the unit vectors after the projection head."""
         return self._pretrained.embed_audio(waveform)
+
+    def tokens(self, waveform: Tensor) -> Tensor:
+        """Return the positions of the last feature map, `[N, bands * frames, F]`."""
+        return self._pretrained.audio_feature_map(waveform).flatten(2).transpose(1, 2)
 
     def feature_map(self, waveform: Tensor) -> Tensor:
         """Return the flattened last feature map: channels x bands x frames."""
@@ -94,14 +102,26 @@ def run_encoder(run: Path, *, untrained: bool, seed: int) -> Encoder:
         CheckpointError: The run has no model.
     """
     pretrained = load(run, untrained=untrained, seed=seed).to(choose_device("auto"))
+    return encoder_of(pretrained, run.name, untrained=untrained)
+
+
+def encoder_of(pretrained: PretrainedEncoder, run_name: str, *, untrained: bool) -> Encoder:
+    """Return the encoders of a run that is already loaded.
+
+    Args:
+        pretrained: The loaded encoders.
+        run_name: Name of the run.
+        untrained: True if the weights are random.
+    """
     return Encoder(
-        name=f"{run.name} (untrained)" if untrained else run.name,
+        name=f"{run_name} (untrained)" if untrained else run_name,
         fingerprint=_fingerprint(pretrained),
-        pretraining="nothing: random weights" if untrained else f"the run {run.name}",
+        pretraining="nothing: random weights" if untrained else f"the run {run_name}",
         video=RunVideoEncoder(pretrained),
         audio=RunAudioEncoder(pretrained),
         shares_space=True,
         untrained=untrained,
+        weights="untrained weights" if untrained else "trained weights",
     )
 
 
@@ -125,6 +145,12 @@ class TorchvisionVideo(VideoEncoder):
         pixels = self.prepare(video.to(next(self._network.parameters()).device))
         features: Tensor = self._network(pixels)
         return features.float().cpu()
+
+    @torch.inference_mode()
+    def tokens(self, video: Tensor) -> Tensor:
+        """Return the positions of the last feature map, `[N, t * h * w, 512]`."""
+        pixels = self.prepare(video.to(next(self._network.parameters()).device))
+        return self._network.feature_map(pixels).flatten(2).transpose(1, 2).float().cpu()
 
     def trunk(self) -> nn.Module:
         """Return the network without its classifier."""

@@ -51,7 +51,12 @@ class VideoMae(VideoEncoder):
 
     @torch.inference_mode()
     def features(self, video: Tensor) -> Tensor:
-        """Resize, normalize, and average the tokens."""
+        """Return the mean of the tokens."""
+        return self.tokens(video).mean(dim=1)
+
+    @torch.inference_mode()
+    def tokens(self, video: Tensor) -> Tensor:
+        """Resize, normalize, and return the last tokens, `[N, tokens, C]`."""
         size = self.input.size
         frames = video.permute(0, 1, 4, 2, 3).float() / 255.0
         if frames.shape[1] != self.input.frames:
@@ -66,7 +71,7 @@ class VideoMae(VideoEncoder):
         std = torch.tensor(_IMAGENET_STD)[:, None, None]
         pixels = ((flat - mean) / std).reshape(len(video), -1, 3, size, size)
         tokens: Tensor = self._model(pixel_values=pixels).last_hidden_state
-        return tokens.mean(dim=1)
+        return tokens
 
 
 class Ast(AudioEncoder):
@@ -77,15 +82,22 @@ class Ast(AudioEncoder):
         self._extractor = extractor
         self.input = AudioInput(seconds=seconds, sample_rate_hz=int(extractor.sampling_rate))
 
-    @torch.inference_mode()
     def features(self, waveform: Tensor) -> Tensor:
-        """Compute the spectrogram and return the pooled output."""
+        """Return the pooled output."""
+        return torch.as_tensor(self._output(waveform).pooler_output)
+
+    def tokens(self, waveform: Tensor) -> Tensor:
+        """Return the last tokens of the patches, without the two special ones."""
+        return torch.as_tensor(self._output(waveform).last_hidden_state)[:, 2:]
+
+    @torch.inference_mode()
+    def _output(self, waveform: Tensor) -> Any:
         inputs = self._extractor(
             [row.numpy() for row in waveform.cpu()],
             sampling_rate=self.input.sample_rate_hz,
             return_tensors="pt",
         )
-        return torch.as_tensor(self._model(**inputs).pooler_output)
+        return self._model(**inputs)
 
 
 class Clap(AudioEncoder):

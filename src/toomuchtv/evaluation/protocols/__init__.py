@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toomuchtv.evaluation.protocols.config import (
+    AttentiveConfig,
     FinetuneProtocol,
     KnnConfig,
     LogisticConfig,
@@ -50,6 +51,27 @@ _AVID_8 = FinetuneProtocol(
     by_benchmark={"hmdb51": {"epochs": 10, "milestones": (3, 6, 8)}},
 )
 
+_FEW_SHOT_DRAWS = 10
+_SHOTS = (1, 5, 10)
+
+_FEW_SHOT: tuple[Protocol, ...] = tuple(
+    ProbeProtocol(
+        name=f"linear-{shots}-shot",
+        source="this project's own, after the few-shot linear probes of CLIP (Radford et al., ICML "
+        "2021)",
+        departures=("C is fixed, because nothing can be held out; theirs is chosen",),
+        video_train=_MEAN_VIDEO,
+        video_test=_MEAN_VIDEO,
+        audio_train=_MEAN_AUDIO,
+        audio_test=_MEAN_AUDIO,
+        classifier=LogisticConfig(candidates=(1.0,)),
+        selection="fixed",
+        shots=shots,
+        draws=_FEW_SHOT_DRAWS,
+    )
+    for shots in _SHOTS
+)
+
 _CRISSCROSS_COSTS = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1.0)
 _CRISSCROSS_SVM = ProbeProtocol(
     name="crisscross-svm",
@@ -89,6 +111,42 @@ PROTOCOLS: dict[str, Protocol] = {
             audio_train=_MEAN_AUDIO,
             audio_test=_MEAN_AUDIO,
             classifier=KnnConfig(),
+        ),
+        ProbeProtocol(
+            name="knn-200",
+            source="Wu et al., CVPR 2018, and DINO (Caron et al., ICCV 2021, eval_knn.py)",
+            departures=(
+                "the views of a clip are averaged; theirs are single images",
+                "samples that are as similar as the 200th one share its place",
+                "k is the size of the training set where that is smaller",
+            ),
+            video_train=_MEAN_VIDEO,
+            video_test=_MEAN_VIDEO,
+            audio_train=_MEAN_AUDIO,
+            audio_test=_MEAN_AUDIO,
+            classifier=KnnConfig(candidates=(200.0,)),
+            selection="fixed",
+        ),
+        *_FEW_SHOT,
+        ProbeProtocol(
+            name="attentive",
+            source="V-JEPA 2 (Assran et al., arXiv 2506.09985) and V-JEPA (Bardes et al., TMLR "
+            "2024, attentive_pooler.py)",
+            departures=(
+                "one cross-attention block, as in V-JEPA; V-JEPA 2 has three self-attention blocks "
+                "before it",
+                "two views of the encoder's own length, whose tokens form one sequence; theirs "
+                "average the softmax over crops",
+                "six combinations of learning rate and weight decay, selected inside the training "
+                "set; theirs are twenty",
+                "no augmentation and a constant weight decay",
+            ),
+            output="tokens",
+            video_train=VideoViews(times=2),
+            video_test=VideoViews(times=2),
+            audio_train=AudioViews(times=2),
+            audio_test=AudioViews(times=2),
+            classifier=AttentiveConfig(),
         ),
         ProbeProtocol(
             name="brave-svm",

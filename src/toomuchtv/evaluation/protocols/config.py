@@ -22,6 +22,10 @@ class SvmConfig(Config):
     unit_length: bool = False
     candidates: tuple[float, ...] = (1e-3,)
 
+    def describe(self) -> str:
+        """Return the classifier in words."""
+        return f"one-vs-rest linear SVM {_prepared(self)}, {_one_of('C', self.candidates)}"
+
 
 class LogisticConfig(Config):
     """Multinomial logistic regression; one-vs-rest for multi-label tasks."""
@@ -30,6 +34,10 @@ class LogisticConfig(Config):
     standardize: bool = True
     unit_length: bool = False
     candidates: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+    def describe(self) -> str:
+        """Return the classifier in words."""
+        return f"linear (logistic regression) {_prepared(self)}, {_one_of('C', self.candidates)}"
 
 
 class KnnConfig(Config):
@@ -43,6 +51,13 @@ class KnnConfig(Config):
     unit_length: bool = True
     candidates: tuple[float, ...] = (1.0, 5.0, 10.0, 20.0)
     temperature: float = 0.07
+
+    def describe(self) -> str:
+        """Return the classifier in words."""
+        return (
+            f"k nearest neighbors by cosine, {_one_of('k', self.candidates)}, temperature "
+            f"{self.temperature:g}"
+        )
 
 
 class MlpConfig(Config):
@@ -65,9 +80,69 @@ class MlpConfig(Config):
     check_every: int = 3
     patience: int = 20
 
+    def describe(self) -> str:
+        """Return the classifier in words."""
+        layers = " or ".join(map(str, self.hidden_layers))
+        rates = _one_of("learning rate", self.learning_rates)
+        return f"network with {layers} hidden layers of {self.hidden_dim}, {rates}"
+
+
+class AttentiveConfig(Config):
+    """An attentive probe: one learned query attends to all tokens of a clip (Assran et al., 2025).
+
+    A cross-attention block, as in V-JEPA (Bardes et al., TMLR 2024, and its attentive_pooler.py):
+    with tokens x, query q and class weights W, z = q + attention(q, norm(x)), then z + MLP(norm(z))
+    and the logits W z. It is trained with AdamW; the learning rate follows a cosine to zero. Every
+    combination of `learning_rates` and `weight_decays` is a candidate.
+
+    Attributes:
+        max_heads: Largest number of heads; it is halved until it divides the width of the tokens.
+        mlp_ratio: Width of the hidden layer of the MLP, as a multiple of that of the tokens.
+        epochs: Number of passes over the training set.
+        min_steps: Smallest number of optimizer steps, for small training sets.
+    """
+
+    kind: Literal["attentive"] = "attentive"
+    max_heads: int = 16
+    mlp_ratio: float = 4.0
+    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    weight_decays: tuple[float, ...] = (0.01, 0.4)
+    batch_size: int = 64
+    epochs: int = 20
+    min_steps: int = 300
+
+    @property
+    def candidates(self) -> tuple[dict[str, float], ...]:
+        """The combinations to choose from, the most regularized one first."""
+        return tuple(
+            {"learning_rate": rate, "weight_decay": decay}
+            for rate in self.learning_rates
+            for decay in reversed(self.weight_decays)
+        )
+
+    def describe(self) -> str:
+        """Return the classifier in words."""
+        return (
+            "attentive probe: one learned query with cross-attention over the tokens, "
+            f"{_one_of('learning rate', self.learning_rates)}, "
+            f"{_one_of('weight decay', self.weight_decays)}"
+        )
+
+
+def _prepared(config: SvmConfig | LogisticConfig) -> str:
+    steps = ["unit vectors"] * config.unit_length + ["standardized features"] * config.standardize
+    return f"on {' and '.join(steps) or 'features'}"
+
+
+def _one_of(name: str, candidates: tuple[float, ...]) -> str:
+    listed = [f"{value:g}" for value in candidates]
+    tail = f" or {listed[-1]}" if len(listed) > 1 else listed[-1]
+    return f"{name} = {', '.join(listed[:-1])}{tail}"
+
 
 ClassifierConfig = Annotated[
-    SvmConfig | LogisticConfig | KnnConfig | MlpConfig, Field(discriminator="kind")
+    SvmConfig | LogisticConfig | KnnConfig | MlpConfig | AttentiveConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -89,7 +164,8 @@ class ProbeProtocol(_NamedProtocol):
     """A protocol that fits a classifier to frozen features.
 
     Attributes:
-        output: Output of an audio encoder: features, or the flattened last feature map.
+        output: Output of the encoder: features, the flattened last feature map (audio only), or
+            the tokens of the last feature map, of all views together.
         video_train: Video views to train on; None if the protocol does not evaluate video.
         video_test: Video views to test on, over which the scores are averaged.
         audio_train: Audio views to train on; None if the protocol does not evaluate audio.
@@ -98,10 +174,12 @@ class ProbeProtocol(_NamedProtocol):
         selection: How its hyperparameter is selected.
         inner_folds: Number of folds of the training set's groups for the selection `inner`.
         selection_views: Number of training views that the selection uses; None uses all.
+        shots: Number of training clips per class that are drawn; None takes all.
+        draws: Number of training sets that are drawn for each fold.
     """
 
     way: Literal["frozen"] = "frozen"
-    output: Literal["features", "feature_map"] = "features"
+    output: Literal["features", "feature_map", "tokens"] = "features"
     video_train: VideoViews | None = None
     video_test: VideoViews | None = None
     audio_train: AudioViews | None = None
@@ -110,6 +188,8 @@ class ProbeProtocol(_NamedProtocol):
     selection: Selection = "inner"
     inner_folds: int = Field(default=4, ge=2)
     selection_views: int | None = Field(default=None, ge=1)
+    shots: int | None = Field(default=None, ge=1)
+    draws: int = Field(default=1, ge=1)
 
 
 class FinetuneProtocol(_NamedProtocol):

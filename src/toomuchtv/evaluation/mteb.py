@@ -81,12 +81,13 @@ class MtebEncoder:
             MediaError: A clip cannot be decoded.
         """
         modalities = list(task_metadata.get_modalities(prompt_type))
-        sides = {name: getattr(self.encoder, name, None) for name in modalities}
-        missing = [name for name, side in sides.items() if side is None]
+        both = {"video": self.encoder.video, "audio": self.encoder.audio}
+        own = {name: side for name, side in both.items() if side is not None}
+        missing = [name for name in modalities if name not in own]
         if missing:
             raise EncoderError(
                 f"the task {task_metadata.name} has {' and '.join(missing)}, for which "
-                f"{self.encoder.name} has no encoder: choose tasks with {' or '.join(self._names())}"
+                f"{self.encoder.name} has no encoder: choose tasks with {' or '.join(own)}"
             )
         is_across = prompt_type is not None and len(set(task_metadata.modalities)) > 1
         if is_across and not self.encoder.shares_space:
@@ -99,14 +100,11 @@ class MtebEncoder:
             columns = [batch[name] for name in modalities]
             for clip in zip(*columns, strict=True):
                 parts = [
-                    _embed(sides[name], value, shared=is_across)
+                    _embed(own[name], value, shared=is_across)
                     for name, value in zip(modalities, clip, strict=True)
                 ]
                 rows.append(torch.cat(parts).numpy())
         return np.stack(rows).astype(np.float32)
-
-    def _names(self) -> list[str]:
-        return [name for name in ("video", "audio") if getattr(self.encoder, name) is not None]
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
         """Return the cosines of all pairs, `[N, M]`."""
@@ -130,7 +128,8 @@ def mteb_model(encoder: Encoder) -> MtebEncoder:
 
 
 def _unit(vectors: Any) -> Tensor:
-    return F.normalize(torch.atleast_2d(torch.as_tensor(vectors).float()), dim=1)
+    given = torch.as_tensor(vectors).float()
+    return F.normalize(given if given.dim() == 2 else given[None], dim=1)
 
 
 def _model_meta(encoder: Encoder) -> ModelMeta:

@@ -59,7 +59,7 @@ def test_items_are_assigned_from_the_paths_of_all_of_them(catalog: Catalog) -> N
         ("movie", "C"),
     ]
     assert found["C/C.mkv"] == found["C/Extras/a.mkv"]
-    assert assign_catalog_titles(catalog) == 0
+    assert assign_catalog_titles(catalog).changed == ()
     assert [title.name for title in catalog.titles()] == ["A", "B", "C"]
 
 

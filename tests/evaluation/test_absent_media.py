@@ -192,21 +192,20 @@ def test_a_clip_is_heard_from_where_its_picture_begins(
 
 
 def test_frames_that_are_gone_are_not_replaced_by_the_last_one(tmp_path: Path) -> None:
+    """Views of a short clip lie on the frames that are there; of others the clip is unreadable."""
     film = write_film(tmp_path / "film.mp4", seconds=2.0, languages=())
-    views = VideoViews(frames=2, frame_rate=12.0, short_side=16, crop=16, times=3)
-    whole = read_video_views(clip_of(film), views, seed=0).float().mean(dim=(1, 2, 3, 4))
-    assert (whole.diff() > 20).all()
     data = film.read_bytes()
-    at = data.index(b"mdat") + 8
-    num = (len(data) - at) // 2
-    film.write_bytes(
-        data[: at + num // 2] + bytes(num // 2 + num // 8) + data[at + num + num // 8 :]
+    begin, stop = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    at = (begin + stop) // 2
+    film.write_bytes(data[:at] + bytes(stop - at) + data[stop:])
+    few, many = (
+        VideoViews(frames=frames, frame_rate=12.0, short_side=16, crop=16, times=3)
+        for frames in (2, 8)
     )
-    try:
-        damaged = read_video_views(clip_of(film), views, seed=0).float().mean(dim=(1, 2, 3, 4))
-    except MediaError:
-        return
-    assert (damaged.diff() > 3).all()
+    views = read_video_views(clip_of(film), many, seed=0).float().mean(dim=(2, 3, 4))
+    assert (views.diff(dim=1) > 3).all()
+    with pytest.raises(MediaError):
+        read_video_views(clip_of(film), few, seed=0)
 
 
 def test_a_whole_video_of_audioset_is_cut_to_its_segment(tmp_path: Path) -> None:

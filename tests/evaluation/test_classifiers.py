@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from toomuchtv.evaluation import stored_features
 from toomuchtv.evaluation.classifiers import FeatureSet, fit_one_vs_rest
 from toomuchtv.evaluation.linear_probe import fit_and_score, select
 from toomuchtv.evaluation.metrics import average_precisions, top1_correct
 from toomuchtv.evaluation.protocols import PROTOCOLS, ProbeProtocol
 from toomuchtv.evaluation.protocols.config import LogisticConfig, MlpConfig, SvmConfig
+from toomuchtv.evaluation.stored_features import StoredFeatures
 
 
 def clusters(num: int, noise: float, seed: int, *, classes: int = 4, views: int = 1) -> FeatureSet:
@@ -189,3 +196,44 @@ def test_candidates_of_the_svm_are_those_of_the_release() -> None:
     config = probe("crisscross-svm").classifier
     assert isinstance(config, SvmConfig)
     assert config.candidates == (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1.0)
+
+
+def stored(features: NDArray[np.float32], folder: Path, per_file: int = 7) -> StoredFeatures:
+    """Write features to several files, and return them as the cache would."""
+    places = []
+    for number, start in enumerate(range(0, len(features), per_file)):
+        part = features[start : start + per_file]
+        save_file({"values": part}, folder / f"{number}.safetensors")
+        places += [(folder / f"{number}.safetensors", row) for row in range(len(part))]
+    return StoredFeatures(places, (features.shape[1], features.shape[2]))
+
+
+def test_stored_features_are_indexed_like_arrays(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).random((20, 6, 5)).astype(np.float32)
+    there = stored(features, tmp_path)
+    rows = np.array([19, 3, 3, 0, 11])
+    assert (there.shape, there.size, len(there)) == (features.shape, features.size, 20)
+    np.testing.assert_array_equal(np.asarray(there), features)
+    np.testing.assert_array_equal(np.asarray(there[rows]), features[rows])
+    np.testing.assert_array_equal(np.asarray(there[rows][:, :2]), features[rows][:, :2])
+    np.testing.assert_array_equal(np.asarray(there[rows][1:4][:, :None]), features[rows][1:4])
+
+
+@pytest.mark.parametrize("name", ["crisscross-svm", "brave-svm"])
+def test_an_svm_on_stored_features_equals_one_in_memory(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = clusters(60, 1.0, 0, views=10), clusters(40, 1.0, 1, views=10)
+    expected, chosen = fit_and_score(probe(name), train, test)
+    # Many blocks, none of which is kept.
+    monkeypatch.setattr(stored_features, "_VALUES_PER_BLOCK", 250)
+    monkeypatch.setattr(stored_features, "_MAX_VALUES_KEPT", 0)
+    sides = []
+    for number, side in enumerate((train, test)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        features = cast("NDArray[np.float32]", stored(side.features, folder))
+        sides.append(replace(side, features=features))
+    found, chosen_again = fit_and_score(probe(name), sides[0], sides[1])
+    assert chosen_again == chosen
+    np.testing.assert_allclose(found, expected, atol=2e-3)

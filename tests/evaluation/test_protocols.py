@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.media_files import BLACK, LEVEL_STEP, write_film
 from toomuchtv.errors import MediaError
+from toomuchtv.evaluation import features
 from toomuchtv.evaluation.benchmark import LabeledClip, Modality
 from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import AudioEncoder, AudioInput, Encoder, VideoEncoder
@@ -30,6 +31,7 @@ from toomuchtv.evaluation.reading import (
     read_audio_views,
     read_video_views,
 )
+from toomuchtv.evaluation.stored_features import StoredFeatures
 from toomuchtv.evaluation.views import (
     AudioViews,
     VideoAugment,
@@ -316,6 +318,21 @@ def test_cached_features_are_reused_and_damaged_ones_are_extracted_again(
         shard.write_bytes(shard.read_bytes()[:-5])
     mended = extract_features(encoder, benchmark, views, cache=tmp_path)
     np.testing.assert_array_equal(first.values, mended.values)
+
+
+def test_large_features_stay_in_the_cache(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Encoder(name="x", fingerprint="x", pretraining="x", video=RecordingVideoEncoder())
+    benchmark, views = read_benchmark("csv", film), VideoViews(times=3)
+    expected = extract_features(encoder, benchmark, views, cache=tmp_path)
+    monkeypatch.setattr(features, "_MAX_BYTES_IN_MEMORY", 10)
+    found = extract_features(encoder, benchmark, views, cache=tmp_path)
+    values: object = found.values
+    assert isinstance(values, StoredFeatures)
+    assert found.rows == expected.rows
+    np.testing.assert_array_equal(np.asarray(found.values), expected.values)
+    np.testing.assert_array_equal(np.asarray(found.select(found.rows[:1])), expected.values[:1])
 
 
 def test_a_failed_decode_is_not_cached_but_tried_again(

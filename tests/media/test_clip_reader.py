@@ -15,7 +15,8 @@ from tests.media.coded_media import CodedFilm, numbers_of
 from tests.media_files import write_audio_file, write_film
 from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
-from toomuchtv.media.containers import audio_duration_seconds, open_media
+from toomuchtv.media.containers import open_media
+from toomuchtv.media.extent import measure_extent
 from toomuchtv.media.proxy_writer import ProxyFormat, write_audio_proxy, write_proxy
 from toomuchtv.media.timestamps import Timeline, compute_timeline, read_timeline
 
@@ -94,7 +95,7 @@ def test_a_missing_audio_track_is_named_and_leaves_no_other_error(tmp_path: Path
     with pytest.raises(ValueError, match="audio_track must be at least 0, got -1"):
         read_clip(film, frames=1, audio_track=-1)
     with pytest.raises(MediaError, match=r"cannot read '.*silent\.mp4': it has no audio"):
-        audio_duration_seconds(write_film(tmp_path / "silent.mp4", seconds=0.5, languages=()))
+        measure_extent(write_film(tmp_path / "silent.mp4", seconds=0.5, languages=()), "audio")
 
 
 @pytest.mark.parametrize("start_seconds", [-1.0, float("inf"), float("nan")])

@@ -21,9 +21,9 @@ from toomuchtv.errors import MediaError
 from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.media.containers import open_media
 from toomuchtv.media.frame_converter import FrameConverter, size_for_short_side
+from toomuchtv.media.frame_sampler import FrameSampler
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
-from toomuchtv.media.timestamps import FrameSampler
 
 RED, GREEN, BLUE, WHITE = (230, 25, 25), (25, 200, 25), (25, 25, 230), (235, 235, 235)
 

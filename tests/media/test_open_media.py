@@ -17,7 +17,8 @@ from toomuchtv.evaluation.benchmark import LabeledClip
 from toomuchtv.evaluation.reading import read_video_views
 from toomuchtv.evaluation.views import VideoViews
 from toomuchtv.media.clip_reader import iterate_frames, read_audio, read_clip
-from toomuchtv.media.containers import MediaOpenError, open_media, video_duration_seconds
+from toomuchtv.media.containers import MediaOpenError, open_media
+from toomuchtv.media.extent import measure_extent
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 from toomuchtv.media.timestamps import read_timeline
@@ -48,7 +49,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     ),
     "iterate_frames": lambda path: list(iterate_frames(path, timeline=read_timeline(path))),
     "evaluation": _evaluate,
-    "duration": video_duration_seconds,
+    "duration": lambda path: measure_extent(path, "video"),
     "proxy": lambda path: write_proxy(path, path.with_name("v.mp4"), None, ProxyFormat()),
     "proxy reader": lambda path: ProxyReader(path, None, frame_rate=8.0, sample_rate_hz=16_000),
 }

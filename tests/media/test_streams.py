@@ -24,7 +24,7 @@ from toomuchtv.catalog.store import open_catalog
 from toomuchtv.errors import MediaError
 from toomuchtv.inference.windows import inspect_file
 from toomuchtv.media.clip_reader import read_clip
-from toomuchtv.media.containers import audio_duration_seconds
+from toomuchtv.media.extent import measure_extent
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
@@ -291,7 +291,7 @@ def test_the_sound_is_of_the_program_that_holds_the_picture(
 
 def test_a_file_of_sound_alone_follows_the_rule_too(tmp_path: Path) -> None:
     path = write(tmp_path / "song.mkv", Sound(hz=2000, title="Commentary", packets=8), SPEECH)
-    assert audio_duration_seconds(path) == pytest.approx(2.0, abs=0.15)
+    assert measure_extent(path, "audio")[1] == pytest.approx(2.0, abs=0.15)
 
 
 # ---- Languages

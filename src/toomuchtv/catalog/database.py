@@ -77,6 +77,13 @@ CREATE TABLE items (
 );
 CREATE INDEX items_title_id ON items (title_id);
 
+-- The path that an item had when a correction of its owner (titles.toml) was about it. The
+-- correction stays with the item when its file is renamed.
+CREATE TABLE corrected_paths (
+    item_id INTEGER PRIMARY KEY REFERENCES items (id) ON DELETE CASCADE,
+    path BLOB NOT NULL
+);
+
 -- Size and time are NULL if the next scan shall try the file again.
 CREATE TABLE skipped_files (
     path BLOB PRIMARY KEY,

@@ -2,19 +2,17 @@
 
 A container may declare a duration or an audio track that its data does not have. The probe makes
 the checks that are cheap: it decodes the first frames of the video and of every audio track, and it
-reads the last packets of the video.
+measures where the video ends (`media.extent`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from fractions import Fraction
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import av.container
-import av.error
 import av.logging
 
 from toomuchtv.catalog.records import AudioTrack, Probe, VideoStream
@@ -26,23 +24,29 @@ from toomuchtv.media.containers import (
     find_video_stream,
     open_media,
 )
+from toomuchtv.media.decoding import decode_packet, demux_packets, flush_decoder
+from toomuchtv.media.extent import measure_end
+from toomuchtv.media.timestamps import read_timeline
 
 # Number of video packets that may fail to decode before the first frame. A recording that starts in
 # the middle of a group of pictures has such packets.
 _MAX_BAD_PACKETS = 1000
-# The search for the last frame starts this long before the declared end.
-_TAIL_SECONDS = 5.0
 # A video that ends this long before its declared end gets a warning.
 _SHORT_SECONDS = 1.0
 
 _STILL_FORMATS = frozenset({"ico"})
 
 
-def probe_file(path: Path) -> Probe:
+def probe_file(path: Path, on_progress: Callable[[float], None] = lambda seconds: None) -> Probe:
     """Probe a media file.
 
     Which streams are the film is the rule of `media.streams`. Timestamps (`start_seconds`) are
     those of the container and not shifted to zero.
+
+    Args:
+        path: The file.
+        on_progress: Called with 0.0 about every two seconds, as a sign of life: some formats are
+            read to their end.
 
     Raises:
         MediaError: The file cannot be used. The message is only the reason, without the path.
@@ -69,11 +73,19 @@ def probe_file(path: Path) -> Probe:
         )
         declared_seconds = _declared_seconds(container, video)
         tracks, warnings = _audio_tracks(container, audio_frames)
-    end_seconds = _end_of_video(path, start_seconds, declared_seconds, stream.frame_rate)
-    duration_seconds = end_seconds - start_seconds
+    with _open(path) as container:
+        timeline = read_timeline(path, container, on_progress=on_progress)
+    duration_seconds = measure_end(path, timeline, find_video_stream, on_progress=on_progress)
     if not (math.isfinite(duration_seconds) and duration_seconds > 0):
         raise MediaError("its timestamps are not valid: the video ends before it starts")
-    if declared_seconds is not None and declared_seconds - duration_seconds > _SHORT_SECONDS:
+    # MPEG-TS and MPEG-PS declare nothing. Some files count their declared duration from the zero of
+    # their clock, and not from the first frame.
+    stop_seconds = max(duration_seconds, duration_seconds + timeline.origin_seconds)
+    if (
+        timeline.index is None
+        and declared_seconds is not None
+        and declared_seconds - stop_seconds > _SHORT_SECONDS
+    ):
         warnings.insert(
             0,
             f"the video ends at {duration_seconds:.1f} s of the {declared_seconds:.1f} s that "
@@ -117,39 +129,31 @@ def _decode_heads(
     audios = [container.streams.audio[track.index] for track in film_audio_tracks(container)]
     undecoded = {audio.index for audio in audios}
     num_packets = 0
-    message = ""
     video.codec_context.thread_count = 1
-    try:
-        for packet in container.demux([video, *audios]):
-            # Not `stream_index`, which is 0 for any stream's last packet: see `packets_of`.
-            if packet.stream.index != video.index and packet.stream.index not in undecoded:
-                continue
-            if packet.stream.index == video.index and len(frames) >= 2:
-                if (packet.pts or 0) * packet.time_base > LATE_AUDIO_SECONDS:
-                    break
-                continue
-            num_packets += packet.stream.index == video.index
-            try:
-                decoded = packet.decode()
-            except (av.error.FFmpegError, ValueError) as error:
-                message = str(error)
-                decoded = []
-            for frame in decoded:
-                if isinstance(frame, av.VideoFrame):
-                    frames.append(frame)
-                elif isinstance(frame, av.AudioFrame) and frame.samples > 0:
-                    audio_frames.setdefault(packet.stream.index, frame)
-                    undecoded.discard(packet.stream.index)
-            if len(frames) >= 2 and not undecoded:
+    for packet in demux_packets(container, video, *audios):
+        is_video = packet.stream.index == video.index
+        if is_video and len(frames) >= 2:
+            first_seconds = _seconds_of(frames[0]) or 0.0
+            if (packet.pts or 0) * packet.time_base - first_seconds > LATE_AUDIO_SECONDS:
                 break
-            if num_packets > _MAX_BAD_PACKETS and not frames:
-                break
-    except (av.error.FFmpegError, IndexError) as error:
-        # The data ends or breaks here, and what was decoded before counts. PyAV raises IndexError
-        # if a stream appears that the header does not declare.
-        message = str(error)
+            continue
+        if not is_video and packet.stream.index not in undecoded:
+            continue
+        num_packets += is_video
+        for frame in decode_packet(packet):
+            if isinstance(frame, av.VideoFrame):
+                frames.append(frame)
+            elif frame.samples > 0:
+                audio_frames.setdefault(packet.stream.index, frame)
+                undecoded.discard(packet.stream.index)
+        if len(frames) >= 2 and not undecoded:
+            break
+        if num_packets > _MAX_BAD_PACKETS and not frames:
+            break
+    if len(frames) < 2:
+        frames.extend(flush_decoder(video))
     if not frames:
-        raise MediaError("no frame of it can be decoded" + (f" ({message})" if message else ""))
+        raise MediaError("no frame of it can be decoded")
     return frames[:2], audio_frames
 
 
@@ -209,61 +213,3 @@ def _declared_seconds(
     except ValueError:
         pass
     return container.duration / 1e6 if container.duration and container.duration > 0 else None
-
-
-def _end_of_video(
-    path: Path, start_seconds: float, declared_seconds: float | None, frame_rate: float | None
-) -> float:
-    """Return the end of the last frame on the container's timeline, according to its packets."""
-    if declared_seconds is not None:
-        from_seconds = start_seconds + declared_seconds - _TAIL_SECONDS
-        if from_seconds > start_seconds:
-            end_seconds = _last_packet_end(path, from_seconds, start_seconds, frame_rate)
-            if end_seconds is not None:
-                return end_seconds
-    end_seconds = _last_packet_end(path, None, start_seconds, frame_rate)
-    if end_seconds is None:
-        raise MediaError("no frame of it can be read again from its start")
-    return end_seconds
-
-
-def _last_packet_end(
-    path: Path, from_seconds: float | None, start_seconds: float, frame_rate: float | None
-) -> float | None:
-    """Return the latest end of a video packet from a time on, or of the whole file if it is None.
-
-    None means that the end cannot be found in this way.
-    """
-    end_seconds: float | None = None
-    with _open(path) as container:
-        video = find_video_stream(container)
-        time_base = video.time_base or Fraction(1, 90_000)
-        try:
-            if from_seconds is not None:
-                container.seek(math.floor(from_seconds / time_base), stream=video)
-            for packet in _complete_packets(container.demux(video)):
-                length = float((packet.duration or 0) * time_base)
-                # A container with a millisecond clock rounds 41.67 to 41; the frame rate is exact.
-                if frame_rate and (not length or abs(length - 1 / frame_rate) <= time_base):
-                    length = 1 / frame_rate
-                ticks = packet.pts if packet.pts is not None else packet.dts
-                if ticks is not None:
-                    end = float(ticks * time_base) + length
-                    end_seconds = end if end_seconds is None else max(end_seconds, end)
-                elif from_seconds is not None:
-                    return None  # without timestamps all frames must be counted from the start
-                else:
-                    end_seconds = (start_seconds if end_seconds is None else end_seconds) + length
-        except av.error.FFmpegError:
-            if from_seconds is not None:
-                return None  # seeking fails: the whole file must be read
-        except IndexError:
-            pass  # the file ended with a stream that its header does not declare
-    return end_seconds
-
-
-def _complete_packets(
-    packets: Iterable[av.Packet[av.VideoStream]],
-) -> Iterable[av.Packet[av.VideoStream]]:
-    """Leave out the flush packet at the end and packets that are cut off or damaged."""
-    return (p for p in packets if p.size > 0 and not p.is_corrupt and not p.is_discard)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
+from toomuchtv.catalog.corrections import read_corrections
 from toomuchtv.catalog.names import printable
 from toomuchtv.catalog.records import SkippedFile
 from toomuchtv.catalog.scanner import Scanner, state_at
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.catalog.titles import assign_catalog_titles, merge_warnings
+from toomuchtv.catalog.titles import AssignedTitles, assign_catalog_titles, merge_warnings
 from toomuchtv.errors import CatalogError
 
 
@@ -86,10 +87,11 @@ def scan_library(
         )
     with open_catalog(folder, create=True) as catalog, catalog.writing():
         _check_library(catalog, root)
+        corrections = read_corrections(folder)
         scanner = Scanner(catalog, root, progress, follow_links=follow_links)
         scanner.run(num_workers)
-        assign_catalog_titles(catalog)
-        return _result(catalog, scanner)
+        titles = assign_catalog_titles(catalog, corrections)
+        return _result(catalog, scanner, titles)
 
 
 def _check_library(catalog: Catalog, root: Path) -> None:
@@ -115,7 +117,7 @@ def _check_library(catalog: Catalog, root: Path) -> None:
     catalog.set_library(root)
 
 
-def _result(catalog: Catalog, scanner: Scanner) -> ScanResult:
+def _result(catalog: Catalog, scanner: Scanner, titles: AssignedTitles) -> ScanResult:
     """Return the content of the catalog and the changes of this scan."""
     items = catalog.items(include_extras=True)
     features = [item for item in items if item.extra is None]
@@ -140,5 +142,6 @@ def _result(catalog: Catalog, scanner: Scanner) -> ScanResult:
                 for warning in item.probe.warnings
             ),
             *merge_warnings(catalog.titles(), features),
+            *titles.warnings,
         ),
     )

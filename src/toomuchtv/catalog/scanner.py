@@ -419,7 +419,7 @@ def _examine(path: Path, report: Callable[[float], None]) -> tuple[str, Probe]:
     """Return the sampled digest and the probe of a file."""
     digest = sampled_digest(path, path.stat().st_size)
     report(0)
-    return digest, probe_file(path)
+    return digest, probe_file(path, report)
 
 
 def _digest_all(path: Path, report: Callable[[float], None]) -> str:

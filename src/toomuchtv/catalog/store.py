@@ -139,6 +139,11 @@ class Catalog:
         """Return the absolute path of an item's file in the library."""
         return self.library / item.path
 
+    def corrected_paths(self) -> dict[int, Path]:
+        """Return the paths by which corrections of the owner name items, by item id."""
+        sql = "SELECT item_id, path FROM corrected_paths"
+        return dict(self._all(lambda row: (row["item_id"], path_of(row["path"])), sql))
+
     def skipped_files(self) -> list[SkippedFileRecord]:
         """Return the files that the last scan could not use, by path."""
         convert = functools.partial(record_of, SkippedFileRecord)
@@ -317,6 +322,14 @@ class Catalog:
             f"UPDATE items SET {columns} WHERE id = ?", [*row.values(), item.id]
         )
         return item.id
+
+    def put_corrected_path(self, item_id: int, path: Path | None) -> None:
+        """Record the path by which a correction names an item. Call this inside `transaction`."""
+        if path is None:
+            self._connection.execute("DELETE FROM corrected_paths WHERE item_id = ?", [item_id])
+        else:
+            row = {"item_id": item_id, "path": os.fsencode(path)}
+            insert(self._connection, "corrected_paths", row, replace=True)
 
     def set_missing(self, item_id: int) -> None:
         """Mark an item as missing from the library. Call this inside `transaction`."""

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from toomuchtv.catalog.corrections import (
+    CORRECTIONS_NAME,
+    Correction,
+    Corrections,
+    add_correction,
+    read_corrections,
+)
 from toomuchtv.catalog.names import ParsedName, assign_titles, printable
 from toomuchtv.catalog.records import Item, Title, TitleKind
 from toomuchtv.catalog.store import Catalog
+from toomuchtv.errors import CatalogError
 
 #: A file without year and episode number that is shorter than this is a clip and a title of its
 #: own, as in a folder of short labeled videos. A longer one is a film.
@@ -48,41 +57,97 @@ def find_or_add_title(catalog: Catalog, path: Path, name: ParsedName, seconds: f
     return title.id
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignedTitles:
+    """What an assignment of titles changed.
+
+    Attributes:
+        changed: Paths of the items that changed.
+        warnings: Sentences on corrections that are about no file.
+    """
+
+    changed: tuple[Path, ...]
+    warnings: tuple[str, ...]
+
+
 def assign_catalog_titles(
-    catalog: Catalog, correct: Callable[[Item, ParsedName], ParsedName] = lambda _, name: name
-) -> int:
-    """Assign every item to the title that the paths of all items together state.
+    catalog: Catalog, corrections: Corrections | None = None
+) -> AssignedTitles:
+    """Assign every item to the title that the paths of all items and the corrections state.
 
     A scan records each file as soon as it is probed, when it does not know what else lies in its
-    folder. This brings everything to one state that depends on the paths and corrections alone.
+    folder. This brings everything to one state that depends on paths and corrections alone.
 
     Args:
         catalog: The catalog, whose write lock is held.
-        correct: Returns what an owner says about an item in place of what its path says.
+        corrections: What the owner says. The default is to read the catalog's `titles.toml`.
 
-    Returns:
-        The number of items that changed.
+    Raises:
+        CatalogError: `titles.toml` is wrong.
     """
+    if corrections is None:
+        corrections = read_corrections(catalog.folder)
     items = catalog.items(include_extras=True)
     names = assign_titles([item.path for item in items], catalog.library.name)
-    corrected = {item.id: correct(item, names[item.path]) for item in items}
-    num_changed = 0
+    known = catalog.corrected_paths()
+    corrected: dict[int, Path | None] = {}
+    found: dict[int, ParsedName] = {}
+    used: set[int] = set()
+    for item in items:
+        # A correction follows the content of a file that was renamed.
+        named = [item.path, *([known[item.id]] if item.id in known else [])]
+        path, entries = next(((p, e) for p in named if (e := corrections.of(p))), (None, []))
+        corrected[item.id] = path
+        found[item.id] = corrections.apply(entries, names[item.path])
+        used.update(entries)
+    changed = []
     with catalog.transaction():
-        for item in sorted(items, key=lambda item: corrected[item.id].extra is not None):
-            name = corrected[item.id]
-            title_id = find_or_add_title(catalog, item.path, name, item.probe.duration_seconds)
-            new = replace(
-                item,
-                title_id=title_id,
-                season=name.season,
-                episode=name.episode,
-                extra=name.extra,
-            )
+        for item in sorted(items, key=lambda item: found[item.id].extra is not None):
+            if corrected[item.id] != known.get(item.id):
+                catalog.put_corrected_path(item.id, corrected[item.id])
+            new = _assigned(catalog, item, found[item.id])
             if new != item:
                 catalog.put_item(new)
-                num_changed += 1
+                changed.append(item.path)
         catalog.remove_empty_titles()
-    return num_changed
+    unused = [index for index in range(len(corrections.entries)) if index not in used]
+    return AssignedTitles(
+        changed=tuple(sorted(changed)),
+        warnings=tuple(
+            f"{CORRECTIONS_NAME}, line {corrections.lines[index]}: no file of the catalog matches "
+            f"the path {corrections.entries[index].path!r}"
+            for index in unused
+        ),
+    )
+
+
+def correct_titles(catalog: Catalog, correction: Correction) -> AssignedTitles:
+    """Add a correction to the catalog's `titles.toml` and apply it. The library is not read.
+
+    Raises:
+        CatalogError: No item matches the path, or `titles.toml` is wrong or cannot be written; or
+            another process is writing to the catalog.
+    """
+    with catalog.writing():
+        items = catalog.items(include_extras=True)
+        if not any(correction.matches(item.path) for item in items):
+            near = difflib.get_close_matches(
+                correction.path, [printable(item.path) for item in items], n=3, cutoff=0.3
+            )
+            hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise CatalogError(
+                f"no item of the catalog {catalog.folder} matches the path {correction.path!r}, "
+                f"which is relative to the library{hint}"
+            )
+        add_correction(catalog.folder, correction)
+        return assign_catalog_titles(catalog)
+
+
+def _assigned(catalog: Catalog, item: Item, name: ParsedName) -> Item:
+    title_id = find_or_add_title(catalog, item.path, name, item.probe.duration_seconds)
+    return replace(
+        item, title_id=title_id, season=name.season, episode=name.episode, extra=name.extra
+    )
 
 
 def merge_warnings(titles: Iterable[Title], items: Iterable[Item]) -> list[str]:

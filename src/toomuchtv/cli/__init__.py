@@ -32,8 +32,9 @@ for _verb in (
 ):
     app.command()(_verb)
 
-_catalog_app = typer.Typer(no_args_is_help=True, help="Inspect a catalog.")
+_catalog_app = typer.Typer(no_args_is_help=True, help="Inspect and correct a catalog.")
 _catalog_app.command()(catalog.show)
+_catalog_app.command()(catalog.rename)
 app.add_typer(_catalog_app, name="catalog")
 
 

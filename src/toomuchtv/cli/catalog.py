@@ -1,4 +1,4 @@
-"""The verb `catalog show`: the titles of a catalog and what was detected in them."""
+"""The verbs of `catalog`: show the titles of a catalog, and correct them."""
 
 from __future__ import annotations
 
@@ -46,6 +46,54 @@ def show(
         description = describe_catalog(opened, title)
         _print_catalog(output, description, list_segments=title is not None)
         output.print_json(asdict(description))
+
+
+def rename(
+    catalog: Annotated[Path, Argument(help="Folder of the catalog.")],
+    path: Annotated[
+        str,
+        Argument(help="File, folder, or pattern with * and **, relative to the library."),
+    ],
+    *,
+    title: Annotated[str | None, Option(help="Name of the title.")] = None,
+    year: Annotated[int | None, Option(help="Year of release; 0 for none.")] = None,
+    kind: Annotated[str | None, Option(help="Kind of the title: movie or show.")] = None,
+    season: Annotated[int | None, Option(help="Season number.")] = None,
+    episode: Annotated[int | None, Option(help="Episode number.")] = None,
+    extra: Annotated[
+        str | None, Option(help="Kind of extra, for example trailer; empty for a feature.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Correct which title files belong to. The library is neither read nor changed.
+
+    The correction is added to the file titles.toml in the catalog's folder, which you can edit.
+    It holds for later scans too, and follows a file that is renamed.
+
+    For example:
+
+        toomuchtv catalog rename cat "TV/Alpha/Season 1" --title Beta --year 2010
+        toomuchtv catalog rename cat "TV/Alpha/pilot.mkv" --season 1 --episode 1
+    """
+    from toomuchtv.catalog.corrections import Correction
+    from toomuchtv.catalog.store import open_catalog
+    from toomuchtv.catalog.titles import correct_titles
+
+    with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
+        correction = Correction(
+            path=path,
+            title=title,
+            year=year,
+            kind=kind,
+            season=season,
+            episode=episode,
+            extra=extra,
+        )
+        assigned = correct_titles(opened, correction)
+        output.print_values(f"Catalog {catalog}", {"changed": len(assigned.changed)})
+        for warning in assigned.warnings:
+            output.warning(f"warning: {warning}")
+        output.print_json(asdict(assigned))
 
 
 def _print_catalog(output: Output, description: CatalogDescription, *, list_segments: bool) -> None:

@@ -24,6 +24,7 @@ from rich.table import Column, Table
 
 from toomuchtv._internal.progress import ProgressCallback
 
+_SECONDS_BETWEEN_LINES = 30.0
 _SHOW_BAR_AFTER_SECONDS = 0.5
 _MAX_UNBROKEN_LENGTH = 16
 
@@ -98,8 +99,11 @@ class Output:
     def progress(self, unit: str) -> Iterator[ProgressCallback]:
         """Show a progress bar with a time estimate, once the work has taken half a second.
 
+        Where stderr is no terminal, such as in a log file, a line is printed every half minute.
+
         Args:
-            unit: What `done` and `total` count, for example "clips".
+            unit: What `done` and `total` count, for example "clips"; empty if that changes from
+                stage to stage.
         """
         bar = Progress(
             TextColumn("{task.description}", justify="left"),
@@ -116,9 +120,16 @@ class Output:
         start_time = time.monotonic()
         task = bar.add_task("", total=None, amount="")
         started = False
+        last_line = start_time
 
         def update(done: float, total: float, description: str) -> None:
-            nonlocal started
+            nonlocal started, last_line
+            amount = f"{done:,.0f}/{total:,.0f} {unit}".rstrip()
+            if bar.disable:
+                if time.monotonic() - last_line > _SECONDS_BETWEEN_LINES and not self._is_quiet:
+                    last_line = time.monotonic()
+                    self._stderr.print(printable(f"{description}: {amount}"), markup=False)
+                return
             if not started and time.monotonic() - start_time > _SHOW_BAR_AFTER_SECONDS:
                 bar.start()
                 started = True
@@ -127,7 +138,7 @@ class Output:
                 completed=done,
                 total=total,
                 description=printable(description)[:40],
-                amount=f"{done:,.0f}/{total:,.0f} {unit}",
+                amount=amount,
             )
 
         try:

@@ -85,7 +85,7 @@ def evaluate(
         if benchmark is None or data is None:
             raise ValueError("pass --benchmark and --data, or --list to see the names")
         folder = out or (run / "evaluations" if run is not None else Path("evaluations"))
-        with output.progress("clips") as progress:
+        with output.progress("") as progress:
             result = score(
                 run,
                 benchmark,

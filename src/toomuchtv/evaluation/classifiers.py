@@ -32,6 +32,7 @@ from toomuchtv.evaluation.protocols.config import (
     LogisticConfig,
     SvmConfig,
 )
+from toomuchtv.evaluation.stored_features import SampleBlocks, clip_blocks
 
 Scorer = Callable[[FeatureArray], ScoreArray]
 PathConfig = SvmConfig | LogisticConfig | KnnConfig
@@ -72,27 +73,33 @@ class FeatureSet:
 
     def samples(self, num_views: int | None = None) -> tuple[FeatureArray, NDArray[Any]]:
         """Return the first `num_views` views as samples: `[n * views, F]` and their targets."""
-        features = self.features[:, :num_views]
+        features = np.asarray(self.features[:, :num_views])
         targets = np.repeat(self.targets, features.shape[1], axis=0)
         return features.reshape(-1, features.shape[2]), targets
 
 
 def score_clips(scorer: Scorer, features: FeatureArray) -> ScoreArray:
     """Return the mean over the views of each clip of their scores, `[n, K]`."""
-    num, views = features.shape[:2]
-    scores = scorer(features.reshape(num * views, -1))
-    mean: ScoreArray = scores.reshape(num, views, -1).mean(axis=1)
-    return mean
+    views, width = features.shape[1:]
+    means = []
+    for clips in clip_blocks(features):
+        scores = scorer(np.asarray(features[clips]).reshape(-1, width))
+        means.append(scores.reshape(-1, views, scores.shape[1]).mean(axis=1))
+    return np.concatenate(means)
 
 
 def fit(
-    config: PathConfig, samples: FeatureArray, targets: NDArray[Any], candidate: float, task: Task
+    config: PathConfig,
+    samples: FeatureArray | SampleBlocks,
+    targets: NDArray[Any],
+    candidate: float,
+    task: Task,
 ) -> Scorer:
     """Fit one predictor.
 
     Args:
         config: Kind of the predictor.
-        samples: Samples `[n, F]`.
+        samples: Samples `[n, F]`; blocks of them for an SVM only.
         targets: Multi-hot targets `[n, K]`, or values `[n, 1]` for a regression task.
         candidate: C of a linear classifier, 1 / penalty of ridge regression, or k.
         task: Task of the benchmark.
@@ -105,30 +112,38 @@ def fit(
 
 
 def fit_path(
-    config: PathConfig, samples: FeatureArray, targets: NDArray[Any], task: Task
+    config: PathConfig, samples: FeatureArray | SampleBlocks, targets: NDArray[Any], task: Task
 ) -> Iterator[Scorer]:
     """Fit one predictor for each candidate in turn; each starts at the solution of the previous."""
-    prepare = preparation(config, samples)
+    blocks = _in_blocks(samples)
+    prepare = preparation(config, blocks)
+    if isinstance(config, SvmConfig) or (
+        isinstance(config, LogisticConfig) and task == "multi_label"
+    ):
+        loss: Loss = "squared_hinge" if isinstance(config, SvmConfig) else "logistic"
+        prepared_blocks = blocks.prepared(prepare)
+        weights: NDArray[np.float32] | None = None
+        for candidate in config.candidates:
+            weights = fit_one_vs_rest(prepared_blocks, targets, candidate, loss=loss, start=weights)
+            yield _after(prepare, _linear(weights))
+        return
+    assert not isinstance(samples, SampleBlocks)
     prepared = prepare(samples)
-    weights: NDArray[np.float32] | None = None
     for candidate in config.candidates:
         if isinstance(config, KnnConfig):
             scorer = _nearest_neighbors(
-                prepared,
-                targets,
-                round(candidate),
-                config.temperature,
+                prepared, targets, round(candidate), config.temperature,
                 is_mean=task == "regression",
-            )
+            )  # fmt: skip
         elif task == "regression":
             scorer = _ridge(prepared, targets, penalty=1.0 / candidate)
-        elif isinstance(config, LogisticConfig) and task == "single_label":
-            scorer = _multinomial(prepared, targets, candidate)
         else:
-            loss: Loss = "squared_hinge" if isinstance(config, SvmConfig) else "logistic"
-            weights = fit_one_vs_rest(prepared, targets, candidate, loss=loss, start=weights)
-            scorer = _linear(weights)
+            scorer = _multinomial(prepared, targets, candidate)
         yield _after(prepare, scorer)
+
+
+def _in_blocks(samples: FeatureArray | SampleBlocks) -> SampleBlocks:
+    return samples if isinstance(samples, SampleBlocks) else SampleBlocks(samples[:, None])
 
 
 def _after(prepare: Callable[[FeatureArray], FeatureArray], scorer: Scorer) -> Scorer:
@@ -136,7 +151,7 @@ def _after(prepare: Callable[[FeatureArray], FeatureArray], scorer: Scorer) -> S
 
 
 def preparation(
-    config: PathConfig, samples: FeatureArray
+    config: PathConfig, samples: SampleBlocks
 ) -> Callable[[FeatureArray], FeatureArray]:
     """Return the preprocessing of features: unit length, then standardization, as configured.
 
@@ -154,14 +169,16 @@ def preparation(
 
     if not config.standardize:
         return unit
-    train = unit(samples)
-    mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    num = samples.shape[0]
+    mean = sum(unit(block).sum(axis=0, dtype=np.float64) for _, block in samples) / num
+    variance = sum(np.square(unit(block) - mean).sum(axis=0) for _, block in samples) / num
+    std = np.sqrt(np.asarray(variance))
     std[std == 0.0] = 1.0
     return lambda values: ((unit(values) - mean) / std).astype(np.float32)
 
 
 def fit_one_vs_rest(
-    features: FeatureArray,
+    features: FeatureArray | SampleBlocks,
     targets: TargetArray,
     cost: float,
     *,
@@ -171,7 +188,7 @@ def fit_one_vs_rest(
     """Fit one linear classifier for each class; see the module's docstring for the objective.
 
     Args:
-        features: Samples `[n, F]`.
+        features: Samples `[n, F]`, which may be in blocks that are read in every iteration.
         targets: Multi-hot targets `[n, K]`.
         cost: C, the weight of the loss against the norm.
         loss: Loss of a margin.
@@ -180,24 +197,32 @@ def fit_one_vs_rest(
     Returns:
         Weights `[F + 1, K]` with the intercepts in the last row.
     """
-    num, num_classes = targets.shape
-    inputs = torch.from_numpy(np.hstack([features, np.ones((num, 1), np.float32)]))
+    blocks = _in_blocks(features)
+    num_classes, width = targets.shape[1], blocks.shape[1]
     # Classes are rows, because products with few columns are slow.
     signs = torch.from_numpy(np.where(targets.T, 1.0, -1.0).astype(np.float32))
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights = torch.from_numpy(flat.astype(np.float32)).view(num_classes, -1)
-        margin = (weights @ inputs.T).mul_(signs)
-        if loss == "squared_hinge":
-            violation = (1 - margin).clamp_(min=0)
-            total, slope = violation.square().sum(dtype=torch.float64), -2 * violation
-        else:
-            total = F.softplus(-margin).sum(dtype=torch.float64)
-            slope = -torch.sigmoid(-margin)
-        gradient = weights + cost * ((slope * signs) @ inputs)
-        return 0.5 * float(flat @ flat) + cost * float(total), gradient.flatten().double().numpy()
+        gradient = torch.zeros_like(weights)
+        total = 0.0
+        for rows, block in blocks:
+            inputs, sign = torch.from_numpy(block), signs[:, rows]
+            margin = torch.addmm(weights[:, -1:], weights[:, :-1], inputs.T).mul_(sign)
+            if loss == "squared_hinge":
+                violation = (1 - margin).clamp_(min=0)
+                total += float(violation.square().sum(dtype=torch.float64))
+                slope = violation.mul_(-2)
+            else:
+                total += float(F.softplus(-margin).sum(dtype=torch.float64))
+                slope = -torch.sigmoid(-margin)
+            slope.mul_(sign)
+            gradient[:, :-1] += slope @ inputs
+            gradient[:, -1] += slope.sum(dim=1)
+        gradient = weights + cost * gradient
+        return 0.5 * float(flat @ flat) + cost * total, gradient.flatten().double().numpy()
 
-    zero = np.zeros(num_classes * inputs.shape[1])
+    zero = np.zeros(num_classes * (width + 1))
     # Like liblinear, stop relative to the gradient at zero.
     gradient_at_zero = np.sqrt(np.square(objective(zero)[1]).mean())
     solution = minimize(

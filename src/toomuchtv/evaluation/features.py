@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from toomuchtv.evaluation.checking import without
 from toomuchtv.evaluation.encoders.interface import AudioEncoder, Encoder, VideoEncoder
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.reading import ViewReader
+from toomuchtv.evaluation.stored_features import StoredFeatures
 from toomuchtv.evaluation.views import AudioViews, VideoViews, clip_seed
 
 Views = VideoViews | AudioViews
@@ -35,6 +37,8 @@ Views = VideoViews | AudioViews
 #: Raise this number whenever the same files are decoded or embedded differently than before.
 _FORMAT = 3
 _CLIPS_PER_SHARD = 16
+# Larger features stay in the cache's files, from which they are read where they are used.
+_MAX_BYTES_IN_MEMORY = 512 * 2**20
 _MAX_PIXELS_PER_CALL = 8 * 32 * 224 * 224
 _MAX_SAMPLES_PER_CALL = 64 * 32_000
 _NUM_READERS = min(4, os.cpu_count() or 1)
@@ -46,7 +50,8 @@ class Features:
 
     Attributes:
         rows: Rows of the clips that were decoded.
-        values: Their features, float32 `[rows, views, F]`.
+        values: Their features, float32 `[rows, views, F]`. Those that are too large for memory
+            are `StoredFeatures`, which are read by `np.asarray`; this needs a cache.
         failed: The reason for each row that could not be decoded or embedded.
     """
 
@@ -163,6 +168,8 @@ def extract_features(
         folder = cache / _cache_key(encoder, benchmark, reader.views, output, seed)
         folder.mkdir(parents=True, exist_ok=True)
     found: dict[int, FeatureArray] = {}
+    stored: dict[int, tuple[Path, int]] = {}
+    shape = (0, 0)
     failed: dict[int, str] = {}
     total = len(benchmark.clips)
     for start in range(0, total, _CLIPS_PER_SHARD):
@@ -183,8 +190,19 @@ def extract_features(
             progress(row, total, "extracting features")
         if path is not None and any(row in shard for row in todo):
             _save_shard(path, shard)
-        found |= shard
+        if shard:
+            one = next(iter(shard.values()))
+            shape = (one.shape[0], one.shape[1])
+        if path is not None and shard and total * one.nbytes > _MAX_BYTES_IN_MEMORY:
+            stored |= {row: (path, number) for number, row in enumerate(sorted(shard))}
+        else:
+            found |= shard
         progress(rows.stop, total, "extracting features")
+    if stored:
+        values = cast(
+            "FeatureArray", StoredFeatures([stored[row] for row in sorted(stored)], shape)
+        )
+        return Features(rows=tuple(sorted(stored)), values=values, failed=failed)
     if not found:
         raise MediaError("no clip can be decoded: " + next(iter(failed.values()), "there is none"))
     return Features(rows=tuple(sorted(found)), values=_stacked(found), failed=failed)

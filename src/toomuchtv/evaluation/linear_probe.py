@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,10 @@ from toomuchtv.evaluation.protocols.config import (
     KnnConfig,
     LogisticConfig,
     MlpConfig,
+    SvmConfig,
 )
 from toomuchtv.evaluation.result import FoldPredictions
+from toomuchtv.evaluation.stored_features import SampleBlocks
 from toomuchtv.evaluation.views import AudioViews, VideoViews, clip_seed
 
 # Below this number of values a second thread costs more time than it saves.
@@ -287,18 +290,18 @@ def fit_and_score(
 
             def attend(number: int, fit_set: FeatureSet) -> AttentiveProbe:
                 return fit_attentive(
-                    config, fit_set.features, fit_set.targets.astype(np.bool_),
+                    config, np.asarray(fit_set.features), fit_set.targets.astype(np.bool_),
                     multi_label=multi_label, seed=seed, **config.candidates[number],
                 )  # fmt: skip
 
             best = _select_probe(protocol, attend, train, validation, task)
-            return attend(best, train).scores(test.features), config.candidates[best]
+            return attend(best, train).scores(np.asarray(test.features)), config.candidates[best]
         if protocol.selection == "test":
             return _select_on_test(config, train, test, task)
         candidate = select(protocol, train, validation=validation, task=task)
-        samples, targets = train.samples()
+        samples, targets = _samples(config, train)
         scorer = fit(config, samples, targets, candidate, task)
-        used = min(candidate, len(samples)) if isinstance(config, KnnConfig) else candidate
+        used = min(candidate, samples.shape[0]) if isinstance(config, KnnConfig) else candidate
         return score_clips(scorer, test.features), {"chosen": used}
 
 
@@ -318,7 +321,9 @@ def _select_probe(
     scores = [
         np.mean(
             [
-                _selection_score(attend(number, fit_set).scores(held_out.features), held_out, task)
+                _selection_score(
+                    attend(number, fit_set).scores(np.asarray(held_out.features)), held_out, task
+                )
                 for fit_set, held_out in splits
             ]
         )
@@ -350,12 +355,22 @@ def select(
         return candidates[len(candidates) // 2]
     scores = np.zeros((len(candidates), len(splits)))
     for column, (fit_set, held_out) in enumerate(splits):
-        samples, targets = fit_set.samples(protocol.selection_views)
+        samples, targets = _samples(config, fit_set, protocol.selection_views)
         held_out_views = held_out.features[:, : protocol.selection_views]
         for row, scorer in enumerate(fit_path(config, samples, targets, task)):
             found = score_clips(scorer, held_out_views)
             scores[row, column] = _selection_score(found, held_out, task)
     return candidates[int(np.argmax(scores.mean(axis=1)))]
+
+
+def _samples(
+    config: PathConfig, side: FeatureSet, num_views: int | None = None
+) -> tuple[FeatureArray | SampleBlocks, NDArray[Any]]:
+    """Return samples and targets; SVM protocols have many views, which are read in blocks."""
+    if isinstance(config, SvmConfig):
+        features = side.features[:, :num_views]
+        return SampleBlocks(features), np.repeat(side.targets, features.shape[1], axis=0)
+    return side.samples(num_views)
 
 
 def _selection_score(scores: ScoreArray, expected: FeatureSet, task: Task) -> float:
@@ -390,7 +405,7 @@ def _select_on_test(
     config: PathConfig, train: FeatureSet, test: FeatureSet, task: Task
 ) -> tuple[ScoreArray, dict[str, float]]:
     """Select on the test set, as the release does; the score is optimistically biased."""
-    path = fit_path(config, *train.samples(), task)
+    path = fit_path(config, *_samples(config, train), task)
     found = [score_clips(scorer, test.features) for scorer in path]
     best = int(np.argmax([_selection_score(scores, test, task) for scores in found]))
     return found[best], {"chosen": config.candidates[best]}

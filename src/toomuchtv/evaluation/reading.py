@@ -19,7 +19,7 @@ from torch import Tensor
 from toomuchtv._internal.random_numbers import uniforms
 from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
 from toomuchtv.errors import MediaError, NoAudioError
-from toomuchtv.evaluation.benchmark import LabeledClip
+from toomuchtv.evaluation.benchmark import LabeledClip, Modality
 from toomuchtv.evaluation.encoders.interface import AudioEncoder, VideoEncoder
 from toomuchtv.evaluation.views import (
     AudioViews,
@@ -156,9 +156,7 @@ def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tens
     assert views.frame_rate is not None
     assert views.crop is not None
     assert views.short_side is not None
-    stop = clip.stop_seconds
-    if stop is None:
-        stop = measure_extent(clip.path, "video")[1]
+    begin, stop = _bounds(clip, "video")
     length = views.frames / views.frame_rate
 
     def starts_within(total: float) -> list[float]:
@@ -167,7 +165,7 @@ def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tens
         return random_starts(total, length, views.times, seed=seed)
 
     videos = _read_frames(
-        clip, starts_within, stop - clip.start_seconds, views.frames, views.frame_rate,
+        clip, starts_within, stop - begin, views.frames, views.frame_rate,
         views.short_side,
     )  # fmt: skip
     if views.augment is not None:
@@ -180,6 +178,25 @@ def read_video_views(clip: LabeledClip, views: VideoViews, *, seed: int) -> Tens
             for top, left in crop_corners(height, width, views.crop, views.crops)
         ]
     )
+
+
+def _bounds(clip: LabeledClip, modality: Modality) -> tuple[float, float]:
+    """Return the part of a clip that its file has, in seconds.
+
+    Raises:
+        NoAudioError: The audio of the file begins after the clip or ends before it.
+        MediaError: The file cannot be read, or its video ends before the clip.
+    """
+    first, last = measure_extent(clip.path, modality)
+    begin, stop = clip.start_seconds, last
+    if modality == "audio":  # video is shown from time zero on
+        begin = max(begin, first)
+    if clip.stop_seconds is not None:
+        stop = min(stop, clip.stop_seconds)
+    if begin >= stop:
+        error = NoAudioError if modality == "audio" else MediaError
+        raise error(f"{str(clip.path)!r} has no {modality} where the clip is")
+    return begin, stop
 
 
 def _read_frames(
@@ -198,7 +215,7 @@ def _read_frames(
     Args:
         clip: The clip.
         starts_within: Returns the starts of the views in a clip of a given duration.
-        total: Duration of the clip by its label, or else by its packets.
+        total: Duration of the part of the clip that its file has, by its packets.
         frames: Number of frames of a view.
         frame_rate: Frames per second of a view.
         short_side: Length of the shorter side in pixels.
@@ -306,10 +323,7 @@ def read_audio_views(
         MediaError: The file cannot be read, or has no audio.
     """
     assert views.seconds is not None
-    begin, stop = clip.start_seconds, clip.stop_seconds
-    if stop is None:
-        extent = measure_extent(clip.path, "audio")
-        begin, stop = max(begin, extent[0]), extent[1]
+    begin, stop = _bounds(clip, "audio")
     length = round(views.seconds * sample_rate_hz)
     first = round(begin * sample_rate_hz)
     cache = cache or AudioCache(0)

@@ -21,7 +21,10 @@ from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import WaveformArray
 
 # Containers round timestamps (Matroska to 1 ms), so that consecutive frames seem to overlap or to
-# leave gaps. A difference up to this is attributed to rounding, a larger one is a gap.
+# leave gaps. A difference up to this is attributed to rounding, a larger one is a gap, unless the
+# end of the frame (its timestamp and its stated duration) says that it follows the one before. In
+# Ogg Vorbis, where a long block is followed by a short one, FFmpeg states the duration of the short
+# block and a timestamp that is too late by the rest: 10 ms at 44.1 kHz.
 _ROUNDING_SECONDS = 0.004
 # A frame further than this ahead of the frame before it has a damaged timestamp.
 _MAX_GAP_SECONDS = 600.0
@@ -127,6 +130,7 @@ class AlignedResampler:
         rate = frame.sample_rate
         if rate not in _PLAUSIBLE_RATES_HZ:
             raise MediaError(f"its audio declares an implausible sample rate of {rate} Hz")
+        stop_seconds = seconds + _stated_duration(frame)
         if self._source_rate is None:
             self._start(rate)
         elif rate != self._source_rate:
@@ -137,9 +141,13 @@ class AlignedResampler:
         if not seconds * rate - self._source_first - self._num_taken <= _MAX_GAP_SECONDS * rate:
             return np.zeros(0, np.float32)
         position = round(seconds * rate) - self._source_first
+        stop = round(stop_seconds * rate) - self._source_first
         gap = position - self._num_taken
         # The first frame is placed exactly: only later timestamps are known to be rounding errors.
-        if self._num_taken > 0 and abs(gap) <= _ROUNDING_SECONDS * rate:
+        if self._num_taken > 0 and (
+            abs(gap) <= _ROUNDING_SECONDS * rate
+            or abs(stop - len(mono) - self._num_taken) <= _ROUNDING_SECONDS * rate
+        ):
             gap = 0
         if gap < 0:
             mono = mono[-gap:]  # an overlap with the frame before
@@ -167,6 +175,13 @@ class AlignedResampler:
         frame = AudioFrame.from_ndarray(mono.reshape(1, -1), format="flt", layout="mono")
         frame.sample_rate = self._source_rate
         return _join(self._resampler.resample(frame))
+
+
+def _stated_duration(frame: AudioFrame) -> float:
+    """Return the duration that the container states for a frame, else that of its samples."""
+    if frame.duration and frame.time_base:
+        return float(frame.duration * frame.time_base)
+    return frame.samples / frame.sample_rate
 
 
 def silent_blocks(num_samples: int, rate: int) -> Iterator[WaveformArray]:

@@ -6,6 +6,7 @@ Times are seconds on the item's timeline: zero is the first presented frame.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
@@ -21,7 +23,6 @@ from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.media.audio import AlignedResampler
 from toomuchtv.media.clip import Clip, ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.containers import (
-    decode_frames,
     find_audio_stream,
     find_video_stream,
     frame_duration_seconds,
@@ -29,19 +30,17 @@ from toomuchtv.media.containers import (
     open_media,
 )
 from toomuchtv.media.deinterlace import Deinterlacer
+from toomuchtv.media.extent import last_frame_seconds, measure_end
 from toomuchtv.media.frame_converter import (
     BlackBars,
     FrameConverter,
     display_size,
     size_for_short_side,
 )
+from toomuchtv.media.frame_sampler import FrameSampler, timestamp_tolerance
 from toomuchtv.media.letterbox import Letterbox, bars_to_crop
-from toomuchtv.media.timestamps import (
-    FrameSampler,
-    Timeline,
-    read_timeline,
-    timestamp_tolerance,
-)
+from toomuchtv.media.timeline_decoder import TimelineDecoder
+from toomuchtv.media.timestamps import START, Position, Timeline, read_timeline
 
 # Audio decoders need preroll: AAC and Opus overlap their windows, and MP3 frames use bits of the
 # frames before.
@@ -116,13 +115,17 @@ def read_clip(
             stream.thread_type = "AUTO"
             timeline = read_timeline(path, container)
             for seek_back in _SEEK_BACK_SECONDS:
-                if video is None and seek_back < start_seconds:
-                    range_index = timeline.seek(container, stream, start_seconds - seek_back)
-                    video = decode(container, timeline=timeline, range_index=range_index)
-        if video is None and start_seconds <= _SEEK_BACK_SECONDS[-1]:
-            # A seek to the first frame may miss it, in MPEG-TS by a whole group of pictures. A
-            # container that was just opened starts at the first frame.
+                if video is not None or seek_back >= start_seconds:
+                    break
+                position = timeline.seek(container, stream, start_seconds - seek_back)
+                if position is None:
+                    break
+                video = decode(container, timeline=timeline, position=position)
+        if video is None and start_seconds < measure_end(path, timeline, find_video_stream):
+            # The container cannot seek, or a seek misses the first frame. A container that was
+            # just opened starts at it.
             with open_media(path) as container:
+                find_video_stream(container).thread_type = "AUTO"
                 video = decode(container, timeline=timeline)
     if video is None:
         raise MediaError(
@@ -266,9 +269,9 @@ def read_decoded_audio(
         )
     out = np.zeros(num_samples, np.float32)
     ranges: list[range] = []
-    with naming_errors("cannot decode the audio of", path), open_media(path) as container:
+    with naming_errors("cannot decode the audio of", path):
         for offset, samples, decoded in _decode_audio(
-            container, first_sample, num_samples, sample_rate_hz, timeline, audio_track
+            path, first_sample, num_samples, sample_rate_hz, timeline, audio_track
         ):
             start, stop = max(offset, 0), min(offset + len(samples), num_samples)
             if start < stop:
@@ -316,16 +319,15 @@ def iterate_audio(
     with naming_errors("cannot decode the audio of", path):
         parts: list[WaveformArray] = []
         buffered = 0
-        with open_media(path) as container:
-            for offset, samples, _ in _decode_audio(
-                container, 0, math.inf, sample_rate_hz, timeline, audio_track
-            ):
-                parts.append(samples[max(0, -offset) :])
-                buffered += len(parts[-1])
-                while buffered >= block:
-                    joined = np.concatenate(parts)
-                    yield joined[:block]
-                    parts, buffered = [joined[block:]], buffered - block
+        for offset, samples, _ in _decode_audio(
+            path, 0, math.inf, sample_rate_hz, timeline, audio_track
+        ):
+            parts.append(samples[max(0, -offset) :])
+            buffered += len(parts[-1])
+            while buffered >= block:
+                joined = np.concatenate(parts)
+                yield joined[:block]
+                parts, buffered = [joined[block:]], buffered - block
         if buffered:
             yield np.concatenate(parts)
 
@@ -339,13 +341,13 @@ def _decode_clip(
     *,
     times: list[float],
     timeline: Timeline,
-    range_index: int = 0,
+    position: Position = START,
     short_side: int | None,
     bars: BlackBars | None,
 ) -> VideoArray | None:
     """Decode from the container's position; None if the start of the clip is not reached."""
     frames = _decode_at(
-        container, iter(times), timeline, range_index=range_index, short_side=short_side, bars=bars
+        container, iter(times), timeline, position=position, short_side=short_side, bars=bars
     )
     try:
         return np.stack(list(frames))
@@ -358,7 +360,7 @@ def _decode_at(
     times: Iterator[float],
     timeline: Timeline,
     *,
-    range_index: int = 0,
+    position: Position = START,
     short_side: int | None,
     bars: BlackBars | None,
     hold_last: bool = True,
@@ -374,7 +376,6 @@ def _decode_at(
     sampler = FrameSampler(times, tolerance_seconds=tolerance)
     start_seconds = sampler.next_seconds
     assert start_seconds is not None, "at least one time is requested"
-    seconds_of = timeline.video_clock(stream, range_index)
     deinterlacer = Deinterlacer()
     converter: FrameConverter | None = None
     last_seconds: float | None = None
@@ -384,13 +385,18 @@ def _decode_at(
         for frame in selected:
             yield np.asarray(converter.convert(frame).to_ndarray(), np.uint8)
 
-    for frame in decode_frames(container, stream):
-        seconds = seconds_of(frame)
+    watch: AudioStream | None = None
+    with contextlib.suppress(MediaError):
+        watch = find_audio_stream(container)
+    stated_seconds = 0.0
+    decoder = TimelineDecoder(container, timeline, video=stream, watch=watch, position=position)
+    for frame, seconds in decoder:
         if converter is None:
             latest = start_seconds
             if frame.interlaced_frame and seconds > tolerance:
                 latest -= frame_seconds  # deinterlacing needs the frame before as well
-            if seconds > latest + tolerance:
+            # At the start of the file, the first whole frame stands for those before it.
+            if seconds > latest + tolerance and not position.is_start:
                 raise _StartNotReachedError(f"decoding begins at {seconds:.3f} s only")
             size = display_size(frame, stream, bars)
             if short_side is not None:
@@ -399,6 +405,7 @@ def _decode_at(
                 width=size[0], height=size[1], pixel_format="rgb24", bars=bars
             )
         last_seconds = seconds
+        stated_seconds = float((frame.duration or 0) * (frame.time_base or 0))
         for whole_frame, at in deinterlacer.push(frame, seconds):
             yield from convert(sampler.push(whole_frame, at))
         if sampler.is_complete:
@@ -407,14 +414,14 @@ def _decode_at(
         raise _StartNotReachedError("no frame of its video can be decoded")
     for whole_frame, at in deinterlacer.close():
         yield from convert(sampler.push(whole_frame, at))
-    stop_seconds = last_seconds + frame_seconds
+    stop_seconds = last_seconds + last_frame_seconds(stream, stated_seconds)
     if sampler.next_seconds == start_seconds > stop_seconds + tolerance:
         raise _StartNotReachedError(f"the video ends at {stop_seconds:.3f} s")
     yield from convert(sampler.close(math.inf if hold_last else stop_seconds))
 
 
 def _decode_audio(
-    container: InputContainer,
+    path: str | os.PathLike[str],
     first_sample: int,
     num_samples: float,
     sample_rate_hz: int,
@@ -427,31 +434,33 @@ def _decode_audio(
     third value is the range of samples, counted from `first_sample`, that the track itself covers
     in the frame decoded last. The other samples fill gaps.
     """
-    try:
-        stream = find_audio_stream(container, audio_track)
-    except NoAudioError:
-        return
     preroll = first_sample - round(_AUDIO_PREROLL_SECONDS * sample_rate_hz)
-    # FFmpeg reports wrong timestamps after a seek in Ogg FLAC, by up to a page.
-    can_seek = (container.format.name, stream.codec_context.name) != ("ogg", "flac")
-    range_index = 0
-    if preroll > 0 and can_seek:
-        seek_back = _INTERLEAVING_SECONDS if timeline.ranges else 0.0
-        range_index = timeline.seek(container, stream, preroll / sample_rate_hz - seek_back)
-    seconds_of = timeline.audio_clock(range_index)
-    resampler = AlignedResampler(sample_rate_hz=sample_rate_hz, first_sample=preroll)
-    offset: int | None = None
-    for frame in decode_frames(container, stream):
-        seconds = seconds_of(frame)
-        if seconds is None:
-            continue
-        samples = resampler.push(frame, seconds)
-        if offset is None:
-            offset = resampler.first_sample - first_sample
-        decoded = resampler.placed
-        yield offset, samples, range(decoded.start - first_sample, decoded.stop - first_sample)
-        offset += len(samples)
-        if offset >= num_samples:
+    with contextlib.ExitStack() as files:
+        container = files.enter_context(open_media(path))
+        try:
+            stream = find_audio_stream(container, audio_track)
+        except NoAudioError:
             return
-    if offset is not None:
-        yield offset, resampler.finish(), range(0)
+        position: Position | None = START
+        # FFmpeg reports wrong timestamps after a seek in Ogg FLAC, by up to a page.
+        can_seek = (container.format.name, stream.codec_context.name) != ("ogg", "flac")
+        if preroll > 0 and can_seek:
+            seek_back = _INTERLEAVING_SECONDS if timeline.index else 0.0
+            position = timeline.seek(container, stream, preroll / sample_rate_hz - seek_back)
+        if position is None:  # FFmpeg cannot seek in this file
+            container = files.enter_context(open_media(path))
+            stream, position = find_audio_stream(container, audio_track), START
+        resampler = AlignedResampler(sample_rate_hz=sample_rate_hz, first_sample=preroll)
+        offset: int | None = None
+        decoder = TimelineDecoder(container, timeline, audio=stream, position=position)
+        for frame, seconds in decoder:
+            samples = resampler.push(frame, seconds)
+            if offset is None:
+                offset = resampler.first_sample - first_sample
+            decoded = resampler.placed
+            yield offset, samples, range(decoded.start - first_sample, decoded.stop - first_sample)
+            offset += len(samples)
+            if offset >= num_samples:
+                return
+        if offset is not None:
+            yield offset, resampler.finish(), range(0)

@@ -10,17 +10,17 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.stream import VideoStream
 
 from toomuchtv.errors import MediaError, NoAudioError
+from toomuchtv.media.decoding import decode_packet, demux_packets
 from toomuchtv.media.programs import streams_of_program
 from toomuchtv.media.streams import (
     AudioDescription,
@@ -284,90 +284,6 @@ def frame_duration_seconds(stream: VideoStream) -> float:
     return 1.0 / float(stream.average_rate or stream.guessed_rate or 25)
 
 
-def demux_packets(
-    container: InputContainer,
-    *streams: VideoStream | AudioStream,
-    on_damage: Callable[[], None] = lambda: None,
-) -> Iterator[Packet[Any]]:
-    """Yield packets in file order until the end of the file or until the container breaks off.
-
-    The last packet of each stream is empty and flushes its decoder. Use `packet.stream.index` to
-    find a packet's stream: `packet.stream_index` is 0 for every flushing packet. `on_damage` is
-    called if the container breaks off; the flushing packets are missing then.
-    """
-    # PyAV's generator releases its buffer only when it is closed. Dropping it leaks 150 bytes each
-    # time (seen in PyAV 18.1), which adds up to gigabytes in a loader that reads for days.
-    with contextlib.closing(container.demux(list(streams))) as packets:  # type: ignore[type-var]
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.InvalidDataError, IndexError):
-                # PyAV raises IndexError where a stream appears in the middle of a file.
-                on_damage()
-                return
-            if packet is None:
-                return
-            yield packet
-
-
-def decode_frames(
-    container: InputContainer,
-    *streams: VideoStream | AudioStream,
-    on_damage: Callable[[], None] = lambda: None,
-) -> Iterator[Any]:
-    """Yield decoded frames from the container's position on.
-
-    Damaged packets are skipped. `on_damage` is called for each, and if the container breaks off.
-    """
-    for packet in demux_packets(container, *streams, on_damage=on_damage):
-        yield from decode_packet(packet, on_damage)
-    for stream in streams:
-        # This yields something only if the container broke off. Otherwise the decoder was flushed.
-        with contextlib.suppress(av.FFmpegError, EOFError):
-            yield from stream.decode(None)
-
-
-def decode_packet(packet: Packet[Any], on_damage: Callable[[], None] = lambda: None) -> list[Any]:
-    """Return the frames of a packet; if it is damaged, none, and `on_damage` is called."""
-    try:
-        return list(packet.decode())
-    except EOFError:
-        return []  # the decoder was flushed already
-    except av.FFmpegError:  # not only InvalidDataError but also "not yet implemented"
-        on_damage()
-        return []
-
-
-def decode_strictly(container: InputContainer, stream: VideoStream | AudioStream) -> Iterator[Any]:
-    """Yield decoded frames from the container's position on; errors of FFmpeg propagate.
-
-    This does what `InputContainer.decode` does, without its leak; see `demux_packets`.
-    """
-    with contextlib.closing(container.demux(stream)) as packets:  # type: ignore[type-var]
-        for packet in packets:
-            yield from packet.decode()
-
-
-def video_duration_seconds(path: str | os.PathLike[str]) -> float:
-    """Return the duration of the video as the file declares it, else as its packets state it.
-
-    Raises:
-        MediaError: The file cannot be opened or has no video.
-    """
-    with naming_errors("cannot read", path), open_media(path) as container:
-        return _duration_seconds(container, find_video_stream(container))
-
-
-def audio_duration_seconds(path: str | os.PathLike[str]) -> float:
-    """Return the duration of the first audio track as declared, else as its packets state it.
-
-    Raises:
-        MediaError: The file cannot be opened or has no audio that can be decoded.
-    """
-    with naming_errors("cannot read", path), open_media(path) as container:
-        return _duration_seconds(container, find_audio_stream(container))
-
-
 def declared_duration_seconds(
     container: InputContainer, stream: VideoStream | AudioStream
 ) -> float | None:
@@ -375,14 +291,3 @@ def declared_duration_seconds(
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return None if container.duration is None else container.duration / av.time_base
-
-
-def _duration_seconds(container: InputContainer, stream: VideoStream | AudioStream) -> float:
-    declared = declared_duration_seconds(container, stream)
-    if declared is not None:
-        return declared
-    last = 0.0
-    for packet in demux_packets(container, stream):
-        if packet.pts is not None and packet.time_base is not None:
-            last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    return last

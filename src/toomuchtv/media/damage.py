@@ -26,6 +26,11 @@ class DamagedInterval:
         """Its length in seconds."""
         return self.stop_seconds - self.start_seconds
 
+    def overlaps(self, other: DamagedInterval) -> bool:
+        """Return whether the two intervals have a part in common."""
+        start = max(self.start_seconds, other.start_seconds)
+        return start < min(self.stop_seconds, other.stop_seconds)
+
 
 def merge_intervals(intervals: Iterable[DamagedInterval]) -> tuple[DamagedInterval, ...]:
     """Return the intervals in order of time; those less than a second apart become one."""

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from toomuchtv.media.containers import (
     declared_duration_seconds,
-    decode_frames,
     find_video_stream,
     frame_duration_seconds,
     open_media,
 )
+from toomuchtv.media.decoding import decode_frames
 from toomuchtv.media.frame_converter import BlackBars
 
 _NUM_SAMPLES = 32

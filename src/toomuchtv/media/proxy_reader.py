@@ -21,7 +21,8 @@ from av.video.stream import VideoStream
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.clip import VideoArray, WaveformArray
-from toomuchtv.media.containers import decode_strictly, open_media
+from toomuchtv.media.containers import open_media
+from toomuchtv.media.decoding import decode_strictly
 from toomuchtv.media.frame_converter import FrameConverter
 
 # Damaged data is an error. A decoder would conceal lost data with whatever it decoded before, so

@@ -30,29 +30,29 @@ from toomuchtv.errors import MediaError
 from toomuchtv.media.audio import AlignedResampler, silent_blocks
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.containers import (
-    decode_frames,
     find_audio_stream,
     find_video_stream,
-    frame_duration_seconds,
     naming_errors,
     open_media,
 )
 from toomuchtv.media.damage import DamagedInterval
 from toomuchtv.media.deinterlace import Deinterlacer
+from toomuchtv.media.extent import last_frame_seconds
 from toomuchtv.media.frame_converter import (
     BlackBars,
     FrameConverter,
     display_size,
     size_for_short_side,
 )
+from toomuchtv.media.frame_sampler import FrameSampler, timestamp_tolerance
 from toomuchtv.media.languages import parse_language
 from toomuchtv.media.letterbox import Letterbox, bars_to_crop
-from toomuchtv.media.timestamps import FrameSampler, read_timeline, timestamp_tolerance
+from toomuchtv.media.timeline_decoder import TimelineDecoder
+from toomuchtv.media.timestamps import read_timeline
 
 _PROGRESS_EVERY_SECONDS = 2.0
 # A frame that is displayed for longer than this has a damaged timestamp after it.
 _MAX_FRAME_SECONDS = 3600.0
-_MAX_LAST_FRAME_SECONDS = 10.0
 # Samples per FLAC frame. A clip then takes about ten packets rather than thirty, which halves the
 # time to read its audio.
 _AUDIO_FRAME_SIZE = 4096
@@ -157,42 +157,33 @@ def write_proxy(
     Raises:
         MediaError: The source has no video, cannot be decoded, or the disk is full.
     """
-    num_damaged = 0
-
-    def count_damage() -> None:
-        nonlocal num_damaged
-        num_damaged += 1
-
     with naming_errors("cannot make a proxy of", source), contextlib.ExitStack() as files:
         bars = bars_to_crop(source, proxy_format.letterbox)
         with open_media(source) as container:
-            timeline = read_timeline(source, container)
+            timeline = read_timeline(source, container, on_progress=on_progress)
         container = files.enter_context(open_media(source))
         video = find_video_stream(container)
         video.thread_count = num_threads
         video.thread_type = "AUTO" if num_threads > 1 else "NONE"
-        streams: list[VideoStream | AudioStream] = [video]
+        audio: AudioStream | None = None
         video_writer = VideoWriter(Path(video_path), proxy_format, video, bars)
         files.enter_context(contextlib.closing(video_writer))
         audio_writer: AudioWriter | None = None
         if audio_path is not None:
-            streams.append(find_audio_stream(container, audio_track))
+            audio = find_audio_stream(container, audio_track)
             audio_writer = AudioWriter(Path(audio_path), proxy_format)
             files.enter_context(contextlib.closing(audio_writer))
-        video_seconds, audio_seconds = timeline.video_clock(video), timeline.audio_clock()
         reported = 0.0
-        for frame in decode_frames(container, *streams, on_damage=count_damage):
+        decoder = TimelineDecoder(container, timeline, video=video, audio=audio)
+        for frame, seconds in decoder:
             if isinstance(frame, VideoFrame):
-                seconds = video_seconds(frame)
                 video_writer.push(frame, seconds)
-                if seconds >= reported + _PROGRESS_EVERY_SECONDS:
-                    reported = seconds
-                    on_progress(reported)
             elif audio_writer is not None:
-                start_seconds = audio_seconds(frame)
-                if start_seconds is not None:
-                    audio_writer.push(frame, start_seconds)
-        num_frames, num_samples = video_writer.finish(), 0
+                audio_writer.push(frame, seconds)
+            if seconds >= reported + _PROGRESS_EVERY_SECONDS:
+                reported = seconds
+                on_progress(reported)
+        num_frames, num_samples = video_writer.finish(decoder.video_stop_seconds), 0
         if audio_writer is not None:
             duration_seconds = num_frames / proxy_format.frame_rate
             num_samples = round(duration_seconds * proxy_format.sample_rate_hz)
@@ -203,7 +194,9 @@ def write_proxy(
         height=video_writer.height,
         num_samples=num_samples,
         duration_seconds=video_writer.duration_seconds,
-        damaged_packets=num_damaged,
+        damaged_packets=decoder.num_damaged,
+        video_damage=decoder.video_damage(video_writer.duration_seconds),
+        audio_damage=decoder.audio_damage(video_writer.duration_seconds),
     )
 
 
@@ -233,21 +226,19 @@ def write_audio_proxy(
         MediaError: The source cannot be decoded, or the disk is full.
     """
     with naming_errors("cannot make a proxy of the audio of", source):
-        with open_media(source) as container:
-            seconds_of = read_timeline(source, container).audio_clock()
+        timeline = read_timeline(source, on_progress=on_progress)
         with open_media(source) as container:
             stream = find_audio_stream(container, audio_track)
             with contextlib.closing(AudioWriter(Path(audio_path), proxy_format)) as writer:
                 last_report = time.monotonic()
-                for frame in decode_frames(container, stream):
-                    seconds = seconds_of(frame)
-                    if seconds is not None:
-                        writer.push(frame, seconds)
+                decoder = TimelineDecoder(container, timeline, audio=stream)
+                for frame, seconds in decoder:
+                    writer.push(frame, seconds)
                     if time.monotonic() - last_report > _PROGRESS_EVERY_SECONDS:
                         last_report = time.monotonic()
                         on_progress(0.0)
                 writer.finish(num_samples)
-    return ()
+    return decoder.audio_damage(num_samples / proxy_format.sample_rate_hz)
 
 
 class VideoWriter:
@@ -283,7 +274,7 @@ class VideoWriter:
         self._deinterlacer = Deinterlacer()
         self._container: OutputContainer | None = None
         self._num_frames = 0
-        self._last_seconds = 0.0
+        self._last_seconds = self._stated_seconds = 0.0  # start and duration of the last frame
         self._last_input: VideoFrame | None = None
         self._converted: VideoFrame | None = None
 
@@ -301,6 +292,7 @@ class VideoWriter:
         if self._container is None:
             self._container = self._open(display_size(frame, self._original, self._bars))
         self._last_seconds = max(self._last_seconds, seconds)
+        self._stated_seconds = float((frame.duration or 0) * (frame.time_base or 0))
         self._sample(self._deinterlacer.push(frame, seconds))
 
     def _open(self, display: tuple[int, int]) -> OutputContainer:
@@ -341,8 +333,11 @@ class VideoWriter:
         self._container.mux(self._stream.encode(self._converted))
         self._num_frames += 1
 
-    def finish(self) -> int:
+    def finish(self, stop_seconds: float = 0.0) -> int:
         """Write the remaining frames and return the number of all.
+
+        Args:
+            stop_seconds: Hold the last frame until here, if the frames that follow are damaged.
 
         Raises:
             MediaError: There was no frame.
@@ -350,8 +345,10 @@ class VideoWriter:
         if self._container is None:
             raise MediaError("no frame of its video can be decoded")
         self._sample(self._deinterlacer.close())
-        last_frame_seconds = min(frame_duration_seconds(self._original), _MAX_LAST_FRAME_SECONDS)
-        self.duration_seconds = self._last_seconds + last_frame_seconds
+        last = last_frame_seconds(self._original, self._stated_seconds)
+        self.duration_seconds = self._last_seconds + last
+        if stop_seconds > self.duration_seconds + last:
+            self.duration_seconds = min(stop_seconds, self._last_seconds + _MAX_FRAME_SECONDS)
         for frame in self._sampler.close(self.duration_seconds):
             self._write(frame)
         self._container.mux(self._stream.encode(None))
@@ -392,20 +389,23 @@ class AudioWriter:
         self._stream.layout = "mono"
         self._stream.format = "s16"
         self._stream.options = {"frame_size": str(_AUDIO_FRAME_SIZE)}
-        self._num_samples = 0
+        self._num_samples = self._num_buffered = 0
         self._buffered: list[WaveformArray] = []
 
     def push(self, frame: AudioFrame, seconds: float) -> None:
         """Append a decoded frame that begins `seconds` after the first presented frame."""
         self._buffered.append(self._resampler.push(frame, seconds))
+        self._num_buffered += len(self._buffered[-1])
         # A call of the encoder for each of the original's small frames would take longer.
-        if sum(map(len, self._buffered)) >= _AUDIO_FRAME_SIZE:
+        if self._num_buffered >= _AUDIO_FRAME_SIZE:
             self._write(np.concatenate(self._buffered))
-            self._buffered = []
+            self._buffered, self._num_buffered = [], 0
 
     def _write(self, samples: WaveformArray) -> None:
         if len(samples) == 0:
             return
+        # Audio in floats may hold NaN and infinity.
+        samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
         values = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
         frame = AudioFrame.from_ndarray(values.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate = self._rate

@@ -57,6 +57,7 @@ class ParsedName:
         scope: The folder that the title is confined to, or "". A film without a year whose name
             stands only in the file's name is another title than one of that name elsewhere.
         is_sure: False if only the numbers of other files in the folder show that it is an episode.
+        is_corrected: True if the owner of the library has corrected it.
     """
 
     kind: TitleKind
@@ -67,6 +68,7 @@ class ParsedName:
     extra: str | None = None
     scope: str = ""
     is_sure: bool = True
+    is_corrected: bool = False
 
     @property
     def key(self) -> str:
@@ -77,6 +79,8 @@ class ParsedName:
     @property
     def may_be_clip(self) -> bool:
         """Whether a short file of this name is a clip: neither year nor season say otherwise."""
+        if self.is_corrected:
+            return False
         return self.year is None and (self.kind is TitleKind.MOVIE or not self.is_sure)
 
 

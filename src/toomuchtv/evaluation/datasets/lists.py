@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -159,6 +159,9 @@ def cross_validation(
     """
     unique, notes = unique_clips(listed, problems)
     names = sorted({fold for fold, _ in unique}, key=lambda name: (len(name), name))
+    sizes = sorted(Counter(fold for fold, _ in unique).values())
+    if sizes and 4 * sizes[0] < sizes[len(sizes) // 2]:
+        notes.append(f"the folds are of very different size: {sizes[0]} to {sizes[-1]} clips")
     if len(names) == 1:
         problems.add("", f"all clips are in one fold, {names[0]}; at least two are needed")
     folds: dict[str, Listing] = {

@@ -26,7 +26,10 @@ __all__ = [
 
 _REPEATED = "if a video is shorter than a view, its last frame is repeated; theirs starts over"
 _RESIZED = "an encoder with a smaller input than the crop resizes the crop"
-_FRAME_RATE = "the originals are assumed to have 25 frames per second, as in UCF101"
+_FRAME_RATE = (
+    "the originals are assumed to have 25 frames per second; in a sample of UCF101, 18 of 54 clips "
+    "have 29.97"
+)
 
 _MEAN_VIDEO = VideoViews(times=4, mean=True)
 _MEAN_AUDIO = AudioViews(times=5, mean=True)

@@ -2,6 +2,8 @@
 
     python -m benchmarks.fuzz_media --files 20000 --seed 0 --out DIR --json FILE     40 minutes
 
+Besides damaged files, there are hostile ones: frames of a thousand million pixels in several codecs
+and containers, containers written by hand, and playlists that name themselves, devices and URLs.
 Each file goes through what `scan` and `prepare` do and through `read_clip`, in worker processes.
 The law: every file is either used or refused with a reason. Everything else is a failure: a crash,
 30 s without an end, 1 GB of memory, or an exception other than `MediaError`. Failures are listed in
@@ -22,20 +24,21 @@ from pathlib import Path
 
 from benchmarks.figures import Figures, argument_parser
 from tests.media.fuzzing import FAILURES, fuzz, seed_bytes
-from tests.media.mutants import SEEDS, mutant, write_seeds
+from tests.media.mutants import HOSTILE, SEEDS, mutant, write_seeds
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argument_parser(__doc__)
     parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--hostile", type=int, default=2000, help="number of hostile files")
     parser.add_argument("--only", type=int, nargs="+", help="run these files and keep them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     seeds_folder: Path = options.out / "seeds"
     write_seeds(seeds_folder)
-    numbers: Sequence[int] = range(options.files)
+    numbers: Sequence[int] = [*range(options.files), *range(HOSTILE, HOSTILE + options.hostile)]
     if options.only:
         numbers = options.only
         for number in numbers:
@@ -56,7 +59,8 @@ def main() -> None:
                 reason = re.sub(r"\d+(\.\d+)?", "N", outcome.reason.splitlines()[0])
                 reasons[f"{outcome.stage}: {reason}"] += 1
             if outcome.kind in FAILURES:
-                line = {"number": number, "made_of": SEEDS[number % len(SEEDS)].name}
+                made_of = "hand" if number >= HOSTILE else SEEDS[number % len(SEEDS)].name
+                line = {"number": number, "made_of": made_of}
                 log.write(json.dumps({**line, **asdict(outcome)}) + "\n")
                 log.flush()
                 last = outcome.reason.strip().splitlines()[-1]

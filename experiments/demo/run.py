@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,9 @@ from typing import Any
 from experiments.demo.page import DemoResult, write_demo_page
 from experiments.rendered_tv import RenderedTVConfig, render_library
 from experiments.study.settings import WEAK_AUGMENTATION
+from toomuchtv._internal.folder_lock import folder_lock
 from toomuchtv._internal.progress import ProgressCallback
+from toomuchtv._internal.subprocess_pool import TiedProcess
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
@@ -85,14 +86,23 @@ def run_demo(
         Paths and figures under `report`, `scores`, `retrieval` and `seconds`.
 
     Raises:
-        ToomuchtvError: If a step fails.
+        ToomuchtvError: If a step fails, or if another process runs the demo in the folder.
     """
-    out, begun = Path(out), time.monotonic()
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with folder_lock(out):
+        return _run_steps(out, seed, num_workers, output, steps, library or library_config(seed))
+
+
+def _run_steps(
+    out: Path, seed: int, num_workers: int, output: Output, steps: int, library: RenderedTVConfig
+) -> dict[str, Any]:
+    begun = time.monotonic()
     output.info("1/6 Rendering a library of films and series with known events.")
     with output.progress("seconds of film") as progress:
         summary = render_library(
             out / "rendered",
-            library or library_config(seed),
+            library,
             num_workers=num_workers,
             progress=progress,
         )
@@ -170,10 +180,10 @@ def _train(out: Path, seed: int, steps: int, progress: ProgressCallback) -> None
             raise ToomuchtvError(f"the training {name!r} failed: {log[-2000:]}")
 
 
-def _start(out: Path, name: str, seed: int, steps: int) -> subprocess.Popen[bytes]:
+def _start(out: Path, name: str, seed: int, steps: int) -> TiedProcess:
     run = out / "runs" / name
     command = [
-        sys.executable, "-m", "toomuchtv", "pretrain", "--json",
+        "pretrain", "--json",
         "--catalog", str(out / "cat"), "--run", str(run), "--preset", "tiny",
     ]  # fmt: skip
     own = [f"training.steps={steps}", f"training.seed={seed}", *CONDITIONS[name]]
@@ -184,8 +194,8 @@ def _start(out: Path, name: str, seed: int, steps: int) -> subprocess.Popen[byte
     log = _log_path(out, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file
+        return TiedProcess(
+            "toomuchtv", command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file
         )
 
 
@@ -213,7 +223,7 @@ def _evaluate(out: Path, name: str, seed: int, output: Output) -> DemoResult:
     return DemoResult(
         name=name,
         run=run,
-        video=scores("rendered-actions", actions, modality="video"),
-        audio=scores("rendered-actions", actions, modality="audio"),
+        video=scores("ucf101", actions, modality="video"),
+        audio=scores("ucf101", actions, modality="audio"),
         retrieval=scores("retrieval", out / "cat"),
     )

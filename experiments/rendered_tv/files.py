@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import wave
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from experiments.rendered_tv.config import RenderedTVConfig
 from experiments.rendered_tv.script import Script, cue_track
 from experiments.rendered_tv.titles import Title
+from toomuchtv._internal.files import replacing
 
 _FORMATS = {".mp4": "mp4", ".mkv": "matroska"}
 
@@ -44,7 +43,7 @@ def write_film(
         name: Title in the file's metadata.
     """
     with (
-        _replacing(path) as partial,
+        replacing(path) as partial,
         av.open(
             partial, "w", format=_FORMATS[path.suffix], options={"fflags": "+bitexact"}
         ) as container,
@@ -76,26 +75,11 @@ def write_film(
 
 def write_wav(path: Path, waveform: NDArray[Any], sample_rate_hz: int) -> None:
     """Write float32 `[S]` in -1..1 as a 16-bit mono WAV file."""
-    with _replacing(path) as partial, partial.open("wb") as raw, wave.open(raw, "wb") as file:
+    with replacing(path) as partial, partial.open("wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate_hz)
         file.writeframes((np.clip(waveform, -1, 1) * 32767).round().astype("<i2").tobytes())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file."""
-    with _replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder, which replaces `path` if the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    yield partial
-    os.replace(partial, path)
 
 
 def _add_video_stream(

@@ -10,19 +10,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from experiments.rendered_tv.audio import AudioMixer
 from experiments.rendered_tv.config import NUM_FOLDS, NUM_SPLITS, RenderedTVConfig
 from experiments.rendered_tv.events.registry import EVENT_KINDS
-from experiments.rendered_tv.files import ground_truth_json, write_film, write_text, write_wav
+from experiments.rendered_tv.files import ground_truth_json, write_film, write_wav
 from experiments.rendered_tv.names import episode_name
 from experiments.rendered_tv.script import (
     Script,
@@ -33,7 +35,14 @@ from experiments.rendered_tv.script import (
 )
 from experiments.rendered_tv.titles import Title, draw_title
 from experiments.rendered_tv.video import VideoRenderer
+from toomuchtv._internal.files import PARTIAL, write_text
+from toomuchtv._internal.folder_lock import LOCK_NAME, folder_lock
 from toomuchtv._internal.progress import ProgressCallback, no_progress
+from toomuchtv._internal.subprocess_pool import Failure, run_isolated
+from toomuchtv.errors import ToomuchtvError
+
+#: A rendering process reports each second of a film. One that reports nothing for this time hangs.
+_SILENCE_SECONDS = 1800.0
 
 #: Written last. Its existence marks a complete library.
 FINISHED = "rendered_tv.json"
@@ -106,18 +115,33 @@ def render_library(
     Raises:
         ValueError: If the folder holds a library of another config or other files, or if
             `num_workers` is not positive.
+        FolderInUseError: If another process renders into the folder.
+        ToomuchtvError: If a rendering process failed.
     """
     out = Path(out)
     if num_workers < 1:
         raise ValueError(f"got num_workers={num_workers}; use 1 or more")
-    finished = _claim_folder(out, config)
+    finished = _check_folder(out, config)
     if finished is not None:
         return finished
+    out.mkdir(parents=True, exist_ok=True)
+    with folder_lock(out):
+        # Another process may have finished it meanwhile.
+        return _check_folder(out, config) or _render(out, config, num_workers, progress)
+
+
+def _render(
+    out: Path, config: RenderedTVConfig, num_workers: int, progress: ProgressCallback
+) -> RenderSummary:
+    for leftover in out.rglob(f"*{PARTIAL}"):
+        leftover.unlink()
+    values = config.model_dump(mode="json")
+    write_text(out / UNFINISHED, json.dumps({"config": values}, indent=1) + "\n")
     jobs = list(_jobs(config))
     total = sum(job.seconds for job in jobs)
     done = 0.0
     progress(0.0, total, "rendering")
-    with _finished_jobs(out, config, jobs, num_workers) as results:
+    with closing(_finished_jobs(out, config, jobs, num_workers)) as results:
         for job in results:
             done += job.seconds
             progress(done, total, f"{job.group} {job.index + 1}")
@@ -125,7 +149,7 @@ def render_library(
         _write_action_lists(out / "transfer/actions/ucfTrainTestlist", config)
         _write_sound_table(out / "transfer/sounds/meta/esc50.csv", config)
     summary = _summary(config)
-    record = {"config": config.model_dump(mode="json"), "summary": summary.model_dump(mode="json")}
+    record = {"config": values, "summary": summary.model_dump(mode="json")}
     write_text(out / FINISHED, json.dumps(record, indent=1) + "\n")
     (out / UNFINISHED).unlink()
     return summary
@@ -145,12 +169,16 @@ def item_path(config: RenderedTVConfig, title: Title, episode: int) -> Path:
     return Path("library/TV", title.name, f"Season {season + 1:02d}", file)
 
 
-def _claim_folder(out: Path, config: RenderedTVConfig) -> RenderSummary | None:
-    """Return the summary if the folder is complete, else mark it as belonging to this config."""
+def _check_folder(out: Path, config: RenderedTVConfig) -> RenderSummary | None:
+    """Return the summary if the folder is complete; None if it can be rendered into.
+
+    Raises:
+        ValueError: If it belongs to something else.
+    """
     values = config.model_dump(mode="json")
     for name in (FINISHED, UNFINISHED):
         if (out / name).exists():
-            record = json.loads((out / name).read_text(encoding="utf-8"))
+            record = _read_record(out / name)
             # Settings that an older version did not have were rendered with their defaults.
             found = {**RenderedTVConfig().model_dump(mode="json"), **record["config"]}
             if found != values:
@@ -162,12 +190,26 @@ def _claim_folder(out: Path, config: RenderedTVConfig) -> RenderSummary | None:
             if name == FINISHED:
                 return RenderSummary.model_validate(record["summary"])
             return None
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and any(
+        entry.name != LOCK_NAME and entry.suffix != PARTIAL for entry in out.iterdir()
+    ):
         raise ValueError(
             f"{out} is not an empty folder and no rendered library; choose a new folder"
         )
-    write_text(out / UNFINISHED, json.dumps({"config": values}, indent=1) + "\n")
     return None
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(record, dict) and isinstance(record.get("config"), dict):
+            return record
+    except (ValueError, RecursionError):
+        pass
+    raise ValueError(
+        f"{str(path)!r} is damaged, so it is not known which library this is: delete the folder to "
+        "render it again"
+    )
 
 
 def _jobs(config: RenderedTVConfig) -> Iterator[_Job]:
@@ -187,36 +229,43 @@ def _jobs(config: RenderedTVConfig) -> Iterator[_Job]:
             yield _Job(group="transfer", index=index, seconds=per_title * clip)
 
 
-@contextmanager
 def _finished_jobs(
     out: Path, config: RenderedTVConfig, jobs: list[_Job], num_workers: int
-) -> Iterator[Iterator[_Job]]:
+) -> Generator[_Job, None, None]:
     """Run the jobs and yield them as they finish."""
     if num_workers == 1:
-        yield (_run(out, config, job) for job in jobs)
+        for job in jobs:
+            yield _run(out, config, job, lambda amount: None)
         return
-    # Processes are spawned because forking is not safe in a process with threads, and encoders
-    # start threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(num_workers, max(len(jobs), 1)), mp_context=context) as pool:
-        futures = [pool.submit(_run, out, config, job) for job in jobs]
-        try:
-            yield (future.result() for future in as_completed(futures))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with closing(
+        run_isolated(
+            partial(_run, out, config),
+            jobs,
+            num_workers=num_workers,
+            silence_seconds=_SILENCE_SECONDS,
+        )
+    ) as results:
+        for job, result in results:
+            if isinstance(result, Failure):
+                raise ToomuchtvError(
+                    f"rendering {job.group} {job.index + 1} failed: {result.reason}; correct this, "
+                    "then run the same command again to continue"
+                )
+            yield job
 
 
-def _run(out: Path, config: RenderedTVConfig, job: _Job) -> _Job:
+def _run(out: Path, config: RenderedTVConfig, job: _Job, report: Callable[[float], None]) -> _Job:
+    """Render what a job asks for, and report each second of it."""
     title = draw_title(config, job.group, job.index)
     video, audio = VideoRenderer(config, title), AudioMixer(config, title)
     if job.group == "transfer":
-        _render_transfer_clips(out, config, video, audio)
+        _render_transfer_clips(out, config, video, audio, report)
         return job
     path = item_path(config, title, job.episode)
     ground_truth = out / "ground_truth" / path.relative_to("library").with_suffix(".json")
     if not ground_truth.exists():
         script = _script(config, title, job.episode)
-        _render_film(out / path, ground_truth, title.name, script, video, audio)
+        _render_film(out / path, ground_truth, title.name, script, video, audio, report)
     return job
 
 
@@ -233,11 +282,12 @@ def _render_film(
     script: Script,
     video: VideoRenderer,
     audio: AudioMixer,
+    report: Callable[[float], None],
 ) -> None:
     config, title = video.config, video.title
     write_film(
         path,
-        video.render(script),
+        _reporting(video.render(script), config.frame_rate, report),
         audio.mix(script),
         frame_rate=config.frame_rate,
         sample_rate_hz=config.sample_rate_hz,
@@ -247,8 +297,21 @@ def _render_film(
     write_text(ground_truth, ground_truth_json(config, title, script))
 
 
+def _reporting(
+    frames: Iterable[NDArray[np.uint8]], frame_rate: int, report: Callable[[float], None]
+) -> Iterator[NDArray[np.uint8]]:
+    for number, frame in enumerate(frames):
+        if number % frame_rate == 0:
+            report(1.0)
+        yield frame
+
+
 def _render_transfer_clips(
-    out: Path, config: RenderedTVConfig, video: VideoRenderer, audio: AudioMixer
+    out: Path,
+    config: RenderedTVConfig,
+    video: VideoRenderer,
+    audio: AudioMixer,
+    report: Callable[[float], None],
 ) -> None:
     """Render one title's clips of both transfer sets, except those that exist."""
     title, index = video.title, video.title.path[1]
@@ -258,7 +321,7 @@ def _render_transfer_clips(
             ground_truth = out / "ground_truth" / path.with_suffix(".json")
             if not ground_truth.exists():
                 script = write_clip(config, title, kind, clip, config.transfer_clip_seconds)
-                _render_film(out / path, ground_truth, path.stem, script, video, audio)
+                _render_film(out / path, ground_truth, path.stem, script, video, audio, report)
             wav = out / "transfer/sounds/audio" / _sound_name(config, kind, index, clip)
             if not wav.exists():
                 # Clip numbers start at 1000 here, so that no audio is shared with the actions.

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.rendered_tv.files import write_text
 from experiments.study.conditions import CHOSEN_CLIPS, Design
 from experiments.study.findings import Findings
 from experiments.study.scores import ConditionScores
 from experiments.study.size import StudySize
 from experiments.study.statistics import Estimate, over_seeds
+from toomuchtv._internal.files import write_text
 from toomuchtv.cli.doctor import inspect_machine
 from toomuchtv.reports.page import ResultTable, Section, write_page
 

@@ -6,17 +6,13 @@ Everything that is finished is kept. An interrupted study continues when it is c
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.rendered_tv.files import write_text
 from experiments.study.conditions import Condition, Design, Library, steps_of
 from experiments.study.control_questions import checks, curated, openings, steps_to_score
 from experiments.study.findings import Findings
@@ -29,8 +25,12 @@ from experiments.study.sampling_questions import (
     transfer,
 )
 from experiments.study.scores import condition_path, read_scores
+from experiments.study.settings import check_design
 from experiments.study.statistics import Measurements
+from toomuchtv._internal.files import write_text
+from toomuchtv._internal.folder_lock import folder_lock
 from toomuchtv._internal.progress import ProgressCallback, no_progress
+from toomuchtv._internal.subprocess_pool import TiedProcess
 from toomuchtv.cli.console import Output
 from toomuchtv.errors import ToomuchtvError
 from toomuchtv.training.metrics import read_metrics
@@ -89,9 +89,18 @@ def run_study(
 
     Raises:
         ValueError: If the folder holds another study.
+        FolderInUseError: If another process runs a study in the folder.
     """
     out, begun = Path(out), time.monotonic()
+    check_design(design)
     claim_folder(out, design)
+    with folder_lock(out):
+        failures = _run_stages(out, design, num_workers=num_workers, output=output)
+    output.info("Writing the findings.")
+    return write_findings(out, design, failures=failures, begun=begun)
+
+
+def _run_stages(out: Path, design: Design, *, num_workers: int, output: Output) -> list[Failure]:
     output.print_values("Planned study", forecast(design, num_workers))
     failures: list[Failure] = []
     for conditions in stages(design):
@@ -108,8 +117,7 @@ def run_study(
                 progress=progress,
                 report=lambda text: output.info(f"   {text}"),
             )
-    output.info("Writing the findings.")
-    return write_findings(out, design, failures=failures, begun=begun)
+    return failures
 
 
 def write_findings(
@@ -270,7 +278,7 @@ def run_conditions(
     before = ended = total - sum(_cost(design, one) for one in missing)
     begun = time.monotonic()
     failures: list[Failure] = []
-    running: dict[str, tuple[Condition, subprocess.Popen[bytes]]] = {}
+    running: dict[str, tuple[Condition, TiedProcess]] = {}
 
     def finished_steps() -> float:
         return ended + sum(_steps_done(out, design, one) for one, _ in running.values())
@@ -306,21 +314,11 @@ def run_conditions(
 
 
 @contextmanager
-def _stopping_all(
-    running: dict[str, tuple[Condition, subprocess.Popen[bytes]]],
-) -> Iterator[None]:
-    """On exit, also by an error or SIGTERM, ask the running processes to save and end."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    on_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, interrupt) if on_main else None
+def _stopping_all(running: dict[str, tuple[Condition, TiedProcess]]) -> Iterator[None]:
+    """On exit, also by an error or an interruption, ask the running processes to save and end."""
     try:
         yield
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
         for _, process in running.values():
             process.terminate()
         for _, process in running.values():
@@ -331,13 +329,14 @@ def _stopping_all(
                 process.wait()
 
 
-def _start(out: Path, design: Design, condition: Condition) -> subprocess.Popen[bytes]:
+def _start(out: Path, design: Design, condition: Condition) -> TiedProcess:
     folder = condition_path(out, condition)
     folder.mkdir(parents=True, exist_ok=True)
     threads = str(design.size.threads)
     with (folder / "log.txt").open("w") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "experiments.study.worker", str(out), condition.name],
+        return TiedProcess(
+            "experiments.study.worker",
+            [str(out), condition.name],
             env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -356,7 +355,7 @@ def _steps_done(out: Path, design: Design, condition: Condition) -> float:
     return min(lines[-1]["step"] if lines else 0.0, steps_of(design.size, condition))
 
 
-def _last_line(out: Path, condition: Condition, process: subprocess.Popen[bytes]) -> str:
+def _last_line(out: Path, condition: Condition, process: TiedProcess) -> str:
     log = (condition_path(out, condition) / "log.txt").read_text(errors="replace").strip()
     if not log:
         return f"ended with code {process.returncode} and without a message"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.rendered_tv.files import write_text
 from experiments.study.conditions import Condition, steps_of
 from experiments.study.libraries import catalog_path, transfer_path
 from experiments.study.scores import (
@@ -23,6 +22,7 @@ from experiments.study.scores import (
 )
 from experiments.study.settings import condition_config, finetune_protocol, milestone_steps
 from experiments.study.size import StudySize
+from toomuchtv._internal.files import write_text
 from toomuchtv._internal.progress import no_progress
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.diagnosis.embedding import ClipSource, Embedder, ProgressCounter
@@ -46,8 +46,8 @@ from toomuchtv.training.run_config import Config
 
 #: File layout of each transfer set, and the modality that is evaluated on it.
 _TRANSFER_SETS: dict[str, tuple[str, Modality]] = {
-    "actions": ("rendered-actions", "video"),
-    "sounds": ("rendered-sounds", "audio"),
+    "actions": ("ucf101", "video"),
+    "sounds": ("esc50", "audio"),
 }
 #: Number of batches per policy for the diagnosis of negatives.
 _NEGATIVE_BATCHES = 4

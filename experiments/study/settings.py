@@ -11,6 +11,7 @@ from experiments.study.conditions import (
     LEVELS,
     SIGNATURE,
     Condition,
+    Design,
     Library,
     steps_of,
 )
@@ -165,6 +166,20 @@ def milestone_steps(size: StudySize) -> list[int]:
     """Return the steps at which a condition is evaluated before its end."""
     every = _milestone_every(size)
     return [round(share * size.steps / every) * every for share in size.milestones]
+
+
+def check_design(design: Design) -> None:
+    """Check all settings of a study before any of it runs.
+
+    Raises:
+        ValueError: If a library cannot be rendered or a condition cannot be trained with this size.
+    """
+    for library in design.libraries:
+        library_config(design.size, library)
+    for seed in design.seeds:
+        transfer_config(design.size, seed)
+    for condition in design.conditions:
+        condition_config(design.size, condition)
 
 
 def finetune_protocol(size: StudySize, modality: Modality) -> FinetuneProtocol:

@@ -16,6 +16,8 @@ import torch
 from experiments.study.conditions import Design
 from experiments.study.run_condition import run_condition
 from experiments.study.scores import condition_path, read_scores
+from toomuchtv._internal.interrupts import exit_on_signals
+from toomuchtv.cli.options import describe_error
 from toomuchtv.errors import ToomuchtvError
 
 _STOPPED = 130
@@ -23,19 +25,20 @@ _STOPPED = 130
 
 def main() -> int:
     """Run the condition that the command line names."""
+    exit_on_signals()
     out, name = Path(sys.argv[1]), sys.argv[2]
     design = Design.model_validate_json((out / "design.json").read_text("utf-8"))
     condition = next(one for one in design.conditions if one.name == name)
     torch.set_num_threads(design.size.threads)
     with (condition_path(out, condition) / "lock").open("w") as lock:
-        # A study that was killed may have left this condition running. Wait until it ends.
+        # The processes of a study that was killed end with it. Wait for the last moment of one.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if read_scores(out, condition) is not None:
             return 0
         try:
             scores = run_condition(out, design.size, condition)
-        except (ToomuchtvError, ValueError) as error:
-            print(f"error: {error}", file=sys.stderr)
+        except (ToomuchtvError, ValueError, OSError) as error:
+            print(f"error: {describe_error(error)}", file=sys.stderr)
             return 1
     return _STOPPED if scores is None else 0
 

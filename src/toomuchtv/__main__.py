@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toomuchtv._internal.interrupts import exit_on_signals
+from toomuchtv._internal.interrupts import exit_on_signals, ignore_signals
 
 
 def main() -> None:
@@ -10,7 +10,11 @@ def main() -> None:
     exit_on_signals()
     from toomuchtv.cli import main as run
 
-    run()
+    try:
+        run()
+    finally:
+        # The exit code is decided. Python takes up to a second to end.
+        ignore_signals()
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_run_folder_has_all_files(run: Path) -> None:
     assert list((run / "checkpoints").glob("*.safetensors"))
     assert list((run / "tensorboard").glob("events.*"))
     split = json.loads((run / "split.json").read_text())
-    names = {side: {entry["name"] for entry in split[side]} for side in split}
+    names = {side: {entry["name"] for entry in split[side]} for side in ("train", "held_out")}
     assert len(names["train"]) + len(names["held_out"]) == 4
     assert not names["train"] & names["held_out"]
 
@@ -171,7 +171,7 @@ def test_retrieval_reports_chance_beside_every_score(run: Path, catalog: Path) -
 
 def test_linear_probes_run_on_the_transfer_sets(run: Path, rendered: Path) -> None:
     sounds = rendered / "transfer" / "sounds"
-    result = run_json("evaluate", run, "--benchmark", "rendered-sounds", "--data", sounds)
+    result = run_json("evaluate", run, "--benchmark", "esc50", "--data", sounds)
     assert result["protocol"] == "linear"
     assert set(result["metrics"]["accuracy"]) == {"mean", "std", "folds", "interval"}
     assert Path(result["page"]).is_file()
@@ -183,7 +183,7 @@ def test_linear_probes_run_on_the_transfer_sets(run: Path, rendered: Path) -> No
             "evaluate",
             run,
             "--benchmark",
-            "rendered-actions",
+            "ucf101",
             "--data",
             actions,
             "--modality",
@@ -202,7 +202,7 @@ def test_compare_trained_with_untrained_weights(run: Path, rendered: Path, tmp_p
             "evaluate",
             run,
             "--benchmark",
-            "rendered-sounds",
+            "esc50",
             "--data",
             sounds,
             "--out",
@@ -212,7 +212,7 @@ def test_compare_trained_with_untrained_weights(run: Path, rendered: Path, tmp_p
         places.append(out)
     found = run_json("compare", *places, "--out", tmp_path / "table")
     (entry,) = found["compared"]
-    assert (entry["benchmark"], entry["protocol"]) == ("rendered-sounds", "linear")
+    assert (entry["benchmark"], entry["protocol"]) == ("esc50", "linear")
     assert entry["paired"]["difference"] == pytest.approx(entry["b"] - entry["a"])
     assert 0 < entry["paired"]["p_value"] <= 1
     assert any("pretraining differs" in warning for warning in found["warnings"])
@@ -225,7 +225,7 @@ def test_compare_trained_with_untrained_weights(run: Path, rendered: Path, tmp_p
 
 def test_baseline_encoder_needs_no_run(rendered: Path, tmp_path: Path) -> None:
     result = run_json(
-        "evaluate", "--encoder", "color-histogram", "--benchmark", "rendered-actions",
+        "evaluate", "--encoder", "color-histogram", "--benchmark", "ucf101",
         "--data", rendered / "transfer" / "actions", "--protocol", "knn", "--out", tmp_path,
     )  # fmt: skip
     assert result["encoder"]["name"] == "color-histogram"

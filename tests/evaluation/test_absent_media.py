@@ -284,3 +284,15 @@ def test_a_result_and_its_page_do_not_say_where_the_data_are(sounds: Path, tmp_p
         assert str(sounds.parent) not in text
         assert str(tmp_path.parent) not in text
     json.dumps(dataclasses.asdict(result), default=str)
+
+
+def test_a_name_with_a_colon_is_no_address(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "concat: film (2001).wav"
+    (sounds / "trainlow0.wav").rename(sounds / name)
+    table = (sounds / "labels.csv").read_text()
+    (sounds / "labels.csv").write_text(table.replace("trainlow0.wav", name))
+    monkeypatch.chdir(sounds)
+    checked, check = check_benchmark(read_benchmark("csv", Path()), "audio", allow_missing=False)
+    assert (len(checked.clips), check.unreadable) == (8, ())
+    assert checked.relative_key(0) == name
+    assert read_audio_views(checked.clips[0], AudioViews(seconds=0.2), RATE, seed=0).std() > 0.1

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from toomuchtv.evaluation.encoders import choose_encoder
 from toomuchtv.evaluation.identity import ResultIdentity
-from toomuchtv.evaluation.result import Evaluation
-from toomuchtv.evaluation.table import score_grids, summary_row
-from toomuchtv.reports.evaluation_page import write_table
+from toomuchtv.evaluation.protocols import PROTOCOLS
+from toomuchtv.evaluation.protocols.description import describe_settings
+from toomuchtv.evaluation.result import Evaluation, QueryRanks
+from toomuchtv.evaluation.summary import ranking_figures
+from toomuchtv.evaluation.table import figure_rows, score_grids, summary_row
+from toomuchtv.reports.evaluation_page import write_evaluation_page, write_table
 
 
 def result(protocol: str, encoder: str, mean: float, **changes: Any) -> Evaluation:
@@ -55,3 +62,41 @@ def test_figures_of_the_page_contain_no_line_breaks(tmp_path: Path) -> None:
     space, both = "\N{NO-BREAK SPACE}", "\N{PLUS-MINUS SIGN}"
     assert f"50.0{space}{both}{space}1.0" in (tmp_path / "table.html").read_text("utf-8")
     assert "50.0 +- 1.0" in (tmp_path / "table.txt").read_text("utf-8")
+
+
+def test_the_page_names_weights_views_and_classifier_and_a_choice_once(tmp_path: Path) -> None:
+    encoder, protocol = choose_encoder("log-mel"), PROTOCOLS["linear-5-shot"]
+    plain = result("linear-5-shot", "log-mel", 0.5)
+    shown = replace(
+        plain,
+        encoder={"name": "log-mel", "weights": encoder.weights, "pretraining": "nothing"},
+        settings=describe_settings(protocol, encoder, "audio"),
+        selection={"how": "fixed", "chosen": [{"chosen": 1.0}] * 50},
+    )
+    write_evaluation_page(tmp_path / "page.html", shown)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "log-mel (no training)" in text
+    assert "5 views of 2 seconds of audio at 16000 Hz" in text
+    assert "logistic regression" in text
+    assert "5 clips of each class" in text
+    assert "1; 1" not in text
+
+
+def test_intervals_of_retrieval_are_in_its_rows(tmp_path: Path) -> None:
+    ranking = QueryRanks(
+        name="video_to_audio", clips=list("abcdef"), sources=list("aabbcc"),
+        ranks=np.array([1.0, 2.0, 9.0, 1.0, 1.0, 30.0]),
+    )  # fmt: skip
+    figures = ranking_figures(ranking)
+    chance = {name: 0.1 for name in figures if name != "interval"}
+    shown = replace(
+        result("retrieval", "x", 0.5),
+        metrics={"num_pairs": 6, "video_to_audio": figures},
+        chance={"video_to_audio": chance},
+    )
+    header, rows = figure_rows(shown)
+    low, high = figures["interval"]["recall_at_1"]
+    assert header[4] == "95%"
+    assert [row[2] for row in rows] == ["R@1", "R@5", "R@10", "median rank"]
+    assert rows[0][3:5] == ["0.5", f"{low:.3g} to {high:.3g}"]
+    assert summary_row(shown)[6] == f"{100 * low:.1f} to {100 * high:.1f}"

@@ -192,6 +192,20 @@ def test_what_the_lists_lack_of_the_official_ones_is_said(esc10: Path) -> None:
     assert "72 instead of 80 clips to test on in fold 1" in benchmark.gaps[1]
 
 
+def test_data_of_ones_own_in_the_layout_of_a_benchmark_is_read_and_said(esc10: Path) -> None:
+    """One official class among them makes the others errors."""
+    rows = esc10_rows()
+    own = [[*row[:3], f"my {row[3]}", *row[4:]] for row in rows]
+    benchmark = read(esc10, text_of(own))
+    assert len(benchmark.classes) == 10
+    assert [len(fold.test) for fold in benchmark.folds] == [80] * 5
+    assert any("of your own" in note for note in benchmark.notes)
+    with pytest.raises(BenchmarkError, match=r"39\d problems"):
+        read(esc10, text_of([*rows[:8], *own[8:]]))
+    with pytest.raises(BenchmarkError, match="5 folds"):
+        read(esc10, text_of([row for row in own if row[1] != "2"]))
+
+
 def csv(root: Path, *rows: str, header: str = "path,label,split") -> Benchmark:
     for row in rows:
         name = row.partition(",")[0]

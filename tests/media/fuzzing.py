@@ -99,7 +99,7 @@ def _run_stages(path: Path, stages: list[str]) -> None:
     probe = probe_file(path)
     stages.append("proxy")
     track = choose_audio_track(probe.audio_tracks)
-    track_index = track.index if track else 0
+    track_index = track.index if track else None
     video_path = path.with_name(path.name + ".video.mp4")
     audio_path = None if track is None else path.with_name(path.name + ".audio.mp4")
     summary = write_proxy(path, video_path, audio_path, _PROXY_FORMAT, audio_track=track_index)

@@ -19,6 +19,7 @@ import av
 import av.logging
 import numpy as np
 
+from tests.media.hostile_media import hostile
 from tests.media_files import leave_real_time
 
 _SIZE = (64, 48)
@@ -172,8 +173,16 @@ def _write_theora(path: Path) -> bool:
     return subprocess.run([*command.split(), str(path)], check=False).returncode == 0
 
 
+HOSTILE = 1_000_000
+
+
 def mutant(seeds: list[bytes], number: int, *, seed: int = 0) -> tuple[str, bytes]:
-    """Return the name, with the suffix of its container, and the bytes of a damaged file."""
+    """Return the name, with the suffix of its container, and the bytes of a damaged file.
+
+    Numbers from `HOSTILE` on are files that were written by hand to do harm; see `hostile_media`.
+    """
+    if number >= HOSTILE:
+        return hostile(number, seed=seed)
     random = np.random.default_rng([seed, number])
     index = number % len(SEEDS)
     data = bytearray(seeds[index])

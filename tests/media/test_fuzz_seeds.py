@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.media.fuzzing import fuzz, seed_bytes
-from tests.media.mutants import SEEDS, mutant, write_seeds
+from tests.media.mutants import HOSTILE, SEEDS, mutant, write_seeds
 from toomuchtv.media.clip_reader import read_clip
 
 # Numbers of files that once failed. Until a timestamp far ahead, silence or the displayed frame was
@@ -20,7 +20,7 @@ FAILED_ONCE = (
     8950, 9217, 10855, 12657, 13066, 13459, 13728, 13833, 13897, 14426, 15155, 15974, 16077,
     16107, 17445, 18173, 19270, 19457, 19834,
 )  # fmt: skip
-OTHERS = range(20_000, 20_100)
+OTHERS = (*range(20_000, 20_100), *range(HOSTILE, HOSTILE + 60))
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import socket
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from toomuchtv.training.metrics import MetricsLog, Stopwatch, read_metrics
 
@@ -74,3 +76,22 @@ def test_wandb_keeps_metrics_offline(tmp_path: Path, monkeypatch: pytest.MonkeyP
     kept = sorted((tmp_path / "wandb").glob(f"offline-run-*-{ids[0]}/run-{ids[0]}.wandb"))
     assert kept
     assert b"loss" in kept[0].read_bytes()
+
+
+def test_tensorboard_reads_the_log_of_a_resumed_run_and_it_names_no_host(tmp_path: Path) -> None:
+    for resume_step, losses in ((0, [3.0, 2.5, 9.0]), (2, [2.0, 1.5])):
+        log = MetricsLog(tmp_path, resume_step=resume_step)
+        for step, loss in enumerate(losses, start=resume_step + 1):
+            log.write(step, {"loss": loss, "norm": math.inf})
+        log.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(one.step, one.value) for one in events.Scalars("loss")] == [
+        (1, 3.0), (2, 2.5), (3, 2.0), (4, 1.5),
+    ]  # fmt: skip
+    host = socket.gethostname()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 3
+    for path in files:
+        assert host not in path.name
+        assert host.encode() not in path.read_bytes()

@@ -38,8 +38,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
         _flush(path.parent)
     except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None
-        raise
+        # Errors of `write` have no name, and those of PyAV cannot be given one.
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -77,6 +77,9 @@ def _acquire(path: Path) -> int:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, (json.dumps(mine) + "\n").encode(), 0)
             return descriptor
+        except OSError as error:
+            os.close(descriptor)
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         except BaseException:
             os.close(descriptor)
             raise

@@ -37,6 +37,12 @@ def exit_on_signals() -> None:
             signal.signal(number, _exit)
 
 
+def ignore_signals() -> None:
+    """Ignore both signals from now on."""
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
     """Raise `Interrupted` within the block, so that it can clean up. A second signal ends at once.

@@ -56,6 +56,15 @@ _BOOTSTRAP = (
 )
 
 
+# argv: the read end of a pipe from the parent, then the module and its arguments.
+_RUN_MODULE = (
+    "import runpy, sys; "
+    "from toomuchtv._internal.subprocess_pool import end_with_parent; "
+    "end_with_parent(int(sys.argv[1])); del sys.argv[:2]; "
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The reason why a job has no result.
@@ -345,7 +354,7 @@ def _main(program: int, descriptor: int, memory_bytes: int) -> None:
             if hard == resource.RLIM_INFINITY or memory_bytes < hard:
                 resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, hard))
     os.set_inheritable(descriptor, False)
-    threading.Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
+    end_with_parent(descriptor)
     try:
         # All workers share the position in this file, so it must not be moved.
         serve, *arguments = pickle.loads(os.pread(program, os.fstat(program).st_size, 0))
@@ -396,8 +405,46 @@ def _portable(error: Exception) -> Exception:
     return copy
 
 
-def _end_with_parent(descriptor: int) -> None:
-    """End this process, even in the middle of a job, once the parent's end of the socket closes."""
+class TiedProcess(subprocess.Popen[bytes]):
+    """A process that runs a module as `python -m` does, and ends when this process ends.
+
+    It ends however this process ends, also by SIGKILL. To let it end in order, call `terminate`.
+
+    Args:
+        module: The module to run.
+        arguments: Its command line.
+        options: Further arguments of `subprocess.Popen`.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], **options: Any) -> None:
+        theirs, self._ours = os.pipe()
+        try:
+            super().__init__(
+                [sys.executable, "-c", _RUN_MODULE, str(theirs), module, *arguments],
+                pass_fds=[theirs],
+                **options,
+            )
+        finally:
+            os.close(theirs)
+
+    def __del__(self, _close: Callable[[int], None] = os.close) -> None:
+        """Let go of the process. If it still runs, it ends now."""
+        if hasattr(self, "_ours"):
+            _close(self._ours)
+            del self._ours
+        super().__del__()
+
+
+def end_with_parent(descriptor: int) -> None:
+    """End this process, even in the middle of a job, once the parent is gone.
+
+    Args:
+        descriptor: This process's end of a socket or pipe, of which the parent holds the other.
+    """
+    threading.Thread(target=_watch, args=(descriptor,), daemon=True).start()
+
+
+def _watch(descriptor: int) -> None:
     hang_up = select.poll()
     hang_up.register(descriptor, 0)
     while not hang_up.poll():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,17 @@ _SHOW_BAR_AFTER_SECONDS = 0.5
 _MAX_UNBROKEN_LENGTH = 16
 
 
+class OutputError(Exception):
+    """Stdout or stderr cannot be written: the disk is full, or its reader has closed it."""
+
+
+class _Console(Console):
+    """A console that reports a closed pipe like any other error of its stream."""
+
+    def on_broken_pipe(self) -> None:
+        raise OutputError("the output cannot be written: its reader has closed it")
+
+
 class Output:
     """The output of one verb.
 
@@ -40,12 +52,13 @@ class Output:
     def __init__(self, *, as_json: bool, is_quiet: bool = False) -> None:
         self._as_json = as_json and not is_quiet
         self._is_quiet = is_quiet
-        self._console = Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=is_quiet)
-        self._stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = _Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=is_quiet)
+        self._stderr = _Console(stderr=True, highlight=False, soft_wrap=True)
 
     def info(self, text: str) -> None:
         """Print a line."""
-        self._console.print(printable(text), markup=False)
+        with _writing():
+            self._console.print(printable(text), markup=False)
 
     def warning(self, text: str) -> None:
         """Print a warning on stderr."""
@@ -61,7 +74,8 @@ class Output:
         table = Table(title=title, show_header=False, title_justify="left", box=None)
         for name, value in values.items():
             table.add_row(printable(name), printable(_formatted(value)))
-        self._console.print(table)
+        with _writing():
+            self._console.print(table)
 
     def print_table(
         self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]
@@ -88,12 +102,19 @@ class Output:
         )
         for row in cells:
             table.add_row(*row)
-        self._console.print(table)
+        with _writing():
+            self._console.print(table)
 
     def print_json(self, values: Mapping[str, Any]) -> None:
         """Print one JSON object on stdout if `--json` was given; otherwise do nothing."""
         if self._as_json:
-            print(json.dumps(values, default=_json_value))
+            with _writing():
+                print(json.dumps(values, default=_json_value))
+
+    def flush(self) -> None:
+        """Write what is still in memory."""
+        with _writing():
+            sys.stdout.flush()
 
     @contextmanager
     def progress(self, unit: str) -> Iterator[ProgressCallback]:
@@ -146,6 +167,14 @@ class Output:
         finally:
             if started:
                 bar.stop()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"the output cannot be written: {error.strerror}") from error
 
 
 def printable(text: str) -> str:

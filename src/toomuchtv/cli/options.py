@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from toomuchtv._internal.interrupts import INTERRUPTED, Interrupted, raise_on_signals
-from toomuchtv.cli.console import Output
+from toomuchtv.cli.console import Output, OutputError
 from toomuchtv.errors import ToomuchtvError
 
 DONE, DONE_IN_PART, WRONG_INPUT = 0, 1, 2
@@ -67,8 +67,10 @@ def verb_output(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
             try:
                 yield output
             finally:
-                _flush_output()
-    except _OutputError as error:
+                output.flush()
+    except OutputError as error:
+        # Python would try to write the rest when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         output.error(f"{error}. What was done is kept")
         raise typer.Exit(DONE_IN_PART) from error
     except (ToomuchtvError, ValueError, OSError, SafetensorError) as error:
@@ -78,19 +80,6 @@ def verb_output(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
         output.error(INTERRUPTED)
         code = error.exit_code if isinstance(error, Interrupted) else 130
         raise typer.Exit(code) from error
-
-
-class _OutputError(Exception):
-    """The output cannot be written, because the disk is full or its reader has closed it."""
-
-
-def _flush_output() -> None:
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # Python would try again when it ends, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise _OutputError(f"the output cannot be written: {error.strerror}") from error
 
 
 def describe_error(error: Exception) -> str:

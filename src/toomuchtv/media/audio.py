@@ -130,23 +130,25 @@ class AlignedResampler:
         rate = frame.sample_rate
         if rate not in _PLAUSIBLE_RATES_HZ:
             raise MediaError(f"its audio declares an implausible sample rate of {rate} Hz")
-        stop_seconds = seconds + _stated_duration(frame)
+        original = frame
         if self._source_rate is None:
             self._start(rate)
         elif rate != self._source_rate:
             frame = _change_rate(frame, self._source_rate)
             rate = self._source_rate
         mono = downmix_to_mono(frame)
+        stated_samples = len(mono)
+        if original.duration and original.duration != original.samples and original.time_base:
+            stated_samples = round(float(original.duration * original.time_base) * rate)
         # Written so that NaN and infinity are dropped too.
         if not seconds * rate - self._source_first - self._num_taken <= _MAX_GAP_SECONDS * rate:
             return np.zeros(0, np.float32)
         position = round(seconds * rate) - self._source_first
-        stop = round(stop_seconds * rate) - self._source_first
         gap = position - self._num_taken
         # The first frame is placed exactly: only later timestamps are known to be rounding errors.
         if self._num_taken > 0 and (
             abs(gap) <= _ROUNDING_SECONDS * rate
-            or abs(stop - len(mono) - self._num_taken) <= _ROUNDING_SECONDS * rate
+            or abs(gap + stated_samples - len(mono)) <= _ROUNDING_SECONDS * rate
         ):
             gap = 0
         if gap < 0:
@@ -175,13 +177,6 @@ class AlignedResampler:
         frame = AudioFrame.from_ndarray(mono.reshape(1, -1), format="flt", layout="mono")
         frame.sample_rate = self._source_rate
         return _join(self._resampler.resample(frame))
-
-
-def _stated_duration(frame: AudioFrame) -> float:
-    """Return the duration that the container states for a frame, else that of its samples."""
-    if frame.duration and frame.time_base:
-        return float(frame.duration * frame.time_base)
-    return frame.samples / frame.sample_rate
 
 
 def silent_blocks(num_samples: int, rate: int) -> Iterator[WaveformArray]:

@@ -23,6 +23,7 @@ from toomuchtv.errors import MediaError, NoAudioError
 from toomuchtv.media.audio import AlignedResampler
 from toomuchtv.media.clip import Clip, ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.containers import (
+    decode_in_threads,
     find_audio_stream,
     find_video_stream,
     frame_duration_seconds,
@@ -31,14 +32,10 @@ from toomuchtv.media.containers import (
 )
 from toomuchtv.media.deinterlace import Deinterlacer
 from toomuchtv.media.extent import last_frame_seconds, measure_end
-from toomuchtv.media.frame_converter import (
-    BlackBars,
-    FrameConverter,
-    display_size,
-    size_for_short_side,
-)
+from toomuchtv.media.frame_converter import BlackBars
 from toomuchtv.media.frame_sampler import FrameSampler, timestamp_tolerance
 from toomuchtv.media.letterbox import Letterbox, bars_to_crop
+from toomuchtv.media.shape import FilmConverter, film_shape
 from toomuchtv.media.timeline_decoder import TimelineDecoder
 from toomuchtv.media.timestamps import START, Position, Timeline, read_timeline
 
@@ -112,7 +109,7 @@ def read_clip(
         )
         with open_media(path) as container:
             stream = find_video_stream(container)
-            stream.thread_type = "AUTO"
+            decode_in_threads(stream)
             timeline = read_timeline(path, container)
             for seek_back in _SEEK_BACK_SECONDS:
                 if video is not None or seek_back >= start_seconds:
@@ -125,7 +122,7 @@ def read_clip(
             # The container cannot seek, or a seek misses the first frame. A container that was
             # just opened starts at it.
             with open_media(path) as container:
-                find_video_stream(container).thread_type = "AUTO"
+                decode_in_threads(find_video_stream(container))
                 video = decode(container, timeline=timeline)
     if video is None:
         raise MediaError(
@@ -180,7 +177,7 @@ def iterate_frames(
     with naming_errors("cannot decode", path):
         bars = bars_to_crop(path, letterbox)
         with open_media(path) as container:
-            find_video_stream(container).thread_type = "AUTO"
+            decode_in_threads(find_video_stream(container))
             times = (index / frame_rate for index in itertools.count())
             yield from _decode_at(
                 container, times, timeline, short_side=short_side, bars=bars, hold_last=False
@@ -377,7 +374,7 @@ def _decode_at(
     start_seconds = sampler.next_seconds
     assert start_seconds is not None, "at least one time is requested"
     deinterlacer = Deinterlacer()
-    converter: FrameConverter | None = None
+    converter: FilmConverter | None = None
     last_seconds: float | None = None
 
     def convert(selected: Iterable[VideoFrame]) -> Iterator[VideoArray]:
@@ -398,11 +395,8 @@ def _decode_at(
             # At the start of the file, the first whole frame stands for those before it.
             if seconds > latest + tolerance and not position.is_start:
                 raise _StartNotReachedError(f"decoding begins at {seconds:.3f} s only")
-            size = display_size(frame, stream, bars)
-            if short_side is not None:
-                size = size_for_short_side(size, short_side)
-            converter = FrameConverter(
-                width=size[0], height=size[1], pixel_format="rgb24", bars=bars
+            converter = FilmConverter(
+                film_shape(container), short_side=short_side, pixel_format="rgb24", bars=bars
             )
         last_seconds = seconds
         stated_seconds = float((frame.duration or 0) * (frame.time_base or 0))

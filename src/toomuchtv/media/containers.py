@@ -10,6 +10,7 @@ import contextlib
 import functools
 import itertools
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,13 @@ _CONTAINER_SIGNATURES = (
 _METADATA_ERRORS: dict[str, Any] = (
     {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 )
+# No more pixels than a frame of 8K (8192x4352, as coded). A header of a few bytes can declare a
+# thousand million of them, which FFmpeg would allocate, in each decoding thread.
+MAX_FRAME_PIXELS = 8192 * 4352
+# A stream whose declared frames are small may become larger, up to 4K, as broadcasts do.
+_MAX_GROWN_PIXELS = 4096 * 2304
+_MAX_THREADS = 16
+_MAX_PIXELS_IN_THREADS = _MAX_THREADS * _MAX_GROWN_PIXELS
 # An audio track that has no sample for this long from the start is taken to be undecodable.
 LATE_AUDIO_SECONDS = 600.0
 # Of several video streams, so many packets are read to find those with more than one frame.
@@ -77,6 +85,7 @@ def open_media(path: str | os.PathLike[str]) -> InputContainer:
 
     FFmpeg may read only this file: no other protocol than `file` is allowed, and formats that refer
     to further files (playlists, manifests, image sequences) are refused before they are parsed.
+    Decoders refuse frames of more than `MAX_FRAME_PIXELS`, before they allocate one.
 
     Args:
         path: A local file. It is never interpreted as a URL or as a pattern.
@@ -90,22 +99,84 @@ def open_media(path: str | os.PathLike[str]) -> InputContainer:
     """
     name = os.fspath(path)
     try:
+        if not stat.S_ISREG(os.stat(name).st_mode):
+            raise MediaOpenError(name, "not a regular file (a folder, pipe, socket or device)")
         # An absolute path cannot be mistaken for a URL such as "http:a.mp4".
-        container: InputContainer = av.open(
-            os.path.abspath(name),
-            mode="r",
-            container_options={
-                "protocol_whitelist": "file",
-                "format_whitelist": _allowed_formats(),
-            },
-            **_METADATA_ERRORS,
-        )
+        container = _open(os.path.abspath(name))
     except OSError as error:
         raise MediaOpenError(name, f"cannot be read: {error.strerror or error}") from error
+    except MediaOpenError:
+        raise
+    except MediaError as error:
+        raise MediaOpenError(name, str(error)) from error
     except (av.FFmpegError, ValueError) as error:
         is_invalid_argument = isinstance(error, av.ArgumentError)
         raise MediaOpenError(name, _why_not_opened(Path(name), is_invalid_argument)) from error
+    for video in container.streams.video:
+        if video.codec_context is not None:
+            video.codec_context.options = {"max_pixels": str(_max_pixels(video))}
     return container
+
+
+def _open(path: str) -> InputContainer:
+    # FFmpeg decodes the first frames of each stream to learn its properties. The limit applies to
+    # streams that the header of the file declares. Asking for options of single streams raises
+    # ValueError where it declares none, as in MPEG-PS and FLV.
+    limit = {"max_pixels": str(MAX_FRAME_PIXELS)}
+    try:
+        return _av_open(path, options=limit, stream_options=[{}])
+    except ValueError as error:
+        if isinstance(error, av.FFmpegError):
+            raise
+    # Without decoders, the sizes are those that the parsers find.
+    with _av_open(path, container_options={"codec_whitelist": "none"}) as container:
+        for video in container.streams.video:
+            _check_area(video)
+    return _av_open(path, options=limit)
+
+
+def _av_open(
+    path: str, *, container_options: dict[str, str] | None = None, **arguments: Any
+) -> InputContainer:
+    allowed = {"protocol_whitelist": "file", "format_whitelist": _allowed_formats()}
+    container: InputContainer = av.open(
+        path,
+        mode="r",
+        container_options=allowed | (container_options or {}),
+        **arguments,
+        **_METADATA_ERRORS,
+    )
+    return container
+
+
+def _check_area(stream: VideoStream) -> None:
+    context = stream.codec_context
+    if context is not None and _declared_pixels(stream) > MAX_FRAME_PIXELS:
+        raise MediaError(
+            f"its frames have {context.width}x{context.height} pixels, and at most "
+            f"{MAX_FRAME_PIXELS / 1e6:.1f} million (8192x4352) are decoded"
+        )
+
+
+def _declared_pixels(stream: VideoStream) -> int:
+    return stream.codec_context.width * stream.codec_context.height
+
+
+def _max_pixels(stream: VideoStream) -> int:
+    return min(MAX_FRAME_PIXELS, max(2 * _declared_pixels(stream), _MAX_GROWN_PIXELS))
+
+
+def decode_in_threads(stream: VideoStream, num_threads: int | None = None) -> None:
+    """Decode several frames at the same time, but only few if they are large.
+
+    Args:
+        stream: A stream of which nothing was decoded yet.
+        num_threads: Upper bound of the number of threads. By default, FFmpeg chooses up to sixteen.
+    """
+    bound = max(1, _MAX_PIXELS_IN_THREADS // _max_pixels(stream))
+    if num_threads is not None or bound < _MAX_THREADS:
+        stream.thread_count = min(bound, num_threads or os.cpu_count() or 1)
+    stream.thread_type = "NONE" if stream.thread_count == 1 else "AUTO"
 
 
 @contextlib.contextmanager
@@ -137,6 +208,8 @@ def _why_not_opened(path: Path, is_invalid_argument: bool) -> str:
             head = file.read(64)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
+    except ValueError as error:
+        return f"not a path: {error}"
     if not head:
         return "the file is empty (0 bytes)"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PLAYLIST_SIGNATURES):
@@ -171,9 +244,13 @@ def find_video_stream(container: InputContainer) -> VideoStream:
     decodable = [stream for stream in videos if stream.codec_context is not None]
     if not decodable:
         raise MediaError("its video is in a format for which there is no decoder here")
+    fitting = [stream for stream in decodable if _declared_pixels(stream) <= MAX_FRAME_PIXELS]
+    if not fitting:
+        _check_area(decodable[0])
+    decodable = fitting
     if len(decodable) > 1:
         indexes = tuple(stream.index for stream in decodable)
-        moving = _moving_streams(*_identity(container), indexes)
+        moving = _moving_streams(*file_identity(container), indexes)
         decodable = [stream for stream in decodable if stream.index in moving] or decodable
     return choose_video(decodable)
 
@@ -187,7 +264,7 @@ def film_audio_tracks(container: InputContainer) -> list[AudioDescription]:
     audios = list(container.streams.audio)
     if audios and container.format.name == "mpegts":
         with contextlib.suppress(MediaError):
-            pids = _program_pids(*_identity(container), find_video_stream(container).id)
+            pids = _program_pids(*file_identity(container), find_video_stream(container).id)
             audios = [audio for audio in audios if audio.id in pids or not pids]
     return [
         describe_audio(index, audio)
@@ -215,7 +292,9 @@ def find_audio_stream(container: InputContainer, audio_track: int | None = None)
         if not tracks:
             raise NoAudioError("it has no audio that can be decoded")
         ranked = tuple(streams[track.index].index for track in tracks)
-        index = ranked[0] if len(ranked) == 1 else _first_decodable(*_identity(container), ranked)
+        index = (
+            ranked[0] if len(ranked) == 1 else _first_decodable(*file_identity(container), ranked)
+        )
         return next(stream for stream in streams if stream.index == index)
     if audio_track < 0:
         raise ValueError(f"audio_track must be at least 0, got {audio_track}")
@@ -228,7 +307,7 @@ def find_audio_stream(container: InputContainer, audio_track: int | None = None)
     return streams[audio_track]
 
 
-def _identity(container: InputContainer) -> tuple[str, int, int]:
+def file_identity(container: InputContainer) -> tuple[str, int, int]:
     """Return what the caches below know a file by: path, size and modification time."""
     facts = os.stat(container.name)
     return container.name, facts.st_size, facts.st_mtime_ns

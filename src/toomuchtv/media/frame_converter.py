@@ -9,19 +9,16 @@ import av
 import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from toomuchtv.errors import MediaError
 from toomuchtv.media.hdr import TransferFunction, has_wide_gamut, tone_map, transfer_function_of
 
 _MATRIX_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _MATRIX_BT2020 = 9  # AVCOL_SPC_BT2020_NCL
-# No film exceeds these: a header that declares more is damaged.
-_MAX_SIDE_PIXELS = 32_768
-_MAX_ASPECT_RATIO = 32
-
 # A filter of FFmpeg: its name and its arguments.
 Filter = tuple[str, str | None]
+# Width and height in pixels.
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +51,7 @@ class BlackBars:
         return self.left, self.top, width - self.left - self.right, height - self.top - self.bottom
 
 
-def display_size(
-    frame: VideoFrame, stream: VideoStream, bars: BlackBars | None = None
-) -> tuple[int, int]:
-    """Return width and height of a frame as displayed: rotated, square pixels, without bars.
-
-    Raises:
-        MediaError: The declared size or sample aspect ratio is implausible.
-    """
-    aspect = stream.sample_aspect_ratio or 1
-    width, height = frame.width, frame.height
-    if bars is not None:
-        _, _, width, height = bars.active_area(width, height)
-    width = max(1, round(width * float(aspect)))
-    if max(width, height) > min(_MAX_SIDE_PIXELS, _MAX_ASPECT_RATIO * min(width, height)):
-        raise MediaError(f"its header declares an implausible frame size of {width}x{height}")
-    return (height, width) if frame.rotation % 180 else (width, height)
-
-
-def size_for_short_side(display: tuple[int, int], short_side: int) -> tuple[int, int]:
+def size_for_short_side(display: Size, short_side: int) -> Size:
     """Scale a (width, height) so that the shorter side is `short_side`; both become even."""
     scale = short_side / min(display)
     width, height = (max(short_side, 2 * round(side * scale / 2)) for side in display)
@@ -100,8 +79,13 @@ class FrameConverter:
         self._graph_from_sdr: Graph | None = None
         self._graph_input: tuple[object, ...] | None = None
 
-    def convert(self, frame: VideoFrame) -> VideoFrame:
+    def convert(self, frame: VideoFrame, inner: Size | None = None) -> VideoFrame:
         """Convert one frame.
+
+        Args:
+            frame: The frame.
+            inner: Scale the whole frame, with its bars, to this size, and center it on black. By
+                default, the frame without its bars fills the output.
 
         Raises:
             MediaError: FFmpeg cannot convert it.
@@ -110,11 +94,14 @@ class FrameConverter:
         # A stream may change any of these from frame to frame. The filter graph is then rebuilt.
         graph_input = (
             frame.width, frame.height, frame.format.name, frame.rotation, frame.colorspace,
-            frame.color_range, transfer,
+            frame.color_range, transfer, inner,
         )  # fmt: skip
         try:
             if self._graph is None or graph_input != self._graph_input:
-                self._graph, self._graph_input = self._build_graph(frame, transfer), graph_input
+                self._graph, self._graph_input = (
+                    self._build_graph(frame, transfer, inner),
+                    graph_input,
+                )
             converted = _run(self._graph, frame)
             if transfer is not None:
                 converted = self._to_sdr(converted, transfer, wide_gamut=has_wide_gamut(frame))
@@ -138,17 +125,24 @@ class FrameConverter:
             self._graph_from_sdr = build_filter_graph(sdr, chain)
         return _run(self._graph_from_sdr, sdr)
 
-    def _build_graph(self, frame: VideoFrame, transfer: TransferFunction | None) -> Graph:
+    def _build_graph(
+        self, frame: VideoFrame, transfer: TransferFunction | None, inner: Size | None
+    ) -> Graph:
         width, height, pixel_format = self._target
         if transfer is not None:
             pixel_format = "gbrp16le"  # not rgb48le, whose colors FFmpeg 8 gets wrong
         chain: list[Filter] = []
-        if self._bars is not None:
+        if self._bars is not None and inner is None:
             left, top, inner_width, inner_height = self._bars.active_area(frame.width, frame.height)
             chain.append(("crop", f"{inner_width}:{inner_height}:{left}:{top}:exact=1"))
         chain.extend(_rotation_filters(frame.rotation))
-        chain.append(_scale_filter(frame, width, height, pixel_format))
-        return build_filter_graph(frame, [*chain, ("format", pixel_format)])
+        chain.append(_scale_filter(frame, *(inner or (width, height)), pixel_format))
+        chain.append(("format", pixel_format))
+        if inner is not None and inner != (width, height):
+            # At even distances, as chroma of 4:2:0 needs it.
+            x, y = (width - inner[0]) // 4 * 2, (height - inner[1]) // 4 * 2
+            chain.append(("pad", f"{width}:{height}:{x}:{y}:color=black"))
+        return build_filter_graph(frame, chain)
 
 
 def build_filter_graph(frame: VideoFrame, filters: list[Filter]) -> Graph:

@@ -27,6 +27,7 @@ from toomuchtv.media.containers import (
 )
 from toomuchtv.media.decoding import decode_frames
 from toomuchtv.media.frame_converter import BlackBars
+from toomuchtv.media.shape import AspectReader
 
 _NUM_SAMPLES = 32
 _MIN_SEEK_SECONDS = 30.0  # shorter items have too few keyframes to seek to
@@ -66,16 +67,17 @@ def detect_black_bars(container: InputContainer) -> BlackBars | None:
         MediaError: The item has no video.
     """
     stream = find_video_stream(container)
-    sizes: dict[tuple[int, int], list[GrayArray]] = {}
+    aspects = AspectReader()
+    shapes: dict[tuple[int, int, float], list[GrayArray]] = {}
     for frame in _sample_frames(container, stream):
         try:
             gray = frame.to_ndarray(format="rgb24").mean(axis=2).astype(np.uint8)
         except (av.FFmpegError, ValueError):
             continue
-        sizes.setdefault((frame.width, frame.height), []).append(gray)
-    if len(sizes) != 1:
+        shapes.setdefault((frame.width, frame.height, aspects.read(frame)), []).append(gray)
+    if len(shapes) != 1:
         return None
-    (frames,) = sizes.values()
+    (frames,) = shapes.values()
     return detect_bars_in_frames(frames)
 
 

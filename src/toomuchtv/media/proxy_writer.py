@@ -30,6 +30,7 @@ from toomuchtv.errors import MediaError
 from toomuchtv.media.audio import AlignedResampler, silent_blocks
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.containers import (
+    decode_in_threads,
     find_audio_stream,
     find_video_stream,
     naming_errors,
@@ -38,15 +39,11 @@ from toomuchtv.media.containers import (
 from toomuchtv.media.damage import DamagedInterval
 from toomuchtv.media.deinterlace import Deinterlacer
 from toomuchtv.media.extent import last_frame_seconds
-from toomuchtv.media.frame_converter import (
-    BlackBars,
-    FrameConverter,
-    display_size,
-    size_for_short_side,
-)
+from toomuchtv.media.frame_converter import BlackBars
 from toomuchtv.media.frame_sampler import FrameSampler, timestamp_tolerance
 from toomuchtv.media.languages import parse_language
 from toomuchtv.media.letterbox import Letterbox, bars_to_crop
+from toomuchtv.media.shape import FilmConverter, FilmShape, film_shape
 from toomuchtv.media.timeline_decoder import TimelineDecoder
 from toomuchtv.media.timestamps import read_timeline
 
@@ -163,10 +160,11 @@ def write_proxy(
             timeline = read_timeline(source, container, on_progress=on_progress)
         container = files.enter_context(open_media(source))
         video = find_video_stream(container)
-        video.thread_count = num_threads
-        video.thread_type = "AUTO" if num_threads > 1 else "NONE"
+        decode_in_threads(video, num_threads)
         audio: AudioStream | None = None
-        video_writer = VideoWriter(Path(video_path), proxy_format, video, bars)
+        video_writer = VideoWriter(
+            Path(video_path), proxy_format, video, film_shape(container), bars
+        )
         files.enter_context(contextlib.closing(video_writer))
         audio_writer: AudioWriter | None = None
         if audio_path is not None:
@@ -248,6 +246,7 @@ class VideoWriter:
         path: Where to write it, `.mp4`. The file is created by the first frame.
         proxy_format: Size, rate and quality.
         stream: The video stream of the original.
+        shape: The shape of the original.
         bars: The black bars to crop.
 
     Attributes:
@@ -261,6 +260,7 @@ class VideoWriter:
         path: Path,
         proxy_format: ProxyFormat,
         stream: VideoStream,
+        shape: FilmShape,
         bars: BlackBars | None = None,
     ) -> None:
         self.width = self.height = 0
@@ -268,6 +268,7 @@ class VideoWriter:
         self._path = path
         self._format = proxy_format
         self._original = stream
+        self._shape = shape
         self._bars = bars
         times = (index / proxy_format.frame_rate for index in itertools.count())
         self._sampler = FrameSampler(times, tolerance_seconds=timestamp_tolerance(stream))
@@ -290,17 +291,20 @@ class VideoWriter:
                 f"its timestamps are implausible: {seconds:.0f} s follow {self._last_seconds:.0f} s"
             )
         if self._container is None:
-            self._container = self._open(display_size(frame, self._original, self._bars))
+            self._container = self._open()
         self._last_seconds = max(self._last_seconds, seconds)
         self._stated_seconds = float((frame.duration or 0) * (frame.time_base or 0))
         self._sample(self._deinterlacer.push(frame, seconds))
 
-    def _open(self, display: tuple[int, int]) -> OutputContainer:
+    def _open(self) -> OutputContainer:
         proxy_format = self._format
-        self.width, self.height = size_for_short_side(display, proxy_format.short_side)
-        self._converter = FrameConverter(
-            width=self.width, height=self.height, pixel_format="yuv420p", bars=self._bars
+        self._converter = FilmConverter(
+            self._shape,
+            short_side=proxy_format.short_side,
+            pixel_format="yuv420p",
+            bars=self._bars,
         )
+        self.width, self.height = self._converter.width, self._converter.height
         container = av.open(str(self._path), "w", format="mp4")
         # A tick lasts one frame. MPEG-4 stores the rate as a fraction of small numbers.
         rate = Fraction(proxy_format.frame_rate).limit_denominator(

@@ -233,6 +233,7 @@ class _VideoTrack:
         self._counter = None if timeline.index is None else PacketCounter(timeline.index, position)
         self._seconds_of = timeline.video_clock(stream, position)
         self._duration = frame_duration_seconds(stream)
+        self._tick = float(stream.time_base or 0)
         self._packet_stop = 0.0 if position.is_start else float("nan")
         self._last_packet: tuple[float | None, bool] = None, False  # its dts, whether it is corrupt
 
@@ -263,7 +264,7 @@ class _VideoTrack:
         corrupt. Where two recordings were joined, no frame is missing.
         """
         last_dts, was_corrupt = self._last_packet
-        dts = None if packet.dts is None else float(packet.dts * packet.time_base)
+        dts = None if packet.dts is None else packet.dts * self._tick
         self._last_packet = dts, packet.is_corrupt
         if dts is None or last_dts is None or not (was_corrupt or packet.is_corrupt):
             return False
@@ -276,7 +277,7 @@ class _VideoTrack:
             seconds = float(times[number]) if number < len(times) else float("nan")
         else:
             ticks = packet.pts if self._timeline.has_pts else packet.dts
-            seconds = float("nan") if ticks is None else float(ticks * packet.time_base)
+            seconds = float("nan") if ticks is None else ticks * self._tick
         seconds -= self._timeline.origin_seconds
         return self._packet_stop if math.isnan(seconds) else seconds
 

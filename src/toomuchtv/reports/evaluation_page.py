@@ -43,7 +43,7 @@ def write_evaluation_page(path: str | os.PathLike[str], result: Evaluation) -> N
             f"{encoder.get('pretraining', 'not known')}.",
             how_to_read="The confidence interval resamples source videos or recordings and not "
             "clips, because clips of one source are not independent; for retrieval, those of the "
-            "queries. Chance is the score of guessing.",
+            "queries. Drawn training sets are resampled too. Chance is the score of guessing.",
             table=ResultTable(header=header, rows=[[str(cell) for cell in row] for row in rows]),
         ),
         _protocol_section(result),
@@ -82,9 +82,11 @@ def _lead(result: Evaluation) -> str:
     if result.primary is None:
         return f"This is retrieval{modality}. Every figure is shown beside its chance level."
     figures = result.metrics[result.primary]
+    draws = figures.get("draws", [])
+    drawn = f" Each fold is the mean over {len(draws)} drawn training sets." if draws else ""
     return (
         f"The {result.primary}{modality} is {figures['mean']:.3f}, with a standard deviation of "
-        f"{figures['std']:.3f} over {len(figures['folds'])} folds. Chance is "
+        f"{figures['std']:.3f} over {len(figures['folds'])} folds.{drawn} Chance is "
         f"{result.chance[result.primary]:.3f}."
     )
 
@@ -107,14 +109,15 @@ def _protocol_section(result: Evaluation) -> Section:
 
 
 def _describe_choices(folds: Sequence[Mapping[str, float]]) -> str:
-    """Describe what was chosen in each fold."""
-    return "; ".join(
+    """Describe what was chosen in each fold, or once if it was the same in all."""
+    listed = [
         ", ".join(
             f"{value:g}" if name == "chosen" else f"{name.replace('_', ' ')} {value:g}"
             for name, value in fold.items()
         )
         for fold in folds
-    )
+    ]
+    return "; ".join(listed if len(set(listed)) > 1 else listed[:1])
 
 
 def _data_section(result: Evaluation) -> Section:

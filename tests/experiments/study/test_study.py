@@ -117,6 +117,19 @@ def test_a_folder_of_another_study_is_rejected(tmp_path: Path) -> None:
         claim_folder(tmp_path, design(TOY))
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"), [("minutes", 0.1), ("minutes", 1e9), ("transfer_clips_per_kind", 3)]
+)
+def test_a_size_that_cannot_be_rendered_is_refused_before_anything_is_written(
+    tmp_path: Path, setting: str, value: float
+) -> None:
+    (tmp_path / "size.toml").write_text(f"{setting} = {value}\n")
+    size = read_size(tmp_path / "size.toml")
+    with pytest.raises(ValueError, match=setting):
+        run_study(tmp_path / "out", design(size), num_workers=2, output=quiet())
+    assert not (tmp_path / "out").exists()
+
+
 def test_libraries_are_made_stage_by_stage() -> None:
     whole = design(FULL)
     parts = stages(whole)

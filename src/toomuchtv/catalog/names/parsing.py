@@ -199,7 +199,7 @@ class TitleParser:
     ) -> ParsedName:  # fmt: skip
         """Return an episode of the show that its folder or its own name states."""
         owner, scope = place.owner, ""
-        title = own or "\ufffd"
+        title = own or self._places.fallback_title(place)
         if owner and (place.in_season or self._owns(owner, folder, own)):
             film = owner.film
             title, year = film.title or owner.name, film.year

@@ -25,9 +25,8 @@ from toomuchtv.catalog.names.reading import (
 )
 from toomuchtv.catalog.names.text import fold, printable, title_key
 from toomuchtv.catalog.names.words import (
-    CERTAIN_EXTRAS,
-    POSSIBLE_EXTRAS,
     extra_suffix,
+    extras_of_folder,
     is_disc_folder,
     is_meaningless,
     is_part_folder,
@@ -211,6 +210,10 @@ class Places:
         self._folders[folder.parts] = Folder(files, subfolders)
         self._places.pop(folder.parts, None)
 
+    def fallback_title(self, place: Place) -> str:
+        """Return a name for files whose names and folders state no title."""
+        return (printable(place.base[-1]) if place.base else self._library_name) or "\ufffd"
+
     def folder(self, parts: FolderParts) -> Folder:
         """Return what lies in a folder."""
         return self._folders.get(parts) or EMPTY_FOLDER
@@ -279,14 +282,13 @@ class Places:
         The names of such folders are names of shelves and shows too. So there must be a title that
         the extras belong to, and the folder must not look as if it held titles of its own.
         """
-        key = fold(name)
-        kind = CERTAIN_EXTRAS.get(key) or POSSIBLE_EXTRAS.get(key)
+        kind, is_certain = extras_of_folder(name)
         owner, here, above = place.owner, self.folder(parts), self.folder(parts[:-1])
         if kind is None or place.extra:
             return kind
         if owner is None or owner.is_generic or here.has_titles:
             return None
-        if key in CERTAIN_EXTRAS or place.in_season or above.has_seasons or above.has_discs:
+        if is_certain or place.in_season or above.has_seasons or above.has_discs:
             return kind
         if here.has_seasons or any(related(title, name) for title in here.show_titles):
             return None

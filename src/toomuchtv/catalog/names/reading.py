@@ -91,6 +91,7 @@ _ID_TAG = re.compile(
     r"|[\[({]tt\d{7,}[\])}]|\{[^}]*\}",
     re.IGNORECASE,
 )
+_FULL_WIDTH = str.maketrans("（）［］【】", "()[][]")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 _NUMBER_IN_BRACKETS = re.compile(r"\d{1,2}x\d{1,4}|s\d+e\d+|\d{1,4}(?:v\d)?", re.IGNORECASE)
 _ALL_IN_BRACKETS = re.compile(r"\[[^\]]+\]\s*\[([^\]]+)\]\s*\[(\d{1,4})(?:v\d)?\]")
@@ -120,7 +121,9 @@ def clean(text: str) -> str:
 @_cached
 def _without_tags(name: str) -> tuple[str, bool]:
     """Return a name without ids and tags, and whether it begins with a release group."""
-    name = _WEBSITE.sub("", _VIDEO_ID.sub("", _ID_TAG.sub(" ", name))).strip() or name
+    plain = name.translate(_FULL_WIDTH)
+    plain = spaced(_WEBSITE.sub("", _VIDEO_ID.sub("", plain)))
+    name = _ID_TAG.sub(" ", plain).strip() or name
     if found := _ALL_IN_BRACKETS.match(name):
         return f"{spaced(found[1])} - {found[2]}", True
     first = _BRACKETS.match(name)
@@ -241,6 +244,7 @@ def _likely_episode(text: str, found: re.Match[str]) -> EpisodeName:
 _LEADING = re.compile(r"(?P<n>\d{1,4})(?:v\d)?(?:(?P<set_off>\s?[-–)]\s|\.\s?)|\s|$)")
 _DASHED = re.compile(r"(?P<title>.*\S)\s-\s(?P<n>\d{1,4})(?:v\d)?(?:\s?[-~]\s?\d{1,4})?(?=$|\s)")
 _INNER = re.compile(r"(?P<title>.*\S)\s(?P<n>0\d{1,3}|\d{3})(?:v\d)?\s-\s.*")
+_GLUED = re.compile(r"(?P<title>.*[^\W\d_])(?P<n>0\d{1,3})(?:v\d)?")
 _TRAILING = re.compile(r"(?P<title>.*\S)\s#?(?P<n>\d{1,4})(?:v\d)?")
 _LAST_EPISODE = re.compile(r"\s+(?:end|fin)$", re.IGNORECASE)
 
@@ -261,6 +265,7 @@ def read_number(name: str) -> NumberedName | None:
     if found is None and (found := _LEADING.match(text)):
         leads = True
     found = found or _INNER.fullmatch(text) or _TRAILING.fullmatch(text)
+    found = found or _GLUED.fullmatch(text)
     if found is None or _NAME_YEAR.match(text) or _is_year(found["n"]):
         return None
     title, season = ("", None) if leads else (clean(found["title"]), None)
@@ -272,7 +277,8 @@ def read_number(name: str) -> NumberedName | None:
         title=title,
         season=season,
         number=int(digits),
-        is_plain=is_set_off or digits.startswith("0") or digits == text or len(digits) > 2,
+        is_plain=found.re is not _GLUED
+        and (is_set_off or digits.startswith("0") or digits == text or len(digits) > 2),
         has_group=has_group,
     )
 

@@ -202,6 +202,18 @@ POSSIBLE_EXTRAS = {
     "shorts": "short",
     "clips": "clip",
 }
+
+
+def extras_of_folder(name: str) -> tuple[str | None, bool]:
+    """Return the kind of extras that a folder is named for, and whether the name is certain."""
+    key = fold(name).replace(" ", "")
+    for kinds, is_certain in ((CERTAIN_EXTRAS, True), (POSSIBLE_EXTRAS, False)):
+        for words, kind in kinds.items():
+            if words.replace(" ", "") == key:
+                return kind, is_certain
+    return None, False
+
+
 _SUFFIX_KINDS = {
     "trailer": "trailer",
     "sample": "sample",
@@ -245,10 +257,13 @@ _PART = re.compile(
     r"(?:cd|dvd|disc|disk|disque|part|pt|teil|bd|blu-?ray|hddvd)[\s._-]*\d{1,2}", re.IGNORECASE
 )
 _FORMAT = re.compile(
-    r"(?:480|576|720|1080|2160)[pi]|4k|uhd|hdr|sdr|remux|x26[45]|hevc|h26[45]", re.IGNORECASE
+    r"(?:480|576|720|1080|2160)[pi]|4k|uhd|hdr|sdr|remux|x26[45]|hevc|h26[45]|dvds?|blu-?rays?|"
+    r"hd-?dvd|discs?|seasons|staffeln|saisons|temporadas",
+    re.IGNORECASE,
 )
 _GENERIC = re.compile(
-    r"vts[ _]?\d\d[ _]\d+|video[ _]ts|title[ _]?t?\d*|avseq\d*(?:\.dat)?|movie|video|film|feature|"
+    r"vts[ _]?\d\d[ _]\d+|video[ _]ts|title[ _]?t?\d*|(?:[a-z]\d{1,2}[ _])?t\d\d|"
+    r"avseq\d*(?:\.dat)?|movie|video|film|feature|"
     r"main(?:[ _]?(?:movie|feature|title))?|(?:track|chapter|stream)[ _]?\d*|index|untitled|"
     r"unknown|(?:disc|disk|cd|dvd|part|pt)[ _]?\d*|\W*",
     re.IGNORECASE,
@@ -262,7 +277,7 @@ def is_disc_folder(name: str) -> bool:
 
 
 def is_part_folder(name: str) -> bool:
-    """Whether a folder holds one disc or one format of a title: "CD1", "Disc 2", "1080p"."""
+    """Whether a folder holds one disc or one format of a title: "CD1", "Disc 2", "DVD", "1080p"."""
     return bool(_PART.fullmatch(name) or _FORMAT.fullmatch(name))
 
 

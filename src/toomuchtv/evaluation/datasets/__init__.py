@@ -29,9 +29,6 @@ _LVU_FILES = "lvu_1.0/{}/, videos/<id>.mp4"
 
 DATASETS: dict[str, DatasetReader] = {
     "ucf101": DatasetReader(video.read_ucf101, "videos/<Class>/*.avi, ucfTrainTestlist/"),
-    "rendered-actions": DatasetReader(
-        partial(video.read_ucf101, name="rendered-actions"),
-        "as ucf101, with classes of its own: the actions of a rendered library"),
     "hmdb51": DatasetReader(
         video.read_hmdb51, "videos/<class>/*.avi, testTrainMulti_7030_splits/"),
     "kinetics": DatasetReader(
@@ -40,9 +37,6 @@ DATASETS: dict[str, DatasetReader] = {
     "esc10": DatasetReader(
         partial(audio.read_esc, name="esc10"),
         "audio/, meta/esc50.csv; the rows with esc10 = True"),
-    "rendered-sounds": DatasetReader(
-        partial(audio.read_esc, name="rendered-sounds"),
-        "as esc50, with classes of its own: the sounds of a rendered library"),
     "urbansound8k": DatasetReader(
         audio.read_urbansound8k, "audio/fold<1-10>/, metadata/UrbanSound8K.csv"),
     "fsd50k": DatasetReader(

@@ -48,39 +48,44 @@ _DCASE_NAME = re.compile(r"([a-z]+)(\d\d)")
 
 
 def read_esc(root: Path, name: str) -> Benchmark:
-    """Read `esc50`, the part of it that is `esc10`, or `rendered-sounds`, which has its layout.
+    """Read `esc50`, or the part of it that is `esc10`.
+
+    A table whose classes are all of its own is read as well, with the same five folds. The rendered
+    sounds have such a table.
 
     Raises:
         BenchmarkError: The table is missing or malformed, or has no row of ESC-10.
     """
-    official = {"esc50": ESC50, "esc10": ESC10}.get(name)
-    columns = ["filename", "fold", "category"]
-    if official is not None:
-        columns += ["target", "esc10", "src_file", "take"]
     problems = Problems(name)
     path = root / "meta" / "esc50.csv"
-    rows = read_table(path, columns, problems, benchmark="ESC-50")
+    rows = read_table(path, ["filename", "fold", "category"], problems, benchmark="ESC-50")
     if name == "esc10":
         flags = parse_rows(rows, _esc10_flag, problems)
         problems.check()
         rows = [row for row, flag in zip(rows, flags, strict=True) if flag]
         if not rows:
             raise BenchmarkError(f"{str(path)!r} marks no row as ESC-10")
-    listed = parse_rows(rows, lambda row: _esc_clip(row, root, official), problems)
-    return _with_official_folds(name, root, listed, problems, official)
+    benchmark = {"esc50": ESC50, "esc10": ESC10}[name]
+    official = benchmark.if_named(row.optional("category") for row in rows)
+    listed = parse_rows(rows, lambda row: _esc_clip(row, root, benchmark, official), problems)
+    own_folds = {fold for fold, _ in listed} if official is None else set()
+    if own_folds and len(own_folds) < 5:
+        problems.add(str(path), f"the layout of ESC-50 has 5 folds, got {len(own_folds)}")
+    return _with_official_folds(name, root, listed, problems, benchmark, official)
 
 
 def _esc10_flag(row: Row) -> bool:
     return row.one_of("esc10", ("True", "False", "TRUE", "FALSE")).lower() == "true"
 
 
-def _esc_clip(row: Row, root: Path, official: Official | None) -> tuple[str, LabeledClip]:
+def _esc_clip(
+    row: Row, root: Path, benchmark: Official, official: Official | None
+) -> tuple[str, LabeledClip]:
     path = row.file("filename", root / "audio")
-    number = row.whole_number("fold")
+    fold = benchmark.fold(row.whole_number("fold"))
     label = row.text("category")
-    fold = str(number)
     if official is not None:
-        fold, label = official.fold(number), official.label(label)
+        label = official.label(label)
         target = row.whole_number("target")
         stated = ESC50.classes.index(label)
         if target != stated:
@@ -125,14 +130,24 @@ def read_urbansound8k(root: Path) -> Benchmark:
         )
 
     listed = parse_rows(rows, parse, problems)
-    return _with_official_folds("urbansound8k", root, listed, problems, URBANSOUND8K)
+    return _with_official_folds("urbansound8k", root, listed, problems, URBANSOUND8K, URBANSOUND8K)
 
 
 def _with_official_folds(
-    name: str, root: Path, listed: Listing, problems: Problems, official: Official | None
+    name: str,
+    root: Path,
+    listed: Listing,
+    problems: Problems,
+    benchmark: Official,
+    official: Official | None,
 ) -> Benchmark:
-    """Return a benchmark whose folds are the groups of the clips."""
+    """Return a benchmark whose folds are the groups of the clips.
+
+    `official` is None if all classes are the user's own.
+    """
     folds, rows, notes = cross_validation(listed, problems)
+    if official is None:
+        notes = [*notes, benchmark.own_classes_note()]
     return make_benchmark(
         name, root, folds, problems, rows=rows, modalities=("audio",), official=official,
         notes=notes,

@@ -7,7 +7,7 @@ missing is reported, so that a cut or edited list is never scored as if it were 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from toomuchtv.evaluation.datasets.tables import RowError, spelling_key
@@ -31,6 +31,22 @@ class Official:
     classes: tuple[str, ...] = ()
     num_classes: tuple[int, ...] = ()
     sizes: Mapping[str, Sizes] | None = None
+
+    def if_named(self, labels: Iterable[str]) -> Official | None:
+        """Return this, or None if not one of the labels is a class of the benchmark.
+
+        People keep data of their own in the layout of a benchmark. Their classes have nothing to be
+        compared with. A single official class means that the others are errors.
+        """
+        known = _by_spelling(self.classes)
+        return self if any(spelling_key(label) in known for label in labels) else None
+
+    def own_classes_note(self) -> str:
+        """Return the note of a result on classes that are none of the benchmark's."""
+        return (
+            f"none of the listed classes is one of {self.title}'s: these are data of your own in "
+            "its layout, and the scores say nothing about it"
+        )
 
     def label(self, text: str) -> str:
         """Return the official spelling of a class.

@@ -54,8 +54,8 @@ _CONTEXT_SECONDS = 4.0
 _DEFAULT_FRAME_RATE = 24.0
 
 
-def read_ucf101(root: Path, name: str = "ucf101") -> Benchmark:
-    """Read `ucf101`, or `rendered-actions`, which has its layout.
+def read_ucf101(root: Path) -> Benchmark:
+    """Read UCF101, or data whose classes are all of its own in the layout of UCF101.
 
     The group of a clip is its g<NN> without the class. In UCF101 that is finer than needed; in the
     rendered actions it is the title, whose clips have many classes.
@@ -64,18 +64,22 @@ def read_ucf101(root: Path, name: str = "ucf101") -> Benchmark:
         BenchmarkError: A list is missing or malformed.
     """
     videos = first_folder(root, ["videos", "UCF-101", "UCF101"], benchmark="UCF101")
-    official = UCF101 if name == "ucf101" else None
-    problems = Problems(name)
-    folds: dict[str, list[tuple[str, LabeledClip]]] = {}
-    for split in _SPLITS:
-        listed = folds[f"split {split}"] = []
-        for side in ("train", "test"):
-            lines = read_lines(
-                root / "ucfTrainTestlist" / f"{side}list0{split}.txt", benchmark="UCF101"
-            )
-            clips = parse_rows(lines, lambda row: _ucf101_clip(row, videos, official), problems)
-            listed += [(side, clip) for clip in clips]
-    return make_benchmark(name, root, folds, problems, official=official)
+    problems = Problems("ucf101")
+    lines = {
+        (split, side): read_lines(
+            root / "ucfTrainTestlist" / f"{side}list0{split}.txt", benchmark="UCF101"
+        )
+        for split in _SPLITS
+        for side in ("train", "test")
+    }
+    labels = (row.optional("line").partition("/")[0] for rows in lines.values() for row in rows)
+    official = UCF101.if_named(labels)
+    folds: dict[str, list[tuple[str, LabeledClip]]] = {f"split {split}": [] for split in _SPLITS}
+    for (split, side), rows in lines.items():
+        clips = parse_rows(rows, lambda row: _ucf101_clip(row, videos, official), problems)
+        folds[f"split {split}"] += [(side, clip) for clip in clips]
+    notes = [] if official is not None else [UCF101.own_classes_note()]
+    return make_benchmark("ucf101", root, folds, problems, official=official, notes=notes)
 
 
 def _ucf101_clip(row: Row, videos: Path, official: Official | None) -> LabeledClip:

@@ -315,7 +315,9 @@ def test_catalog_show_describes_every_title(catalog: Path) -> None:
     assert len(result["titles"]) == 4
     assert sum(len(title["items"]) for title in result["titles"]) == 5
     (item, *_) = result["titles"][0]["items"]
-    assert item.keys() == {"path", "season", "episode", "seconds", "prepared", "segments"}
+    assert item.keys() == {
+        "path", "season", "episode", "seconds", "prepared", "damage", "segments",
+    }  # fmt: skip
     name = result["titles"][0]["name"]
     alone = run_json("catalog", "show", catalog, "--title", name)
     assert [title["name"] for title in alone["titles"]] == [name]

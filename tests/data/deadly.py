@@ -1,4 +1,4 @@
-"""Readers that crash their process, in a module that a worker imports quickly."""
+"""Readers that crash or stall their process, in a module that a worker imports quickly."""
 
 from __future__ import annotations
 
@@ -38,3 +38,21 @@ class AlwaysDeadly(ClipReader):
         crop_position: float | None = None,
     ) -> None:
         os._exit(7)
+
+
+class Stalling(ClipReader):
+    """A reader that waits for ever at a proxy that is a pipe, like a file on a server that is gone.
+
+    Opening media refuses pipes, so that a pipe alone no longer stalls a reader.
+    """
+
+    def read(
+        self,
+        clip: ClipSpec,
+        video: VideoArray,
+        waveform: WaveformArray,
+        *,
+        crop_position: float | None = None,
+    ) -> None:
+        (self._catalog_path / self._proxies[clip.item].video_path).open("rb").close()
+        super().read(clip, video, waveform)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from tests.data.deadly import AlwaysDeadly, Deadly
+from tests.data.deadly import AlwaysDeadly, Deadly, Stalling
 from tests.data.test_loader import assert_equal, batches_of, proxies_of, was_replaced
 from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
@@ -152,8 +152,8 @@ def test_a_proxy_that_stalls_is_replaced_inside_its_title(own_catalog: Path) -> 
     stalls = next(one for one in proxies_of(own_catalog, "Delta") if one.video_path.name in drawn)
     path = own_catalog / stalls.video_path
     path.unlink()
-    os.mkfifo(path)  # like a file on a server that is gone: opening it waits for ever
-    stream = stream_of(own_catalog, stop=4, num_workers=2, timeout_seconds=2.0)
+    os.mkfifo(path)
+    stream = stream_of(own_catalog, stop=4, num_workers=2, timeout_seconds=2.0, reader=Stalling)
     found = list(stream)
     failures = [failure for batch in found for failure in batch.failures]
     assert failures
@@ -169,7 +169,7 @@ def test_a_stall_stops_the_stream_if_configured(own_catalog: Path) -> None:
     path = own_catalog / proxies_of(own_catalog, "Alpha")[0].video_path
     path.unlink()
     os.mkfifo(path)
-    stream = stream_of(own_catalog, timeout_seconds=0.5, on_worker_death="stop")
+    stream = stream_of(own_catalog, timeout_seconds=0.5, on_worker_death="stop", reader=Stalling)
     with pytest.raises(
         MediaError, match=r"delivered no batch for 0.5 s while reading the proxy .*mp4"
     ):

@@ -20,7 +20,7 @@ FAILED_ONCE = (
     8950, 9217, 10855, 12657, 13066, 13459, 13728, 13833, 13897, 14426, 15155, 15974, 16077,
     16107, 17445, 18173, 19270, 19457, 19834,
 )  # fmt: skip
-OTHERS = (*range(20_000, 20_100), *range(HOSTILE, HOSTILE + 60))
+OTHERS = (*range(20_000, 20_060), *range(HOSTILE, HOSTILE + 60))
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ _RESAMPLES_PER_BATCH = 100
 _NUM_VALUES_PER_BATCH = 4_000_000
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ class ClipScores:
     source: Sequence[str]
     value: Array
 
+
+FoldT = TypeVar("FoldT", ClipScores, FoldPredictions)
 
 #: Scores of the folds of each replicate. All replicates have the same clips in the same folds.
 Replicates = Sequence[Sequence[ClipScores]]
@@ -112,19 +116,8 @@ def compare_means(a: Replicates, b: Replicates, *, seed: int = 0) -> Paired:
 
 def median_interval(replicates: Replicates, *, seed: int = 0) -> tuple[float, float]:
     """Return the 95% confidence interval of the median, which is averaged over folds."""
-    names, column = _columns(replicates[0])
     require_finite(values=np.concatenate([f.value for folds in replicates for f in folds]))
-
-    def statistic(weights: Array, of_replicate: Array) -> float:
-        medians = [
-            _mean_over_folds(
-                [_median(f.value, weights[c]) for f, c in zip(folds, column, strict=True)]
-            )
-            for folds in replicates
-        ]
-        return float(np.average(medians, weights=of_replicate))
-
-    return _interval(statistic, (len(names), len(replicates)), _NUM_RESAMPLES, seed)
+    return _interval(replicates, lambda f, weights: _median(f.value, weights), _NUM_RESAMPLES, seed)
 
 
 def compare_medians(a: Replicates, b: Replicates, *, seed: int = 0) -> Paired:
@@ -133,30 +126,13 @@ def compare_medians(a: Replicates, b: Replicates, *, seed: int = 0) -> Paired:
     Raises:
         ValueError: The clips differ.
     """
-    _check_same_clips(a, b)
-    names, column = _columns(a[0])
     require_finite(values=np.concatenate([f.value for folds in (*a, *b) for f in folds]))
-    folds = range(len(column))
 
-    def each(weights: Array, is_swapped: NDArray[np.bool_]) -> list[float]:
-        """Return the difference of each replicate."""
-        found = []
-        for one, other in zip(a, b, strict=True):
-            parts = []
-            for fold in folds:
-                swap, weight = is_swapped[column[fold]], weights[column[fold]]
-                first, second = one[fold].value, other[fold].value
-                low = _median(np.where(swap, second, first), weight)
-                parts.append(_median(np.where(swap, first, second), weight) - low)
-            found.append(_mean_over_folds(parts))
-        return found
+    def difference(one: ClipScores, other: ClipScores, swap: Mask, weights: Array) -> float:
+        low = _median(np.where(swap, other.value, one.value), weights)
+        return _median(np.where(swap, one.value, other.value), weights) - low
 
-    nothing, everything = np.zeros(len(names), np.bool_), np.ones(len(names))
-    return _compare(
-        lambda weights, of: float(np.average(each(weights, nothing), weights=of)),
-        lambda swapped: float(np.mean(each(everything, swapped))),
-        (len(names), len(a)), (_NUM_RESAMPLES, _NUM_MEDIAN_PERMUTATIONS), seed,
-    )  # fmt: skip
+    return _compare(a, b, difference, (_NUM_RESAMPLES, _NUM_MEDIAN_PERMUTATIONS), seed)
 
 
 #: Predictions of the folds of each replicate.
@@ -165,18 +141,9 @@ ReplicatePredictions = Sequence[Sequence[FoldPredictions]]
 
 def map_interval(replicates: ReplicatePredictions, *, seed: int = 0) -> tuple[float, float]:
     """Return the 95% confidence interval of the mean average precision, averaged over folds."""
-    names, column = _columns(replicates[0])
     for fold in (fold for folds in replicates for fold in folds):
         require_finite(scores=fold.scores)
-
-    def statistic(weights: Array, of_replicate: Array) -> float:
-        means = [
-            _mean_over_folds([_mean_ap(f, weights[c]) for f, c in zip(folds, column, strict=True)])
-            for folds in replicates
-        ]
-        return float(np.average(means, weights=of_replicate))
-
-    return _interval(statistic, (len(names), len(replicates)), _NUM_MAP_RESAMPLES, seed)
+    return _interval(replicates, _mean_ap, _NUM_MAP_RESAMPLES, seed)
 
 
 def compare_map(a: ReplicatePredictions, b: ReplicatePredictions, *, seed: int = 0) -> Paired:
@@ -185,29 +152,17 @@ def compare_map(a: ReplicatePredictions, b: ReplicatePredictions, *, seed: int =
     Raises:
         ValueError: The clips differ.
     """
-    _check_same_clips(a, b)
-    names, column = _columns(a[0])
     for fold in (fold for folds in (*a, *b) for fold in folds):
         require_finite(scores=fold.scores)
 
-    def each(weights: Array, is_swapped: NDArray[np.bool_]) -> list[float]:
-        found = []
-        for one, other in zip(a, b, strict=True):
-            parts = []
-            for first, second, of_clip in zip(one, other, column, strict=True):
-                swap, weight = is_swapped[of_clip][:, None], weights[of_clip]
-                low = _mean_ap(first, weight, np.where(swap, second.scores, first.scores))
-                high = _mean_ap(second, weight, np.where(swap, first.scores, second.scores))
-                parts.append(high - low)
-            found.append(_mean_over_folds(parts))
-        return found
+    def difference(
+        one: FoldPredictions, other: FoldPredictions, swap: Mask, weights: Array
+    ) -> float:
+        rows = swap[:, None]
+        low = _mean_ap(one, weights, np.where(rows, other.scores, one.scores))
+        return _mean_ap(other, weights, np.where(rows, one.scores, other.scores)) - low
 
-    nothing, everything = np.zeros(len(names), np.bool_), np.ones(len(names))
-    return _compare(
-        lambda weights, of: float(np.average(each(weights, nothing), weights=of)),
-        lambda swapped: float(np.mean(each(everything, swapped))),
-        (len(names), len(a)), (_NUM_MAP_RESAMPLES, _NUM_MAP_RESAMPLES), seed,
-    )  # fmt: skip
+    return _compare(a, b, difference, (_NUM_MAP_RESAMPLES, _NUM_MAP_RESAMPLES), seed)
 
 
 def _mean_ap(fold: FoldPredictions, weights: Array, scores: ScoreArray | None = None) -> float:
@@ -283,6 +238,32 @@ def _mean_interval(sums: Array, counts: Array, seed: int) -> tuple[float, float]
 
 
 def _interval(
+    replicates: Sequence[Sequence[FoldT]],
+    score: Callable[[FoldT, Array], float],
+    num_resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Return the percentile interval of the mean over folds of a score.
+
+    Args:
+        replicates: The folds of each replicate.
+        score: The score of a fold, given the weight of each of its clips.
+        num_resamples: Number of resamples.
+        seed: Seed of the resampling.
+    """
+    names, column = _columns(replicates[0])
+
+    def of_resample(weights: Array, of_replicate: Array) -> float:
+        scores = [
+            _mean_over_folds([score(f, weights[c]) for f, c in zip(folds, column, strict=True)])
+            for folds in replicates
+        ]
+        return float(np.average(scores, weights=of_replicate))
+
+    return _percentiles(of_resample, (len(names), len(replicates)), num_resamples, seed)
+
+
+def _percentiles(
     statistic: Callable[[Array, Array], float],
     shape: tuple[int, int],
     num_resamples: int,
@@ -327,42 +308,65 @@ def _batch_interval(
 
 
 def _compare(
-    resampled: Callable[[Array, Array], float],
-    exchanged: Callable[[NDArray[np.bool_]], float],
-    shape: tuple[int, int],
+    a: Sequence[Sequence[FoldT]],
+    b: Sequence[Sequence[FoldT]],
+    difference: Callable[[FoldT, FoldT, Mask, Array], float],
     num_draws: tuple[int, int],
     seed: int,
 ) -> Paired:
-    """Compare by statistics that are no sums over sources.
+    """Compare by a score that is no sum over sources.
 
     Args:
-        resampled: The difference, given the weights of sources and of replicates.
-        exchanged: The difference after exchanging both results where the mask of sources is True.
-        shape: Number of sources and of replicates.
+        a: The folds of each replicate of the one result.
+        b: Those of the other one.
+        difference: The difference of the scores of two folds, given a mask of the clips whose
+            results are exchanged before, and the weight of each clip.
         num_draws: Number of resamples and of exchanges.
         seed: Seed of both.
+
+    Raises:
+        ValueError: The clips differ.
     """
-    num_sources, num_replicates = shape
+    _check_same_clips(a, b)
+    names, column = _columns(a[0])
+    num_sources, num_replicates = len(names), len(a)
+
+    def of_replicates(is_exchanged: Mask, weights: Array) -> list[float]:
+        return [
+            _mean_over_folds(
+                [
+                    difference(first, second, is_exchanged[of_clip], weights[of_clip])
+                    for first, second, of_clip in zip(one, other, column, strict=True)
+                ]
+            )
+            for one, other in zip(a, b, strict=True)
+        ]
+
+    nothing, everything = np.zeros(num_sources, np.bool_), np.ones(num_sources)
     # A source is drawn as (0, 1) or (1, 0). SciPy requires two observations; the second one of a
     # single source changes nothing.
     padded = max(2, num_sources)
 
-    def statistic(first: Array, _: Array) -> float:
+    def exchanged(first: Array, _: Array) -> float:
         # Differences that are equal in exact arithmetic must also be equal here.
-        return round(exchanged(first[:num_sources].astype(np.bool_)), 9)
+        found = of_replicates(first[:num_sources].astype(np.bool_), everything)
+        return round(float(np.mean(found)), 9)
 
     test = stats.permutation_test(
-        (np.zeros(padded), np.ones(padded)), statistic, permutation_type="samples",
+        (np.zeros(padded), np.ones(padded)), exchanged, permutation_type="samples",
         vectorized=False, n_resamples=num_draws[1], random_state=np.random.default_rng(seed),
     )  # fmt: skip
     return Paired(
-        difference=exchanged(np.zeros(num_sources, np.bool_)),
-        interval=_interval(resampled, shape, num_draws[0], seed),
+        difference=float(np.mean(of_replicates(nothing, everything))),
+        interval=_percentiles(
+            lambda weights, of: float(np.average(of_replicates(nothing, weights), weights=of)),
+            (num_sources, num_replicates), num_draws[0], seed,
+        ),
         p_value=float(test.pvalue),
         exact=2**padded <= num_draws[1],
         num_sources=num_sources,
         num_replicates=num_replicates,
-    )
+    )  # fmt: skip
 
 
 def _sign_flip_test(contribution: Array, seed: int) -> tuple[float, bool]:

@@ -33,7 +33,7 @@ class Official:
     sizes: Mapping[str, Sizes] | None = None
 
     def if_named(self, labels: Iterable[str]) -> Official | None:
-        """Return this, or None if fewer than half of the classes are classes of the benchmark.
+        """Return this, or None if at most half of the classes are classes of the benchmark.
 
         People keep data of their own in the layout of a benchmark. Their classes have nothing to be
         compared with, even if one or another has an official name. Where most classes are official,
@@ -41,7 +41,7 @@ class Official:
         """
         known = _by_spelling(self.classes)
         classes = {spelling_key(label) for label in labels if label}
-        return self if 2 * len(classes & known.keys()) >= max(1, len(classes)) else None
+        return self if 2 * len(classes & known.keys()) > len(classes) else None
 
     def own_classes_note(self) -> str:
         """Return the note of a result on classes that are none of the benchmark's."""

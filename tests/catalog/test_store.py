@@ -420,6 +420,15 @@ def test_every_damaged_bit_of_a_database_is_found(tmp_path: Path) -> None:
     read_whole(tmp_path)
 
 
+def test_a_schema_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """SQLite quotes the damaged bytes, which need not be text."""
+    path = write_whole(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CREATE \xacABLE"))
+    (tmp_path / "catalog.sqlite.sum").unlink()
+    with pytest.raises(CatalogError, match=re.escape(str(tmp_path))):
+        read_whole(tmp_path)
+
+
 @pytest.mark.parametrize(
     "change",
     [

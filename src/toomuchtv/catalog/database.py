@@ -166,7 +166,7 @@ def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
         raise CatalogError(f"cannot open {path}: {error}") from error
     try:
         _prepare(connection, path, create=create)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes damaged bytes
         connection.close()
         # On a full disk SQLite cannot open any catalog, so the message mentions both.
         hint = ", or its disk is full" if "disk" in str(error) else ""

@@ -54,6 +54,8 @@ _CONTAINER_SIGNATURES = (
 _METADATA_ERRORS: dict[str, Any] = (
     {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 )
+# Version 19 has no options of single streams either.
+_HAS_STREAM_OPTIONS = hasattr(InputContainer, "stream_options")
 # No more pixels than a frame of 8K (8192x4352, as coded). A header of a few bytes can declare a
 # thousand million of them, which FFmpeg would allocate, in each decoding thread.
 MAX_FRAME_PIXELS = 8192 * 4352
@@ -120,14 +122,16 @@ def open_media(path: str | os.PathLike[str]) -> InputContainer:
 
 def _open(path: str) -> InputContainer:
     # FFmpeg decodes the first frames of each stream to learn its properties. The limit applies to
-    # streams that the header of the file declares. Asking for options of single streams raises
-    # ValueError where it declares none, as in MPEG-PS and FLV.
+    # streams that the header of the file declares.
     limit = {"max_pixels": str(MAX_FRAME_PIXELS)}
-    try:
-        return _av_open(path, options=limit, stream_options=[{}])
-    except ValueError as error:
-        if isinstance(error, av.FFmpegError):
-            raise
+    if _HAS_STREAM_OPTIONS:
+        # Asking for options of single streams raises ValueError where the header declares none, as
+        # in MPEG-PS and FLV.
+        try:
+            return _av_open(path, options=limit, stream_options=[{}])
+        except ValueError as error:
+            if isinstance(error, av.FFmpegError):
+                raise
     # Without decoders, the sizes are those that the parsers find.
     with _av_open(path, container_options={"codec_whitelist": "none"}) as container:
         for video in container.streams.video:

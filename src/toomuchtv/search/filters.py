@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,39 @@ class Filters:
             raise ValueError(
                 f"the range of time is empty: from {self.from_seconds:g} s to {self.to_seconds:g} s"
             )
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        titles: Iterable[str] = (),
+        kinds: Iterable[str] = (),
+        seasons: Iterable[int] = (),
+        from_seconds: float = 0.0,
+        to_seconds: float = float("inf"),
+        in_segments: Iterable[str] = (),
+        not_in_segments: Iterable[str] = (),
+    ) -> Filters:
+        """Make filters from the words of a person; see the attributes.
+
+        Raises:
+            ValueError: A kind of titles or segments is unknown, or the range of time is empty.
+        """
+        known = [kind.value for kind in TitleKind]
+        unknown = set(kinds := tuple(kinds)).difference(known)
+        if unknown:
+            raise ValueError(
+                f"unknown kinds of titles {sorted(unknown)}: choose from {', '.join(known)}"
+            )
+        return cls(
+            titles=tuple(titles),
+            kinds=tuple(map(TitleKind, kinds)),
+            seasons=tuple(seasons),
+            from_seconds=from_seconds,
+            to_seconds=to_seconds,
+            in_segments=tuple(in_segments),
+            not_in_segments=tuple(not_in_segments),
+        )
 
     def accepts(self, title: Title, item: Item) -> bool:
         """Return whether any moment of an item can meet the conditions."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Self
@@ -124,8 +125,8 @@ class SearchIndex:
         """Return the query that a person has written.
 
         Args:
-            text: `text:WORDS`; the path of a file, with `@TIME` or without; or the name of an item
-                of the catalog with `@TIME`, such as `Caminandes S01E03@01:12`.
+            text: `text:WORDS`; the path of a file, with `@TIME` or without; the name of an item of
+                the catalog with `@TIME`, such as `Caminandes S01E03@01:12`; or `item:ID@TIME`.
 
         Raises:
             SearchError: Nothing has this name, several items have it (the message lists them), or
@@ -138,6 +139,8 @@ class SearchIndex:
             if path and os.path.isfile(path):
                 at_seconds = None if seconds is None else parse_seconds(seconds)
                 return QueryFile(path=Path(path), at_seconds=at_seconds)
+        if at and re.fullmatch(r"item:\d+", name):
+            return self.moment(int(name.removeprefix("item:")), parse_seconds(clock))
         if not at:
             raise SearchError(
                 f"{text!r} is neither a file nor a moment: write a moment as NAME@TIME, such as "
@@ -148,13 +151,13 @@ class SearchIndex:
         if len(found) != 1:
             known = found or entries
             names = [
-                f"  --item {item.id}: {item_name(title, item)} ({item.path})"
+                f"  item:{item.id}@{clock}: {item_name(title, item)} ({item.path})"
                 for title, item in known[:10]
             ]
             more = f"\n  and {len(known) - 10} more" if len(known) > 10 else ""
             what = f"{len(found)} items are called" if found else "no item is called"
             raise SearchError(
-                f"{what} {name!r}: give one of these by --item ID --at TIME\n"
+                f"{what} {name!r}: name one of these moments by its number\n"
                 + "\n".join(names)
                 + more
             )
@@ -213,7 +216,8 @@ class SearchIndex:
                 query must be a moment of the catalog.
             centered: With `other_titles`, subtract from every embedding the mean of its title.
             then: A second query. Hits are sequences: the first moment, then the second one.
-            within_seconds: Longest time from the end of the first moment to the start of the second.
+            within_seconds: Longest time from the end of the first moment to the start of the
+                second one.
             filters: Conditions on the hits.
             weights: Weights of the encoders, by name; 1 by default. Those with 0 are not used.
             collapse: Return one hit for windows of one shot, for openings that recur, and for
@@ -338,8 +342,8 @@ class SearchIndex:
         parts += [(self._query(one), 1.0) for one in plus]
         parts += [(self._query(one), -_MINUS) for one in minus]
         for group, weight in ((more_like, _MORE_LIKE), (less_like, -_LESS_LIKE)):
-            group = [self._query(one) for one in group]
-            parts += [(one, weight / len(group)) for one in group]
+            queries = [self._query(one) for one in group]
+            parts += [(one, weight / len(queries)) for one in queries]
         return parts
 
     def _score(

@@ -202,6 +202,20 @@ def _read(job: tuple[QueryFile, WindowFormat], report: object) -> FileWindows:
     )
 
 
+def read_vector(path: Path, encoder: str, modality: Modality) -> QueryVector:
+    """Read a vector from a `.npy` file.
+
+    Raises:
+        SearchError: The file is not an array of numbers with one dimension.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+        vector = torch.from_numpy(np.asarray(values, np.float32))
+    except (ValueError, TypeError, EOFError) as error:
+        raise SearchError(f"{os.fspath(path)!r} is no .npy file of numbers: {error}") from error
+    return QueryVector(vector=vector, modality=modality, encoder=encoder)
+
+
 def as_unit(vector: Tensor) -> Tensor:
     """Return a vector of unit length, float32 `[D]`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from toomuchtv.errors import SearchError, ToomuchtvError
@@ -22,7 +22,7 @@ from toomuchtv.search.queries import (
     as_unit,
     read_query_file,
 )
-from toomuchtv.search.window_encoders import WindowEncoder, load_window_encoder, mean_direction
+from toomuchtv.search.window_encoders import WindowEncoder, load_window_encoder
 
 
 class QueryEmbedder:
@@ -52,7 +52,9 @@ class QueryEmbedder:
                 return None
             if not query.text:
                 raise SearchError("the description is empty: write text:WORDS")
-            return as_unit(self._load(record).embed_text(query.text))
+            text = self._load(record).encoder.text
+            assert text is not None
+            return as_unit(text.embed([query.text], modality)[0])
         if query_modality == "text":
             return None
         if isinstance(query, Moment):
@@ -91,7 +93,7 @@ class QueryEmbedder:
             if audio is None or windows.audio is None:
                 return None
             vectors = loaded.embed_audio(windows.audio, audio.input.sample_rate_hz)
-        return mean_direction(torch.nn.functional.normalize(vectors, dim=1))
+        return as_unit(F.normalize(vectors, dim=1).mean(dim=0))
 
     def _load(self, record: IndexedEncoder) -> WindowEncoder:
         if record.id not in self._encoders:

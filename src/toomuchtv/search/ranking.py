@@ -71,7 +71,9 @@ class Scored:
 
     def match(self, window: int, rank: int) -> Match:
         """Return how this direction found a window."""
-        similarity = float(self.encoder.exact(np.array([window]), self.query, self.modality)[0])
+        exact = self.encoder.exact(np.array([window]), self.query, self.modality)
+        # Vectors in half precision can be longer than 1 by a rounding error.
+        similarity = float(np.clip(exact[0], -1, 1))
         calibration = self.calibration()
         mean, std = self._mean_and_std()
         z_score = (similarity - mean) / std
@@ -184,7 +186,7 @@ class Ranking:
                 if np.isfinite(one.scores[window])
             ]
         assert self.scores is not None
-        similarity = -float(self.scores[window])
+        similarity = min(1.0, -float(self.scores[window]))
         known = self.encoder.calibration
         calibration = None if known is None else known.of(self.modality, self.modality)
         return [

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,7 @@ class WindowEncoder(ABC):
             video_dim=video_dim,
             audio_dim=audio_dim,
             shares_space=self.encoder.shares_space,
+            text_modalities=() if self.encoder.text is None else self.encoder.text.modalities,
         )
 
     def embed_video(self, video: VideoArray) -> Tensor:
@@ -232,8 +233,3 @@ def load_window_encoder(source: str, *, device: str = "auto") -> WindowEncoder:
         pretrained = load(source).to(choose_device(device))
         return RunWindowEncoder(pretrained, Path(source).resolve().name)
     return ForeignWindowEncoder(choose_encoder(source))
-
-
-def mean_direction(vectors: Sequence[Tensor]) -> Tensor:
-    """Return the unit vector of the mean of unit vectors, float32 `[D]`."""
-    return torch.nn.functional.normalize(torch.stack([*vectors]).float().mean(dim=0), dim=0)

@@ -162,6 +162,18 @@ def _all_reduce(tensors: Sequence[Tensor], factor: float = 1.0) -> None:
         value.copy_(part.view_as(value))
 
 
+def broadcast_module(module: nn.Module) -> None:
+    """Replace the parameters and buffers of a module by those of rank 0, in place."""
+    if world_size() > 1:
+        for value in module.state_dict().values():
+            if value.numel() == 0:
+                continue
+            # A collective call reads memory in its order, which channels-last layouts permute.
+            values = value.contiguous()
+            dist.broadcast(values, 0)
+            value.copy_(values)
+
+
 def barrier() -> None:
     """Wait until every process has reached this point."""
     if world_size() > 1:

@@ -62,6 +62,15 @@ class ModelConfig(BaseModel):
     audio: AudioConfig = AudioEncoderConfig()
     embedding_dim: int = Field(default=256, ge=2, le=8192)
 
+    def without_init(self) -> ModelConfig:
+        """Return the architecture alone: a trained model needs no folder of published weights."""
+        encoders = {
+            key: encoder.model_copy(update={"init": ""})
+            for key, encoder in (("video", self.video), ("audio", self.audio))
+            if "init" in type(encoder).model_fields
+        }
+        return self.model_copy(update=encoders)
+
 
 #: The models of the presets of `toomuchtv pretrain`.
 MODEL_PRESETS = {

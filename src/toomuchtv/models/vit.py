@@ -47,6 +47,8 @@ class VitConfig(BaseModel):
         position_grid: Number of patches along each axis of the table; empty without a table.
         prefix_tokens: Number of learned tokens that are put before the patches. The features are
             their mean. Without them, the features are the mean over the patches.
+        init: Folder of published weights from which `pretrain` starts a new run; empty for random
+            weights. The model itself is built with random weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +58,7 @@ class VitConfig(BaseModel):
     positions: Literal["sine", "table"] = "sine"
     position_grid: tuple[int, ...] = ()
     prefix_tokens: Literal[0, 2] = 0
+    init: str = ""
 
     @property
     def label(self) -> str:
@@ -155,6 +158,7 @@ class VisionTransformer(nn.Module):
         patch_values: Number of values of one patch.
 
     Attributes:
+        config: See above.
         num_features: Length D of the feature vector.
         activation_checkpointing: Whether to keep only the input of every block for the backward
             pass and to compute the rest again.
@@ -164,6 +168,7 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, config: VitConfig, patch_values: int) -> None:
         super().__init__()
+        self.config = config
         dim, depth, num_heads = VIT_SIZES[config.size]
         self.num_features = dim
         self.patch_dropout = config.patch_dropout

@@ -27,7 +27,7 @@ from toomuchtv.models import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_precision
 from toomuchtv.training.metrics import MetricsTracker, read_metrics
-from toomuchtv.training.optimizer import build_ema, build_optimizer
+from toomuchtv.training.optimizer import ModelEma, build_optimizer
 from toomuchtv.training.run_config import Config
 from toomuchtv.training.run_folder import RunFolder
 from toomuchtv.training.snapshot_record import SnapshotRecord, record_snapshot
@@ -263,7 +263,7 @@ def build_step(
         precision=choose_precision(config.training.precision, device),
         max_gradient_norm=config.optimizer.max_gradient_norm or float("inf"),
         chunk_size=config.training.chunk_size,
-        ema=build_ema(model, decay) if decay else None,
+        ema=ModelEma(model, decay) if decay else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from tests.media_files import write_audio_file, write_film, write_still
 from tests.prepared import tiny_config
 from tests.search.indexes import random_encoder, tiny_encoder, write_random_index
+from tests.test_readme import execute, python_blocks
 from toomuchtv.catalog.records import TitleKind
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.errors import SearchError
@@ -240,6 +242,16 @@ def test_wrong_values(index: SearchIndex) -> None:
         index.search("text:a door")
     with pytest.raises(SearchError, match="cannot be loaded"):
         index.search(QueryFile(path=Path(__file__)))
+
+
+def test_the_guide(prepared_catalog: Path, tmp_path: Path) -> None:
+    tiny_encoder(tiny_config()).save(tmp_path / "out" / "run")
+    (tmp_path / "out" / "cat").symlink_to(prepared_catalog)
+    with contextlib.chdir(tmp_path):
+        for code in python_blocks("docs/guide/search.md"):
+            names = execute(code)
+    assert len(names["hits"]) == 5  # type: ignore[arg-type]
+    assert {hit.title for hit in names["elsewhere"]} == {"Beta", "Gamma", "Delta"}  # type: ignore[attr-defined]
 
 
 # ---- Files as queries

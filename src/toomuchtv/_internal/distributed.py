@@ -17,8 +17,10 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import GradBucket
 from torch.distributed.distributed_c10d import PrefixStore, Store, _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 from toomuchtv.errors import DistributedError, ToomuchtvError
 
@@ -143,6 +145,32 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace the gradients of parameters by their sums over the ranks, in place."""
     if world_size() > 1:
         _all_reduce([value.grad for value in parameters if value.grad is not None])
+
+
+def sum_gradients_in_backward(model: nn.Module) -> DistributedDataParallel:
+    """Wrap a model so that its gradients are summed over the ranks while backward still runs.
+
+    PyTorch's `DistributedDataParallel` exchanges buckets of gradients as soon as they are complete.
+    It would divide them by the number of ranks; the hook leaves the sum. Buckets stay as they are
+    in the first step, which a search for unused parameters ensures: otherwise they are made anew
+    after it, and a resumed run would add in another order than an uninterrupted one.
+    """
+    wrapped = DistributedDataParallel(
+        model,
+        broadcast_buffers=False,
+        init_sync=False,
+        gradient_as_bucket_view=True,
+        find_unused_parameters=True,
+    )
+    wrapped.register_comm_hook(None, _sum_bucket)
+    return wrapped
+
+
+def _sum_bucket(state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+    work = dist.all_reduce(bucket.buffer(), async_op=True)
+    assert work is not None
+    found: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
+    return found
 
 
 def average_tensors(tensors: Sequence[Tensor]) -> None:

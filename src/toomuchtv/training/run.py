@@ -170,7 +170,7 @@ def open_run(
         if start_step:
             checkpoints.load(start_step, run.modules, run.step.optimizer)
         if training.compile:
-            run.step.model.compile()
+            run.step.compile()
         yield run
 
 

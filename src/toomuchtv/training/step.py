@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from toomuchtv._internal import distributed
 from toomuchtv.data.clip_specs import ClipBatch
@@ -81,6 +83,8 @@ class TrainingStep:
         chunk_size: Number of clips whose activations are in memory at once; 0 for all clips of
             this process. See `gradient_cache`.
         ema: Moving average of the model, updated after each step.
+        overlap: Whether several processes exchange gradients while the backward pass still runs,
+            instead of after it. The sums differ by rounding only.
 
     Raises:
         ValueError: The optimizer is not fused.
@@ -98,6 +102,7 @@ class TrainingStep:
         max_gradient_norm: float,
         chunk_size: int = 0,
         ema: ModelEma | None = None,
+        overlap: bool = True,
     ) -> None:
         if not getattr(optimizer, "_step_supports_amp_scaling", False):
             raise ValueError(
@@ -116,6 +121,9 @@ class TrainingStep:
         self._chunk_size = chunk_size
         self._parameters = [*model.parameters(), *loss.parameters()]
         self._device = next(model.parameters()).device
+        self._overlapped: DistributedDataParallel | None = None
+        if overlap and distributed.world_size() > 1:
+            self._overlapped = distributed.sum_gradients_in_backward(model)
         # 1 once a step was not finite. From then on nothing is updated, so that the steps that were
         # launched before the host knew of it change nothing either.
         self._is_broken = torch.zeros((), device=self._device)
@@ -169,6 +177,7 @@ class TrainingStep:
             partial(self._embed, batch),
             num_clips=len(batch),
             chunk_size=self._chunk_size,
+            no_sync=self._overlapped.no_sync if self._overlapped else nullcontext,
         )
         labels = batch.pair_labels
         loss = self._gathered_loss(*cached.embeddings, labels, **self._bank_arguments(labels))
@@ -176,7 +185,7 @@ class TrainingStep:
         loss.backward()
         cached.backward()
         # The sum over processes is the gradient of the whole batch; see `GatheredLoss`.
-        distributed.sum_gradients(self._parameters)
+        distributed.sum_gradients(self.loss.parameters() if self._overlapped else self._parameters)
         norm, parameter_norms = self._clip_gradients()
         values = torch.stack([loss.detach().to(norm.dtype), norm])
         self._is_broken.copy_(torch.maximum(self._is_broken, (~values.isfinite()).any().float()))
@@ -188,6 +197,12 @@ class TrainingStep:
             pair_labels=labels,
             parameter_norms=parameter_norms,
         )
+
+    def compile(self) -> None:
+        """Compile the model and the transform of clips with `torch.compile`, in place."""
+        # Compiled with its wrapper, the model is cut where buckets of gradients are complete.
+        (self._overlapped or self.model).compile()
+        self._transform.compile()
 
     def _embed(self, batch: DeviceBatch, clips: slice) -> Embeddings:
         """Embed some clips of this process."""
@@ -201,7 +216,8 @@ class TrainingStep:
         )
         enabled = self._precision != torch.float32
         with torch.autocast(self._device.type, dtype=self._precision, enabled=enabled):
-            embeddings: Embeddings = self.model(video, log_mel, kept)
+            model = self._overlapped or self.model
+            embeddings: Embeddings = model(video, log_mel, kept)
         return embeddings
 
     def _clip_gradients(self) -> tuple[Tensor, dict[nn.Parameter, Tensor]]:

@@ -20,6 +20,7 @@ import pytest
 
 from experiments.rendered_tv import RenderedTVConfig, render_library
 from toomuchtv.cli import main
+from toomuchtv.cli.doctor import warnings_about
 
 SMALL = [
     "--preset", "tiny",
@@ -298,10 +299,16 @@ def test_library_is_never_written_to(rendered: Path, catalog: Path) -> None:
 
 def test_doctor_reports_this_machine() -> None:
     result = run_json("doctor")
-    assert result.keys() == {"facts", "libraries", "missing"}
+    assert result.keys() == {"facts", "libraries", "missing", "warnings"}
     assert result["missing"] == []
     assert "libavcodec" in result["facts"]["ffmpeg"]
     assert result["libraries"]["torch"]
+    assert "cuda" in result["facts"]
+    for version_, cudnn, num_gpus, expected in (
+        ("2.9.0+cu128", 91_002, 1, 1), ("2.9.1", None, 1, 1), ("2.9.1+cu130", 92_100, 1, 0),
+        ("2.9.0+cu128", 91_002, 0, 0), ("2.13.0+cu130", 91_002, 1, 0),
+    ):  # fmt: skip
+        assert len(warnings_about(version_, cudnn, num_gpus=num_gpus)) == expected
 
 
 def test_version_is_that_of_the_package() -> None:

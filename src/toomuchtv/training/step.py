@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +126,8 @@ class TrainingStep:
         self._overlapped: DistributedDataParallel | None = None
         if overlap and distributed.world_size() > 1:
             self._overlapped = distributed.sum_gradients_in_backward(model)
+        self._run_model: Callable[..., Any] = self._overlapped or model
+        self._run_transform: Callable[..., Any] = transform
         # 1 once a step was not finite. From then on nothing is updated, so that the steps that were
         # launched before the host knew of it change nothing either.
         self._is_broken = torch.zeros((), device=self._device)
@@ -183,7 +187,10 @@ class TrainingStep:
         loss = self._gathered_loss(*cached.embeddings, labels, **self._bank_arguments(labels))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        cached.backward()
+        with warnings.catch_warnings():
+            # Two layouts of a kernel of one pixel have other strides and the same memory.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
+            cached.backward()
         # The sum over processes is the gradient of the whole batch; see `GatheredLoss`.
         distributed.sum_gradients(self.loss.parameters() if self._overlapped else self._parameters)
         norm, parameter_norms = self._clip_gradients()
@@ -199,14 +206,43 @@ class TrainingStep:
         )
 
     def compile(self) -> None:
-        """Compile the model and the transform of clips with `torch.compile`, in place."""
+        """Compile the model and the transform of clips with `torch.compile`."""
         # Compiled with its wrapper, the model is cut where buckets of gradients are complete.
-        (self._overlapped or self.model).compile()
-        self._transform.compile()
+        self._run_model = torch.compile(self._overlapped or self.model)
+        self._run_transform = torch.compile(self._transform)
+
+    def do_not_compile(self) -> None:
+        """Undo `compile`."""
+        self._run_model = self._overlapped or self.model
+        self._run_transform = self._transform
+
+    def try_on(self, batch: ClipBatch) -> str | None:
+        """Run forward and backward pass on a batch, and leave everything as it was.
+
+        Returns:
+            Why it failed; None if it did not. Only this process is needed, unless batch norm is
+            synchronized.
+        """
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        clips = slice(0, self._chunk_size or len(batch))
+        try:
+            with self._overlapped.no_sync() if self._overlapped else nullcontext():
+                embeddings = self._embed(self.prepare(batch), clips)
+                (embeddings.video * embeddings.audio).sum().backward()  # type: ignore[no-untyped-call]
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+        except (RuntimeError, OSError) as error:  # PyTorch's compiler errors are RuntimeErrors
+            # The first line says that the backend failed, the second one says why.
+            return " ".join(str(error).split("\n", maxsplit=2)[:2])
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+            for buffer, value in buffers:
+                buffer.copy_(value)
+        return None
 
     def _embed(self, batch: DeviceBatch, clips: slice) -> Embeddings:
         """Embed some clips of this process."""
-        video, log_mel = self._transform(
+        video, log_mel = self._run_transform(
             batch.video[clips], batch.waveform[clips], batch.changes[clips]
         )
         kept_video, kept_audio = batch.kept
@@ -216,8 +252,7 @@ class TrainingStep:
         )
         enabled = self._precision != torch.float32
         with torch.autocast(self._device.type, dtype=self._precision, enabled=enabled):
-            model = self._overlapped or self.model
-            embeddings: Embeddings = model(video, log_mel, kept)
+            embeddings: Embeddings = self._run_model(video, log_mel, kept)
         return embeddings
 
     def _clip_gradients(self) -> tuple[Tensor, dict[nn.Parameter, Tensor]]:

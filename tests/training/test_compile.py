@@ -110,7 +110,7 @@ def test_a_trial_that_succeeds_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch, "compile", counted)
     before = {name: value.clone() for name, value in step.model.state_dict().items()}
     _compile(step, a_batch(6), "auto")
-    assert len(calls) == 2  # the transform and the model
+    assert len(calls) == 2  # the transform of the video, and the model
     for name, value in step.model.state_dict().items():
         assert torch.equal(value, before[name]), name
     step(a_batch(6), 1e-3)

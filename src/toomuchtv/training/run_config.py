@@ -90,7 +90,7 @@ class TrainingConfig(BaseModel):
         num_threads: Number of threads of CPU kernels; 0 to 1024, 0 leaves it to PyTorch. Another
             number adds floats in another order, so set it for a run that must be repeated to the
             bit.
-        compile: Whether `torch.compile` compiles the model and the transform of clips. "auto"
+        compile: Whether `torch.compile` compiles the model and the transform of the video. "auto"
             does it on a GPU, if a trial of the run's own model succeeds.
         activation_checkpointing: True if the encoders' blocks are computed again in the backward
             pass instead of being kept: identical gradients, less memory, about a third more time.

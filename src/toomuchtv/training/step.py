@@ -127,7 +127,7 @@ class TrainingStep:
         if overlap and distributed.world_size() > 1:
             self._overlapped = distributed.sum_gradients_in_backward(model)
         self._run_model: Callable[..., Any] = self._overlapped or model
-        self._run_transform: Callable[..., Any] = transform
+        self._run_video: Callable[..., Any] = transform.video
         # 1 once a step was not finite. From then on nothing is updated, so that the steps that were
         # launched before the host knew of it change nothing either.
         self._is_broken = torch.zeros((), device=self._device)
@@ -206,15 +206,16 @@ class TrainingStep:
         )
 
     def compile(self) -> None:
-        """Compile the model and the transform of clips with `torch.compile`."""
+        """Compile the model and the transform of the video with `torch.compile`."""
+        # The compiler does not know the complex numbers of the spectrogram.
         # Compiled with its wrapper, the model is cut where buckets of gradients are complete.
         self._run_model = torch.compile(self._overlapped or self.model)
-        self._run_transform = torch.compile(self._transform)
+        self._run_video = torch.compile(self._transform.video)
 
     def do_not_compile(self) -> None:
         """Undo `compile`."""
         self._run_model = self._overlapped or self.model
-        self._run_transform = self._transform
+        self._run_video = self._transform.video
 
     def try_on(self, batch: ClipBatch) -> str | None:
         """Run forward and backward pass on a batch, and leave everything as it was.
@@ -242,9 +243,9 @@ class TrainingStep:
 
     def _embed(self, batch: DeviceBatch, clips: slice) -> Embeddings:
         """Embed some clips of this process."""
-        video, log_mel = self._run_transform(
-            batch.video[clips], batch.waveform[clips], batch.changes[clips]
-        )
+        changes = batch.changes[clips]
+        video = self._run_video(batch.video[clips], changes)
+        log_mel = self._transform.audio(batch.waveform[clips], changes)
         kept_video, kept_audio = batch.kept
         kept = (
             None if kept_video is None else kept_video[clips],

@@ -33,9 +33,10 @@ MAY_IMPORT = {
     "training": _LEARNING,
     "evaluation": _LEARNING | {"training"},
     "diagnosis": _LEARNING | {"training", "evaluation"},
+    "search": _LEARNING | {"training", "evaluation"},
     "reports": _LEARNING | {"training", "evaluation", "diagnosis"},
-    "cli": _LEARNING | {"training", "evaluation", "diagnosis", "reports"},
-    "__init__": _LEARNING | {"training", "evaluation", "diagnosis"},
+    "cli": _LEARNING | {"training", "evaluation", "diagnosis", "search", "reports"},
+    "__init__": _LEARNING | {"training", "evaluation", "diagnosis", "search"},
     "__main__": {"_internal", "cli"},
 }
 

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from toomuchtv.media.clip_reader import read_clip
     from toomuchtv.media.proxy_writer import ProxyFormat
     from toomuchtv.models import AudioResNet, Embeddings, ModelConfig, TwoTower, VideoResNet
+    from toomuchtv.search.embedding import embed_catalog
+    from toomuchtv.search.filters import Filters
+    from toomuchtv.search.hits import Hit, Match
+    from toomuchtv.search.index import SearchIndex, open_index
+    from toomuchtv.search.queries import Moment, QueryFile, QueryText, QueryVector
     from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
@@ -67,6 +72,11 @@ _HOMES = {
         "media.clip_reader": "read_clip",
         "media.proxy_writer": "ProxyFormat",
         "models": "AudioResNet Embeddings ModelConfig TwoTower VideoResNet",
+        "search.embedding": "embed_catalog",
+        "search.filters": "Filters",
+        "search.hits": "Hit Match",
+        "search.index": "SearchIndex open_index",
+        "search.queries": "Moment QueryFile QueryText QueryVector",
         "training.pretrain": "PretrainResult pretrain",
         "training.run_config": "Config load_config",
     }.items()
@@ -92,14 +102,22 @@ __all__ = [
     "Diagnosis",
     "Embeddings",
     "Evaluation",
+    "Filters",
     "HierarchicalBatchSampler",
+    "Hit",
+    "Match",
     "ModelConfig",
+    "Moment",
     "PairLabelConfig",
     "PairLabels",
     "PretrainResult",
     "PretrainedEncoder",
     "ProxyFormat",
+    "QueryFile",
+    "QueryText",
+    "QueryVector",
     "SamplingConfig",
+    "SearchIndex",
     "TransformConfig",
     "TwoTower",
     "VideoResNet",
@@ -108,11 +126,13 @@ __all__ = [
     "compare_results",
     "diagnose",
     "draw_clips",
+    "embed_catalog",
     "evaluate",
     "load",
     "load_config",
     "losses",
     "open_catalog",
+    "open_index",
     "prepare_catalog",
     "pretrain",
     "read_clip",

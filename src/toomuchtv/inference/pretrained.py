@@ -17,6 +17,7 @@ from torch import Tensor
 from toomuchtv._internal.files import parse_json, write_text
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.tensor_files import DamagedFileError, read_tensors, write_tensors
+from toomuchtv.data.augmentation import draw_augmentation
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig, normalize_rgb
 from toomuchtv.errors import CheckpointError, MediaError
 from toomuchtv.inference.windows import (
@@ -227,6 +228,27 @@ class PretrainedEncoder:
         with self._eval_mode():
             log_mel = self._to_input.log_mel(waveform.to(self.device))
             return self.model.audio_encoder.feature_map(log_mel).float()
+
+    @torch.inference_mode()
+    def frames_from_planes(self, planes: Tensor) -> Tensor:
+        """Prepare single frames read from proxies, for `embed_frames`.
+
+        Overlapping windows share frames, which are prepared once.
+
+        Args:
+            planes: uint8 `[N, S * 3 / 2, S]`; see `media.proxy_reader`.
+
+        Returns:
+            Normalized RGB, float32 `[N, 3, size, size]`, on the device of the model.
+        """
+        changes = draw_augmentation(self._to_input.augmentation, np.zeros(len(planes), np.uint64))
+        return self._to_input.video(planes[:, None].to(self.device), changes)[:, :, 0]
+
+    @torch.inference_mode()
+    def embed_frames(self, windows: Tensor) -> Tensor:
+        """Embed windows of prepared frames `[N, T, 3, size, size]`: float32 `[N, D]` on the CPU."""
+        with self._eval_mode():
+            return self._video_tower(windows)
 
     @torch.inference_mode()
     def embed_planes(self, planes: Tensor, waveform: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""Find moments of a catalog by how they look and how they sound."""

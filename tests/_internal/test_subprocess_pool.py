@@ -242,35 +242,3 @@ def test_functions_of_main_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whoami, "__module__", "__main__")
     with pytest.raises(ValueError, match="importable module"):
         run_isolated(whoami, [1], num_workers=1, silence_seconds=1)
-
-
-_PARENT = """
-import sys, time
-from toomuchtv._internal.subprocess_pool import TiedProcess
-child = TiedProcess("tests._internal.tied_child", ["one", "two"])
-print(child.pid, flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_tied_process_ends_with_its_parent(number: signal.Signals, tmp_path: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "TIED_CHILD_FILE": str(tmp_path / "said")},
-    )  # fmt: skip
-    assert parent.stdout is not None
-    try:
-        child = psutil.Process(int(parent.stdout.readline()))
-        until = time.monotonic() + 30
-        while not (tmp_path / "said").exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        assert (tmp_path / "said").read_text() == "__main__ one two"
-        assert child.is_running()
-        parent.send_signal(number)
-        parent.wait(timeout=10)
-        child.wait(timeout=10)
-    finally:
-        parent.kill()
-        parent.wait()
-        parent.stdout.close()

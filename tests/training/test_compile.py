@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from safetensors.torch import load_file
 
 from tests.batches import a_batch
 from tests.prepared import tiny_config
+from tests.processes import run_toomuchtv
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.training.device import keep_compiled_code
@@ -130,24 +129,39 @@ def test_compiled_code_is_kept_in_the_users_cache(
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
 
 
+@pytest.mark.slow  # the compiler's own imports take 15 seconds
 def test_a_missing_compiler_is_reported_before_the_run_begins(
     prepared_catalog: Path, tmp_path: Path
 ) -> None:
     environment = {
-        **os.environ,
         "CXX": str(tmp_path / "no compiler"),
         # Nothing that an earlier run has compiled.
         "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels"),
     }
     (tmp_path / "wanted.toml").write_text(tiny_config(training={"compile": True}).to_toml())
-    done = subprocess.run(
-        [sys.executable, "-m", "toomuchtv", "pretrain", "--catalog", str(prepared_catalog),
-         "--run", str(tmp_path / "run"), "--config", str(tmp_path / "wanted.toml"), "--json"],
-        env=environment, check=False, capture_output=True, text=True,
+    done = run_toomuchtv(
+        "pretrain", "--catalog", prepared_catalog, "--run", tmp_path / "run",
+        "--config", tmp_path / "wanted.toml", "--json", environment=environment,
     )  # fmt: skip
     assert done.returncode == 2
     said = " ".join(done.stderr.split())
     assert "training.compile=true, but torch.compile cannot build a kernel here" in said
     assert "install a C++ compiler" in said
     assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("backend failed\nno g++"), OSError("no g++")])
+def test_a_kernel_that_cannot_be_built_ends_the_run_before_it_begins(
+    prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def compile_nothing(function: object, **options: object) -> object:
+        def call(*arguments: object) -> object:
+            raise error
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    with pytest.raises(ValueError, match=r"no g\+\+.*install a C\+\+ compiler"):
+        train(prepared_catalog, tmp_path / "run", tiny_config(training={"compile": True}))
     assert not (tmp_path / "run").exists()

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from toomuchtv.cli import catalog, compare, diagnose, doctor, evaluate, prepare, pretrain, scan
+from toomuchtv.cli import (
+    catalog,
+    compare,
+    diagnose,
+    doctor,
+    evaluate,
+    export,
+    prepare,
+    pretrain,
+    scan,
+)
 
 __all__ = ["app", "main"]
 
@@ -29,6 +39,7 @@ for _verb in (
     diagnose.diagnose,
     evaluate.evaluate,
     compare.compare,
+    export.export,
 ):
     app.command()(_verb)
 
@@ -55,8 +66,8 @@ def _describe(
 ) -> None:
     """Train a video encoder and an audio encoder on films and TV series, without labels.
 
-    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate. `toomuchtv VERB
-    --help` describes a verb and its options.
+    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate, export. `toomuchtv
+    VERB --help` describes a verb and its options.
 
     The exit code is 0 if everything was done, 1 if a part failed (the failures are listed), and 2
     if the usage or the input was wrong or the system has a fault, such as a full disk. It is 130

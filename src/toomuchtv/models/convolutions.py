@@ -21,7 +21,7 @@ class SpatialConv(nn.Conv3d):
         padding = [int(value) for value in self.padding[1:]]
         out = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], padding)
         # Unlike `len(x)`, -1 keeps the size of the batch open when the network is exported.
-        return out.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
+        return out.reshape(-1, x.shape[2], *out.shape[1:]).transpose(1, 2)
 
 
 class TemporalConv(nn.Conv3d):
@@ -62,7 +62,7 @@ class FullConv(nn.Conv3d):
         frames = frames.permute(0, 1, 5, 2, 3, 4).flatten(2, 3).flatten(0, 1)
         weight = self.weight.transpose(1, 2).flatten(1, 2)
         out = F.conv2d(frames, weight, None, self.stride[1:], padding[1:])
-        return out.unflatten(0, (-1, num_frames)).transpose(1, 2)
+        return out.reshape(-1, num_frames, *out.shape[1:]).transpose(1, 2)
 
 
 class ShortcutConv(nn.Conv3d):

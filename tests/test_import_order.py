@@ -35,8 +35,8 @@ MAY_IMPORT = {
     "search": _LEARNING | {"training", "evaluation"},
     "export": _LEARNING | {"training", "evaluation"},
     "reports": _LEARNING | {"training", "evaluation", "diagnosis"},
-    "cli": _LEARNING | {"training", "evaluation", "diagnosis", "search", "reports"},
-    "__init__": _LEARNING | {"training", "evaluation", "diagnosis", "search"},
+    "cli": _LEARNING | {"training", "evaluation", "diagnosis", "search", "export", "reports"},
+    "__init__": _LEARNING | {"training", "evaluation", "diagnosis", "search", "export"},
     "__main__": {"_internal", "cli"},
 }
 

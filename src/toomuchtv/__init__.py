@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from toomuchtv.media.clip_reader import read_clip
     from toomuchtv.media.proxy_writer import ProxyFormat
     from toomuchtv.models import AudioResNet, Embeddings, ModelConfig, TwoTower, VideoResNet
+    from toomuchtv.search.embedding import embed_catalog
+    from toomuchtv.search.filters import Filters
+    from toomuchtv.search.hits import Hit, Match
+    from toomuchtv.search.index import SearchIndex, open_index
+    from toomuchtv.search.queries import Moment, QueryText, QueryVector
+    from toomuchtv.search.query_files import QueryFile
     from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
@@ -71,6 +77,12 @@ _HOMES = {
         "media.clip_reader": "read_clip",
         "media.proxy_writer": "ProxyFormat",
         "models": "AudioResNet Embeddings ModelConfig TwoTower VideoResNet",
+        "search.embedding": "embed_catalog",
+        "search.filters": "Filters",
+        "search.hits": "Hit Match",
+        "search.index": "SearchIndex open_index",
+        "search.queries": "Moment QueryText QueryVector",
+        "search.query_files": "QueryFile",
         "training.pretrain": "PretrainResult pretrain",
         "training.run_config": "Config load_config",
     }.items()
@@ -96,15 +108,23 @@ __all__ = [
     "Diagnosis",
     "Embeddings",
     "Evaluation",
+    "Filters",
     "HierarchicalBatchSampler",
+    "Hit",
+    "Match",
     "ModelConfig",
+    "Moment",
     "OnnxExport",
     "PairLabelConfig",
     "PairLabels",
     "PretrainResult",
     "PretrainedEncoder",
     "ProxyFormat",
+    "QueryFile",
+    "QueryText",
+    "QueryVector",
     "SamplingConfig",
+    "SearchIndex",
     "TransformConfig",
     "TwoTower",
     "VideoResNet",
@@ -113,6 +133,7 @@ __all__ = [
     "compare_results",
     "diagnose",
     "draw_clips",
+    "embed_catalog",
     "evaluate",
     "export_hub",
     "export_onnx",
@@ -120,6 +141,7 @@ __all__ = [
     "load_config",
     "losses",
     "open_catalog",
+    "open_index",
     "prepare_catalog",
     "pretrain",
     "read_clip",

@@ -69,7 +69,7 @@ def take_step(model: TwoTower) -> dict[str, Tensor]:
         transform=ClipTransform(
             TransformConfig(size=16, log_mel=LogMelConfig()), AugmentationConfig()
         ),
-        optimizer=torch.optim.SGD(parameters.values(), lr=0.1),
+        optimizer=torch.optim.SGD(parameters.values(), lr=0.1, fused=True),
         pair_labels=PairLabelConfig(),
         precision=torch.float32,
         max_gradient_norm=1e9,

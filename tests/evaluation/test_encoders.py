@@ -276,6 +276,73 @@ def test_an_encoder_may_have_a_feature_map() -> None:
     assert plain.audio.tokens(NOISE).shape == (3, 1, 2)
 
 
+class WithText(Someones):
+    """A custom encoder of sounds with texts: the shares of two letters."""
+
+    def embed_text(self, texts: list[str]) -> Tensor:
+        counts = [[text.count("a") + 1.0, text.count("b") + 1.0] for text in texts]
+        return torch.tensor(counts) * self.scale
+
+
+class OfBoth(WithText):
+    """A custom encoder of both modalities whose texts share a space with one."""
+
+    frames, frame_rate, size = 1, 1.0, 4
+    text_modalities: object = ("video",)
+
+    def embed_video(self, video: Tensor) -> Tensor:
+        return video.float().mean(dim=(1, 2, 3))[:, :2]
+
+
+def changed(kind: type[WithText], **attributes: object) -> WithText:
+    model = kind()
+    for name, value in attributes.items():
+        setattr(model, name, value)
+    return model
+
+
+def test_an_encoder_may_embed_texts() -> None:
+    text = wrap_encoder(WithText(), name="x").text
+    assert text is not None
+    assert text.modalities == ("audio",)
+    texts = ["aab", "", "\ud800\x00 \u202eשלום 🎬", "b" * 100_000, *["a"] * 64]
+    found = text.embed(texts, "audio")
+    expected = np.array([[one.count("a") + 1.0, one.count("b") + 1.0] for one in texts])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+    assert wrap_encoder(make(), name="x").text is None
+    with pytest.raises(ValueError, match="sequence of one or more texts"):
+        text.embed("ab", "audio")
+    with pytest.raises(ValueError, match="sequence of one or more texts"):
+        text.embed([], "audio")
+    with pytest.raises(ValueError, match="only for audio"):
+        text.embed(["ab"], "video")
+    of_video = wrap_encoder(OfBoth(), name="x")
+    assert of_video.text is not None
+    assert of_video.text.modalities == ("video",)
+    assert not of_video.shares_space
+    both = wrap_encoder(
+        changed(OfBoth, text_modalities=("audio", "video"), shares_space=True), name="x"
+    )
+    assert both.text is not None
+    assert both.text.modalities == ("video", "audio")
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (changed(OfBoth, text_modalities=("video", "audio")), "shares_space"),
+        (changed(OfBoth, text_modalities=("image",)), "text_modalities"),
+        (changed(WithText, text_modalities="video"), "text_modalities"),
+        (changed(WithText, embed_text=lambda texts: torch.ones(len(texts), 3)), "share no space"),
+        (changed(WithText, embed_text=lambda texts: torch.ones(1, 2)), "must return a tensor"),
+    ],
+)
+def test_texts_that_share_no_space_are_refused(model: WithText, reason: str) -> None:
+    with pytest.raises(EncoderError, match=reason):
+        wrap_encoder(model, name="x")
+
+
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "external_encoders.md"
 
 

@@ -14,9 +14,11 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from tests.media.coded_media import audio_lag, reference_audio
+from tests.media.coded_media import CodedFilm, audio_lag, reference_audio
 from toomuchtv.media.audio import AlignedResampler, downmix_to_mono
-from toomuchtv.media.proxy_writer import AudioWriter, ProxyFormat
+from toomuchtv.media.clip_reader import read_audio, read_clip
+from toomuchtv.media.proxy_writer import AudioWriter, ProxyFormat, write_proxy
+from toomuchtv.media.timestamps import read_timeline
 
 
 def frame_of(samples: NDArray[np.float32], rate_hz: int) -> AudioFrame:
@@ -184,6 +186,50 @@ def test_the_downmix_cannot_clip_and_uses_every_channel(layout: str, planar: boo
         alone[index] = 1.0
         heard = downmix_to_mono(channel_frame(alone, layout, planar=planar))
         assert heard == pytest.approx(weight[name] / sum(weight.values()), abs=1e-6)
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "aac", "ac3"])
+def test_stereo_with_one_side_inverted_is_heard(codec: str, tmp_path: Path) -> None:
+    path = tmp_path / "sound.mkv"
+    left = reference_audio(np.arange(48_000) / 48_000).astype(np.float32)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=48_000, layout="stereo")
+        assert isinstance(stream, av.AudioStream)
+        frame = AudioFrame.from_ndarray(np.stack([left, -left]), format="fltp", layout="stereo")
+        frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 48_000), 0
+        size = stream.codec_context.frame_size or 1024
+        to_codec = AudioResampler(stream.format.name, "stereo", 48_000, frame_size=size)
+        for part in [*to_codec.resample(frame), *to_codec.resample(None), None]:
+            container.mux(stream.encode(part))
+    timeline = read_timeline(path)
+    heard = read_audio(
+        path, timeline=timeline, first_sample=24_000, num_samples=16_000, sample_rate_hz=48_000
+    )
+    expected = left[24_000 - 2_400 : 40_000 + 2_400].astype(np.float64)
+    lag, similarity = audio_lag(heard, expected, within=2_400)
+    assert abs(lag) <= 1
+    assert similarity > 0.98
+
+
+def test_what_is_no_number_is_zero_and_reported_as_damage(tmp_path: Path) -> None:
+    film = CodedFilm(
+        suffix=".mkv", video_codec="mpeg4", audio_codec="pcm_f32le", rate=Fraction(24), seconds=3.0
+    )
+    path = film.write(tmp_path)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+    broken = next(packet for packet in packets if (packet.pts or 0) * packet.time_base >= 1)
+    start = float((broken.pts or 0) * broken.time_base)
+    data = bytearray(path.read_bytes())
+    place = data.find(bytes(broken))
+    data[place : place + 40] = np.array([np.nan, np.inf] * 5, np.float32).tobytes()
+    path.write_bytes(data)
+    summary = write_proxy(path, tmp_path / "v.mp4", tmp_path / "a.mp4", ProxyFormat(short_side=48))
+    (damage,) = summary.audio_damage
+    assert start - 0.01 < damage.start_seconds <= start < damage.stop_seconds < start + 0.05
+    clip = read_clip(path, start_seconds=1.0, frames=1)
+    assert np.isfinite(clip.waveform).all()
+    assert clip.waveform[: round(0.5 * 16_000)].any()
 
 
 @pytest.mark.parametrize("rate_hz", [22_050, 44_100, 48_000, 96_000])

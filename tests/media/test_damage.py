@@ -14,7 +14,7 @@ from tests.media.coded_media import CodedFilm, numbers_of
 from tests.media_files import write_film
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.media.clip_reader import read_clip
-from toomuchtv.media.containers import find_video_stream, open_media
+from toomuchtv.media.containers import decode_in_threads, find_video_stream, open_media
 from toomuchtv.media.damage import DamagedInterval, merge_intervals
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, ProxySummary, write_audio_proxy, write_proxy
@@ -82,6 +82,35 @@ def test_a_hole_is_reported_and_smears_nothing(film: CodedFilm, tmp_path: Path) 
     for start in (2.0, 3.5, 5.5, 6.5):
         clip = read_clip(path, start_seconds=start, frames=2, audio_seconds=0.1)
         assert numbers_of(clip.video) == numbers[round(start * 8) : round(start * 8) + 2]
+
+
+@pytest.mark.parametrize("num_threads", [1, 5, None])
+def test_errors_that_threads_report_late_smear_nothing(
+    num_threads: int | None, tmp_path: Path
+) -> None:
+    path = MKV.write(tmp_path)
+    with av.open(str(path)) as file:
+        packets = [packet for packet in file.demux(video=0) if packet.size and packet.pos]
+        victim = packets[60]
+        lost = float((victim.pts or 0) * victim.time_base)
+    data = bytearray(path.read_bytes())
+    place = data.find(bytes(victim), victim.pos)
+    data[place : place + victim.size] = b"\xff" * victim.size
+    path.write_bytes(data)
+    with open_media(path) as container:
+        stream = find_video_stream(container)
+        timeline = read_timeline(path, container)
+    with open_media(path) as container:
+        stream = find_video_stream(container)
+        decode_in_threads(stream, num_threads)
+        decoder = TimelineDecoder(container, timeline, video=stream)
+        found = [round(seconds * RATE) for _, seconds in decoder]
+    assert decoder.num_damaged == 1
+    first = round((lost - timeline.origin_seconds) * RATE)
+    # B-frames before it in time may refer to it, and are decoded after it.
+    before = [number for number in found if number < first]
+    assert len(before) >= first - 4
+    assert found[len(before) :] == list(range(96, 192))  # from the next keyframe on
 
 
 def test_what_follows_a_gap_in_a_transport_stream_is_read(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.media.coded_media import splice
 from toomuchtv.media.clip_reader import read_clip
-from toomuchtv.media.containers import open_media
 from toomuchtv.media.frame_converter import BlackBars
 from toomuchtv.media.letterbox import detect_bars_in_frames, detect_black_bars
 from toomuchtv.media.proxy_reader import ProxyReader
@@ -138,15 +138,21 @@ def test_bars_of_films_are_detected(
     wanted: tuple[int, int, int, int] | None,
     seconds: int,
 ) -> None:
-    path = write(tmp_path / "film.mkv", of_number, seconds=seconds)
-    with open_media(path) as container:
-        bars = detect_black_bars(container)
+    bars = detect_black_bars(write(tmp_path / "film.mkv", of_number, seconds=seconds))
     if wanted is None:
         assert bars is None
     else:
         assert bars is not None
         assert (bars.left, bars.top, bars.right, bars.bottom) == wanted
         assert (bars.frame_width, bars.frame_height) == (WIDTH, HEIGHT)
+
+
+def test_bars_are_found_where_a_clock_jumps(tmp_path: Path) -> None:
+    path = write(tmp_path / "film.ts", letterboxed, seconds=45)
+    jumping = splice(path, tmp_path / "jumping.ts", at_seconds=22.0, shift_seconds=90_000.0)
+    bars = detect_black_bars(jumping)
+    assert bars is not None
+    assert (bars.left, bars.top, bars.right, bars.bottom) == (0, 14, 0, 14)
 
 
 @settings(max_examples=40, deadline=None)

@@ -27,10 +27,10 @@ from tests.processes import run_processes
 from toomuchtv._internal import distributed
 from toomuchtv._internal.files import write_json
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.pair_labels import PairLabels
 from toomuchtv.errors import CheckpointError
 from toomuchtv.inference.pretrained import load
+from toomuchtv.training.device_batch import DeviceBatch
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.nan_dump import NotFiniteError
 from toomuchtv.training.pretrain import PretrainResult, pretrain
@@ -338,8 +338,8 @@ def test_a_damaged_newest_checkpoint_resumes_from_the_one_before(
 def test_a_loss_or_gradient_that_is_not_finite_stops_with_a_nan_dump(
     prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    def break_it(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
-        if batch.step == 4:
+    def break_it(self: TrainingStep, batch: DeviceBatch, rate: float) -> Any:
+        if batch.host.step == 4:
             if what == "loss":
                 batch.waveform[0, 0] = torch.nan
             else:
@@ -380,8 +380,8 @@ def test_held_out_titles_are_never_trained_on(
 ) -> None:
     seen: list[tuple[int, float]] = []
 
-    def record(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
-        seen.extend((spec.item, spec.start_seconds) for spec in batch.specs)
+    def record(self: TrainingStep, batch: DeviceBatch, rate: float) -> Any:
+        seen.extend((spec.item, spec.start_seconds) for spec in batch.host.specs)
         return original(self, batch, rate)
 
     original = TrainingStep.__call__
@@ -457,7 +457,7 @@ def train_here(catalog_path: Path, run_path: Path, out: Path) -> None:
     ends: list[dict[str, torch.Tensor]] = []
     original = TrainingStep.__call__
 
-    def record(self: TrainingStep, batch: ClipBatch, rate: float) -> StepResult:
+    def record(self: TrainingStep, batch: DeviceBatch, rate: float) -> StepResult:
         assert len(batch) == 3
         assert distributed.world_size() == 2
         result = original(self, batch, rate)

@@ -54,7 +54,7 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
     Without torchrun, or inside another process group, this does nothing.
 
     Args:
-        device: Device of the tensors that are exchanged: NCCL for a GPU, gloo for a CPU.
+        device: Device that trains. Tensors on a GPU are exchanged by NCCL, all others by gloo.
         timeout_seconds: Timeout of every collective call.
 
     Raises:
@@ -63,7 +63,8 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
         return
-    backend = "nccl" if device.type == "cuda" else "gloo"
+    # Facts about the clips of a batch are exchanged between hosts, with gloo on a GPU too.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         store, own_rank, size = _rendezvous()
         timeout = timedelta(seconds=timeout_seconds)
@@ -162,6 +163,18 @@ def _all_reduce(tensors: Sequence[Tensor], factor: float = 1.0) -> None:
         value.copy_(part.view_as(value))
 
 
+def broadcast_module(module: nn.Module) -> None:
+    """Replace the parameters and buffers of a module by those of rank 0, in place."""
+    if world_size() > 1:
+        for value in module.state_dict().values():
+            if value.numel() == 0:
+                continue
+            # A collective call reads memory in its order, which channels-last layouts permute.
+            values = value.contiguous()
+            dist.broadcast(values, 0)
+            value.copy_(values)
+
+
 def barrier() -> None:
     """Wait until every process has reached this point."""
     if world_size() > 1:
@@ -175,6 +188,14 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     value = torch.tensor([int(flag)], device=device)
     dist.all_reduce(value, op=dist.ReduceOp.MAX)
     return bool(value.item())
+
+
+def count_ranks(flag: bool, device: torch.device) -> Tensor:
+    """Return on how many ranks the flag is set, as a scalar on the device that is read later."""
+    value = torch.full((), float(flag), device=device)
+    if world_size() > 1:
+        dist.all_reduce(value)
+    return value
 
 
 def on_first_rank(function: Callable[[], Iterable[int]], device: torch.device) -> list[int]:

@@ -14,11 +14,14 @@ from toomuchtv.cli import (
     compare,
     diagnose,
     doctor,
+    embed,
     evaluate,
     export,
+    index,
     prepare,
     pretrain,
     scan,
+    search,
 )
 
 __all__ = ["app", "main"]
@@ -39,6 +42,8 @@ for _verb in (
     diagnose.diagnose,
     evaluate.evaluate,
     compare.compare,
+    embed.embed,
+    search.search,
     export.export,
 ):
     app.command()(_verb)
@@ -47,6 +52,12 @@ _catalog_app = typer.Typer(no_args_is_help=True, help="Inspect and correct a cat
 _catalog_app.command()(catalog.show)
 _catalog_app.command()(catalog.rename)
 app.add_typer(_catalog_app, name="catalog")
+
+_index_app = typer.Typer(no_args_is_help=True, help="Inspect an index, and export its embeddings.")
+_index_app.command()(index.info)
+_index_app.command()(index.check)
+_index_app.command()(index.export)
+app.add_typer(_index_app, name="index")
 
 
 def _print_version(requested: bool) -> None:
@@ -66,8 +77,8 @@ def _describe(
 ) -> None:
     """Train a video encoder and an audio encoder on films and TV series, without labels.
 
-    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate, export. `toomuchtv
-    VERB --help` describes a verb and its options.
+    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate; then embed and search,
+    or export. `toomuchtv VERB --help` describes a verb and its options.
 
     The exit code is 0 if everything was done, 1 if a part failed (the failures are listed), and 2
     if the usage or the input was wrong or the system has a fault, such as a full disk. It is 130

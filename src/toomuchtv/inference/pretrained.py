@@ -17,18 +17,18 @@ from torch import Tensor
 from toomuchtv._internal.files import write_text
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.tensor_files import write_tensors
+from toomuchtv.data.augmentation import draw_augmentation
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig, normalize_rgb
 from toomuchtv.errors import MediaError
 from toomuchtv.inference.windows import (
-    FileContent,
     WindowEmbeddings,
     WindowGrid,
     audio_windows,
-    inspect_file,
     video_windows,
 )
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
+from toomuchtv.media.file_content import FileContent, inspect_file
 from toomuchtv.media.timestamps import read_timeline
 from toomuchtv.models import ModelConfig, TwoTower
 from toomuchtv.models.model_folder import (
@@ -234,6 +234,27 @@ class PretrainedEncoder:
         with self._eval_mode():
             log_mel = self._to_input.log_mel(waveform.to(self.device))
             return self.model.audio_encoder.feature_map(log_mel).float()
+
+    @torch.inference_mode()
+    def frames_from_planes(self, planes: Tensor) -> Tensor:
+        """Prepare single frames read from proxies, for `embed_frames`.
+
+        Overlapping windows share frames, which are prepared once.
+
+        Args:
+            planes: uint8 `[N, S * 3 / 2, S]`; see `media.proxy_reader`.
+
+        Returns:
+            Normalized RGB, float32 `[N, 3, size, size]`, on the device of the model.
+        """
+        changes = draw_augmentation(self._to_input.augmentation, np.zeros(len(planes), np.uint64))
+        return self._to_input.video(planes[:, None].to(self.device), changes)[:, :, 0]
+
+    @torch.inference_mode()
+    def embed_frames(self, windows: Tensor) -> Tensor:
+        """Embed windows of prepared frames `[N, T, 3, size, size]`: float32 `[N, D]` on the CPU."""
+        with self._eval_mode():
+            return self._video_tower(windows)
 
     @torch.inference_mode()
     def embed_planes(self, planes: Tensor, waveform: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """Published weights of VideoMAE and AST, from folders in the layout of `transformers`.
 
 A folder has `config.json` and `model.safetensors`, as `save_pretrained` writes them. Nothing is
-downloaded, and the library itself is not needed.
+downloaded, and the library itself is not needed. Weights of torchvision's video networks are a
+`model.safetensors` alone.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from toomuchtv.errors import CheckpointError
+from toomuchtv.models.video import VideoResNet, load_torchvision_weights
 from toomuchtv.models.vit import (
     VIT_SIZES,
     AudioVit,
@@ -35,6 +37,60 @@ EncoderT = TypeVar("EncoderT", bound=VisionTransformer)
 
 _VIDEO, _AUDIO = "videomae", "audio-spectrogram-transformer"
 _PREFIXES = ("videomae.", "audio_spectrogram_transformer.")
+#: Settings of a transformer that its weights do not depend on.
+_FREE_SETTINGS = {"patch_dropout", "init"}
+
+
+def load_published_weights(encoder: nn.Module, folder: str | os.PathLike[str]) -> None:
+    """Load published weights into an encoder whose architecture is theirs.
+
+    Args:
+        encoder: A `VideoVit` for a folder of VideoMAE, an `AudioVit` for one of AST, or a
+            `VideoResNet` for a folder whose `model.safetensors` has the tensors of torchvision's
+            `r2plus1d_18` or `r3d_18`.
+        folder: The folder.
+
+    Raises:
+        CheckpointError: The folder cannot be read, or its weights have another architecture. The
+            message lists the settings that differ.
+        ValueError: There are no published weights of such an encoder.
+    """
+    if isinstance(encoder, VideoVit):
+        _load_same(encoder, video_vit_of(folder), "model.video", folder)
+    elif isinstance(encoder, AudioVit):
+        _load_same(encoder, audio_vit_of(folder), "model.audio", folder)
+    elif isinstance(encoder, VideoResNet):
+        path = Path(folder) / "model.safetensors"
+        try:
+            load_torchvision_weights(encoder, _read_tensors(path))
+        except ValueError as error:
+            raise CheckpointError(
+                f"{str(path)!r} does not fit: {error}. Set model.video.name=r2plus1d or r3d as in "
+                "the weights, model.video.depth=18, model.video.width=1 and "
+                "model.video.channel_multiple=1"
+            ) from error
+    else:
+        raise ValueError(f"no published weights load into a {type(encoder).__name__}")
+
+
+def _load_same(
+    encoder: VisionTransformer,
+    published: VisionTransformer,
+    section: str,
+    folder: str | os.PathLike[str],
+) -> None:
+    ours, theirs = encoder.config.model_dump(), published.config.model_dump()
+    differing = [key for key in ours.keys() - _FREE_SETTINGS if ours[key] != theirs[key]]
+    differing.sort()
+    if differing:
+        found = ", ".join(f"{key} is {ours[key]!r} and not {theirs[key]!r}" for key in differing)
+        wanted = " ".join(
+            f"{section}.{key}={json.dumps(theirs[key]).replace(' ', '')}" for key in differing
+        )
+        raise CheckpointError(
+            f"the weights in {os.fspath(folder)!r} do not fit {section}: {found}. Set {wanted}"
+        )
+    encoder.load_state_dict(published.state_dict())
 
 
 def video_vit_of(folder: str | os.PathLike[str]) -> VideoVit:
@@ -112,11 +168,12 @@ def audio_vit_of(folder: str | os.PathLike[str]) -> AudioVit:
 def _read(folder: Path, model_type: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         values = json.loads((folder / "config.json").read_text("utf-8"))
-        state = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"cannot read config.json and model.safetensors in {str(folder)!r}: {error}"
+            f"cannot read {str(folder / 'config.json')!r}: {error}. Give a folder in the layout of "
+            "transformers, with config.json and model.safetensors"
         ) from error
+    state = _read_tensors(folder / "model.safetensors")
     found = values.get("model_type") if isinstance(values, dict) else None
     if found != model_type:
         raise CheckpointError(f"{str(folder)!r} has a model of type {found!r}, not {model_type!r}")
@@ -135,6 +192,20 @@ def _read(folder: Path, model_type: str) -> tuple[dict[str, Any], dict[str, Tens
     for prefix in _PREFIXES:
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     return values, {name: value.float() for name, value in state.items()}
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        state = load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot read the weights {str(path)!r}: {error}. Pickled weights are never read: "
+            "convert them with safetensors.torch.save_file"
+        ) from error
+    for name, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(f"the weights {name} in {str(path)!r} are not finite")
+    return state
 
 
 def _size_of(values: Mapping[str, Any], folder: str | os.PathLike[str]) -> VitSize:

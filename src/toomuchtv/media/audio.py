@@ -35,11 +35,19 @@ _PLAUSIBLE_RATES_HZ = range(1_000, 1_000_001)
 # full-scale channels cannot clip.
 _CHANNEL_WEIGHTS = {"FL": 1.0, "FR": 1.0, "FC": 1.0, "LFE": 0.0, "LFE2": 0.0}
 _SURROUND_WEIGHT = math.sqrt(0.5)
+# Stereo of which one side is inverted cancels. That is taken to be so in a frame in which the mean
+# of both sides is 20 dB below the left side. Ordinary stereo stays above 15 dB; what lossy codecs
+# leave of an inverted side is below 20 dB but for quiet frames at low bit rates.
+_MIN_MEAN_ENERGY = 0.01
 _PLANE_DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
 def downmix_to_mono(frame: AudioFrame) -> WaveformArray:
-    """Return the downmix of one decoded frame, float32 `[num_samples]`."""
+    """Return the downmix of one decoded frame, float32 `[num_samples]`.
+
+    Channels are weighted by ITU-R BS.775. A stereo frame of which one side is the inverse of the
+    other, so that their mean is silent, gives its left side.
+    """
     channels = frame.layout.channels
     if frame.format.is_planar and len(channels) > 1:
         samples: NDArray[Any] = _planes(frame, len(channels))
@@ -60,7 +68,14 @@ def downmix_to_mono(frame: AudioFrame) -> WaveformArray:
     if weights.sum() == 0.0:
         weights[:] = 1.0
     mixed: WaveformArray = (weights / weights.sum()) @ values
+    if len(channels) == 2 and mixed @ mixed < _MIN_MEAN_ENERGY * (values[0] @ values[0]):
+        return np.ascontiguousarray(values[0])
     return mixed
+
+
+def replace_non_finite(samples: WaveformArray) -> WaveformArray:
+    """Return samples with zeros in place of NaN and infinity, which audio in floats may hold."""
+    return np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _planes(frame: AudioFrame, num_channels: int) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from toomuchtv.errors import MediaError, NoAudioError
-from toomuchtv.media.audio import AlignedResampler
+from toomuchtv.media.audio import AlignedResampler, replace_non_finite
 from toomuchtv.media.clip import Clip, ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.containers import (
     decode_in_threads,
@@ -193,7 +193,7 @@ def read_audio(
     sample_rate_hz: int,
     audio_track: int | None = None,
 ) -> WaveformArray:
-    """Read a range of mono samples, which are zero where the file has no audio.
+    """Read a range of mono samples, which are zero where the file has no audio or no finite number.
 
     Args:
         path: The media file.
@@ -227,14 +227,14 @@ def read_audio(
             f"{os.fspath(path)!r} has no audio from {first_sample / rate:.3f} s to "
             f"{(first_sample + num_samples) / rate:.3f} s: not one sample could be decoded there"
         )
-    return audio.samples
+    return replace_non_finite(audio.samples)
 
 
 class DecodedAudio(NamedTuple):
     """Samples of an audio track, and which of them are audio.
 
     Attributes:
-        samples: float32 `[num_samples]` in -1..1.
+        samples: float32 `[num_samples]` in -1..1. Audio in floats may hold NaN and infinity.
         decoded: Ranges of the samples that were decoded, ascending and apart from each other. All
             other samples are zero because the track has nothing there, or nothing that can be
             decoded.
@@ -319,7 +319,7 @@ def iterate_audio(
         for offset, samples, _ in _decode_audio(
             path, 0, math.inf, sample_rate_hz, timeline, audio_track
         ):
-            parts.append(samples[max(0, -offset) :])
+            parts.append(replace_non_finite(samples[max(0, -offset) :]))
             buffered += len(parts[-1])
             while buffered >= block:
                 joined = np.concatenate(parts)

@@ -365,12 +365,3 @@ def _first_decodable(path: str, size: int, modified_ns: int, ranked: tuple[int, 
 def frame_duration_seconds(stream: VideoStream) -> float:
     """Return the nominal duration of a frame; 1/25 s where the stream declares no frame rate."""
     return 1.0 / float(stream.average_rate or stream.guessed_rate or 25)
-
-
-def declared_duration_seconds(
-    container: InputContainer, stream: VideoStream | AudioStream
-) -> float | None:
-    """Return the duration that the file declares for a stream, else for all; None without one."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return None if container.duration is None else container.duration / av.time_base

@@ -8,6 +8,7 @@ no bar is reported.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -19,15 +20,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from toomuchtv.media.containers import (
-    declared_duration_seconds,
-    find_video_stream,
-    frame_duration_seconds,
-    open_media,
-)
-from toomuchtv.media.decoding import decode_frames
+from toomuchtv.media.containers import find_video_stream, frame_duration_seconds, open_media
+from toomuchtv.media.decoding import decode_frames, decode_packet, demux_packets
+from toomuchtv.media.extent import measure_extent
 from toomuchtv.media.frame_converter import BlackBars
 from toomuchtv.media.shape import AspectReader
+from toomuchtv.media.timestamps import read_timeline
 
 _NUM_SAMPLES = 32
 _MIN_SEEK_SECONDS = 30.0  # shorter items have too few keyframes to seek to
@@ -48,28 +46,21 @@ def bars_to_crop(path: str | os.PathLike[str], letterbox: Letterbox) -> BlackBar
     """
     if letterbox not in ("keep", "crop"):
         raise ValueError(f"letterbox must be 'keep' or 'crop', got {letterbox!r}")
-    if letterbox == "keep":
-        return None
-    with open_media(path) as container:
-        return detect_black_bars(container)
+    return None if letterbox == "keep" else detect_black_bars(path)
 
 
-def detect_black_bars(container: InputContainer) -> BlackBars | None:
+def detect_black_bars(path: str | os.PathLike[str]) -> BlackBars | None:
     """Detect the black bars of an item in about 32 frames spread over it.
-
-    Args:
-        container: The item, just opened. Its position afterwards is unspecified.
 
     Returns:
         The bars, or None if there are none or if it is doubtful.
 
     Raises:
-        MediaError: The item has no video.
+        MediaError: The item cannot be opened or has no video.
     """
-    stream = find_video_stream(container)
     aspects = AspectReader()
     shapes: dict[tuple[int, int, float], list[GrayArray]] = {}
-    for frame in _sample_frames(container, stream):
+    for frame in _sample_frames(path):
         try:
             gray = frame.to_ndarray(format="rgb24").mean(axis=2).astype(np.uint8)
         except (av.FFmpegError, ValueError):
@@ -81,24 +72,30 @@ def detect_black_bars(container: InputContainer) -> BlackBars | None:
     return detect_bars_in_frames(frames)
 
 
-def _sample_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _sample_frames(path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
     """Yield keyframes spread over the item; frames of the first 30 seconds if it is short."""
-    seconds = declared_duration_seconds(container, stream) or 0.0
-    if seconds <= _MIN_SEEK_SECONDS:
-        yield from _sample_by_decoding(container, stream, seconds or _MIN_SEEK_SECONDS)
-        return
-    origin = (container.start_time or 0) / av.time_base
-    seen: set[int | None] = set()
-    for index in range(_NUM_SAMPLES):
-        target = origin + seconds * (index + 0.5) / _NUM_SAMPLES
-        try:
-            container.seek(round(target * av.time_base))
-        except av.FFmpegError:
-            continue
-        frame = next(decode_frames(container, stream), None)
-        if frame is not None and frame.pts not in seen:
-            seen.add(frame.pts)
-            yield frame
+    _, seconds = measure_extent(path, "video")
+    with open_media(path) as container:
+        stream = find_video_stream(container)
+        if seconds <= _MIN_SEEK_SECONDS:
+            yield from _sample_by_decoding(container, stream, seconds)
+            return
+        timeline = read_timeline(path)
+        seen: set[tuple[int | None, int | None]] = set()
+        for index in range(_NUM_SAMPLES):
+            target = seconds * (index + 0.5) / _NUM_SAMPLES
+            position = timeline.seek(container, stream, target)
+            if position is None:
+                continue
+            # Where a file is entered at a byte, what comes before the first keyframe is smeared.
+            packets = itertools.dropwhile(
+                lambda packet: not packet.is_keyframe, demux_packets(container, stream)
+            )
+            frames = (frame for packet in packets for frame in decode_packet(packet))
+            frame = next(frames, None)
+            if frame is not None and (place := (position.keyframe, frame.pts)) not in seen:
+                seen.add(place)
+                yield frame
 
 
 def _sample_by_decoding(

@@ -27,7 +27,7 @@ from av.video.stream import VideoStream
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from toomuchtv.errors import MediaError
-from toomuchtv.media.audio import AlignedResampler, silent_blocks
+from toomuchtv.media.audio import AlignedResampler, replace_non_finite, silent_blocks
 from toomuchtv.media.clip import WaveformArray
 from toomuchtv.media.containers import (
     decode_in_threads,
@@ -36,7 +36,7 @@ from toomuchtv.media.containers import (
     naming_errors,
     open_media,
 )
-from toomuchtv.media.damage import DamagedInterval
+from toomuchtv.media.damage import DamagedInterval, merge_intervals
 from toomuchtv.media.deinterlace import Deinterlacer
 from toomuchtv.media.extent import last_frame_seconds
 from toomuchtv.media.frame_converter import BlackBars
@@ -194,7 +194,12 @@ def write_proxy(
         duration_seconds=video_writer.duration_seconds,
         damaged_packets=decoder.num_damaged,
         video_damage=decoder.video_damage(video_writer.duration_seconds),
-        audio_damage=decoder.audio_damage(video_writer.duration_seconds),
+        audio_damage=merge_intervals(
+            [
+                *decoder.audio_damage(video_writer.duration_seconds),
+                *(audio_writer.damage if audio_writer else ()),
+            ]
+        ),
     )
 
 
@@ -236,7 +241,8 @@ def write_audio_proxy(
                         last_report = time.monotonic()
                         on_progress(0.0)
                 writer.finish(num_samples)
-    return decoder.audio_damage(num_samples / proxy_format.sample_rate_hz)
+    damage = decoder.audio_damage(num_samples / proxy_format.sample_rate_hz)
+    return merge_intervals([*damage, *writer.damage])
 
 
 class VideoWriter:
@@ -383,9 +389,13 @@ class AudioWriter:
     Args:
         path: Where to write it, `.mp4`.
         proxy_format: Its sample rate.
+
+    Attributes:
+        damage: Where samples were not finite. They are zero in the proxy.
     """
 
     def __init__(self, path: Path, proxy_format: ProxyFormat) -> None:
+        self.damage: list[DamagedInterval] = []
         self._rate = proxy_format.sample_rate_hz
         self._resampler = AlignedResampler(sample_rate_hz=self._rate)
         self._container = av.open(str(path), "w", format="mp4")
@@ -408,8 +418,13 @@ class AudioWriter:
     def _write(self, samples: WaveformArray) -> None:
         if len(samples) == 0:
             return
-        # Audio in floats may hold NaN and infinity.
-        samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+        (damaged,) = np.nonzero(~np.isfinite(samples))
+        if len(damaged):
+            start, stop = (
+                (self._num_samples + int(row)) / self._rate for row in (damaged[0], damaged[-1] + 1)
+            )
+            self.damage.append(DamagedInterval(start, stop))
+            samples = replace_non_finite(samples)
         values = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
         frame = AudioFrame.from_ndarray(values.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate = self._rate

@@ -18,8 +18,11 @@ from typing import Any
 
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.codec import Capabilities
+from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -137,15 +140,11 @@ class TimelineDecoder:
 class KeyframeGate:
     """Decides which frames are smeared, from the packets in decoding order.
 
-    Args:
-        delay: By how many packets the decoder's errors are late.
-
     Attributes:
         stop_seconds: Where the latest packet ends.
     """
 
-    def __init__(self, delay: int = 0) -> None:
-        self._delay = delay
+    def __init__(self) -> None:
         self._recent: deque[tuple[float, bool]] = deque(maxlen=_NUM_RECENT)
         # Start and stop of intervals without frames; the stop of the last one may be unknown yet.
         self._closed: list[tuple[float, float | None]] = []
@@ -174,9 +173,9 @@ class KeyframeGate:
                 return before + duration
         return times[-1] + duration
 
-    def fail(self) -> None:
-        """Note that the decoder reported an error."""
-        failed = list(self._recent)[-1 - self._delay :]
+    def fail(self, delay: int = 0) -> None:
+        """Note that the decoder reported an error, which is `delay` packets late."""
+        failed = list(self._recent)[-1 - delay :]
         if failed:
             self._close(failed[0][0])
             for seconds, is_keyframe in failed[1:]:
@@ -226,9 +225,7 @@ class KeyframeGate:
 class _VideoTrack:
     def __init__(self, stream: VideoStream, timeline: Timeline, position: Position) -> None:
         self.stream = stream
-        context = stream.codec_context
-        threads = context.thread_count if "FRAME" in str(context.thread_type) else 1
-        self.gate = KeyframeGate(delay=max(0, threads - 1))
+        self.gate = KeyframeGate()
         self._timeline = timeline
         self._counter = None if timeline.index is None else PacketCounter(timeline.index, position)
         self._seconds_of = timeline.video_clock(stream, position)
@@ -254,7 +251,7 @@ class _VideoTrack:
         frames = decode_packet(packet, lambda: failures.append(None))
         if failures:
             on_damage()
-            self.gate.fail()
+            self.gate.fail(_error_delay(self.stream.codec_context))
         yield from self.frames(frames)
 
     def _skips_frames(self, packet: Packet[Any]) -> bool:
@@ -288,6 +285,16 @@ class _VideoTrack:
                 self.gate.fail_at(seconds)
             if self.gate.is_open(seconds):
                 yield frame, seconds
+
+
+def _error_delay(context: VideoCodecContext) -> int:
+    """Return by how many packets a decoder's errors are late.
+
+    Threads that decode one frame each return frames and errors in order, one for each packet that
+    follows. FFmpeg chooses their number when it decodes the first packet.
+    """
+    is_able = context.codec.capabilities & Capabilities.frame_threads.value
+    return context.thread_count - 1 if is_able and ThreadType.FRAME in context.thread_type else 0
 
 
 class _AudioTrack:

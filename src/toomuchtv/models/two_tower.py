@@ -63,6 +63,15 @@ class ModelConfig(BaseModel):
     audio: AudioConfig = AudioEncoderConfig()
     embedding_dim: int = Field(default=256, ge=2, le=8192)
 
+    def without_init(self) -> ModelConfig:
+        """Return the architecture alone: a trained model needs no folder of published weights."""
+        encoders = {
+            key: encoder.model_copy(update={"init": ""})
+            for key, encoder in (("video", self.video), ("audio", self.audio))
+            if "init" in type(encoder).model_fields
+        }
+        return self.model_copy(update=encoders)
+
 
 #: The models of the presets of `toomuchtv pretrain`.
 MODEL_PRESETS = {
@@ -193,13 +202,13 @@ class TwoTower(nn.Module):
         """Draw the patches that a training step keeps, a function of the clips' seeds.
 
         Args:
-            video: As for `forward`.
-            log_mel: As for `forward`.
+            video: As for `forward`; only the shape counts, so it may be on the meta device.
+            log_mel: The same.
             seeds: Seed of each clip `[N]`.
 
         Returns:
-            The argument `kept` of `forward`. An entry is None if the encoder keeps all patches or
-            has none.
+            The argument `kept` of `forward`, on the CPU. An entry is None if the encoder keeps all
+            patches or has none.
         """
         first, second = (
             encoder.draw_patches(x, seeds) if isinstance(encoder, VisionTransformer) else None

@@ -35,6 +35,8 @@ class VideoEncoderConfig(BaseModel):
         channel_multiple: R(2+1)D only: the number of channels between a spatial and a temporal
             convolution is rounded up to a multiple of it. Tensor cores are fastest with multiples
             of 64. Published weights have the shapes of 1.
+        init: Folder of published weights from which `pretrain` starts a new run; empty for random
+            weights. The model itself is built with random weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -44,6 +46,7 @@ class VideoEncoderConfig(BaseModel):
     width: float = Field(default=1.0, gt=0.0, le=4.0)
     stem_stride: Literal[1, 2] = 2
     channel_multiple: Literal[1, 8, 16, 32, 64] = 1
+    init: str = ""
 
     @property
     def label(self) -> str:

@@ -76,7 +76,8 @@ def describe_run(
     num_parameters = count_parameters(config)
     state_bytes = _state_bytes(config, num_parameters)
     kept_bytes = chunk_size * profile.kept_bytes_per_clip
-    ahead_bytes = (1 + batches_ahead(training.num_workers)) * decoded_batch_bytes(
+    # Of the step that runs and of the one before, whose outcome is read next.
+    ahead_bytes = (2 + batches_ahead(training.num_workers)) * decoded_batch_bytes(
         catalog, config, local_clips
     )
     # Gradient caching adds a forward pass, about a third of forward and backward together.

@@ -21,12 +21,13 @@ from toomuchtv.data.clip_transform import ClipTransform
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.errors import CatalogError
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
+from toomuchtv.inference.published_weights import load_published_weights
 from toomuchtv.losses import build_loss
 from toomuchtv.models import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_precision
 from toomuchtv.training.metrics import MetricsTracker, read_metrics
-from toomuchtv.training.optimizer import build_ema, build_optimizer
+from toomuchtv.training.optimizer import ModelEma, build_optimizer
 from toomuchtv.training.run_config import Config
 from toomuchtv.training.run_folder import RunFolder
 from toomuchtv.training.snapshot_record import SnapshotRecord, record_snapshot
@@ -85,7 +86,9 @@ class Run:
     def encoder(self) -> PretrainedEncoder:
         """Return the encoders as users will load them. They are put in evaluation mode."""
         config = PretrainedConfig(
-            clip=self.config.clip, transform=self.config.transform, model=self.config.model
+            clip=self.config.clip,
+            transform=self.config.transform,
+            model=self.config.model.without_init(),
         )
         return PretrainedEncoder(self.step.evaluated_model, config).to(self.device)
 
@@ -111,7 +114,8 @@ def open_run(
         train_new_titles: Whether a resumed run trains on titles that it does not know yet.
 
     Raises:
-        CheckpointError: The folder or its checkpoints cannot be used.
+        CheckpointError: The folder or its checkpoints cannot be used, or the published weights
+            that a new run starts from cannot be read or do not fit the config.
         FolderInUseError: Another process trains in the folder.
         CatalogError: The catalog has no proxies, or none of the titles that the run trains on.
         ValueError: The config does not fit the catalog or the number of processes.
@@ -158,7 +162,7 @@ def open_run(
                 num_clips=training.validation_clips, seed=training.seed,
             ),
             item_names=tuple(source.names[item_id] for item_id in train.item_id.tolist()),
-            step=build_step(config, device),
+            step=build_step(config, device, published_weights=start_step == 0),
             tracker=MetricsTracker(last_loss=_last_loss(path)),
             checkpoints=checkpoints,
         )  # fmt: skip
@@ -226,9 +230,28 @@ class RunSource:
         )
 
 
-def build_step(config: Config, device: torch.device) -> TrainingStep:
-    """Build the training step of a run with fresh weights."""
+def build_step(
+    config: Config, device: torch.device, *, published_weights: bool = False
+) -> TrainingStep:
+    """Build the training step of a run with fresh weights.
+
+    Args:
+        config: All settings.
+        device: Device to train on.
+        published_weights: Whether encoders start from the folders `model.video.init` and
+            `model.audio.init`, where these are set. Only rank 0 reads them.
+
+    Raises:
+        CheckpointError: A folder cannot be read, or its weights do not fit the config.
+    """
     model = build_model(config, device).to(device)
+    if published_weights:
+        for encoder, settings in (
+            (model.video_encoder, config.model.video),
+            (model.audio_encoder, config.model.audio),
+        ):
+            if folder := getattr(settings, "init", ""):
+                _start_from(encoder, folder, device)
     loss = build_loss(config.loss, embedding_dim=config.model.embedding_dim).to(device)
     decay = config.training.ema_decay
     return TrainingStep(
@@ -240,8 +263,19 @@ def build_step(config: Config, device: torch.device) -> TrainingStep:
         precision=choose_precision(config.training.precision, device),
         max_gradient_norm=config.optimizer.max_gradient_norm or float("inf"),
         chunk_size=config.training.chunk_size,
-        ema=build_ema(model, decay) if decay else None,
+        ema=ModelEma(model, decay) if decay else None,
     )
+
+
+def _start_from(encoder: nn.Module, folder: str, device: torch.device) -> None:
+    """Load published weights on rank 0, and give them to all others."""
+
+    def load() -> tuple[()]:
+        load_published_weights(encoder, folder)
+        return ()
+
+    distributed.on_first_rank(load, device)
+    distributed.broadcast_module(encoder)
 
 
 def build_model(config: Config, device: torch.device) -> TwoTower:

@@ -8,8 +8,10 @@
   attributes `audio_seconds` and `sample_rate_hz`; or both.
 
 Optional are `map_video` and `map_audio`, which take the same input and return a feature map
-`[N, ..., C]`; the strings `name`, `pretraining` and `version`; and `shares_space = True` if the
-vectors of both methods share a space. docs/guide/external_encoders.md has two complete examples.
+`[N, ..., C]`; the strings `name`, `pretraining` and `version`; `shares_space = True` if the vectors
+of both methods share a space; and `embed_text(texts)`, which maps a list of strings to vectors
+`[N, D]` in the space of the modalities in the tuple `text_modalities`, by default all of them.
+docs/guide/external_encoders.md has complete examples.
 
 Modules are put in evaluation mode before every call, and no gradients are recorded. Cached features
 are found by a fingerprint of the source code, the weights, and the encoder's output for a fixed
@@ -24,19 +26,21 @@ import importlib
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.evaluation.encoders.interface import (
     AudioEncoder,
     AudioInput,
     Encoder,
+    TextEncoder,
     VideoEncoder,
     VideoInput,
     state_digest,
@@ -46,6 +50,7 @@ from toomuchtv.evaluation.errors import EncoderError
 
 _PACKAGE = Path(__file__).parents[2]
 _NUM_PROBES = 2  # clips of the fixed input
+_PROBE_TEXTS = ("a dog barks", "Zwei Züge 🚂, 列車; " * 8)
 
 
 @runtime_checkable
@@ -69,6 +74,14 @@ class EmbedsAudio(Protocol):
 
     def embed_audio(self, waveform: Tensor) -> Tensor:
         """Map float32 `[N, S]` to vectors `[N, D]`."""
+
+
+@runtime_checkable
+class EmbedsText(Protocol):
+    """An object with an `embed_text` method; see the module's docstring."""
+
+    def embed_text(self, texts: list[str]) -> Tensor:
+        """Map texts to vectors `[N, D]`."""
 
 
 class CustomVideoEncoder(VideoEncoder):
@@ -111,7 +124,19 @@ class CustomAudioEncoder(AudioEncoder):
         return self.tokens(waveform).flatten(1)
 
 
-def _vectors(model: object, method: str, given: Tensor) -> Tensor:
+class CustomTextEncoder(TextEncoder):
+    """A text encoder that calls `embed_text` and checks the result."""
+
+    def __init__(self, model: EmbedsText, modalities: tuple[Modality, ...]) -> None:
+        self._model = model
+        self.modalities = modalities
+
+    def features(self, texts: list[str], modality: Modality) -> Tensor:
+        """Return the vectors of `embed_text`, which are the same for each modality."""
+        return _vectors(self._model, "embed_text", texts)
+
+
+def _vectors(model: object, method: str, given: Tensor | list[str]) -> Tensor:
     vectors = _call(model, method, given)
     if vectors is None or vectors.dim() != 2:
         raise _wrong_shape(method, "[{num}, D]", len(given), vectors)
@@ -129,14 +154,14 @@ def _tokens(model: object, modality: str, given: Tensor) -> Tensor:
 
 
 def _wrong_shape(method: str, expected: str, num: int, got: Tensor | None) -> EncoderError:
-    shape = "no tensor with a row for each clip" if got is None else str(list(got.shape))
+    shape = "no tensor with a row for each input" if got is None else str(list(got.shape))
     return EncoderError(
-        f"{method} must return a tensor {expected.format(num=num)} for {num} clips, got {shape}"
+        f"{method} must return a tensor {expected.format(num=num)} for {num} inputs, got {shape}"
     )
 
 
 @torch.inference_mode()
-def _call(model: object, method: str, given: Tensor) -> Tensor | None:
+def _call(model: object, method: str, given: Tensor | list[str]) -> Tensor | None:
     """Call a method of the user's object in evaluation mode; None if it returns no such tensor."""
     for module in modules_of(model):
         module.eval()
@@ -217,39 +242,88 @@ def wrap_encoder(model: object, *, name: str) -> Encoder:
         )
     video = CustomVideoEncoder(model) if isinstance(model, EmbedsVideo) else None
     audio = CustomAudioEncoder(model) if isinstance(model, EmbedsAudio) else None
-    outputs = [_outputs(video, audio) for _ in range(2)]
-    is_deterministic = outputs[0] == outputs[1]
+    shares_space = bool(getattr(model, "shares_space", False))
+    text = None
+    if isinstance(model, EmbedsText):
+        text = CustomTextEncoder(model, _text_modalities(model, video, audio, shares_space))
+    outputs = [_outputs(video, audio, text) for _ in range(2)]
+    for modality in () if text is None else text.modalities:
+        widths = [outputs[0][name].shape[1] for name in ("text", modality)]
+        if widths[0] != widths[1]:
+            raise EncoderError(
+                f"embed_text returns vectors of {widths[0]} numbers and embed_{modality} of "
+                f"{widths[1]}, so that they share no space; see docs/guide/external_encoders.md"
+            )
+    digests = [_tensors_digest(output) for output in outputs]
+    is_deterministic = digests[0] == digests[1]
     # The code is read after the calls, which may import more of it.
     version = str(getattr(model, "version", ""))
     parts = [name.encode(), version.encode(), _code_digest(model), _state_digest(model)]
     if is_deterministic:
-        parts.append(outputs[0])
+        parts.append(digests[0])
     return Encoder(
         name=str(getattr(model, "name", name)),
         fingerprint=hashlib.sha256(b"".join(hashlib.sha256(p).digest() for p in parts)).hexdigest(),
         pretraining=str(getattr(model, "pretraining", "not stated")),
         video=video,
         audio=audio,
-        shares_space=bool(getattr(model, "shares_space", False)),
+        text=text,
+        shares_space=shares_space,
         weights="its own weights",
         is_deterministic=is_deterministic,
     )
 
 
-def _outputs(video: VideoEncoder | None, audio: AudioEncoder | None) -> bytes:
-    """Return the features and tokens of a fixed input as bytes."""
+def _text_modalities(
+    model: EmbedsText, video: VideoEncoder | None, audio: AudioEncoder | None, shares_space: bool
+) -> tuple[Modality, ...]:
+    """Return the modalities whose space the texts of an object share."""
+    own = {"video": video, "audio": audio}
+    stated = getattr(model, "text_modalities", None)
+    names = [stated] if isinstance(stated, str) else stated
+    found = tuple(
+        one
+        for one in get_args(Modality)
+        if own[one] is not None and (names is None or one in names)
+    )
+    if names is not None and (not found or len(found) != len(names)):
+        raise EncoderError(
+            f"text_modalities is {stated!r}; it must name modalities that this encoder has, as "
+            f"{tuple(one for one, encoder in own.items() if encoder is not None)}"
+        )
+    if len(found) > 1 and not shares_space:
+        raise EncoderError(
+            "embed_text can share a space with video and audio only if these share one: set "
+            'shares_space = True, or text_modalities = ("video",) or ("audio",)'
+        )
+    return found
+
+
+def _outputs(
+    video: VideoEncoder | None, audio: AudioEncoder | None, text: TextEncoder | None
+) -> dict[str, Tensor]:
+    """Return the features and tokens of a fixed input."""
     rng = np.random.default_rng(0)
-    calls: list[tuple[Callable[[Tensor], Tensor], Tensor]] = []
+    found: dict[str, Tensor] = {}
     if video is not None:
         shape = (_NUM_PROBES, video.input.frames, video.input.size, video.input.size, 3)
         frames = torch.from_numpy(rng.integers(0, 256, shape, np.uint8))
-        calls += [(video.features, frames), (video.tokens, frames)]
+        found |= {"video": video.features(frames), "video tokens": video.tokens(frames)}
     if audio is not None:
         num_samples = round(audio.input.seconds * audio.input.sample_rate_hz)
         noise = rng.uniform(-0.5, 0.5, (_NUM_PROBES, num_samples)).astype(np.float32)
         waveform = torch.from_numpy(noise)
-        calls += [(audio.features, waveform), (audio.tokens, waveform)]
-    return b"".join(tensor_bytes(method(given)) for method, given in calls)
+        found |= {"audio": audio.features(waveform), "audio tokens": audio.tokens(waveform)}
+    if text is not None:
+        found["text"] = text.features(list(_PROBE_TEXTS), text.modalities[0])
+    return found
+
+
+def _tensors_digest(tensors: dict[str, Tensor]) -> bytes:
+    digest = hashlib.sha256()
+    for name, value in tensors.items():
+        digest.update(name.encode() + tensor_bytes(value))
+    return digest.digest()
 
 
 def _state_digest(model: object) -> bytes:

@@ -1,13 +1,19 @@
-"""The interface that evaluation requires of encoders: frames or waveforms in, vectors out."""
+"""The interface of encoders: frames, waveforms or texts in, vectors out."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from toomuchtv.evaluation.benchmark import Modality
+
+_TEXTS_PER_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +87,52 @@ class AudioEncoder(ModalityEncoder):
         return self.features(waveform)
 
 
+class TextEncoder(ABC):
+    """An encoder of texts, in the space of one or both modalities.
+
+    Attributes:
+        modalities: The modalities whose `embed` shares a space with texts.
+    """
+
+    modalities: tuple[Modality, ...]
+
+    @abstractmethod
+    def features(self, texts: list[str], modality: Modality, /) -> Tensor:
+        """Return features of a batch of texts that can be encoded as UTF-8, float32 `[N, D]`."""
+
+    def embed(self, texts: Sequence[str], modality: Modality) -> Tensor:
+        """Return the unit vectors of texts in the space of a modality, float32 `[N, D]`.
+
+        A text may be empty, and may hold any character. One that is longer than the model reads
+        is truncated.
+
+        Args:
+            texts: The texts, at least one.
+            modality: One of `modalities`. Some models have a projection for each of them, so that
+                a text has another vector among videos than among sounds.
+
+        Raises:
+            EncoderError: The model cannot embed the texts.
+            ValueError: There are no texts, or the modality is not one of `modalities`.
+        """
+        if isinstance(texts, str) or not texts:
+            raise ValueError(f"expected a sequence of one or more texts, got {texts!r}")
+        if modality not in self.modalities:
+            raise ValueError(
+                f"this encoder has no texts for {modality!r}, only for {', '.join(self.modalities)}"
+            )
+        # Half of a surrogate pair, as in arguments that are not UTF-8, is no character.
+        valid = [text.encode("utf-8", "replace").decode() for text in texts]
+        batches = [
+            self.features(valid[start : start + _TEXTS_PER_BATCH], modality)
+            for start in range(0, len(valid), _TEXTS_PER_BATCH)
+        ]
+        return F.normalize(torch.cat(batches), dim=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
-    """An encoder of one or both modalities.
+    """An encoder of one or both modalities, and perhaps of texts.
 
     Attributes:
         name: Name for tables.
@@ -92,6 +141,7 @@ class Encoder:
         pretraining: Description of the pretraining data.
         video: The video encoder, or None.
         audio: The audio encoder, or None.
+        text: The text encoder, which names the modalities whose space it shares, or None.
         shares_space: True if `video.embed` and `audio.embed` share a space.
         untrained: True if the weights are random.
         weights: What is known about the weights, in a few words for tables.
@@ -104,6 +154,7 @@ class Encoder:
     pretraining: str
     video: VideoEncoder | None = None
     audio: AudioEncoder | None = None
+    text: TextEncoder | None = None
     shares_space: bool = False
     untrained: bool = False
     weights: str = "trained weights"

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from toomuchtv.evaluation.comparison import Comparison, compare_results
     from toomuchtv.evaluation.evaluate import evaluate
     from toomuchtv.evaluation.result import Evaluation
+    from toomuchtv.export.hub import export_hub
+    from toomuchtv.export.onnx_files import OnnxExport, export_onnx
     from toomuchtv.inference.pretrained import PretrainedEncoder, load
     from toomuchtv.inference.windows import WindowEmbeddings
     from toomuchtv.media.clip import Clip, ClipFormat
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
     from toomuchtv.search.filters import Filters
     from toomuchtv.search.hits import Hit, Match
     from toomuchtv.search.index import SearchIndex, open_index
-    from toomuchtv.search.queries import Moment, QueryFile, QueryText, QueryVector
+    from toomuchtv.search.queries import Moment, QueryText, QueryVector
+    from toomuchtv.search.query_files import QueryFile
     from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
@@ -66,6 +69,8 @@ _HOMES = {
         "evaluation.comparison": "Comparison compare_results",
         "evaluation.evaluate": "evaluate",
         "evaluation.result": "Evaluation",
+        "export.hub": "export_hub",
+        "export.onnx_files": "OnnxExport export_onnx",
         "inference.pretrained": "PretrainedEncoder load",
         "inference.windows": "WindowEmbeddings",
         "media.clip": "Clip ClipFormat",
@@ -76,7 +81,8 @@ _HOMES = {
         "search.filters": "Filters",
         "search.hits": "Hit Match",
         "search.index": "SearchIndex open_index",
-        "search.queries": "Moment QueryFile QueryText QueryVector",
+        "search.queries": "Moment QueryText QueryVector",
+        "search.query_files": "QueryFile",
         "training.pretrain": "PretrainResult pretrain",
         "training.run_config": "Config load_config",
     }.items()
@@ -108,6 +114,7 @@ __all__ = [
     "Match",
     "ModelConfig",
     "Moment",
+    "OnnxExport",
     "PairLabelConfig",
     "PairLabels",
     "PretrainResult",
@@ -128,6 +135,8 @@ __all__ = [
     "draw_clips",
     "embed_catalog",
     "evaluate",
+    "export_hub",
+    "export_onnx",
     "load",
     "load_config",
     "losses",

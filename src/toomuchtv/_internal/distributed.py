@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store, _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 from toomuchtv.errors import DistributedError, ToomuchtvError
 
@@ -143,6 +144,36 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace the gradients of parameters by their sums over the ranks, in place."""
     if world_size() > 1:
         _all_reduce([value.grad for value in parameters if value.grad is not None])
+
+
+def sum_gradients_in_backward(model: nn.Module) -> DistributedDataParallel:
+    """Wrap a model so that its gradients are summed over the ranks while backward still runs.
+
+    PyTorch's `DistributedDataParallel` exchanges buckets of gradients as soon as they are complete.
+    It would divide them by the number of ranks; the hook leaves the sum. After the first step it
+    makes other buckets, so that a resumed run would add in another order than an uninterrupted one.
+    On a CPU, where resuming is exact, a search for unused parameters prevents that. PyTorch writes
+    a remark about it to stderr.
+    """
+    for value in model.parameters():
+        value.requires_grad_(value.requires_grad and value.numel() > 0)  # or it would be waited for
+    wrapped = DistributedDataParallel(
+        model,
+        forward_sync_buffers=False,
+        init_sync=False,
+        gradient_as_bucket_view=True,
+        find_unused_parameters=next(model.parameters()).device.type == "cpu",
+    )
+    # It refuses a function whose annotations are text, as in this module.
+    wrapped.register_comm_hook(None, lambda state, bucket: _sum_later(bucket.buffer()))
+    return wrapped
+
+
+def _sum_later(values: Tensor) -> torch.futures.Future[Tensor]:
+    work = dist.all_reduce(values, async_op=True)
+    assert work is not None
+    found: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
+    return found
 
 
 def average_tensors(tensors: Sequence[Tensor]) -> None:

@@ -17,7 +17,7 @@ from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.loader import BatchStream, iterate_batches
-from toomuchtv.training.device import check_compiler, choose_device
+from toomuchtv.training.device import check_compiler, choose_device, cuda_arithmetic
 from toomuchtv.training.device_batch import DeviceBatch, HostValues, Prefetcher
 from toomuchtv.training.metrics import MetricsLog
 from toomuchtv.training.nan_dump import write_nan_dump
@@ -98,13 +98,14 @@ def pretrain(
     """
     training = config.training
     device = choose_device(training.device)
-    if training.compile:
+    if training.compile is True:
         check_compiler(device)
     if training.num_threads:
         torch.set_num_threads(training.num_threads)
     opened = nullcontext(catalog) if isinstance(catalog, Catalog) else open_catalog(Path(catalog))
     with (
         opened as source,
+        cuda_arithmetic(device),
         distributed.process_group(device, _STARTUP_TIMEOUT_SECONDS),
         stop_on_signals() as stop,
         open_run(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from toomuchtv._internal import distributed
 from toomuchtv.data.clip_specs import ClipBatch
@@ -81,6 +85,8 @@ class TrainingStep:
         chunk_size: Number of clips whose activations are in memory at once; 0 for all clips of
             this process. See `gradient_cache`.
         ema: Moving average of the model, updated after each step.
+        overlap: Whether several processes exchange gradients while the backward pass still runs,
+            instead of after it. The sums differ by rounding only.
 
     Raises:
         ValueError: The optimizer is not fused.
@@ -98,6 +104,7 @@ class TrainingStep:
         max_gradient_norm: float,
         chunk_size: int = 0,
         ema: ModelEma | None = None,
+        overlap: bool = True,
     ) -> None:
         if not getattr(optimizer, "_step_supports_amp_scaling", False):
             raise ValueError(
@@ -116,6 +123,11 @@ class TrainingStep:
         self._chunk_size = chunk_size
         self._parameters = [*model.parameters(), *loss.parameters()]
         self._device = next(model.parameters()).device
+        self._overlapped: DistributedDataParallel | None = None
+        if overlap and distributed.world_size() > 1:
+            self._overlapped = distributed.sum_gradients_in_backward(model)
+        self._run_model: Callable[..., Any] = self._overlapped or model
+        self._run_video: Callable[..., Any] = transform.video
         # 1 once a step was not finite. From then on nothing is updated, so that the steps that were
         # launched before the host knew of it change nothing either.
         self._is_broken = torch.zeros((), device=self._device)
@@ -169,14 +181,18 @@ class TrainingStep:
             partial(self._embed, batch),
             num_clips=len(batch),
             chunk_size=self._chunk_size,
+            no_sync=self._overlapped.no_sync if self._overlapped else nullcontext,
         )
         labels = batch.pair_labels
         loss = self._gathered_loss(*cached.embeddings, labels, **self._bank_arguments(labels))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        cached.backward()
+        with warnings.catch_warnings():
+            # Two layouts of a kernel of one pixel have other strides and the same memory.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
+            cached.backward()
         # The sum over processes is the gradient of the whole batch; see `GatheredLoss`.
-        distributed.sum_gradients(self._parameters)
+        distributed.sum_gradients(self.loss.parameters() if self._overlapped else self._parameters)
         norm, parameter_norms = self._clip_gradients()
         values = torch.stack([loss.detach().to(norm.dtype), norm])
         self._is_broken.copy_(torch.maximum(self._is_broken, (~values.isfinite()).any().float()))
@@ -189,11 +205,47 @@ class TrainingStep:
             parameter_norms=parameter_norms,
         )
 
+    def compile(self) -> None:
+        """Compile the model and the transform of the video with `torch.compile`."""
+        # The compiler does not know the complex numbers of the spectrogram.
+        # Compiled with its wrapper, the model is cut where buckets of gradients are complete.
+        self._run_model = torch.compile(self._overlapped or self.model)
+        self._run_video = torch.compile(self._transform.video)
+
+    def do_not_compile(self) -> None:
+        """Undo `compile`."""
+        self._run_model = self._overlapped or self.model
+        self._run_video = self._transform.video
+
+    def try_on(self, batch: ClipBatch) -> str | None:
+        """Run forward and backward pass on a batch, and leave everything as it was.
+
+        Returns:
+            Why it failed; None if it did not. Only this process is needed, unless batch norm is
+            synchronized.
+        """
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        clips = slice(0, self._chunk_size or len(batch))
+        try:
+            with self._overlapped.no_sync() if self._overlapped else nullcontext():
+                embeddings = self._embed(self.prepare(batch), clips)
+                (embeddings.video * embeddings.audio).sum().backward()  # type: ignore[no-untyped-call]
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+        except (RuntimeError, OSError) as error:  # PyTorch's compiler errors are RuntimeErrors
+            # The first line says that the backend failed, the second one says why.
+            return " ".join(str(error).split("\n", maxsplit=2)[:2])
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+            for buffer, value in buffers:
+                buffer.copy_(value)
+        return None
+
     def _embed(self, batch: DeviceBatch, clips: slice) -> Embeddings:
         """Embed some clips of this process."""
-        video, log_mel = self._transform(
-            batch.video[clips], batch.waveform[clips], batch.changes[clips]
-        )
+        changes = batch.changes[clips]
+        video = self._run_video(batch.video[clips], changes)
+        log_mel = self._transform.audio(batch.waveform[clips], changes)
         kept_video, kept_audio = batch.kept
         kept = (
             None if kept_video is None else kept_video[clips],
@@ -201,7 +253,7 @@ class TrainingStep:
         )
         enabled = self._precision != torch.float32
         with torch.autocast(self._device.type, dtype=self._precision, enabled=enabled):
-            embeddings: Embeddings = self.model(video, log_mel, kept)
+            embeddings: Embeddings = self._run_model(video, log_mel, kept)
         return embeddings
 
     def _clip_gradients(self) -> tuple[Tensor, dict[nn.Parameter, Tensor]]:

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from toomuchtv.search.filters import Filters
     from toomuchtv.search.hits import Hit, Match
     from toomuchtv.search.index import SearchIndex, open_index
-    from toomuchtv.search.queries import Moment, QueryFile, QueryText, QueryVector
+    from toomuchtv.search.queries import Moment, QueryText, QueryVector
+    from toomuchtv.search.query_files import QueryFile
     from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
@@ -76,7 +77,8 @@ _HOMES = {
         "search.filters": "Filters",
         "search.hits": "Hit Match",
         "search.index": "SearchIndex open_index",
-        "search.queries": "Moment QueryFile QueryText QueryVector",
+        "search.queries": "Moment QueryText QueryVector",
+        "search.query_files": "QueryFile",
         "training.pretrain": "PretrainResult pretrain",
         "training.run_config": "Config load_config",
     }.items()

@@ -21,15 +21,14 @@ from toomuchtv.data.augmentation import draw_augmentation
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig, normalize_rgb
 from toomuchtv.errors import CheckpointError, MediaError
 from toomuchtv.inference.windows import (
-    FileContent,
     WindowEmbeddings,
     WindowGrid,
     audio_windows,
-    inspect_file,
     video_windows,
 )
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
+from toomuchtv.media.file_content import FileContent, inspect_file
 from toomuchtv.media.timestamps import read_timeline
 from toomuchtv.models import ModelConfig, TwoTower
 

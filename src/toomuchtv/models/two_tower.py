@@ -182,13 +182,13 @@ class TwoTower(nn.Module):
         """Draw the patches that a training step keeps, a function of the clips' seeds.
 
         Args:
-            video: As for `forward`.
-            log_mel: As for `forward`.
+            video: As for `forward`; only the shape counts, so it may be on the meta device.
+            log_mel: The same.
             seeds: Seed of each clip `[N]`.
 
         Returns:
-            The argument `kept` of `forward`. An entry is None if the encoder keeps all patches or
-            has none.
+            The argument `kept` of `forward`, on the CPU. An entry is None if the encoder keeps all
+            patches or has none.
         """
         first, second = (
             encoder.draw_patches(x, seeds) if isinstance(encoder, VisionTransformer) else None

@@ -84,6 +84,16 @@ class EncoderIndex:
         row = int(np.searchsorted(self.starts, window, side="right")) - 1
         return row, window - int(self.starts[row])
 
+    def window_at(self, item_id: int, seconds: float) -> tuple[float, float]:
+        """Return the window whose middle is nearest to a time; a guess if there are none."""
+        row = self.row_of(item_id)
+        center = seconds
+        if row is not None:
+            centers = self.centers(row)
+            center = float(centers[np.abs(centers - seconds).argmin()])
+        half = self.record.window_seconds / 2
+        return center - half, center + half
+
     def vector_at(self, item_id: int, seconds: float, modality: Modality) -> Tensor | None:
         """Return the vector of the window whose middle is nearest to a time, float32 `[D]`."""
         row = self.row_of(item_id)

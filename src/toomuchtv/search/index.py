@@ -31,12 +31,12 @@ from toomuchtv.search.moments import MomentFinder, SeenPlaces
 from toomuchtv.search.queries import (
     Moment,
     Query,
-    QueryFile,
     QueryText,
     as_unit,
     moment_of,
     parse_seconds,
 )
+from toomuchtv.search.query_files import QueryFile
 from toomuchtv.search.query_vectors import QueryEmbedder
 from toomuchtv.search.ranking import IGNORED, FoundMoment, Ranking, Scored, fuse
 from toomuchtv.search.vector_files import DamagedVectorFileError
@@ -275,7 +275,9 @@ class SearchIndex:
         window_seconds = max(ranking.encoder.record.window_seconds for ranking in rankings)
         seen = SeenPlaces(finder, window_seconds if collapse else 1e-3)
         if isinstance(first, Moment):
-            seen.add(first.item_id, first.seconds, first.seconds, IGNORED)
+            for ranking in rankings:
+                start, stop = ranking.encoder.window_at(first.item_id, first.seconds)
+                seen.add(first.item_id, start, stop, IGNORED)
         found = fuse(rankings, seen, k=k, per_title=per_title)
         return [self._hit(moment, rank, finder) for rank, moment in enumerate(found, start=1)]
 

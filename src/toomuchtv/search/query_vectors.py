@@ -11,17 +11,8 @@ from toomuchtv.errors import SearchError, ToomuchtvError
 from toomuchtv.search.encoder_index import EncoderIndex
 from toomuchtv.search.hits import Modality, QueryModality
 from toomuchtv.search.index_folder import IndexedEncoder
-from toomuchtv.search.queries import (
-    FileWindows,
-    Moment,
-    Query,
-    QueryFile,
-    QueryText,
-    QueryVector,
-    WindowFormat,
-    as_unit,
-    read_query_file,
-)
+from toomuchtv.search.queries import Moment, Query, QueryText, QueryVector, as_unit
+from toomuchtv.search.query_files import FileWindows, QueryFile, WindowFormat, read_query_file
 from toomuchtv.search.window_encoders import WindowEncoder, load_window_encoder
 
 

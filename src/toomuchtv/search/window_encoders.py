@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.signal import resample_poly
 from torch import Tensor
 
 from toomuchtv._internal.random_numbers import FloatArray, IntArray
@@ -89,6 +88,8 @@ class WindowEncoder(ABC):
         assert self.encoder.audio is not None
         rate = self.encoder.audio.input.sample_rate_hz
         if rate != sample_rate_hz:
+            from scipy.signal import resample_poly
+
             divisor = np.gcd(rate, sample_rate_hz)
             waveforms = resample_poly(
                 waveforms, rate // divisor, sample_rate_hz // divisor, axis=1

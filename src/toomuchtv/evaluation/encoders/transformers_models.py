@@ -11,7 +11,9 @@ computed by the library's own extractor, which is slow.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,9 +138,12 @@ def _load_model(folder: Path, name: str) -> Any:
             f"transformers>={_FIRST_VERSIONS.get(name, _OLDEST)}"
         )
     try:
-        model, report = kind.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+        # The library prints about its docstrings when it makes some models. Standard output is for
+        # results.
+        with redirect_stdout(sys.stderr):
+            model, report = kind.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
     except (OSError, SafetensorError, ValueError, RuntimeError, ImportError) as error:
         raise EncoderError(f"cannot load the model in {str(folder)!r}: {error}") from error
     # The library gives missing weights random values.

@@ -144,6 +144,8 @@ def _measure_preset(
 ) -> None:
     config, name = _config(preset, small=small), preset.replace("-", "_")
     folder = out / f"{preset}_{time.time_ns()}"
+    if device.type == "cuda":
+        torch.compiler.reset()  # the compiler gives up after some variants of one function
     begun = time.perf_counter()
     with (
         cuda_arithmetic(device),

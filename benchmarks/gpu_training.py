@@ -69,7 +69,7 @@ def prepare_gpu_data(out: Path, *, small: bool) -> None:
     data, cores = out / "gpu_data", os.cpu_count() or 1
     shutil.rmtree(data, ignore_errors=True)
     config = RenderedTVConfig(
-        movies=4 if small else 20,
+        movies=4 if small else 32,
         shows=1 if small else 2,
         episodes=2,
         minutes=0.25 if small else 0.4,

@@ -34,9 +34,10 @@ MAY_IMPORT = {
     "evaluation": _LEARNING | {"training"},
     "diagnosis": _LEARNING | {"training", "evaluation"},
     "search": _LEARNING | {"training", "evaluation"},
+    "export": _LEARNING | {"training", "evaluation"},
     "reports": _LEARNING | {"training", "evaluation", "diagnosis"},
-    "cli": _LEARNING | {"training", "evaluation", "diagnosis", "search", "reports"},
-    "__init__": _LEARNING | {"training", "evaluation", "diagnosis", "search"},
+    "cli": _LEARNING | {"training", "evaluation", "diagnosis", "search", "export", "reports"},
+    "__init__": _LEARNING | {"training", "evaluation", "diagnosis", "search", "export"},
     "__main__": {"_internal", "cli"},
 }
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from toomuchtv.evaluation.comparison import Comparison, compare_results
     from toomuchtv.evaluation.evaluate import evaluate
     from toomuchtv.evaluation.result import Evaluation
+    from toomuchtv.export.hub import export_hub
+    from toomuchtv.export.onnx_files import OnnxExport, export_onnx
     from toomuchtv.inference.pretrained import PretrainedEncoder, load
     from toomuchtv.inference.windows import WindowEmbeddings
     from toomuchtv.media.clip import Clip, ClipFormat
@@ -67,6 +69,8 @@ _HOMES = {
         "evaluation.comparison": "Comparison compare_results",
         "evaluation.evaluate": "evaluate",
         "evaluation.result": "Evaluation",
+        "export.hub": "export_hub",
+        "export.onnx_files": "OnnxExport export_onnx",
         "inference.pretrained": "PretrainedEncoder load",
         "inference.windows": "WindowEmbeddings",
         "media.clip": "Clip ClipFormat",
@@ -110,6 +114,7 @@ __all__ = [
     "Match",
     "ModelConfig",
     "Moment",
+    "OnnxExport",
     "PairLabelConfig",
     "PairLabels",
     "PretrainResult",
@@ -130,6 +135,8 @@ __all__ = [
     "draw_clips",
     "embed_catalog",
     "evaluate",
+    "export_hub",
+    "export_onnx",
     "load",
     "load_config",
     "losses",

@@ -16,6 +16,7 @@ from toomuchtv.cli import (
     doctor,
     embed,
     evaluate,
+    export,
     index,
     prepare,
     pretrain,
@@ -43,12 +44,14 @@ for _verb in (
     compare.compare,
     embed.embed,
     search.search,
+    export.export,
 ):
     app.command()(_verb)
 
 _catalog_app = typer.Typer(no_args_is_help=True, help="Inspect and correct a catalog.")
 _catalog_app.command()(catalog.show)
 _catalog_app.command()(catalog.rename)
+_catalog_app.command()(catalog.segments)
 app.add_typer(_catalog_app, name="catalog")
 
 _index_app = typer.Typer(no_args_is_help=True, help="Inspect an index, and export its embeddings.")
@@ -75,8 +78,8 @@ def _describe(
 ) -> None:
     """Train a video encoder and an audio encoder on films and TV series, without labels.
 
-    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate; then embed and search.
-    `toomuchtv VERB --help` describes a verb and its options.
+    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate; then embed and search,
+    or export. `toomuchtv VERB --help` describes a verb and its options.
 
     The exit code is 0 if everything was done, 1 if a part failed (the failures are listed), and 2
     if the usage or the input was wrong or the system has a fault, such as a full disk. It is 130

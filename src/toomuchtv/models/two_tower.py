@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -156,6 +157,25 @@ class TwoTower(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(resolved)
+
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike[str]) -> TwoTower:
+        """Load trained towers as a plain module, in evaluation mode and on the CPU.
+
+        It takes normalized tensors; see `forward`. `toomuchtv.load` returns an encoder that takes
+        files, frames and waveforms.
+
+        Args:
+            path: A folder with `config.json` and `model.safetensors`, such as one that `toomuchtv
+                export` has written, or the folder of a run. Nothing is downloaded.
+
+        Raises:
+            CheckpointError: There is no model, it cannot be read, it was damaged or edited, or its
+                weights are not finite.
+        """
+        from toomuchtv.models.model_folder import load_two_tower
+
+        return load_two_tower(path)
 
     def forward(
         self,

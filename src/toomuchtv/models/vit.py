@@ -217,7 +217,7 @@ class VisionTransformer(nn.Module):
         if kept is not None:
             tokens = tokens.gather(1, kept.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
         if len(self.prefix):
-            prefix = self.prefix.to(tokens.dtype).expand(len(tokens), -1, -1)
+            prefix = self.prefix.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
             tokens = torch.cat([prefix, tokens], dim=1)
         for block in self.blocks:
             tokens = run_block(block, tokens, checkpointing=self.activation_checkpointing)

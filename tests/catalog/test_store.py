@@ -292,6 +292,13 @@ def test_other_files_are_refused_and_not_changed(tmp_path: Path, create: bool) -
     assert (tmp_path / "catalog.sqlite").read_text().startswith("dear diary")
 
 
+def test_a_database_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "catalog.sqlite").mkdir()  # like a folder that must not be written
+    with pytest.raises(CatalogError) as caught:
+        open_catalog(tmp_path, create=True)
+    assert "damaged" not in str(caught.value)
+
+
 def test_another_database_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "catalog.sqlite")
     connection.execute("CREATE TABLE recipes (name TEXT)")

@@ -143,6 +143,15 @@ CREATE TABLE proxy_audio (
 """
 
 
+# Errors whose cause is not the content of the database. All codes of a kind share the low byte.
+_NOT_DAMAGE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+    }
+)  # fmt: skip
+
+
 def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
     """Open the database of a catalog folder, for reading only where it cannot be written.
 
@@ -168,9 +177,12 @@ def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
         _prepare(connection, path, create=create)
     except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes damaged bytes
         connection.close()
-        # On a full disk SQLite cannot open any catalog, so the message mentions both.
-        hint = ", or its disk is full" if "disk" in str(error) else ""
-        raise CatalogError(f"{path} is not a catalog or is damaged{hint}: {error}") from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
+            raise CatalogError(
+                f"cannot open {path}: {error}: check that its folder can be written to and that "
+                "its disk is not full"
+            ) from error
+        raise CatalogError(f"{path} is not a catalog or is damaged: {error}") from error
     except BaseException:
         connection.close()
         raise

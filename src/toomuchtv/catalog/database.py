@@ -26,7 +26,7 @@ from toomuchtv.catalog.records import (
     TitleKind,
     VideoStream,
 )
-from toomuchtv.catalog.seal import check_seal
+from toomuchtv.catalog.seal import REMEDY, check_seal, has_seal
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.damage import DamagedInterval
@@ -223,6 +223,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         )
     if not create or connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
         raise CatalogError(f"{path} is a database, but not a catalog")
+    if has_seal(path):
+        raise CatalogError(f"{path} was a catalog and is empty now: {REMEDY}")
     try:
         # Write-ahead logging lets readers continue while a scan or prepare writes.
         connection.execute("PRAGMA journal_mode = WAL")

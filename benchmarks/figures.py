@@ -6,7 +6,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import platform
 import resource
 import statistics
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from toomuchtv._internal.processor import processor_name
 from toomuchtv.cli.doctor import inspect_machine
 
 
@@ -35,7 +35,7 @@ class Figures:
         self.values: dict[str, float] = {}
         self._path = path
         self._machine = {
-            "processor": _processor_name(),
+            "processor": processor_name(),
             "usable_cores": len(os.sched_getaffinity(0)),
             **inspect_machine(Path.cwd()).facts,
         }
@@ -80,16 +80,6 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
         help="folder for files that the benchmark makes (default: out/benchmarks/NAME)",
     )
     return parser
-
-
-def _processor_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 @contextmanager

@@ -10,12 +10,15 @@ also looped to an hour. The files are made first and kept, so that a second run 
 
 from __future__ import annotations
 
+import collections
 import os
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -23,10 +26,12 @@ import torch
 from benchmarks.catalogs import open_prepared, repeat_items
 from benchmarks.figures import Figures, argument_parser, core_seconds, median_and_range, one_core
 from benchmarks.video_readers import ReadClip, installed_readers, open_pyav
+from toomuchtv._internal.subprocess_pool import memory_file
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
+from toomuchtv.data.batch_buffer import BatchBuffer, copy_batch
 from toomuchtv.data.batches import PlannedBatches
 from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
@@ -35,7 +40,7 @@ from toomuchtv.data.loader import iterate_batches
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.media.clip import ClipFormat, VideoArray
 from toomuchtv.media.containers import open_media
-from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.media.proxy_reader import FrameReader, ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 
 FILM = Path("library/Movies/Big Buck Bunny (2008)/Big Buck Bunny (2008).mp4")
@@ -269,6 +274,68 @@ def measure_batches(
     return values
 
 
+def measure_parts(
+    catalog: Catalog, snapshot: CatalogSnapshot, proxies: dict[int, Proxy]
+) -> dict[str, float]:
+    """Measure where the processor time of a clip goes, from the proxies to the training process.
+
+    The parts are decoding of frames, copying of their planes to the batch buffer, sound, everything
+    else in the worker (drawing, seeking in files, bookkeeping), and the copy to the training
+    process.
+    """
+    sampling = SamplingConfig(batch_size=64, clips_per_item=16, level="episode")
+    batches = PlannedBatches(
+        ClipReader(catalog.folder, snapshot, proxies, FORMAT),
+        ClipSampler(snapshot, sampling, FORMAT),
+        seed=0,
+    )
+    files = memory_file(), memory_file()
+    buffer = BatchBuffer(files[0], batches, files[1])
+    buffer.fill(0)  # opens files
+    spent: dict[str, float] = collections.defaultdict(float)
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            begun = time.process_time()
+            try:
+                return function(*arguments, **options)
+            finally:
+                spent[name] += time.process_time() - begun
+
+        return call
+
+    rounds: list[dict[str, float]] = []
+    for first_step in range(1, 1 + 4 * BATCH_ROUNDS, 4):
+        spent.clear()
+        num_clips = 0
+        with (
+            mock.patch.object(FrameReader, "read", timed("frames", FrameReader.read)),
+            mock.patch.object(ProxyReader, "read_planes", timed("video", ProxyReader.read_planes)),
+            mock.patch.object(
+                ProxyReader, "read_waveform", timed("sound", ProxyReader.read_waveform)
+            ),
+        ):
+            for step in range(first_step, first_step + 4):
+                count, num_bytes = timed("worker", buffer.fill)(step)
+                timed("copy", copy_batch)(files[0], step, count, num_bytes, batches.reader)
+                num_clips += count
+        parts = {
+            "decoding": spent["frames"],
+            "planes": spent["video"] - spent["frames"],
+            "sound": spent["sound"],
+            "rest": spent["worker"] - spent["video"] - spent["sound"],
+            "copy_to_training": spent["copy"],
+        }
+        rounds.append({name: 1e6 * seconds / num_clips for name, seconds in parts.items()})
+    for file in files:
+        os.close(file)
+    values: dict[str, float] = {}
+    for name in rounds[0]:
+        values |= median_and_range(f"clip_{name}_microseconds", [one[name] for one in rounds])
+    worker = [1e6 / (sum(one.values()) - one["copy_to_training"]) for one in rounds]
+    return values | median_and_range("worker_clips_per_core_second", worker)
+
+
 def measure_workers(
     catalog: Catalog, snapshot: CatalogSnapshot, proxies: dict[int, Proxy]
 ) -> dict[str, float]:
@@ -318,12 +385,19 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--media", type=Path, default=Path("../shared/media"))
     parser.add_argument("--only-make", action="store_true", help="make the files and stop")
+    parser.add_argument("--only-parts", action="store_true", help="where a clip's time goes, alone")
     options = parser.parse_args()
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
-    scaled = scale_film(options.media / FILM, out)
-    original = loop_film(scaled, out / "original.mp4")
+    if not options.only_parts:
+        scaled = scale_film(options.media / FILM, out)
+        original = loop_film(scaled, out / "original.mp4")
     with open_prepared(options.media / "library", out / "cat", PROXY_FORMAT) as catalog:
+        if options.only_parts:
+            with one_core():
+                items = catalog.snapshot(), catalog.proxies()
+                Figures("media", options.json).add(measure_parts(catalog, *items))
+            return
         hour, library = open_proxies(catalog, out)
         if options.only_make:
             return
@@ -337,6 +411,7 @@ def main() -> None:
             figures.add(measure_reading(hour, "", original))
             figures.add(measure_reading(library, "library_"))
             figures.add(measure_batches(catalog, *many))
+            figures.add(measure_parts(catalog, *many))
             figures.add(measure_prepare(scaled, out))
         figures.add(measure_workers(catalog, *many))
 

@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--library", type=Path, default=Path("../shared/media/library"))
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--seconds", type=float, help="time limit of each run, for a quick test")
-    parser.add_argument("--gpu", action="store_true", help="measure the preset base on a GPU")
+    parser.add_argument("--gpu", action="store_true", help="measure on a GPU; see gpu_training.py")
     parser.add_argument("--prepare-gpu", action="store_true", help="make the data of --gpu")
     parser.add_argument("--small", action="store_true", help="test --gpu and --prepare-gpu, no GPU")
     options = parser.parse_args()

@@ -53,8 +53,9 @@ def frame_image(number: int, width: int = 64, height: int = 48) -> NDArray[np.ui
 def tone(seconds: float, *, amplitude: float = 0.5) -> NDArray[np.float32]:
     """Return the audio, mono, float32 `[seconds * SAMPLE_RATE_HZ]`."""
     time = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-    pitch = np.array([tone_hz(int(second)) for second in time], dtype=np.float64)
-    wave = amplitude * np.sin(2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE_HZ)
+    pitches = np.array([tone_hz(second) for second in range(int(seconds) + 1)], np.float64)
+    phase = 2 * np.pi * np.cumsum(pitches[time.astype(np.int64)]) / SAMPLE_RATE_HZ
+    wave = amplitude * np.sin(phase)
     return wave.astype(np.float32)
 
 

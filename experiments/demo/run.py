@@ -16,9 +16,9 @@ from typing import Any
 from experiments.demo.page import DemoResult, write_demo_page
 from experiments.rendered_tv import RenderedTVConfig, render_library
 from experiments.study.settings import WEAK_AUGMENTATION
+from experiments.tied_process import TiedProcess
 from toomuchtv._internal.folder_lock import folder_lock
 from toomuchtv._internal.progress import ProgressCallback
-from toomuchtv._internal.subprocess_pool import TiedProcess
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog

@@ -27,10 +27,10 @@ from experiments.study.sampling_questions import (
 from experiments.study.scores import condition_path, read_scores
 from experiments.study.settings import check_design
 from experiments.study.statistics import Measurements
+from experiments.tied_process import TiedProcess
 from toomuchtv._internal.files import write_text
 from toomuchtv._internal.folder_lock import folder_lock
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv._internal.subprocess_pool import TiedProcess
 from toomuchtv.cli.console import Output
 from toomuchtv.errors import ToomuchtvError
 from toomuchtv.training.metrics import read_metrics

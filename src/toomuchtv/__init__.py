@@ -31,12 +31,20 @@ if TYPE_CHECKING:
     from toomuchtv.evaluation.comparison import Comparison, compare_results
     from toomuchtv.evaluation.evaluate import evaluate
     from toomuchtv.evaluation.result import Evaluation
+    from toomuchtv.export.hub import export_hub
+    from toomuchtv.export.onnx_files import OnnxExport, export_onnx
     from toomuchtv.inference.pretrained import PretrainedEncoder, load
     from toomuchtv.inference.windows import WindowEmbeddings
     from toomuchtv.media.clip import Clip, ClipFormat
     from toomuchtv.media.clip_reader import read_clip
     from toomuchtv.media.proxy_writer import ProxyFormat
     from toomuchtv.models import AudioResNet, Embeddings, ModelConfig, TwoTower, VideoResNet
+    from toomuchtv.search.embedding import embed_catalog
+    from toomuchtv.search.filters import Filters
+    from toomuchtv.search.hits import Hit, Match
+    from toomuchtv.search.index import SearchIndex, open_index
+    from toomuchtv.search.queries import Moment, QueryText, QueryVector
+    from toomuchtv.search.query_files import QueryFile
     from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
@@ -61,12 +69,20 @@ _HOMES = {
         "evaluation.comparison": "Comparison compare_results",
         "evaluation.evaluate": "evaluate",
         "evaluation.result": "Evaluation",
+        "export.hub": "export_hub",
+        "export.onnx_files": "OnnxExport export_onnx",
         "inference.pretrained": "PretrainedEncoder load",
         "inference.windows": "WindowEmbeddings",
         "media.clip": "Clip ClipFormat",
         "media.clip_reader": "read_clip",
         "media.proxy_writer": "ProxyFormat",
         "models": "AudioResNet Embeddings ModelConfig TwoTower VideoResNet",
+        "search.embedding": "embed_catalog",
+        "search.filters": "Filters",
+        "search.hits": "Hit Match",
+        "search.index": "SearchIndex open_index",
+        "search.queries": "Moment QueryText QueryVector",
+        "search.query_files": "QueryFile",
         "training.pretrain": "PretrainResult pretrain",
         "training.run_config": "Config load_config",
     }.items()
@@ -92,14 +108,23 @@ __all__ = [
     "Diagnosis",
     "Embeddings",
     "Evaluation",
+    "Filters",
     "HierarchicalBatchSampler",
+    "Hit",
+    "Match",
     "ModelConfig",
+    "Moment",
+    "OnnxExport",
     "PairLabelConfig",
     "PairLabels",
     "PretrainResult",
     "PretrainedEncoder",
     "ProxyFormat",
+    "QueryFile",
+    "QueryText",
+    "QueryVector",
     "SamplingConfig",
+    "SearchIndex",
     "TransformConfig",
     "TwoTower",
     "VideoResNet",
@@ -108,11 +133,15 @@ __all__ = [
     "compare_results",
     "diagnose",
     "draw_clips",
+    "embed_catalog",
     "evaluate",
+    "export_hub",
+    "export_onnx",
     "load",
     "load_config",
     "losses",
     "open_catalog",
+    "open_index",
     "prepare_catalog",
     "pretrain",
     "read_clip",

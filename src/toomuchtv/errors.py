@@ -33,3 +33,7 @@ class CheckpointError(ToomuchtvError):
 
 class DistributedError(ToomuchtvError):
     """A training process has lost the connection to the other processes."""
+
+
+class SearchError(ToomuchtvError):
+    """An index cannot be used in the requested way, or a query cannot be answered."""

@@ -35,6 +35,7 @@ CLIPS = 8
 
 MODELS = {
     "resnet": SMALLEST,
+    "resnet, gradients exchanged afterwards": SMALLEST,
     "vit": ModelConfig(
         video=VideoVitConfig(size="micro", patch_frames=1, patch_pixels=8, patch_dropout=0.5),
         audio=AudioVitConfig(size="micro", patch_dropout=0.5),
@@ -48,13 +49,14 @@ def take_steps(folder: Path) -> None:
     with distributed.process_group(CPU):
         found: dict[str, Tensor] = {}
         for name, config in MODELS.items():
-            results = take_step(TwoTower.from_config(config, seed=0))
+            model = TwoTower.from_config(config, seed=0)
+            results = take_step(model, overlap="afterwards" not in name)
             found |= {f"{name}.{key}": value for key, value in results.items()}
         path = folder / f"{distributed.world_size()}_{distributed.rank()}.safetensors"
         save_file({key: value.clone().contiguous() for key, value in found.items()}, path)
 
 
-def take_step(model: TwoTower) -> dict[str, Tensor]:
+def take_step(model: TwoTower, *, overlap: bool) -> dict[str, Tensor]:
     """Take one step on this process's part of a batch."""
     rank, world_size = distributed.rank(), distributed.world_size()
     # Batch norm would see only the clips of its own process, so it is in evaluation mode.
@@ -69,10 +71,11 @@ def take_step(model: TwoTower) -> dict[str, Tensor]:
         transform=ClipTransform(
             TransformConfig(size=16, log_mel=LogMelConfig()), AugmentationConfig()
         ),
-        optimizer=torch.optim.SGD(parameters.values(), lr=0.1),
+        optimizer=torch.optim.SGD(parameters.values(), lr=0.1, fused=True),
         pair_labels=PairLabelConfig(),
         precision=torch.float32,
         max_gradient_norm=1e9,
+        overlap=overlap,
     )
     own = slice(rank * CLIPS // world_size, (rank + 1) * CLIPS // world_size)
     result = step(a_batch(CLIPS)[own], 0.1)

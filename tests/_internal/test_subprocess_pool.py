@@ -16,71 +16,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests._internal.jobs import (
+    Report,
+    act,
+    add,
+    allocate,
+    die_at_first,
+    fail_with,
+    unpicklable,
+    whoami,
+)
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
 from toomuchtv.errors import MediaError
-
-Report = Callable[[float], None]
-
-
-def act(word: str, report: Report) -> str:
-    """Behave as `word` says; this runs in the worker."""
-    if word == "crash":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if word == "leave":
-        os._exit(3)
-    if word == "hang":
-        time.sleep(600)
-    if word == "slow but alive":
-        for step in range(8):
-            time.sleep(0.2)
-            report(step)
-    if word == "media":
-        raise MediaError("the header is cut")
-    if word == "os":
-        raise FileNotFoundError(2, "No such file or directory", "film.mkv")
-    if word == "memory":
-        raise MemoryError
-    if word == "bug":
-        raise ZeroDivisionError("a mistake of ours")
-    if word == "print":
-        print("noise on stdout")
-    return word.upper()
-
-
-def die_at_first(signal_number: int, marker: Path, report: Report) -> str:
-    """Die when this is called for the first time, as a process that the system kills."""
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal_number)
-    return "done"
-
-
-def allocate(megabytes: int, report: Report) -> int:
-    return len(bytearray(megabytes << 20))
-
-
-def fail_with(error: Exception, report: Report) -> None:
-    try:
-        raise error
-    except Exception as cause:
-        raise MediaError("a message without the cause") from cause
-
-
-def whoami(_: int, report: Report) -> int:
-    return os.getpid()
-
-
-def unpicklable(_: int, report: Report) -> object:
-    return lambda: None
-
-
-def add(amount: int, argument: int, report: Report) -> int:
-    return argument + amount
-
-
-def sleep_and_leave_pid(folder: Path, report: Report) -> None:
-    (folder / "pid").write_text(str(os.getpid()))
-    time.sleep(600)
 
 
 def run(words: list[str], **settings: float) -> dict[str, str | Failure]:
@@ -136,26 +83,26 @@ def test_workers_have_a_memory_limit_that_loses_one_job_only() -> None:
     assert not failure.is_of_input
 
 
-@pytest.mark.parametrize(
-    ("error", "is_of_input"),
-    [
-        (OSError(errno.EIO, "Input/output error"), False),
-        (PermissionError(errno.EACCES, "Permission denied"), False),
-        (OSError(errno.ESTALE, "Stale file handle"), False),
-        (OSError(errno.EMFILE, "Too many open files"), False),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), False),
-        (MemoryError(), False),
-        (MediaError("the header is cut"), True),
-        (ValueError("no such codec"), True),
-        (OSError(errno.EINVAL, "Invalid argument"), True),
-    ],
-)
-def test_only_content_that_was_read_is_held_against_the_input(
-    error: Exception, is_of_input: bool
-) -> None:
-    ((_, failure),) = run_isolated(fail_with, [error], num_workers=1, silence_seconds=30)
-    assert isinstance(failure, Failure)
-    assert failure.is_of_input == is_of_input
+def test_only_content_that_was_read_is_held_against_the_input() -> None:
+    of_machine = [
+        OSError(errno.EIO, "Input/output error"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        OSError(errno.ESTALE, "Stale file handle"),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        MemoryError(),
+    ]
+    of_input = [
+        MediaError("the header is cut"),
+        ValueError("no such codec"),
+        OSError(errno.EINVAL, "Invalid argument"),
+    ]
+    found: dict[bool, list[Exception]] = {False: [], True: []}
+    errors: list[Exception] = [*of_machine, *of_input]
+    for error, failure in run_isolated(fail_with, errors, num_workers=1, silence_seconds=30):
+        assert isinstance(failure, Failure)
+        found[failure.is_of_input].append(error)
+    assert found == {False: of_machine, True: of_input}
 
 
 def test_arguments_may_be_added_while_results_are_handled() -> None:
@@ -253,7 +200,7 @@ def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
     here = Path(__file__)
     script = (
         f"import sys; from pathlib import Path; sys.path.insert(0, {str(here.parents[2])!r})\n"
-        "from tests._internal.test_subprocess_pool import sleep_and_leave_pid\n"
+        "from tests._internal.jobs import sleep_and_leave_pid\n"
         "from toomuchtv._internal.subprocess_pool import run_isolated\n"
         # At the top level, with no __main__ guard: the workers must not run it again.
         "list(run_isolated(sleep_and_leave_pid, [Path(sys.argv[1])], "
@@ -295,35 +242,3 @@ def test_functions_of_main_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whoami, "__module__", "__main__")
     with pytest.raises(ValueError, match="importable module"):
         run_isolated(whoami, [1], num_workers=1, silence_seconds=1)
-
-
-_PARENT = """
-import sys, time
-from toomuchtv._internal.subprocess_pool import TiedProcess
-child = TiedProcess("tests._internal.tied_child", ["one", "two"])
-print(child.pid, flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_tied_process_ends_with_its_parent(number: signal.Signals, tmp_path: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "TIED_CHILD_FILE": str(tmp_path / "said")},
-    )  # fmt: skip
-    assert parent.stdout is not None
-    try:
-        child = psutil.Process(int(parent.stdout.readline()))
-        until = time.monotonic() + 30
-        while not (tmp_path / "said").exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        assert (tmp_path / "said").read_text() == "__main__ one two"
-        assert child.is_running()
-        parent.send_signal(number)
-        parent.wait(timeout=10)
-        child.wait(timeout=10)
-    finally:
-        parent.kill()
-        parent.wait()
-        parent.stdout.close()

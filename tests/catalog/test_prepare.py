@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.catalog.faulty_work import fail_at_first
 from tests.media_files import gray_of_frame, keep_part, write_film
 from toomuchtv.catalog import prepare as prepare_module
 from toomuchtv.catalog.description import describe_catalog
@@ -98,6 +98,7 @@ def gray_shown(number: int) -> object:
     return pytest.approx(gray_of_frame(number), abs=4)
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_every_kind_of_item_is_prepared_once(library: Path, cat: Path) -> None:
     write_film(library / "plain (2001).mp4", seconds=2.0, first_frame=5)
     write_film(library / "silent (2002).mp4", seconds=1.0, languages=())
@@ -252,6 +253,7 @@ def make_proxy_of_a_growing_file(*arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize("how", ["killed", "I/O error"])
+@pytest.mark.usefixtures("worker_processes")
 def test_a_fault_of_the_machine_is_tried_again(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -262,16 +264,6 @@ def test_a_fault_of_the_machine_is_tried_again(
     monkeypatch.undo()
     assert counts(prepare(cat))[2] == 0
     assert check_whole(cat) == 1
-
-
-def fail_at_first(how: str, folder: Path, *arguments: Any) -> Any:
-    """Stand in for a machine that fails once; runs in the worker."""
-    if not (folder / "failed").exists():
-        (folder / "failed").touch()
-        if how == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise OSError(errno.EIO, "Input/output error")
-    return make_proxy(folder, *arguments)
 
 
 KILLED = """
@@ -383,8 +375,10 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_full_disk_stops_the_call_and_free_space_lets_it_resume(
-    library: Path, small_disk: Path, num_workers: int
+    library: Path, small_disk: Path, num_workers: int, request: pytest.FixtureRequest
 ) -> None:
+    if num_workers > 1:
+        request.getfixturevalue("worker_processes")
     cat = small_disk / "cat"
     for number in range(4):
         write_film(library / f"film {number} (200{number}).mp4", seconds=10.0 - number)

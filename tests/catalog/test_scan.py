@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.catalog.faulty_work import crash_on_evil, examine_badly
 from tests.media_files import keep_part, write_audio_file, write_film, write_still
 from toomuchtv.catalog import scanner as scanner_module
 from toomuchtv.catalog import walk as walk_module
@@ -95,6 +95,7 @@ def test_real_library(media_root: Path, cat: Path) -> None:
     assert result.seconds == pytest.approx(sum(found.values()) - 52, abs=3)
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_the_catalog_does_not_depend_on_the_number_of_workers(
     media_root: Path, tmp_path: Path
 ) -> None:
@@ -151,9 +152,9 @@ def test_extras_join_the_title_they_belong_to(library: Path, cat: Path) -> None:
 # ---- Bad input, always beside a good film that must be used
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.usefixtures("worker_processes")
 def test_bad_files_are_skipped_with_their_reasons(
-    library: Path, cat: Path, num_workers: int, capfd: pytest.CaptureFixture[str]
+    library: Path, cat: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film(library, "Good (2001).mp4")
     (library / "empty.mp4").touch()
@@ -165,7 +166,7 @@ def test_bad_files_are_skipped_with_their_reasons(
     write_still(library / "holiday.png")
     shutil.copy(library / "holiday.png", library / "image.mp4")
     write_still(library / "one frame.mp4")
-    result = scan_library(library, cat, num_workers=num_workers)
+    result = scan_library(library, cat, num_workers=2)
     assert (result.titles, result.items) == (1, 1)
     assert reasons(result) == {
         "empty.mp4": "the file is empty (0 bytes)",
@@ -180,6 +181,7 @@ def test_bad_files_are_skipped_with_their_reasons(
         "one frame.mp4": "a still image: it has only one frame",
     }
     assert capfd.readouterr() == ("", "")
+    monkeypatch.undo()
     again = scan_library(library, cat)
     assert again.skipped == result.skipped
     assert counts(again) == (0, 0, 0, 1, 0)
@@ -226,6 +228,7 @@ def test_unusual_names_are_used(library: Path, cat: Path) -> None:
     assert copy.reason == "same content as Amélie (2001).mp4"
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_a_crash_of_the_decoder_loses_one_file_only(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,13 +241,6 @@ def test_a_crash_of_the_decoder_loses_one_file_only(
     # What killed the worker may not have been the file, so the next scan tries it again.
     monkeypatch.undo()
     assert scan_library(library, cat).items == 3
-
-
-def crash_on_evil(path: Path, report: Any) -> Any:
-    """Stand in for a decoder that crashes; runs in the worker."""
-    if path.name.startswith("evil"):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return examine(path, report)
 
 
 def test_a_folder_without_permission_is_skipped(
@@ -427,13 +423,21 @@ def test_files_that_differ_in_one_byte_are_not_renames(
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_copies_in_one_first_scan_are_compared_whole(
-    library: Path, cat: Path, padded: Path, num_workers: int
+    library: Path,
+    cat: Path,
+    padded: Path,
+    num_workers: int,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if num_workers > 1:
+        request.getfixturevalue("worker_processes")
     (library / "b (2002).mp4").write_bytes(same_size_and_samples(padded))
     shutil.copy(padded, library / "c (2003).mp4")
     (library / "Up (2009)").mkdir()
     shutil.copy(padded, library / "Up (2009)" / "Up (2009)-trailer.mp4")
     result = scan_library(library, cat, num_workers=num_workers)
+    monkeypatch.undo()  # the other scans need no worker processes
     assert (result.items, result.extras) == (2, 0)
     assert reasons(result).keys() == {"c (2003).mp4", "Up (2009)/Up (2009)-trailer.mp4"}
     again = scan_library(library, cat)
@@ -480,6 +484,7 @@ def examine_and_grow(path: Path, report: Any) -> Any:
 
 
 @pytest.mark.parametrize("how", ["killed", "killed twice", "no memory", "silent", "I/O error"])
+@pytest.mark.usefixtures("worker_processes")
 def test_a_fault_of_the_machine_is_not_held_against_the_file(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -493,22 +498,6 @@ def test_a_fault_of_the_machine_is_not_held_against_the_file(
     assert scan_library(library, cat).items == 2
     path.rename(library / "c (2003).mp4")
     assert scan_library(library, cat).items == 2
-
-
-def examine_badly(how: str, path: Path, report: Any) -> Any:
-    """Stand in for a machine that fails; runs in the worker."""
-    if path.name.startswith("a "):
-        marker = path.parents[1] / "was killed"
-        if how == "killed twice" or (how == "killed" and not marker.exists()):
-            marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if how == "no memory":
-            raise MemoryError
-        if how == "silent":
-            time.sleep(60)
-        if how == "I/O error":
-            raise OSError(errno.EIO, "Input/output error")
-    return examine(path, report)
 
 
 @pytest.mark.parametrize("seconds", [10**10, -(10**10), 2**62, -1])
@@ -552,6 +541,7 @@ def test_a_file_that_cannot_be_recorded_costs_only_itself(
     assert scan_library(library, cat).items == 2
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_files_are_recorded_while_the_walk_goes_on(
     library: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,9 @@ from unittest import mock
 import pytest
 
 from experiments.rendered_tv import RenderedTVConfig, render_library
+from tests.processes import run_toomuchtv
 from toomuchtv.cli import main
+from toomuchtv.cli.doctor import warnings_about
 
 SMALL = [
     "--preset", "tiny",
@@ -32,6 +34,8 @@ SMALL = [
 ]  # fmt: skip
 
 
+#: Verbs that need torch run in a process that has imported it.
+_USE_TORCH = {"pretrain", "evaluate", "compare"}
 _verbs_seen: set[str] = set()
 
 
@@ -40,6 +44,8 @@ def toomuchtv(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Com
     command = [*map(str, arguments)]
     if command[0] not in _verbs_seen:
         _verbs_seen.add(command[0])
+        if command[0] in _USE_TORCH:
+            return run_toomuchtv(*command, cwd=cwd)
         return subprocess.run(
             [sys.executable, "-m", "toomuchtv", *command],
             capture_output=True,
@@ -77,7 +83,7 @@ def run_json(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("rendered") / "small"
     config = RenderedTVConfig(
-        movies=3, shows=1, episodes=2, minutes=0.25, event_kinds=3,
+        movies=3, shows=1, episodes=2, minutes=0.25, event_kinds=3, width=80, height=48,
         transfer_titles=5, transfer_clips_per_kind=5, transfer_clip_seconds=2.0,
         transfer_sound_seconds=2.0,
     )  # fmt: skip
@@ -88,7 +94,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def catalog(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cat = tmp_path_factory.mktemp("catalog") / "cat"
-    found = run_json("scan", rendered / "library", "--catalog", cat)
+    found = run_json("scan", rendered / "library", "--catalog", cat, "--workers", "1")
     assert (found["titles"], found["items"], found["extras"]) == (4, 5, 0)
     assert found["seconds"] == pytest.approx(75, abs=1)
     assert found["set_aside"] == found["skipped"] == []
@@ -96,7 +102,7 @@ def catalog(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "titles", "items", "extras", "extra_kinds", "seconds", "skipped", "set_aside", "added",
         "updated", "renamed", "unchanged", "vanished", "ignored", "warnings",
     }  # fmt: skip
-    made = run_json("prepare", "--catalog", cat, "--short-side", "32")
+    made = run_json("prepare", "--catalog", cat, "--short-side", "32", "--workers", "1")
     assert (made["prepared"], made["skipped"], made["failed"]) == (5, 0, [])
     assert made["bytes"] > 10_000
     assert made.keys() == {
@@ -298,10 +304,16 @@ def test_library_is_never_written_to(rendered: Path, catalog: Path) -> None:
 
 def test_doctor_reports_this_machine() -> None:
     result = run_json("doctor")
-    assert result.keys() == {"facts", "libraries", "missing"}
+    assert result.keys() == {"facts", "libraries", "missing", "warnings"}
     assert result["missing"] == []
     assert "libavcodec" in result["facts"]["ffmpeg"]
     assert result["libraries"]["torch"]
+    assert "cuda" in result["facts"]
+    for version_, cudnn, num_gpus, expected in (
+        ("2.9.0+cu128", 91_002, 1, 1), ("2.9.1", None, 1, 1), ("2.9.1+cu130", 92_100, 1, 0),
+        ("2.9.0+cu128", 91_002, 0, 0), ("2.13.0+cu130", 91_002, 1, 0),
+    ):  # fmt: skip
+        assert len(warnings_about(version_, cudnn, num_gpus=num_gpus)) == expected
 
 
 def test_version_is_that_of_the_package() -> None:

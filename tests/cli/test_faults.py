@@ -144,7 +144,7 @@ def test_a_damaged_config_or_metrics_file(pretrain: list[str | Path], tmp_path: 
     for content in (b"\xff\xfe", b"[" * 100_000, b"training = 5", b""):
         whole = (run / "config.toml").read_bytes()
         (run / "config.toml").write_bytes(content)
-        for verb in (resume, ["diagnose", run, "--catalog", pretrain[2]]):
+        for verb in (resume, ["diagnose", run, "--catalog", pretrain[2], "--clips", "32"]):
             code, err = run_verb(*verb)
             assert code == 2 or (content == b"" and verb[0] == "diagnose"), err
             assert code == 0 or "config.toml" in err or "training" in err or "config" in err
@@ -172,8 +172,10 @@ def test_the_output_goes_nowhere(prepared_catalog: Path) -> None:
     assert "output" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize(
+    ("number", "seconds"),
+    [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.3), (signal.SIGINT, 1.0), (signal.SIGTERM, 2.0)],
+)
 def test_a_signal_at_any_moment_ends_with_a_sentence(
     prepared_catalog: Path, tmp_path: Path, number: signal.Signals, seconds: float
 ) -> None:

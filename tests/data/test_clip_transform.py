@@ -182,7 +182,7 @@ def test_none_is_no_change() -> None:
     torch.testing.assert_close(changes.box, torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(6, 4))
     torch.testing.assert_close(changes.color, torch.eye(3).expand(6, 3, 3))
     assert not changes.color_bias.any()
-    assert not changes.blur_sigma.any()
+    assert changes.blur_sigma is None
     torch.testing.assert_close(changes.gain, torch.ones(6), rtol=0, atol=0)
     assert changes.time_masks.shape == changes.band_masks.shape == (6, 0, 2)
 
@@ -285,6 +285,7 @@ def test_blur_keeps_levels(sigma: float, size: int) -> None:
 def test_blur_is_drawn_as_often_and_as_strong_as_asked() -> None:
     config = replace_none(blur=0.3, min_blur_sigma=0.5, max_blur_sigma=2.0)
     sigma = draw_augmentation(config, np.arange(2000, dtype=np.uint64)).blur_sigma
+    assert sigma is not None
     drawn = sigma[sigma > 0]
     assert len(drawn) / 2000 == pytest.approx(0.3, abs=0.04)
     assert 0.5 <= float(drawn.min()) < 0.55

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
+from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels, find_positives
 
 #: Title, item, start, audio track, recurrence, valid.
 ClipFacts = tuple[int, int, float, int, int, bool]
@@ -138,3 +138,34 @@ def expected(
     if one[1] == two[1] and gap == 0 and one[3] != two[3]:
         name = config.other_language
     return NUMBER[name]
+
+
+NAMES = st.sampled_from(["negative", "ignore", "positive"])
+
+
+@settings(max_examples=60)
+@given(
+    clips=st.lists(
+        st.tuples(
+            st.integers(0, 2), st.integers(0, 3), st.sampled_from([0.0, 1.0, 2.5]),
+            st.integers(0, 1), st.integers(-1, 1), st.booleans(),
+        ),
+        max_size=12,
+    ),
+    rules=st.fixed_dictionaries(
+        {"same_title": NAMES, "near": NAMES, "same_recurrence": NAMES, "other_language": NAMES},
+        optional={
+            "same_item": NAMES,
+            "near_seconds": st.sampled_from([0.0, 2.0]),
+            "overlap_seconds": st.sampled_from([0.0, 2.0]),
+        },
+    ),
+)  # fmt: skip
+def test_positives_found_in_groups_are_those_of_all_pairs(
+    clips: list[ClipFacts], rules: dict[str, object]
+) -> None:
+    config = PairLabelConfig.model_validate(rules)
+    facts = torch.tensor(clips, dtype=torch.float64).reshape(-1, 6)
+    expected = (PairLabels(config, facts).dense() == 1).nonzero()
+    row, column = find_positives(config, facts)
+    assert torch.equal(torch.stack([row, column], dim=1), expected)

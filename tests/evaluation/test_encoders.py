@@ -23,7 +23,6 @@ from toomuchtv.evaluation.encoders.baselines import (
 )
 from toomuchtv.evaluation.encoders.custom import wrap_encoder
 from toomuchtv.evaluation.encoders.pretrained import torchvision_encoder
-from toomuchtv.evaluation.encoders.transformers_models import Clap
 from toomuchtv.evaluation.errors import EncoderError
 from toomuchtv.models import VideoEncoderConfig
 from toomuchtv.models.video import VideoResNet
@@ -370,82 +369,3 @@ def test_the_examples_of_the_guide_work(tmp_path: Path, monkeypatch: pytest.Monk
     assert video.video.features(film).shape == (2, 32)
     assert video.video.tokens(film).shape[2] == 32
     torch.testing.assert_close(video.video.tokens(film).mean(dim=1), video.video.features(film))
-
-
-def test_transformers_models_load_from_a_folder(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    sizes = {
-        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "intermediate_size": 16,
-    }  # fmt: skip
-    video = transformers.VideoMAEConfig(image_size=32, patch_size=16, num_frames=4, **sizes)
-    transformers.VideoMAEModel(video).save_pretrained(tmp_path / "videomae")
-    encoder = choose_encoder(f"transformers:{tmp_path / 'videomae'}")
-    assert encoder.video is not None
-    assert encoder.video.input.frames == 4
-    assert encoder.video.features(FILM[:, :4]).shape == (2, 16)
-    with pytest.raises(EncoderError, match="takes 4 frames"):
-        encoder.video.features(FILM)
-    audio = transformers.ASTConfig(max_length=100, num_mel_bins=32, patch_size=16, **sizes)
-    transformers.ASTModel(audio).save_pretrained(tmp_path / "ast")
-    audio_encoder = choose_encoder(f"transformers:{tmp_path / 'ast'}")
-    assert audio_encoder.audio is not None
-    assert audio_encoder.audio.features(NOISE).shape == (3, 16)
-    with pytest.raises(EncoderError, match="save_pretrained"):
-        choose_encoder(f"transformers:{tmp_path}")
-
-
-@pytest.mark.parametrize("fused", [False, True])
-def test_the_input_of_clap_equals_that_of_the_librarys_extractor(
-    fused: bool, tmp_path: Path
-) -> None:
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    tower = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = transformers.ClapConfig(
-        text_config={**tower, "intermediate_size": 16, "vocab_size": 50},
-        audio_config={
-            "hidden_size": 32, "patch_embeds_hidden_size": 16, "depths": [1, 1],
-            "num_attention_heads": [2, 2], "num_hidden_layers": 2, "enable_fusion": fused,
-        },
-        projection_dim=8,
-    )  # fmt: skip
-    model = transformers.ClapModel(config).eval()
-    model.save_pretrained(tmp_path)
-    encoder = choose_encoder(f"transformers:{tmp_path}").audio
-    assert isinstance(encoder, Clap)
-    assert (encoder.input.seconds, encoder.input.sample_rate_hz) == (10.0, 48_000)
-    rng = np.random.default_rng(2)
-    # Full length; a length that fits three times with zeros after it; a length that fits exactly.
-    for samples in (480_000, 151_000, 96_000):
-        waveform = rng.normal(0, 0.2, (2, samples)).astype(np.float32)
-        waveform[1] *= np.sin(np.arange(samples) / 9_000).astype(np.float32)
-        theirs = transformers.ClapFeatureExtractor(
-            frequency_min=50, truncation="fusion" if fused else "rand_trunc"
-        )(list(waveform), sampling_rate=48_000, return_tensors="pt")
-        mel = encoder.log_mel(torch.from_numpy(waveform))
-        torch.testing.assert_close(mel, theirs.input_features.float(), rtol=1e-4, atol=1e-2)
-        with torch.inference_mode():
-            given = model.get_audio_features(
-                input_features=theirs.input_features.float(),
-                is_longer=torch.zeros_like(theirs.is_longer),
-            )
-        expected = given if isinstance(given, Tensor) else given.pooler_output
-        found = encoder.features(torch.from_numpy(waveform))
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(found, encoder.features(torch.from_numpy(waveform)))
-    with pytest.raises(EncoderError, match="at most 480000 samples"):
-        encoder.features(torch.zeros(1, 480_001))
-
-
-def test_clap_uses_the_settings_saved_beside_its_weights(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    saved = transformers.ClapFeatureExtractor(
-        frequency_min=300, truncation="rand_trunc", max_length_s=5
-    )
-    clap = Clap(nn.Identity(), saved)
-    waveform = np.random.default_rng(3).normal(0, 0.1, (1, 240_000)).astype(np.float32)
-    theirs = saved(list(waveform), sampling_rate=48_000, return_tensors="pt").input_features
-    mel = clap.log_mel(torch.from_numpy(waveform))
-    torch.testing.assert_close(mel, theirs.float(), rtol=1e-4, atol=1e-2)

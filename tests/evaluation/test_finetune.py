@@ -50,7 +50,7 @@ class Small(VideoEncoder):
 
 @pytest.fixture(scope="module")
 def real(media_root: Path) -> Benchmark:
-    """Two classes of the real UCF101 sample, its first split."""
+    """The first second of the clips of two classes of the real UCF101 sample, its first split."""
     whole = read_benchmark("ucf101", media_root / "ucf101")
     rows = [
         row for row, clip in enumerate(whole.clips) if clip.labels[0] in {"Archery", "HorseRace"}
@@ -58,7 +58,8 @@ def real(media_root: Path) -> Benchmark:
     kept = whole.keep(rows)
     return Benchmark(
         name="ucf101", root=kept.root, task="single_label", modalities=("video",),
-        clips=kept.clips, folds=kept.folds[:1], classes=("Archery", "HorseRace"),
+        clips=tuple(replace(clip, stop_seconds=1.0) for clip in kept.clips),
+        folds=kept.folds[:1], classes=("Archery", "HorseRace"),
     )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ def test_views_of_two_modalities_are_refused() -> None:
         FinetuneProtocol.model_validate(values)
 
 
-def test_an_audio_encoder_learns_and_resumes(media_root: Path, tmp_path: Path) -> None:
+def test_an_audio_encoder_learns(media_root: Path) -> None:
     whole = read_benchmark("esc10", media_root / "esc10")
     rows = [row for row, clip in enumerate(whole.clips) if clip.labels[0] in {"dog", "rain"}]
     kept = whole.keep(rows[::3])
@@ -157,14 +158,8 @@ def test_an_audio_encoder_learns_and_resumes(media_root: Path, tmp_path: Path) -
     recipe = of_sound().model_copy(
         update={"epochs": 6, "batch_size": 16, "body_learning_rate": 1e-3, "learning_rate": 5e-3}
     )
-    fold = real.folds[0]
     before = {name: value.clone() for name, value in side.trunk().state_dict().items()}
     through = run_finetune(made, real, recipe)
-    cut = FineTuner(side, real, fold, recipe, seed=0, folder=tmp_path / fold.name.replace(" ", "-"))
-    epochs = cut.epochs()
-    assert [next(epochs), next(epochs)] == [1, 2]  # and then it is interrupted
-    again = run_finetune(made, real, recipe, folder=tmp_path)
-    np.testing.assert_allclose(again[0].scores, through[0].scores, atol=1e-6)
     assert top1_correct(through[0].scores, through[0].targets > 0).mean() >= 0.75
     for name, value in side.trunk().state_dict().items():
         torch.testing.assert_close(value, before[name])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from tests.media_files import write_film
+from tests.processes import run_toomuchtv
 from toomuchtv.evaluation.result import load_predictions
 
 RATE = 8_000
@@ -45,10 +44,7 @@ def make() -> TonesAndGrays:
 
 
 def evaluated(*arguments: str | Path, cwd: Path) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "toomuchtv", "evaluate", *map(str, arguments), "--json"],
-        capture_output=True, text=True, timeout=240, check=False, cwd=cwd,
-    )  # fmt: skip
+    done = run_toomuchtv("evaluate", *arguments, "--json", cwd=cwd)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert isinstance(result, dict)

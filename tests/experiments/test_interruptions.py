@@ -47,7 +47,7 @@ def semaphores() -> set[str]:
     return {name for name in os.listdir("/dev/shm") if name.startswith(("sem.", "psm_"))}
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_renderer_that_is_stopped_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -20,7 +20,8 @@ FAILED_ONCE = (
     8950, 9217, 10855, 12657, 13066, 13459, 13728, 13833, 13897, 14426, 15155, 15974, 16077,
     16107, 17445, 18173, 19270, 19457, 19834,
 )  # fmt: skip
-OTHERS = (*range(20_000, 20_060), *range(HOSTILE, HOSTILE + 60))
+# A few more; `python -m benchmarks.fuzz_media` makes as many as you like.
+OTHERS = (*range(20_000, 20_020), *range(HOSTILE, HOSTILE + 20))
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,8 @@ def test_a_damaged_file_is_used_or_refused(seeds_folder: Path) -> None:
         if outcome.kind not in ("used", "refused")
     }
     kinds = [outcome.kind for outcome in outcomes.values()]
-    assert kinds.count("used") > 20
-    assert kinds.count("refused") > 20
+    assert kinds.count("used") > 10
+    assert kinds.count("refused") > 10
 
 
 def test_bars_are_detected_in_a_file_with_a_stream_that_appears_later(

@@ -22,9 +22,9 @@ from toomuchtv.catalog.records import AudioTrack
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.errors import MediaError
-from toomuchtv.inference.windows import inspect_file
 from toomuchtv.media.clip_reader import read_clip
 from toomuchtv.media.extent import measure_extent
+from toomuchtv.media.file_content import inspect_file
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
 

@@ -33,7 +33,7 @@ def gradients(batch: ClipBatch, chunk_size: int) -> dict[str, Tensor]:
         model=model,
         loss=loss,
         transform=ClipTransform(TransformConfig(size=16), AugmentationConfig()),
-        optimizer=torch.optim.SGD(parameters.values(), lr=0.0),
+        optimizer=torch.optim.SGD(parameters.values(), lr=0.0, fused=True),
         pair_labels=PairLabelConfig(),
         precision=torch.float32,
         max_gradient_norm=1e9,

@@ -29,12 +29,20 @@ VIT = {
     "video": {"name": "vit", "size": "micro", "patch_dropout": 0.5},
     "audio": {"name": "vit", "size": "micro", "patch_dropout": 0.25},
 }
+R3D = {"video": {"name": "r3d", "depth": 10, "width": 0.0625}}
 
 
 @pytest.mark.parametrize(
     ("loss", "chunk_size", "model"),
-    [(MEMORY, 0, {}), (MEMORY, 4, {}), (LEARNED, 0, {}), (LEARNED, 4, VIT)],
-    ids=["memory bank", "memory bank in chunks", "learned temperature", "vit in chunks"],
+    [
+        (MEMORY, 0, {}),
+        (MEMORY, 4, {}),
+        (LEARNED, 0, {}),
+        (LEARNED, 4, VIT),
+        (LEARNED, 0, VIT),
+        (LEARNED, 0, R3D),
+    ],
+    ids=["memory bank", "memory bank in chunks", "learned", "vit in chunks", "vit", "r3d"],
 )
 def test_resume_gives_identical_weights_and_memory_bank(
     prepared_catalog: Path,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from toomuchtv.models import AudioEncoderConfig, ModelConfig, TwoTower, VideoEncoderConfig
-from toomuchtv.training.optimizer import build_ema, build_optimizer, learning_rate
+from toomuchtv.training.optimizer import ModelEma, build_optimizer, learning_rate
 from toomuchtv.training.run_config import OptimizerConfig
 
 
@@ -116,13 +116,13 @@ MODEL = ModelConfig(
 
 def test_ema_is_the_exponential_average_of_all_states() -> None:
     model, decay = TwoTower.from_config(MODEL, seed=0), 0.75
-    ema = build_ema(model, decay)
+    ema = ModelEma(model, decay)
     states = [{key: value.double().clone() for key, value in model.state_dict().items()}]
     for seed in range(1, 4):
         model.load_state_dict(TwoTower.from_config(MODEL, seed=seed).state_dict())
         for name, buffer in model.named_buffers():
             buffer.fill_(seed) if name.endswith("num_batches_tracked") else buffer.add_(seed)
-        ema.update_parameters(model)
+        ema.update(model)
         states.append({key: value.double().clone() for key, value in model.state_dict().items()})
     for name, value in ema.module.state_dict().items():
         # a_n = d^n w_0 + (1 - d) * sum over k of d^(n - k) w_k
@@ -136,7 +136,7 @@ def test_ema_is_the_exponential_average_of_all_states() -> None:
 
 def test_ema_shares_nothing_with_the_trained_model() -> None:
     model = TwoTower.from_config(MODEL, seed=0)
-    ema = build_ema(model, 0.9)
+    ema = ModelEma(model, 0.9)
     assert not any(value.requires_grad for value in ema.parameters())
     assert all(value.requires_grad for value in model.parameters())
     own = {value.data_ptr() for value in ema.module.state_dict().values()}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ from safetensors.torch import load_file, save_file
 
 import toomuchtv
 from tests.prepared import tiny_config
-from tests.processes import run_processes
+from tests.processes import run_processes, start_process
 from toomuchtv._internal import distributed
 from toomuchtv._internal.files import write_json
 from toomuchtv.catalog.store import open_catalog
-from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.pair_labels import PairLabels
 from toomuchtv.errors import CheckpointError
 from toomuchtv.inference.pretrained import load
+from toomuchtv.training.device_batch import DeviceBatch
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.nan_dump import NotFiniteError
 from toomuchtv.training.pretrain import PretrainResult, pretrain
@@ -38,7 +39,6 @@ from toomuchtv.training.run_config import Config, load_config
 from toomuchtv.training.run_folder import RUN_FORMAT
 from toomuchtv.training.step import StepResult, TrainingStep
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMED = {"clips_per_second", "data_wait_share"}
 
 
@@ -71,56 +71,40 @@ def assert_same_end(one: Path, two: Path) -> None:
     assert untimed(one) == untimed(two)
 
 
-_A_RUN = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from toomuchtv.catalog.store import open_catalog
-from toomuchtv.training.run_config import load_config
-from toomuchtv.training.pretrain import pretrain
-
-def print_steps(done, total, what):
-    print(int(done), flush=True)
-
-if __name__ == "__main__":
-    catalog_path, run_path, config_path = map(Path, sys.argv[1:])
-    with open_catalog(catalog_path) as catalog:
-        result = pretrain(catalog, run_path, load_config(file=config_path), progress=print_steps)
-    print("interrupted" if result.interrupted else "finished", flush=True)
-"""
+def run_and_report(catalog_path: Path, run_path: Path, text: str, ours: Connection) -> None:
+    """Train in a process group of its own, and send the number of each step, then the end."""
+    os.setsid()
+    torch.set_num_threads(1)
+    config_path = run_path.parent / "wanted.toml"
+    config_path.write_text(text)
+    result = run(
+        catalog_path, run_path, load_config(file=config_path),
+        progress=lambda done, total, what: ours.send(int(done)),
+    )  # fmt: skip
+    ours.send("interrupted" if result.interrupted else "finished")
 
 
 def run_until(
     step: int, number: signal.Signals, catalog_path: Path, run_path: Path, config: Config
-) -> str:
-    """Start a run in its own process group, signal the group at `step`, and return its output."""
-    script, config_path = run_path.parent / "a_run.py", run_path.parent / "wanted.toml"
-    script.write_text(_A_RUN)
-    config_path.write_text(config.to_toml())
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(catalog_path), str(run_path), str(config_path)],
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    try:
-        seen = ""
-        for line in process.stdout:
-            seen += line
-            if line.strip() == str(step):
-                os.killpg(process.pid, number)
-                break
-        seen += process.stdout.read()
-        code = process.wait(timeout=60)
-        assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        process.wait()
+) -> list[int | str]:
+    """Start a run in its own process group, signal the group at `step`, and return its reports."""
+    here, there = multiprocessing.Pipe()
+    with here:
+        with there:
+            process = start_process(run_and_report, catalog_path, run_path, config.to_toml(), there)
+        try:
+            seen: list[int | str] = []
+            with contextlib.suppress(EOFError, ConnectionError):
+                while True:
+                    seen.append(here.recv())
+                    if seen[-1] == step and step not in seen[:-1]:
+                        assert process.pid is not None
+                        os.killpg(process.pid, number)
+            process.join(timeout=60)
+            assert process.exitcode == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+        finally:
+            process.kill()
+            process.join()
     return seen
 
 
@@ -170,7 +154,7 @@ def test_signal_to_the_process_group_saves_a_checkpoint(
 ) -> None:
     config = tiny_config(training={"num_workers": 1, "steps": 400, "checkpoint_every": 0})
     seen = run_until(4, number, prepared_catalog, tmp_path / "run", config)
-    assert seen.endswith("interrupted\n")
+    assert seen[-1] == "interrupted"
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     assert "step_00000004" <= checkpoint.stem < "step_00000400"
     assert not (tmp_path / "run" / "model").exists()
@@ -338,8 +322,8 @@ def test_a_damaged_newest_checkpoint_resumes_from_the_one_before(
 def test_a_loss_or_gradient_that_is_not_finite_stops_with_a_nan_dump(
     prepared_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    def break_it(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
-        if batch.step == 4:
+    def break_it(self: TrainingStep, batch: DeviceBatch, rate: float) -> Any:
+        if batch.host.step == 4:
             if what == "loss":
                 batch.waveform[0, 0] = torch.nan
             else:
@@ -380,8 +364,8 @@ def test_held_out_titles_are_never_trained_on(
 ) -> None:
     seen: list[tuple[int, float]] = []
 
-    def record(self: TrainingStep, batch: ClipBatch, rate: float) -> Any:
-        seen.extend((spec.item, spec.start_seconds) for spec in batch.specs)
+    def record(self: TrainingStep, batch: DeviceBatch, rate: float) -> Any:
+        seen.extend((spec.item, spec.start_seconds) for spec in batch.host.specs)
         return original(self, batch, rate)
 
     original = TrainingStep.__call__
@@ -457,7 +441,7 @@ def train_here(catalog_path: Path, run_path: Path, out: Path) -> None:
     ends: list[dict[str, torch.Tensor]] = []
     original = TrainingStep.__call__
 
-    def record(self: TrainingStep, batch: ClipBatch, rate: float) -> StepResult:
+    def record(self: TrainingStep, batch: DeviceBatch, rate: float) -> StepResult:
         assert len(batch) == 3
         assert distributed.world_size() == 2
         result = original(self, batch, rate)

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from tests.batches import SMALLEST, a_batch
 from tests.processes import run_processes
 from toomuchtv._internal import distributed
-from toomuchtv._internal.random_numbers import UInt64Array
-from toomuchtv.data.augmentation import AugmentationConfig
+from toomuchtv.data.augmentation import AugmentationConfig, ClipAugmentation
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig, PairLabels
 from toomuchtv.models import TwoTower
@@ -36,11 +35,11 @@ OPTIMIZERS = {
 class WideInput(ClipTransform):
     """A transform that returns float64."""
 
-    def forward(
-        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array | None = None
-    ) -> tuple[Tensor, Tensor]:
-        video, log_mel = super().forward(planes, waveform, seeds)
-        return video.double(), log_mel.double()
+    def video(self, planes: Tensor, changes: ClipAugmentation) -> Tensor:
+        return super().video(planes, changes).double()
+
+    def audio(self, waveform: Tensor, changes: ClipAugmentation) -> Tensor:
+        return super().audio(waveform, changes).double()
 
 
 class WideInfoNCE(nn.Module):

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store, _set_pg_timeout
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 from toomuchtv.errors import DistributedError, ToomuchtvError
 
@@ -54,7 +55,7 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
     Without torchrun, or inside another process group, this does nothing.
 
     Args:
-        device: Device of the tensors that are exchanged: NCCL for a GPU, gloo for a CPU.
+        device: Device that trains. Tensors on a GPU are exchanged by NCCL, all others by gloo.
         timeout_seconds: Timeout of every collective call.
 
     Raises:
@@ -63,7 +64,8 @@ def process_group(device: torch.device, timeout_seconds: float = 600.0) -> Itera
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
         return
-    backend = "nccl" if device.type == "cuda" else "gloo"
+    # Facts about the clips of a batch are exchanged between hosts, with gloo on a GPU too.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         store, own_rank, size = _rendezvous()
         timeout = timedelta(seconds=timeout_seconds)
@@ -144,6 +146,36 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         _all_reduce([value.grad for value in parameters if value.grad is not None])
 
 
+def sum_gradients_in_backward(model: nn.Module) -> DistributedDataParallel:
+    """Wrap a model so that its gradients are summed over the ranks while backward still runs.
+
+    PyTorch's `DistributedDataParallel` exchanges buckets of gradients as soon as they are complete.
+    It would divide them by the number of ranks; the hook leaves the sum. After the first step it
+    makes other buckets, so that a resumed run would add in another order than an uninterrupted one.
+    On a CPU, where resuming is exact, a search for unused parameters prevents that. PyTorch writes
+    a remark about it to stderr.
+    """
+    for value in model.parameters():
+        value.requires_grad_(value.requires_grad and value.numel() > 0)  # or it would be waited for
+    wrapped = DistributedDataParallel(
+        model,
+        forward_sync_buffers=False,
+        init_sync=False,
+        gradient_as_bucket_view=True,
+        find_unused_parameters=next(model.parameters()).device.type == "cpu",
+    )
+    # It refuses a function whose annotations are text, as in this module.
+    wrapped.register_comm_hook(None, lambda state, bucket: _sum_later(bucket.buffer()))
+    return wrapped
+
+
+def _sum_later(values: Tensor) -> torch.futures.Future[Tensor]:
+    work = dist.all_reduce(values, async_op=True)
+    assert work is not None
+    found: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
+    return found
+
+
 def average_tensors(tensors: Sequence[Tensor]) -> None:
     """Replace tensors of one dtype by their means over the ranks, in place."""
     if world_size() > 1:
@@ -187,6 +219,14 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     value = torch.tensor([int(flag)], device=device)
     dist.all_reduce(value, op=dist.ReduceOp.MAX)
     return bool(value.item())
+
+
+def count_ranks(flag: bool, device: torch.device) -> Tensor:
+    """Return on how many ranks the flag is set, as a scalar on the device that is read later."""
+    value = torch.full((), float(flag), device=device)
+    if world_size() > 1:
+        dist.all_reduce(value)
+    return value
 
 
 def on_first_rank(function: Callable[[], Iterable[int]], device: torch.device) -> list[int]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,35 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def creating_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, which becomes `path` when the block succeeds.
+
+    A kill or a full disk leaves no folder with that name.
+
+    Raises:
+        ValueError: `path` is a file, or a folder that is not empty. Nothing is written.
+        OSError: The folder cannot be written.
+    """
+    path = Path(os.path.abspath(path))
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise ValueError(f"{os.fspath(path)!r} is not a folder: choose another one")
+    if path.exists() and any(path.iterdir()):
+        raise ValueError(
+            f"{os.fspath(path)!r} is not empty: choose a folder that does not exist yet"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+    partial.mkdir()
+    try:
+        yield partial
+        _flush(partial)
+        os.replace(partial, path)  # replaces an empty folder, and no other
+        _flush(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

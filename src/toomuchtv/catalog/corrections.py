@@ -11,7 +11,6 @@ The file is the owner's. Only `add_correction` changes it, and only by a new ent
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 
 import tomli_w
 
+from toomuchtv._internal.files import write_text
 from toomuchtv.catalog.names import ParsedName, printable
 from toomuchtv.catalog.records import TitleKind
 from toomuchtv.errors import CatalogError
@@ -208,8 +208,6 @@ def add_correction(folder: Path, correction: Correction) -> None:
     try:
         before = file.read_text("utf-8") if file.exists() else ""
         gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(f"{before}{gap}[[correction]]\n{tomli_w.dumps(values)}", "utf-8")
-        os.replace(temporary, file)
+        write_text(file, f"{before}{gap}[[correction]]\n{tomli_w.dumps(values)}")
     except OSError as error:
         raise CatalogError(f"cannot write {file}: {error}") from error

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from toomuchtv.cli import catalog, compare, diagnose, doctor, evaluate, prepare, pretrain, scan
+from toomuchtv.cli import (
+    catalog,
+    compare,
+    diagnose,
+    doctor,
+    embed,
+    evaluate,
+    export,
+    index,
+    prepare,
+    pretrain,
+    scan,
+    search,
+)
 
 __all__ = ["app", "main"]
 
@@ -29,13 +42,23 @@ for _verb in (
     diagnose.diagnose,
     evaluate.evaluate,
     compare.compare,
+    embed.embed,
+    search.search,
+    export.export,
 ):
     app.command()(_verb)
 
 _catalog_app = typer.Typer(no_args_is_help=True, help="Inspect and correct a catalog.")
 _catalog_app.command()(catalog.show)
 _catalog_app.command()(catalog.rename)
+_catalog_app.command()(catalog.segments)
 app.add_typer(_catalog_app, name="catalog")
+
+_index_app = typer.Typer(no_args_is_help=True, help="Inspect an index, and export its embeddings.")
+_index_app.command()(index.info)
+_index_app.command()(index.check)
+_index_app.command()(index.export)
+app.add_typer(_index_app, name="index")
 
 
 def _print_version(requested: bool) -> None:
@@ -55,8 +78,8 @@ def _describe(
 ) -> None:
     """Train a video encoder and an audio encoder on films and TV series, without labels.
 
-    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate. `toomuchtv VERB
-    --help` describes a verb and its options.
+    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate; then embed and search,
+    or export. `toomuchtv VERB --help` describes a verb and its options.
 
     The exit code is 0 if everything was done, 1 if a part failed (the failures are listed), and 2
     if the usage or the input was wrong or the system has a fault, such as a full disk. It is 130

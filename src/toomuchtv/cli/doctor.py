@@ -31,11 +31,13 @@ class MachineReport:
         facts: Hardware and codecs, by name, as text.
         libraries: Versions of the most important Python packages.
         missing: What toomuchtv cannot work without and this machine does not have.
+        warnings: What works badly on this machine, and what to do.
     """
 
     facts: dict[str, str]
     libraries: dict[str, str]
     missing: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def doctor(*, as_json: Json = False) -> None:
@@ -52,6 +54,8 @@ def doctor(*, as_json: Json = False) -> None:
         output.print_values("This machine", report.facts)
         output.print_values("Libraries", report.libraries)
         output.print_json(asdict(report))
+        for text in report.warnings:
+            output.warning(text)
         for name in report.missing:
             output.error(f"{name} is missing. The wheel of the `av` package contains it.")
         if report.missing:
@@ -71,12 +75,14 @@ def inspect_machine(folder: Path) -> MachineReport:
         f"{torch.cuda.get_device_properties(index).total_memory / 2**30:.0f} GiB"
         for index in range(torch.cuda.device_count())
     ]
+    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     bfloat16 = "native bfloat16" if cpu_has_bfloat16() else "no native bfloat16"
     facts = {
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "cpu": f"{_num_usable_cores()} cores, {bfloat16}",
         "memory": f"{memory_bytes / 2**30:.0f} GiB",
         "gpu": "; ".join(gpus) or "none (training runs on the CPU)",
+        "cuda": f"CUDA {torch.version.cuda}, cuDNN {cudnn}" if torch.version.cuda else "none",
         "free disk": f"{shutil.disk_usage(folder).free / 1e9:.0f} GB at {folder.resolve()}",
         "ffmpeg": ", ".join(
             f"{name} {'.'.join(map(str, version))}"
@@ -92,7 +98,31 @@ def inspect_machine(folder: Path) -> MachineReport:
         if not _has_codec(name, mode)
     )
     libraries = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return MachineReport(facts=facts, libraries=libraries, missing=missing)
+    return MachineReport(
+        facts=facts,
+        libraries=libraries,
+        missing=missing,
+        warnings=warnings_about(torch.__version__, cudnn, num_gpus=len(gpus)),
+    )
+
+
+def warnings_about(
+    torch_version: str, cudnn_version: int | None, *, num_gpus: int
+) -> tuple[str, ...]:
+    """Return what is known to work badly with versions of PyTorch and cuDNN.
+
+    Args:
+        torch_version: Such as "2.9.0+cu128".
+        cudnn_version: 10,000 times the major plus 100 times the minor version; None without cuDNN.
+        num_gpus: Number of GPUs.
+    """
+    # https://github.com/pytorch/pytorch/issues/166643
+    if num_gpus and torch_version.startswith("2.9.") and (cudnn_version or 0) < 91_500:
+        return (
+            f"3-D convolutions in bfloat16 need several times the memory with PyTorch "
+            f"{torch_version} and cuDNN below 9.15: install PyTorch 2.10 or later",
+        )
+    return ()
 
 
 def _num_usable_cores() -> int:

@@ -10,6 +10,7 @@ proxies are small and soft already.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -82,14 +83,15 @@ class AugmentationConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipAugmentation:
-    """The parameters of the augmentation of N clips, float32 on the CPU.
+    """The parameters of the augmentation of N clips, float32.
 
     Attributes:
         box: `[N, 4]`, left, top, width and height of the crop as shares of the square. The width
             is negative if the frames are flipped.
         color: `[N, 3, 3]`, matrix that multiplies RGB in [0, 1].
         color_bias: `[N, 3]`, added to the product.
-        blur_sigma: `[N]`, standard deviation in pixels of the output; 0 for no blur.
+        blur_sigma: `[N]`, standard deviation in pixels of the output; 0 for no blur. None if no
+            clip is blurred.
         gain: `[N]`, factor of the waveform.
         time_masks: `[N, M, 2]`, masked intervals [start, stop) as shares of the spectrogram.
         band_masks: `[N, M, 2]`, the same for frequency bands.
@@ -98,14 +100,30 @@ class ClipAugmentation:
     box: Tensor
     color: Tensor
     color_bias: Tensor
-    blur_sigma: Tensor
+    blur_sigma: Tensor | None
     gain: Tensor
     time_masks: Tensor
     band_masks: Tensor
 
+    def __getitem__(self, part: slice) -> ClipAugmentation:
+        """Return the parameters of some of the clips."""
+        return self.map(lambda value: value[part])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> ClipAugmentation:
+        """Apply a function to every tensor, such as one that copies it to a device."""
+        return ClipAugmentation(
+            box=function(self.box),
+            color=function(self.color),
+            color_bias=function(self.color_bias),
+            blur_sigma=None if self.blur_sigma is None else function(self.blur_sigma),
+            gain=function(self.gain),
+            time_masks=function(self.time_masks),
+            band_masks=function(self.band_masks),
+        )
+
 
 def draw_augmentation(config: AugmentationConfig, seeds: UInt64Array) -> ClipAugmentation:
-    """Draw the augmentation of each clip, a pure function of its seed.
+    """Draw the augmentation of each clip on the CPU, a pure function of its seed.
 
     Args:
         config: The strength.
@@ -129,7 +147,9 @@ def draw_augmentation(config: AugmentationConfig, seeds: UInt64Array) -> ClipAug
         box=_crop_box(config, [draw(number) for number in range(5)]),
         color=color.float(),
         color_bias=bias.float(),
-        blur_sigma=torch.where(draw(15) < config.blur, sigma, 0.0).float(),
+        blur_sigma=(
+            torch.where(draw(15) < config.blur, sigma, 0.0).float() if config.blur else None
+        ),
         gain=(10.0 ** ((2 * draw(20) - 1) * config.gain_db / 20)).float(),
         time_masks=masks(config.time_masks, config.time_mask_share, 30),
         band_masks=masks(config.band_masks, config.band_mask_share, 70),

@@ -53,6 +53,16 @@ def batch_of_arrays(arrays: BatchArrays, step: int, failures: tuple[str, ...]) -
     )
 
 
+def blank_batch(num_clips: int, reader: ClipReader) -> ClipBatch:
+    """Return a batch of zeros, each clip of an item of its own, to try a model on."""
+    layout = batch_layout(num_clips, reader)
+    arrays = {name: np.zeros(shape, dtype) for name, (dtype, shape) in layout.items()}
+    arrays["item"][:] = arrays["title"][:] = np.arange(num_clips)
+    arrays["recurrence"][:] = -1
+    arrays["valid"][:] = True
+    return batch_of_arrays(arrays, 0, ())
+
+
 class PlannedBatches:
     """The batches of a run by step number: `batches[step]`.
 

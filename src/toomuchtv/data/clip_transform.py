@@ -66,6 +66,11 @@ class ClipTransform(nn.Module):
         log_mel: Settings of the spectrogram, in place of `config.log_mel`.
     """
 
+    yuv_to_rgb: Tensor
+    yuv_zero: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         config: TransformConfig | None = None,
@@ -79,9 +84,34 @@ class ClipTransform(nn.Module):
         self.config = TransformConfig(size=size or config.size, log_mel=log_mel or config.log_mel)
         self.augmentation = augmentation or AugmentationConfig.none()
         self.log_mel = LogMel(self.config.log_mel)
+        # In float64, and on the device, so that no step copies constants there.
+        for name, values in (
+            ("yuv_to_rgb", _YUV_TO_RGB),
+            ("yuv_zero", _YUV_ZERO),
+            ("mean", torch.tensor(RGB_MEAN, dtype=torch.float64)),
+            ("std", torch.tensor(RGB_STD, dtype=torch.float64)),
+        ):
+            self.register_buffer(name, values.clone(), persistent=False)
+
+    def draw(self, seeds: UInt64Array) -> ClipAugmentation:
+        """Draw the augmentation of each clip from its seed, uint64 `[N]`, on the CPU."""
+        return draw_augmentation(self.augmentation, seeds)
+
+    def output_shapes(
+        self, planes: Tensor, waveform: Tensor
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes of what `forward` returns for a batch."""
+        size, log_mel = self.config.size, self.config.log_mel
+        return (
+            (len(planes), 3, planes.shape[1], size, size),
+            (len(planes), 1, log_mel.num_bands, log_mel.num_frames(waveform.shape[1])),
+        )
 
     def forward(
-        self, planes: Tensor, waveform: Tensor, seeds: UInt64Array | None = None
+        self,
+        planes: Tensor,
+        waveform: Tensor,
+        seeds: UInt64Array | ClipAugmentation | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Transform a batch.
 
@@ -92,8 +122,9 @@ class ClipTransform(nn.Module):
                 RGB in float16.
             waveform: float32 `[N, num_samples]`, in [-1, 1].
             seeds: uint64 `[N]`, from which the augmentation of each clip is drawn, so that it does
-                not depend on the other clips of the batch. If omitted, PyTorch's global random
-                generator draws them.
+                not depend on the other clips of the batch; or what `draw` returned for them, on the
+                device of the batch, so that nothing is copied there. If omitted, PyTorch's global
+                random generator draws the seeds.
 
         Returns:
             Normalized RGB `[N, 3, T, size, size]`, channels last, and log-mel
@@ -101,17 +132,21 @@ class ClipTransform(nn.Module):
         """
         if seeds is None:
             seeds = torch.randint(2**63 - 1, (len(planes),)).numpy().astype(np.uint64)
-        changes = draw_augmentation(self.augmentation, seeds)
+        changes = (
+            seeds
+            if isinstance(seeds, ClipAugmentation)
+            else self.draw(seeds).map(lambda value: value.to(planes.device))
+        )
         return self.video(planes, changes), self.audio(waveform, changes)
 
     def video(self, planes: Tensor, changes: ClipAugmentation) -> Tensor:
         """Crop, resize, convert and normalize planes; shapes as in `forward`."""
-        side, device = planes.shape[-1], planes.device
+        side = planes.shape[-1]
         half = side // 2
-        box, size = changes.box.to(device), self.config.size
+        box, size = changes.box, self.config.size
         blur: Tensor | None = None
-        if changes.blur_sigma.any():
-            blur = blur_matrix(changes.blur_sigma, size).to(device)
+        if changes.blur_sigma is not None:
+            blur = blur_matrix(changes.blur_sigma, size)
         luma = _resampled(planes[..., :side, :], box, size, blur=blur)
         chroma = planes[..., side:, :].reshape(len(planes), -1, half, half)  # U, V, U, V, ...
         chroma = _resampled(chroma, box, size, shift=_CHROMA_SHIFT, blur=blur)
@@ -119,17 +154,14 @@ class ClipTransform(nn.Module):
         yuv = torch.cat([luma.unsqueeze(2), chroma], dim=2)  # [N, T, 3, h, w]
         matrix, bias, low, high = self._color_map(changes)
         yuv = yuv.permute(0, 1, 3, 4, 2)  # [N, T, h, w, 3]: encoders are fastest with channels last
-        flat = torch.baddbmm(
-            bias.to(device)[:, None, :], yuv.flatten(1, 3), matrix.to(device).transpose(1, 2)
-        )
-        flat = torch.minimum(torch.maximum(flat, low.to(device)), high.to(device))
+        flat = torch.baddbmm(bias[:, None, :], yuv.flatten(1, 3), matrix.transpose(1, 2))
+        flat = torch.minimum(torch.maximum(flat, low), high)
         return flat.reshape(yuv.shape).permute(0, 4, 1, 2, 3)
 
     def _color_map(self, changes: ClipAugmentation) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        mean = torch.tensor(RGB_MEAN, dtype=torch.float64)
-        std = torch.tensor(RGB_STD, dtype=torch.float64)
-        color = changes.color.double() @ _YUV_TO_RGB
-        bias = changes.color_bias.double() - color @ _YUV_ZERO
+        mean, std = self.mean, self.std
+        color = changes.color.double() @ self.yuv_to_rgb
+        bias = changes.color_bias.double() - color @ self.yuv_zero
         low, high = (0.0 - mean) / std, (1.0 - mean) / std
         return (
             (color / std[:, None]).float(),
@@ -140,11 +172,11 @@ class ClipTransform(nn.Module):
 
     def audio(self, waveform: Tensor, changes: ClipAugmentation) -> Tensor:
         """Change the gain, make the spectrogram, mask it; shapes as in `forward`."""
-        spectrogram: Tensor = self.log_mel(waveform * changes.gain.to(waveform.device)[:, None])
+        spectrogram: Tensor = self.log_mel(waveform * changes.gain[:, None])
         for masks, dim in ((changes.band_masks, 2), (changes.time_masks, 3)):
             size = spectrogram.shape[dim]
             position = (torch.arange(size, device=spectrogram.device) + 0.5) / size
-            edges = masks.to(spectrogram.device)[..., None]  # [N, M, 2, 1]
+            edges = masks[..., None]  # [N, M, 2, 1]
             hidden = ((position >= edges[:, :, 0]) & (position < edges[:, :, 1])).any(dim=1)
             shape = [len(spectrogram), 1, 1, 1]
             shape[dim] = size

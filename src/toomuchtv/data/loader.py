@@ -51,6 +51,7 @@ def iterate_batches(
     on_worker_death: Literal["restart", "stop"] = "restart",
     timeout_seconds: float = 300.0,
     max_restarts: int = 100,
+    pin_memory: bool = False,
 ) -> BatchStream:
     """Decode the batches of steps `start` to `stop`, in order and ahead of their use.
 
@@ -66,6 +67,7 @@ def iterate_batches(
             stop with an error.
         timeout_seconds: A worker that delivers no batch for this time counts as stalled.
         max_restarts: Number of workers that may be replaced before the stream stops.
+        pin_memory: Whether batches of workers are in pinned memory, for a GPU.
     """
     workers = None
     if num_workers:
@@ -75,6 +77,7 @@ def iterate_batches(
             num_workers=num_workers,
             max_restarts=max_restarts if on_worker_death == "restart" else 0,
             timeout_seconds=timeout_seconds,
+            pin_memory=pin_memory,
         )
     return BatchStream(batches, range(start, stop), workers)
 
@@ -132,8 +135,10 @@ class _Workers:
         num_workers: int,
         max_restarts: int,
         timeout_seconds: float,
+        pin_memory: bool,
     ) -> None:
         self.restarts = 0
+        self._pin_memory = pin_memory
         self._reader = batches.reader
         self._steps_left = iter(steps)
         self._max_restarts = max_restarts
@@ -173,7 +178,9 @@ class _Workers:
         if kind == "failed":
             raise MediaError(f"step {step}: {content}")
         num_clips, num_bytes = content
-        batch = copy_batch(buffer, step, num_clips, num_bytes, self._reader)
+        batch = copy_batch(
+            buffer, step, num_clips, num_bytes, self._reader, pin_memory=self._pin_memory
+        )
         self._free_buffers.append(buffer)
         self._assign_steps()
         return batch

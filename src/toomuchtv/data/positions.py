@@ -207,7 +207,7 @@ def move_overflow(
     in_title: bool,
     seed: int,
     step: int,
-) -> tuple[IntArray, int]:
+) -> IntArray:
     """Move clips out of items whose capacity is below the number of clips drawn from them.
 
     Args:
@@ -219,11 +219,11 @@ def move_overflow(
         step: The step.
 
     Returns:
-        The item of each clip, `[N]`, and how many clips were moved.
+        The item of each clip, `[N]`.
     """
     unique, counts = np.unique(items, return_counts=True)
     if (counts <= capacity[unique]).all():
-        return items, 0
+        return items
     inverse = np.searchsorted(unique, items)
     taken = dict(zip(unique.tolist(), counts.tolist(), strict=True))
     order = np.argsort(inverse, kind="stable")
@@ -255,4 +255,4 @@ def move_overflow(
         new = find(old, clip)
         taken[new] = taken.get(new, 0) + 1
         items[clip] = new
-    return items, len(overflow)
+    return items

@@ -65,19 +65,16 @@ class HierarchicalDraw:
             For each clip, `[N]` each: its item, its start inside the item, and its rank by start
             among the clips of its item.
         """
-        items, _ = self.draw_items(seed, step)
-        return items, *self._positions_at(step).draw(items, seed, step)
-
-    def draw_items(self, seed: int, step: int) -> tuple[IntArray, int]:
-        """Return the item of each clip, `[N]`, and how many clips moved to another item."""
-        return move_overflow(
+        positions = self._positions_at(step)
+        items = move_overflow(
             self._groups,
-            self._positions_at(step).capacity,
+            positions.capacity,
             self._draw_any_items(seed, step),
             in_title=self._policy.name == "hierarchical",
             seed=seed,
             step=step,
         )
+        return items, *positions.draw(items, seed, step)
 
     def _draw_any_items(self, seed: int, step: int) -> IntArray:
         policy, groups = self._policy, self._groups
@@ -247,13 +244,6 @@ class ClipSampler:
             seed=hashed(seed, _CLIP, step, np.arange(self.policy.batch_size)),
         )
         return specs[part]
-
-    def num_refilled(self, *, seed: int, step: int) -> int:
-        """Return how many clips of a step come from another item or title than first drawn.
-
-        An item that is too short for `clips_per_item` clips gives fewer.
-        """
-        return self._draw.draw_items(seed, step)[1]
 
     def replacement(self, clip: ClipSpec, attempt: int) -> ClipSpec:
         """Draw another clip of the same title, from any of its items.

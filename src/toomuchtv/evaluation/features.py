@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
+from toomuchtv._internal.files import replacing
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.errors import MediaError
 from toomuchtv.evaluation.benchmark import Benchmark, FeatureArray, LabeledClip
@@ -267,9 +268,8 @@ def _cache_key(encoder: Encoder, benchmark: Benchmark, views: Views, output: str
 
 
 def _save_shard(path: Path, shard: dict[int, FeatureArray]) -> None:
-    partial = path.with_suffix(f".partial{os.getpid()}")
-    save_file({"rows": np.array(sorted(shard), np.int64), "values": _stacked(shard)}, partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file({"rows": np.array(sorted(shard), np.int64), "values": _stacked(shard)}, partial)
 
 
 def _load_shard(path: Path | None) -> dict[int, FeatureArray]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from toomuchtv._internal.files import replacing, write_text
 from toomuchtv.evaluation.benchmark import ScoreArray, TargetArray
 from toomuchtv.evaluation.errors import BenchmarkError
 from toomuchtv.evaluation.identity import ResultIdentity
@@ -171,9 +172,8 @@ def save_evaluation(
         tensors[f"ranks/{number}"] = np.ascontiguousarray(ranking.ranks)
         if ranking.precision is not None:
             tensors[f"precision/{number}"] = np.ascontiguousarray(ranking.precision)
-    partial = folder / "predictions.partial"
-    save_file(tensors, partial)
-    os.replace(partial, folder / "predictions.safetensors")
+    with replacing(folder / "predictions.safetensors") as partial:
+        save_file(tensors, partial)
     listed = {
         "folds": [
             {
@@ -187,16 +187,10 @@ def save_evaluation(
             for one in predictions.rankings
         ],
     }  # fmt: skip
-    _write_json(folder / "predictions.json", listed)
+    write_text(folder / "predictions.json", json.dumps(listed, indent=1) + "\n")
     path = folder / "result.json"
-    _write_json(path, asdict(result))
+    write_text(path, json.dumps(asdict(result), indent=1, default=str) + "\n")
     return path
-
-
-def _write_json(path: Path, content: Any) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 def load_evaluation(path: str | os.PathLike[str]) -> Evaluation:

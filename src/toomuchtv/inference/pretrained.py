@@ -11,26 +11,33 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from toomuchtv._internal.files import parse_json, write_text
+from toomuchtv._internal.files import write_text
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv._internal.tensor_files import DamagedFileError, read_tensors, write_tensors
+from toomuchtv._internal.tensor_files import write_tensors
+from toomuchtv.data.augmentation import draw_augmentation
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig, normalize_rgb
-from toomuchtv.errors import CheckpointError, MediaError
+from toomuchtv.errors import MediaError
 from toomuchtv.inference.windows import (
-    FileContent,
     WindowEmbeddings,
     WindowGrid,
     audio_windows,
-    inspect_file,
     video_windows,
 )
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
+from toomuchtv.media.file_content import FileContent, inspect_file
 from toomuchtv.media.timestamps import read_timeline
 from toomuchtv.models import ModelConfig, TwoTower
+from toomuchtv.models.model_folder import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    find_model_folder,
+    load_weights,
+    parse_config,
+)
 
 _WINDOWS_PER_BATCH = 32
 
@@ -229,6 +236,27 @@ class PretrainedEncoder:
             return self.model.audio_encoder.feature_map(log_mel).float()
 
     @torch.inference_mode()
+    def frames_from_planes(self, planes: Tensor) -> Tensor:
+        """Prepare single frames read from proxies, for `embed_frames`.
+
+        Overlapping windows share frames, which are prepared once.
+
+        Args:
+            planes: uint8 `[N, S * 3 / 2, S]`; see `media.proxy_reader`.
+
+        Returns:
+            Normalized RGB, float32 `[N, 3, size, size]`, on the device of the model.
+        """
+        changes = draw_augmentation(self._to_input.augmentation, np.zeros(len(planes), np.uint64))
+        return self._to_input.video(planes[:, None].to(self.device), changes)[:, :, 0]
+
+    @torch.inference_mode()
+    def embed_frames(self, windows: Tensor) -> Tensor:
+        """Embed windows of prepared frames `[N, T, 3, size, size]`: float32 `[N, D]` on the CPU."""
+        with self._eval_mode():
+            return self._video_tower(windows)
+
+    @torch.inference_mode()
     def embed_planes(self, planes: Tensor, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Embed clips read from proxies: both `[N, D]`, float32, video first."""
         seeds = np.zeros(len(planes), np.uint64)
@@ -286,9 +314,9 @@ class PretrainedEncoder:
         folder = Path(folder)
         config = self.config.model_dump_json(indent=2) + "\n"
         state = {name: value.contiguous() for name, value in self.model.state_dict().items()}
-        write_tensors(folder / "model.safetensors", state, config)
+        write_tensors(folder / WEIGHTS_NAME, state, config)
         # The config comes last: a folder with a config has everything.
-        write_text(folder / "config.json", config)
+        write_text(folder / CONFIG_NAME, config)
 
 
 def _batches(
@@ -331,63 +359,8 @@ def load(
         CheckpointError: There is no model, it cannot be read, it was damaged or edited, or its
             weights are not finite.
     """
-    folder = Path(path)
-    text = _read_config(folder)
-    if text is None:
-        folder = folder / "model"
-        text = _read_config(folder)
-    if text is None:
-        raise CheckpointError(
-            f"no model in {str(path)!r}: give a run's folder whose training has finished, or one "
-            "with config.json and model.safetensors"
-        )
-    file = folder / "config.json"
-    try:
-        config = PretrainedConfig.model_validate(parse_json(file, text.encode()))
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
-        )
-        raise CheckpointError(
-            f"{str(file)!r} is damaged or was edited: {problems}; restore it from a copy"
-        ) from error
+    folder, text = find_model_folder(path)
+    config = parse_config(folder / CONFIG_NAME, text, PretrainedConfig)
     if untrained:
         return PretrainedEncoder(TwoTower.from_config(config.model, seed=seed), config)
-    return PretrainedEncoder(_load_model(folder / "model.safetensors", config, text), config)
-
-
-def _read_config(folder: Path) -> str | None:
-    """Return the text of `config.json`; None if there is no such file."""
-    path = folder / "config.json"
-    try:
-        return path.read_bytes().decode("utf-8", "replace")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror}") from error
-
-
-def _load_model(path: Path, config: PretrainedConfig, config_text: str) -> TwoTower:
-    try:
-        # Weights of an older version, or of another program, have no checksum.
-        state = read_tensors(path, config_text, needs_checksum=False)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    except DamagedFileError as error:
-        raise CheckpointError(
-            f"{error}, which is of this file and of config.json beside it; restore both from a copy"
-        ) from error
-    for name, value in state.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise CheckpointError(
-                f"the weights {name} in {str(path)!r} are not finite: train again, or load the "
-                "model of another run"
-            )
-    model = TwoTower(config.model)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the weights in {str(path)!r} do not fit config.json beside them: {error}"
-        ) from error
-    return model
+    return PretrainedEncoder(load_weights(folder / WEIGHTS_NAME, config.model, text), config)

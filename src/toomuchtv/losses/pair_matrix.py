@@ -43,7 +43,9 @@ class PairMatrix:
         self.scaled_video, self.scaled_audio = self.video / temperature, self.audio / temperature
         num, device = len(video), video.device
         self.labels = label_rows(pair_labels, num, device)
-        self.row, self.column = positive_pairs(self.labels, num, num, device)
+        # Counting the positives waits for a GPU, unless the labels know them.
+        known: tuple[Tensor, Tensor] | None = getattr(pair_labels, "positives", None)
+        self.row, self.column = known or positive_pairs(self.labels, num, num, device)
         ones = torch.ones(len(self.row), dtype=torch.float64, device=device)
         self.positives_per_row = self.row_sum(ones)
         self.positives_per_column = self.column_sum(ones)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -62,7 +62,7 @@ class FrameReader:
         self._cached = {}
         self._position = None
 
-    def read(self, indexes: range) -> list[VideoFrame]:
+    def read(self, indexes: Sequence[int]) -> list[VideoFrame]:
         """Return the frames with these indexes, fewer if the proxy ends before.
 
         Raises:
@@ -185,14 +185,33 @@ class ProxyReader:
         """
         if not 0 <= crop_position <= 1:
             raise ValueError(f"crop_position must be in 0..1, got {crop_position}")
-        decoded = self._read_frames(first_frame, frames, stride)
+        indexes = _frame_range(first_frame, frames, stride)
+        return self.read_frame_planes(indexes, crop_position=crop_position, out=out)
+
+    def read_frame_planes(
+        self, indexes: Sequence[int], *, crop_position: float = 0.5, out: VideoArray | None = None
+    ) -> VideoArray:
+        """Read the YUV planes of frames that need not be evenly spaced; see `read_planes`.
+
+        Args:
+            indexes: Indexes of the frames, ascending.
+            crop_position: As for `read_planes`.
+            out: As for `read_planes`.
+
+        Returns:
+            uint8 `[len(indexes), S * 3 / 2, S]`.
+
+        Raises:
+            MediaError: The proxy is damaged or ends too early.
+        """
+        decoded = self._read_frames(indexes)
         width, height = decoded[0].width, decoded[0].height
         side = min(width, height)
         # Even, so that the square begins at a whole chroma sample.
         offset = 2 * round(crop_position * (max(width, height) - side) / 2)
         left, top = (offset, 0) if width > height else (0, offset)
         if out is None:
-            out = np.empty((frames, side * 3 // 2, side), np.uint8)
+            out = np.empty((len(decoded), side * 3 // 2, side), np.uint8)
         for frame, planes in zip(decoded, out, strict=True):
             luma, *chroma = frame.planes
             planes[:side] = _crop(luma, left, top, side)
@@ -202,34 +221,39 @@ class ProxyReader:
         return out
 
     def read_rgb(self, *, first_frame: int, frames: int, stride: int = 1) -> VideoArray:
-        """Read whole frames for display, RGB uint8 `[frames, H, W, 3]`.
+        """Read whole frames, RGB uint8 `[frames, H, W, 3]`.
 
         Raises:
             ValueError: A value is out of range.
             MediaError: The proxy is damaged or ends too early.
         """
-        decoded = self._read_frames(first_frame, frames, stride)
+        return self.read_frames_rgb(_frame_range(first_frame, frames, stride))
+
+    def read_frames_rgb(self, indexes: Sequence[int]) -> VideoArray:
+        """Read whole frames that need not be evenly spaced, RGB uint8 `[N, H, W, 3]`.
+
+        Args:
+            indexes: Indexes of the N frames, ascending.
+
+        Raises:
+            MediaError: The proxy is damaged or ends too early.
+        """
+        decoded = self._read_frames(indexes)
         converter = FrameConverter(
             width=decoded[0].width, height=decoded[0].height, pixel_format="rgb24"
         )
         return np.stack([converter.convert(frame).to_ndarray() for frame in decoded])
 
-    def _read_frames(self, first_frame: int, frames: int, stride: int) -> list[VideoFrame]:
-        if first_frame < 0 or frames < 1 or stride < 1:
-            raise ValueError(
-                "first_frame must be at least 0, frames and stride at least 1, "
-                f"got {first_frame}, {frames} and {stride}"
-            )
-        indexes = range(first_frame, first_frame + frames * stride, stride)
+    def _read_frames(self, indexes: Sequence[int]) -> list[VideoFrame]:
         try:
             found = self._frames.read(indexes)
         except av.FFmpegError as error:
             raise MediaError(f"the proxy {self._name} is damaged: {error}") from error
-        if len(found) == frames:
+        if len(found) == len(indexes):
             return found
         raise MediaError(
-            f"the proxy {self._name} has only {len(found)} of the {frames} frames "
-            f"from frame {first_frame} on"
+            f"the proxy {self._name} has only {len(found)} of the {len(indexes)} frames "
+            f"from frame {indexes[0]} on"
         )
 
     def read_waveform(
@@ -270,6 +294,15 @@ class ProxyReader:
         except av.FFmpegError as error:
             raise MediaError(f"the audio of the proxy {self._name} is damaged: {error}") from error
         return out
+
+
+def _frame_range(first_frame: int, frames: int, stride: int) -> range:
+    if first_frame < 0 or frames < 1 or stride < 1:
+        raise ValueError(
+            "first_frame must be at least 0, frames and stride at least 1, "
+            f"got {first_frame}, {frames} and {stride}"
+        )
+    return range(first_frame, first_frame + frames * stride, stride)
 
 
 def _crop(plane: VideoPlane, left: int, top: int, side: int) -> VideoArray:

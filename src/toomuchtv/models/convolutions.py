@@ -20,7 +20,8 @@ class SpatialConv(nn.Conv3d):
         frames = x.transpose(1, 2).flatten(0, 1)
         padding = [int(value) for value in self.padding[1:]]
         out = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], padding)
-        return out.reshape(len(x), -1, *out.shape[1:]).transpose(1, 2)
+        # Unlike `len(x)`, -1 keeps the size of the batch open when the network is exported.
+        return out.reshape(-1, x.shape[2], *out.shape[1:]).transpose(1, 2)
 
 
 class TemporalConv(nn.Conv3d):
@@ -57,10 +58,11 @@ class FullConv(nn.Conv3d):
         padded = F.pad(x.transpose(1, 2), (0, 0, 0, 0, 0, 0, padding[0], padding[0]))
         # [N, T', C_in, H, W, k] to [N * T', k * C_in, H, W]
         frames = padded.unfold(1, self.kernel_size[0], self.stride[0])
+        num_frames = frames.shape[1]
         frames = frames.permute(0, 1, 5, 2, 3, 4).flatten(2, 3).flatten(0, 1)
         weight = self.weight.transpose(1, 2).flatten(1, 2)
         out = F.conv2d(frames, weight, None, self.stride[1:], padding[1:])
-        return out.reshape(len(x), -1, *out.shape[1:]).transpose(1, 2)
+        return out.reshape(-1, num_frames, *out.shape[1:]).transpose(1, 2)
 
 
 class ShortcutConv(nn.Conv3d):

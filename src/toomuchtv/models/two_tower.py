@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -157,6 +158,25 @@ class TwoTower(nn.Module):
             torch.manual_seed(seed)
             return cls(resolved)
 
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike[str]) -> TwoTower:
+        """Load trained towers as a plain module, in evaluation mode and on the CPU.
+
+        It takes normalized tensors; see `forward`. `toomuchtv.load` returns an encoder that takes
+        files, frames and waveforms.
+
+        Args:
+            path: A folder with `config.json` and `model.safetensors`, such as one that `toomuchtv
+                export` has written, or the folder of a run. Nothing is downloaded.
+
+        Raises:
+            CheckpointError: There is no model, it cannot be read, it was damaged or edited, or its
+                weights are not finite.
+        """
+        from toomuchtv.models.model_folder import load_two_tower
+
+        return load_two_tower(path)
+
     def forward(
         self,
         video: Tensor,
@@ -182,13 +202,13 @@ class TwoTower(nn.Module):
         """Draw the patches that a training step keeps, a function of the clips' seeds.
 
         Args:
-            video: As for `forward`.
-            log_mel: As for `forward`.
+            video: As for `forward`; only the shape counts, so it may be on the meta device.
+            log_mel: The same.
             seeds: Seed of each clip `[N]`.
 
         Returns:
-            The argument `kept` of `forward`. An entry is None if the encoder keeps all patches or
-            has none.
+            The argument `kept` of `forward`, on the CPU. An entry is None if the encoder keeps all
+            patches or has none.
         """
         first, second = (
             encoder.draw_patches(x, seeds) if isinstance(encoder, VisionTransformer) else None

@@ -217,7 +217,7 @@ class VisionTransformer(nn.Module):
         if kept is not None:
             tokens = tokens.gather(1, kept.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
         if len(self.prefix):
-            prefix = self.prefix.to(tokens.dtype).expand(len(tokens), -1, -1)
+            prefix = self.prefix.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
             tokens = torch.cat([prefix, tokens], dim=1)
         for block in self.blocks:
             tokens = run_block(block, tokens, checkpointing=self.activation_checkpointing)
@@ -227,7 +227,7 @@ class VisionTransformer(nn.Module):
         """Return the position vectors of a grid of patches, float32 `[prod(grid), D]`."""
         table: Tensor = self.position_table
         if not self._uses_table:
-            return sine_positions(grid, self.num_features).to(table.device)
+            return sine_positions(grid, self.num_features, table.device)
         if len(grid) != table.dim() - 1:
             raise ValueError(f"the table of positions has {table.dim() - 1} axes, got {grid}")
         if tuple(table.shape[1:]) != grid:
@@ -239,11 +239,11 @@ class VisionTransformer(nn.Module):
         """Draw the patches that a training step keeps, as a pure function of the clips' seeds.
 
         Args:
-            x: The input of `forward`.
+            x: The input of `forward`; only its shape counts, so it may be on the meta device.
             seeds: Seed of each clip `[N]`.
 
         Returns:
-            Ascending indices int64 `[N, k]` on the device of `x`, or None if all are kept.
+            Ascending indices int64 `[N, k]` on the CPU, or None if all are kept.
         """
         if not (self.patch_dropout and self.training):
             return None
@@ -252,8 +252,7 @@ class VisionTransformer(nn.Module):
         scores = uniforms(
             seeds[:, None], torch.arange(num_patches).numpy()[None, :], _PATCH_DROPOUT_KEY
         )
-        order = torch.from_numpy(scores).argsort(dim=1)[:, :num_kept].sort(dim=1).values
-        return order.to(x.device, non_blocking=True)
+        return torch.from_numpy(scores).argsort(dim=1)[:, :num_kept].sort(dim=1).values
 
 
 _PATCH_DROPOUT_KEY = 0x9A7C  # separates these random numbers from those of the augmentation
@@ -310,7 +309,7 @@ class AudioVit(VisionTransformer):
         return cut.flatten(3)
 
 
-def sine_positions(grid: tuple[int, ...], dim: int) -> Tensor:
+def sine_positions(grid: tuple[int, ...], dim: int, device: torch.device | None = None) -> Tensor:
     """Return sine-cosine positions, factorized over the axes of a grid, float32 `[L, dim]`.
 
     Every axis has its own part of the vector: a quarter is of time and the rest of space, or half
@@ -322,12 +321,14 @@ def sine_positions(grid: tuple[int, ...], dim: int) -> Tensor:
     Args:
         grid: Number of patches along each axis; two or three axes.
         dim: Length of the vectors, a multiple of 16.
+        device: Device that computes them; the CPU if omitted.
     """
     shares = (dim // 2, dim // 2) if len(grid) == 2 else (dim // 4, dim * 3 // 8, dim * 3 // 8)
     parts = []
     for axis, (size, share) in enumerate(zip(grid, shares, strict=True)):
-        at = (torch.arange(size, dtype=torch.float64) + 0.5) * (_EXTENT / size)
-        waves = _SLOWEST_WAVE ** (-torch.arange(share // 2, dtype=torch.float64) / (share // 2))
+        at = (torch.arange(size, dtype=torch.float64, device=device) + 0.5) * (_EXTENT / size)
+        half = torch.arange(share // 2, dtype=torch.float64, device=device)
+        waves = _SLOWEST_WAVE ** (-half / (share // 2))
         angles = at[:, None] * waves
         vectors = torch.cat([angles.sin(), angles.cos()], dim=1)
         shape = [1] * len(grid) + [share]

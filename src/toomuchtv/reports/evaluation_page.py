@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from toomuchtv._internal.files import write_text
 from toomuchtv.evaluation.result import Evaluation
 from toomuchtv.evaluation.table import (
     PUBLISHED_HEADER,
@@ -193,9 +194,7 @@ def write_table(folder: str | os.PathLike[str], results: Sequence[Evaluation]) -
     blocks += [f"warning: {warning}\n" for warning in warnings]
     if published:
         blocks.append(_text_table("Published by others", PUBLISHED_HEADER, published))
-    partial = folder / "table.partial"
-    partial.write_text("".join(blocks), encoding="utf-8", errors="backslashreplace")
-    os.replace(partial, folder / "table.txt")
+    write_text(folder / "table.txt", "".join(blocks))
 
 
 def _without_breaks(row: Sequence[str]) -> list[str]:

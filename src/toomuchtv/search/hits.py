@@ -58,6 +58,7 @@ class Hit:
         score: Reciprocal ranks of the matches, summed with the weights of the encoders.
         matches: How each encoder found the moment, the most similar by z-score first.
         num_collapsed: Number of further windows of the same moment, which this hit stands for.
+        then_seconds: Middle of the second moment, if a sequence was searched for.
     """
 
     rank: int
@@ -74,6 +75,7 @@ class Hit:
     score: float
     matches: tuple[Match, ...]
     num_collapsed: int = 0
+    then_seconds: float | None = None
 
     @property
     def similarity(self) -> float:

@@ -1,9 +1,12 @@
-"""The device and the precision to train with, and a check that `torch.compile` works there."""
+"""The device, the precision and the compiler to train with."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +53,51 @@ def cpu_has_bfloat16() -> bool:
         if key.strip() in {"flags", "Features"}:
             return not _BFLOAT16_FLAGS.isdisjoint(flags.split())
     return False
+
+
+@contextmanager
+def cuda_arithmetic(device: torch.device) -> Iterator[None]:
+    """Choose how a GPU computes what is not in bfloat16, and restore the settings at the end.
+
+    float32 is float32, also in convolutions, where PyTorch would round to TF32: who sets
+    `training.precision=float32` looks for an error or compares with a CPU. cuDNN chooses its
+    algorithms by rules and not by trial: trials gained nothing on an H200, and their outcome
+    changes from start to start.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [backend.fp32_precision for backend in backends]
+    benchmark = cudnn.benchmark
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        cudnn.benchmark = False
+        yield
+    finally:
+        cudnn.benchmark = benchmark
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
+
+
+def keep_compiled_code() -> None:
+    """Let `torch.compile` keep its results in the user's cache, where later runs find them.
+
+    PyTorch's own default is below /tmp, which does not survive a restart of the machine. The folder
+    of a run would be the wrong place: compiled code is executed, and runs are given to others. The
+    environment variable TORCHINDUCTOR_CACHE_DIR overrides this.
+    """
+    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    folder = cache / "toomuchtv" / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written: PyTorch's default then
+        return
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
 
 
 def check_compiler(device: torch.device) -> None:

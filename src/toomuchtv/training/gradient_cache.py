@@ -18,6 +18,7 @@ whole batch. The running statistics are updated once per step, with the mean ove
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ class CachedEmbeddings:
         embed: A function that embeds some clips of the batch, each time with the same result.
         num_clips: Number of clips in this process's batch.
         chunk_size: Number of clips whose activations fit into memory; 0 for all of them.
+        no_sync: Returns a context in which gradients only accumulate. Every pass with a graph but
+            the last runs in it, so that processes exchange their gradients once.
 
     Attributes:
         embeddings: Embeddings of the whole batch: leaf tensors that collect the loss's gradient.
@@ -55,8 +58,9 @@ class CachedEmbeddings:
         *,
         num_clips: int,
         chunk_size: int,
+        no_sync: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._model, self._embed = model, embed
+        self._model, self._embed, self._no_sync = model, embed, no_sync
         self._chunks = chunks(num_clips, chunk_size)
         self._device = next(model.parameters()).device
         self._random_states: list[list[Tensor]] = []
@@ -82,9 +86,10 @@ class CachedEmbeddings:
         for clips, state in zip(self._chunks, self._random_states, strict=True):
             self._restore_random_state(state)
             running.restore()
-            local = self._embed(clips)
-            running.add(share=(clips.stop - clips.start) / len(grads[0]))
-            torch.autograd.backward(list(local), [grad[clips] for grad in grads])
+            with nullcontext() if clips is self._chunks[-1] else self._no_sync():
+                local = self._embed(clips)
+                running.add(share=(clips.stop - clips.start) / len(grads[0]))
+                torch.autograd.backward(list(local), [grad[clips] for grad in grads])
         running.set_to_mean()
 
     @torch.no_grad()

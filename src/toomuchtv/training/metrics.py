@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -182,13 +182,22 @@ class Stopwatch:
         self._waited_seconds = 0.0
         self._interval_clips = 0
 
-    def time_waits(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
-        """Yield the batches, and measure how long each `next` takes."""
+    def time_waits(
+        self, batches: Iterable[_Batch], idle_seconds: Callable[[], float] = lambda: math.inf
+    ) -> Iterator[_Batch]:
+        """Yield the batches, and measure how long each `next` takes.
+
+        Args:
+            batches: The batches.
+            idle_seconds: Returns for how long the device has had nothing to do. Only this part of a
+                wait counts: a GPU may compute while the host waits for the next batch.
+        """
         iterator = iter(batches)
         while True:
             before = time.perf_counter()
             batch = next(iterator, None)
-            self._waited_seconds += time.perf_counter() - before
+            waited_seconds = time.perf_counter() - before
+            self._waited_seconds += min(waited_seconds, idle_seconds())
             if batch is None:
                 return
             yield batch

@@ -38,7 +38,7 @@ def write_nan_dump(
         batch: This process's part of the batch.
         result: Result of the step.
         item_names: Display name of each row of the snapshot.
-        modules: Trained modules, with the gradients of this step.
+        modules: Trained modules.
 
     Returns:
         The error to raise.
@@ -59,7 +59,10 @@ def write_nan_dump(
         "clips": _clips(batch, item_names),
         "could_not_be_decoded": list(batch.failures),
         "parameters": {
-            name: {"norm": _norm(value), "gradient_norm": _norm(value.grad)}
+            name: {
+                "norm": _norm(value),
+                "gradient_norm": _norm(result.parameter_norms.get(value)),
+            }
             for name, value in names.items()
         },
     }

@@ -12,8 +12,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from toomuchtv.training.run_config import OptimizerConfig
 
-_Tensors = list[Tensor] | tuple[Tensor, ...]
-
 
 def build_optimizer(modules: Sequence[nn.Module], config: OptimizerConfig) -> torch.optim.Optimizer:
     """Build the optimizer that `config` names. Biases, norms and scalars are not decayed.
@@ -53,10 +51,10 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def build_ema(model: nn.Module, decay: float) -> AveragedModel:
-    """Build the exponential moving average of a model: weights and running statistics alike.
+class ModelEma(AveragedModel):
+    """The exponential moving average of a model: weights and running statistics alike.
 
-    It starts as a copy of the model. Each `update_parameters(model)` then computes
+    It starts as a copy of the model. Each `update(model)` then computes
     `ema += (1 - decay) * (model - ema)`; integer buffers are copied. Tarvainen and Valpola, "Mean
     teachers are better role models", NeurIPS 2017.
 
@@ -64,17 +62,42 @@ def build_ema(model: nn.Module, decay: float) -> AveragedModel:
         model: The model to average. It is not changed.
         decay: At least 0, below 1. About the last `1 / (1 - decay)` steps count.
     """
-    average_floats = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
-    def update(ema: _Tensors, current: _Tensors, num_averaged: Tensor | int) -> None:
-        if ema[0].is_floating_point():
-            average_floats(ema, current, num_averaged)
-            return
-        for value, new in zip(ema, current, strict=True):
-            value.copy_(new)
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self.requires_grad_(False).eval()
+        self.n_averaged.fill_(1)  # the initial weights
+        self._average_floats = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
-    averaged = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
-    averaged.requires_grad_(False).eval()
-    # torch's first update copies the model instead of averaging. Spend it on the initial weights.
-    averaged.update_parameters(model)
-    return averaged
+    @torch.no_grad()
+    def update(self, model: nn.Module, *, skip: Tensor | None = None) -> None:
+        """Take the model into the average.
+
+        `update_parameters` of PyTorch asks the device for the number of updates, and waits for it.
+
+        Args:
+            model: The model, after a step.
+            skip: A scalar on the device: if it is not zero, nothing changes.
+        """
+        if skip is None:
+            skip = torch.zeros((), device=self.n_averaged.device)
+        is_skipped = skip != 0
+        averages = [*self.module.parameters(), *self.module.buffers()]
+        # An average is averaged with itself if it shall stay, because the new value may be NaN.
+        values = [
+            torch.where(is_skipped, average, value)
+            for average, value in zip(
+                averages, [*model.parameters(), *model.buffers()], strict=True
+            )
+        ]
+        for kind in dict.fromkeys(average.dtype for average in averages):
+            old, new = (
+                [value for value in tensors if value.dtype == kind]
+                for tensors in (averages, values)
+            )
+            if kind.is_floating_point:
+                self._average_floats(old, new, self.n_averaged)
+            else:
+                for average, value in zip(old, new, strict=True):
+                    average.copy_(value)
+        self.n_averaged.add_(~is_skipped)

@@ -76,7 +76,8 @@ def describe_run(
     num_parameters = count_parameters(config)
     state_bytes = _state_bytes(config, num_parameters)
     kept_bytes = chunk_size * profile.kept_bytes_per_clip
-    ahead_bytes = (1 + batches_ahead(training.num_workers)) * decoded_batch_bytes(
+    # Of the step that runs and of the one before, whose outcome is read next.
+    ahead_bytes = (2 + batches_ahead(training.num_workers)) * decoded_batch_bytes(
         catalog, config, local_clips
     )
     # Gradient caching adds a forward pass, about a third of forward and backward together.
@@ -85,7 +86,8 @@ def describe_run(
     train_hours = train.duration_seconds.sum() / 3600
     shown_hours = training.steps * sampling.batch_size * clip.span_seconds / 3600
     processes = f", {world_size} processes" if world_size > 1 else ""
-    compiled = ", without torch.compile" if training.compile else ""
+    compiles = training.compile is True or (training.compile == "auto" and device.type == "cuda")
+    compiled = ", without torch.compile" if compiles else ""
     return {
         "training data": f"{_count(len(split.train), 'title')}, {_count(len(train), 'item')}, "
         f"{train_hours:.2f} hours",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -14,7 +16,7 @@ from toomuchtv._internal import distributed
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
-from toomuchtv.data.batches import PlannedBatches, draw_validation_batch
+from toomuchtv.data.batches import PlannedBatches, blank_batch, draw_validation_batch
 from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
@@ -25,9 +27,9 @@ from toomuchtv.inference.published_weights import load_published_weights
 from toomuchtv.losses import build_loss
 from toomuchtv.models import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
-from toomuchtv.training.device import choose_precision
+from toomuchtv.training.device import choose_precision, keep_compiled_code
 from toomuchtv.training.metrics import MetricsTracker, read_metrics
-from toomuchtv.training.optimizer import build_ema, build_optimizer
+from toomuchtv.training.optimizer import ModelEma, build_optimizer
 from toomuchtv.training.run_config import Config
 from toomuchtv.training.run_folder import RunFolder
 from toomuchtv.training.snapshot_record import SnapshotRecord, record_snapshot
@@ -42,6 +44,8 @@ from toomuchtv.training.split import (
 )
 from toomuchtv.training.step import TrainingStep
 from toomuchtv.training.sync_batch_norm import convert_sync_batch_norm
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +173,27 @@ def open_run(
         distributed.on_first_rank(lambda: folder.write(now), device)
         if start_step:
             checkpoints.load(start_step, run.modules, run.step.optimizer)
-        if training.compile:
-            run.step.model.compile()
+        if training.compile is True or (training.compile == "auto" and device.type == "cuda"):
+            num_clips = config.sampling.batch_size // distributed.world_size()
+            _compile(run.step, blank_batch(num_clips, run.batches.reader), training.compile)
         yield run
+
+
+def _compile(step: TrainingStep, batch: ClipBatch, setting: bool | Literal["auto"]) -> None:
+    """Compile a step. With "auto", try it on a batch first, and undo it if that fails."""
+    keep_compiled_code()
+    step.compile()
+    if setting is True:
+        return
+    problem = step.try_on(batch)
+    device = next(step.model.parameters()).device
+    if distributed.any_rank(problem is not None, device):  # all processes do the same
+        step.do_not_compile()
+        _log.warning(
+            "torch.compile does not work here (%s): this run is not compiled. Set "
+            "training.compile=false to start without a trial",
+            problem or "on another process",
+        )
 
 
 def _last_loss(path: Path) -> float:
@@ -263,7 +285,7 @@ def build_step(
         precision=choose_precision(config.training.precision, device),
         max_gradient_norm=config.optimizer.max_gradient_norm or float("inf"),
         chunk_size=config.training.chunk_size,
-        ema=build_ema(model, decay) if decay else None,
+        ema=ModelEma(model, decay) if decay else None,
     )
 
 

@@ -90,7 +90,8 @@ class TrainingConfig(BaseModel):
         num_threads: Number of threads of CPU kernels; 0 to 1024, 0 leaves it to PyTorch. Another
             number adds floats in another order, so set it for a run that must be repeated to the
             bit.
-        compile: True if `torch.compile` compiles the model.
+        compile: Whether `torch.compile` compiles the model and the transform of the video. "auto"
+            does it on a GPU, if a trial of the run's own model succeeds.
         activation_checkpointing: True if the encoders' blocks are computed again in the backward
             pass instead of being kept: identical gradients, less memory, about a third more time.
         sync_batch_norm: True if batch norm takes its statistics over all processes.
@@ -132,7 +133,7 @@ class TrainingConfig(BaseModel):
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     num_threads: int = Field(default=0, ge=0, le=1024)
-    compile: bool = False
+    compile: bool | Literal["auto"] = "auto"
     activation_checkpointing: bool = False
     sync_batch_norm: bool = False
     ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0)

@@ -31,6 +31,7 @@ class FileRecord(BaseModel):
         name: Display name.
         proxy: Digest of what is known of its proxy.
         segments: Digest of its segments.
+        seconds: Duration; None in records of older versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class FileRecord(BaseModel):
     name: str
     proxy: str
     segments: str
+    seconds: float | None = None
 
 
 class SnapshotRecord(BaseModel):
@@ -137,7 +139,10 @@ def record_snapshot(
                 [(audio.audio_track, audio.language) for audio in proxy.audio_files],
             )  # fmt: skip
             files[proxy.fingerprint] = FileRecord(
-                name=names[item_id], proxy=made, segments=segments[row]
+                name=names[item_id],
+                proxy=made,
+                segments=segments[row],
+                seconds=proxy.num_frames / proxy.frame_rate,
             )
             place = (int(groups[row]), int(snapshot.kind[row]), int(snapshot.season[row]))
             lines.append((proxy.fingerprint, made, segments[row], place))

@@ -25,14 +25,8 @@ def hashes(out: Path) -> dict[str, str]:
     }
 
 
-def test_the_number_of_workers_does_not_change_the_files(
-    rendered: Path, small_config: RenderedTVConfig, tmp_path: Path
-) -> None:
-    render_library(tmp_path / "two", small_config, num_workers=2)
-    assert hashes(tmp_path / "two") == hashes(rendered)
-
-
-def test_an_interrupted_run_continues(
+@pytest.mark.usefixtures("worker_processes")
+def test_neither_an_interruption_nor_the_number_of_workers_changes_the_files(
     rendered: Path, small_config: RenderedTVConfig, tmp_path: Path
 ) -> None:
     def stop(done: float, total: float, what: str) -> None:
@@ -41,11 +35,11 @@ def test_an_interrupted_run_continues(
 
     out = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
-        render_library(out, small_config, progress=stop)
+        render_library(out, small_config, num_workers=2, progress=stop)
     assert not (out / "rendered_tv.json").exists()
     first = next(out.rglob("*.mp4"))
     stamp = first.stat().st_mtime_ns
-    render_library(out, small_config)
+    render_library(out, small_config, num_workers=2)
     assert first.stat().st_mtime_ns == stamp
     assert hashes(out) == hashes(rendered)
 

@@ -21,6 +21,7 @@ a library. If two calls with this input differ, nothing is cached.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import os
@@ -364,11 +365,16 @@ _INSTALLED = tuple(
 )
 
 
+@functools.cache
+def _is_of_user(folder: str) -> bool:
+    """Return whether a folder belongs neither to Python, nor to a library, nor to this project."""
+    real = Path(folder).resolve()
+    return not {_PACKAGE, *_INSTALLED} & {real, *real.parents}
+
+
 def _source_of(module: ModuleType) -> Path | None:
     """Return the source file of a module of the user, or None for any other module."""
     name = getattr(module, "__file__", None)
     if not isinstance(name, str) or not name.endswith(".py"):
         return None
-    path = Path(name).resolve()
-    is_ours = _PACKAGE in path.parents
-    return None if is_ours or any(one in path.parents for one in _INSTALLED) else path
+    return Path(name).resolve() if _is_of_user(os.path.dirname(name)) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from toomuchtv.evaluation.protocols.config import (
     AttentiveConfig,
     FinetuneProtocol,
@@ -31,8 +33,10 @@ _FRAME_RATE = (
     "have 29.97"
 )
 
-_MEAN_VIDEO = VideoViews(times=4, mean=True)
-_MEAN_AUDIO = AudioViews(times=5, mean=True)
+_MEAN_OF_VIEWS: dict[str, Any] = {
+    **dict.fromkeys(("video_train", "video_test"), VideoViews(times=4, mean=True)),
+    **dict.fromkeys(("audio_train", "audio_test"), AudioViews(times=5, mean=True)),
+}
 _AVID_AUGMENT = VideoAugment(min_area=0.08, max_aspect=4 / 3, color=1.0, grayscale=0.0)
 _AVID_8 = FinetuneProtocol(
     name="avid-8",
@@ -63,10 +67,7 @@ _FEW_SHOT: tuple[Protocol, ...] = tuple(
         source="this project's own, after the few-shot linear probes of CLIP (Radford et al., ICML "
         "2021)",
         departures=("C is fixed, because nothing can be held out; theirs is chosen",),
-        video_train=_MEAN_VIDEO,
-        video_test=_MEAN_VIDEO,
-        audio_train=_MEAN_AUDIO,
-        audio_test=_MEAN_AUDIO,
+        **_MEAN_OF_VIEWS,
         classifier=LogisticConfig(candidates=(1.0,)),
         selection="fixed",
         shots=shots,
@@ -100,19 +101,13 @@ PROTOCOLS: dict[str, Protocol] = {
         ProbeProtocol(
             name="linear",
             source="this project's own",
-            video_train=_MEAN_VIDEO,
-            video_test=_MEAN_VIDEO,
-            audio_train=_MEAN_AUDIO,
-            audio_test=_MEAN_AUDIO,
+            **_MEAN_OF_VIEWS,
             classifier=LogisticConfig(),
         ),
         ProbeProtocol(
             name="knn",
             source="this project's own, after Wu et al., CVPR 2018",
-            video_train=_MEAN_VIDEO,
-            video_test=_MEAN_VIDEO,
-            audio_train=_MEAN_AUDIO,
-            audio_test=_MEAN_AUDIO,
+            **_MEAN_OF_VIEWS,
             classifier=KnnConfig(),
         ),
         ProbeProtocol(
@@ -123,10 +118,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 "samples that are as similar as the 200th one share its place",
                 "k is the size of the training set where that is smaller",
             ),
-            video_train=_MEAN_VIDEO,
-            video_test=_MEAN_VIDEO,
-            audio_train=_MEAN_AUDIO,
-            audio_test=_MEAN_AUDIO,
+            **_MEAN_OF_VIEWS,
             classifier=KnnConfig(candidates=(200.0,)),
             selection="fixed",
         ),

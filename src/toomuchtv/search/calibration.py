@@ -1,0 +1,219 @@
+"""How similar random moments of different titles are: what gives a similarity its meaning.
+
+A cosine says little by itself. Between two encoders, and between two directions of one encoder (a
+picture finds a picture, a picture finds a sound), equal values mean different things. So an index
+stores two distributions for each encoder and direction:
+
+- Similarities of random pairs of moments of different titles. Their mean and standard deviation
+  turn a similarity into a z-score.
+- For random moments, the best similarity to any moment of another title. Nineteen of twenty moments
+  of the index find a moment in another title that is at least as similar as the `threshold`. A
+  query whose best hit stays below it resembles the index less than nearly all of its own moments
+  resemble each other, so the search reports no confident match.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from torch import Tensor
+
+from toomuchtv._internal.files import read_json, write_json
+from toomuchtv._internal.random_numbers import IntArray
+from toomuchtv.errors import CheckpointError
+from toomuchtv.search.hits import Modality, QueryModality
+from toomuchtv.search.index_folder import IndexedEncoder
+from toomuchtv.search.scoring import similarities
+from toomuchtv.search.vector_files import ItemVectors
+
+_NUM_PAIRS, _NUM_QUERIES = 20_000, 200
+_CONFIDENT_SHARE = 0.95
+# The distributions change slowly. Below this change of size they are kept, so that an update of one
+# item does not cost a pass over the whole index.
+_MAX_CHANGE = 0.1
+
+
+class DirectionCalibration(BaseModel):
+    """Similarities of random moments in one direction.
+
+    Attributes:
+        query_modality: Modality of the query.
+        modality: Modality of the moments that it is compared with.
+        mean: Mean similarity of random pairs of different titles.
+        std: Standard deviation of these similarities.
+        threshold: The similarity that 95% of the moments find, or exceed, in another title.
+        quantiles: Similarities of the random pairs at 0%, 1%, ... 100%.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    query_modality: QueryModality
+    modality: Modality
+    mean: float
+    std: float
+    threshold: float
+    quantiles: tuple[float, ...]
+
+    def z_score(self, similarity: float) -> float:
+        """Return by how many standard deviations a similarity exceeds the mean."""
+        return (similarity - self.mean) / self.std
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The calibration of one encoder of an index.
+
+    Attributes:
+        num_windows: Number of windows of the index when it was measured.
+        group: What random moments differed in: "title", or "item" in an index of one title.
+        directions: One entry for each direction that has enough moments.
+    """
+
+    num_windows: int
+    group: str
+    directions: tuple[DirectionCalibration, ...]
+
+    def of(self, query_modality: QueryModality, modality: Modality) -> DirectionCalibration | None:
+        """Return the calibration of a direction, or None if there were too few moments."""
+        for entry in self.directions:
+            if (entry.query_modality, entry.modality) == (query_modality, modality):
+                return entry
+        return None
+
+    def is_current(self, num_windows: int) -> bool:
+        """Return whether an index has about the size that it had when this was measured."""
+        return abs(num_windows - self.num_windows) <= _MAX_CHANGE * self.num_windows
+
+
+def calibrate(
+    encoder: IndexedEncoder, vectors: Sequence[ItemVectors], title_ids: IntArray, *, seed: int = 0
+) -> Calibration:
+    """Measure the similarities of random moments.
+
+    Args:
+        encoder: The encoder.
+        vectors: The embeddings of each item.
+        title_ids: The title of each item, int64 `[items]`. If there is only one title, moments of
+            different items are compared.
+        seed: Seed of the random moments.
+    """
+    group = "title" if len(np.unique(title_ids)) > 1 else "item"
+    groups = title_ids if group == "title" else np.arange(len(vectors))
+    rng = np.random.default_rng(seed)
+    directions = []
+    for query_modality, modality in directions_of(encoder):
+        found = _direction(vectors, groups, query_modality, modality, rng)
+        if found is not None:
+            directions.append(found)
+    return Calibration(sum(map(len, vectors)), group, tuple(directions))
+
+
+def directions_of(encoder: IndexedEncoder) -> list[tuple[Modality, Modality]]:
+    """Return the directions in which moments of an index can be compared, query first."""
+    modalities: list[Modality] = []
+    if encoder.video_dim is not None:
+        modalities.append("video")
+    if encoder.audio_dim is not None:
+        modalities.append("audio")
+    return [
+        (query, found)
+        for query in modalities
+        for found in modalities
+        if query == found or encoder.shares_space
+    ]
+
+
+def _direction(
+    vectors: Sequence[ItemVectors],
+    groups: IntArray,
+    query_modality: Modality,
+    modality: Modality,
+    rng: np.random.Generator,
+) -> DirectionCalibration | None:
+    queries = _Moments(vectors, groups, query_modality)
+    targets = _Moments(vectors, groups, modality)
+    if len(np.union1d(queries.groups, targets.groups)) < 2 or not (len(queries) and len(targets)):
+        return None
+    left, right = queries.draw(_NUM_PAIRS, rng), targets.draw(_NUM_PAIRS, rng)
+    differ = queries.group(left) != targets.group(right)
+    if not differ.any():
+        return None
+    pairs = (queries.take(left[differ]) * targets.take(right[differ])).sum(dim=1).double().numpy()
+    drawn = queries.draw(_NUM_QUERIES, rng)
+    best = targets.best_of_other_groups(queries.take(drawn), queries.group(drawn))
+    best = best[np.isfinite(best)]
+    return DirectionCalibration(
+        query_modality=query_modality,
+        modality=modality,
+        mean=float(pairs.mean()),
+        # Of a constant encoder all similarities are equal.
+        std=max(float(pairs.std()), 1e-6),
+        threshold=float(np.quantile(best, 1 - _CONFIDENT_SHARE)),
+        quantiles=tuple(np.quantile(pairs, np.linspace(0, 1, 101)).tolist()),
+    )
+
+
+class _Moments:
+    """The moments of one modality, of all items that have it."""
+
+    def __init__(
+        self, vectors: Sequence[ItemVectors], groups: IntArray, modality: Modality
+    ) -> None:
+        having = [
+            (values, group)
+            for item, group in zip(vectors, groups.tolist(), strict=True)
+            if (values := item.of(modality)) is not None
+        ]
+        self._arrays = [values for values, _ in having]
+        self.groups = np.array([group for _, group in having], np.int64)
+        self._stops = np.cumsum([len(values) for values in self._arrays], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._stops[-1]) if len(self._stops) else 0
+
+    def draw(self, count: int, rng: np.random.Generator) -> IntArray:
+        """Draw moments with replacement: their numbers, int64 `[count]`."""
+        return rng.integers(len(self), size=count)
+
+    def group(self, numbers: IntArray) -> IntArray:
+        """Return the group of each moment."""
+        return np.asarray(self.groups[np.searchsorted(self._stops, numbers, side="right")])
+
+    def take(self, numbers: IntArray) -> Tensor:
+        """Return the vectors of moments, float32 `[count, D]`."""
+        rows = np.searchsorted(self._stops, numbers, side="right")
+        starts = np.concatenate([[0], self._stops])[rows]
+        return torch.stack(
+            [self._arrays[row][index] for row, index in zip(rows, numbers - starts, strict=True)]
+        ).float()
+
+    def best_of_other_groups(self, queries: Tensor, groups: IntArray) -> np.ndarray:
+        """Return the best similarity of each query to a moment of another group; -inf if none."""
+        best = torch.full((len(queries),), -torch.inf)
+        own = torch.from_numpy(groups)
+        for values, group in zip(self._arrays, self.groups.tolist(), strict=True):
+            here = similarities(values, queries).amax(dim=0)
+            best = torch.where(own == group, best, torch.maximum(best, here))
+        return best.double().numpy()
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Write a calibration as JSON with a checksum."""
+    write_json(path, json.loads(_ADAPTER.dump_json(calibration)))
+
+
+def read_calibration(path: Path) -> Calibration | None:
+    """Read a calibration; None if there is none that can be used, so that it must be measured."""
+    try:
+        return _ADAPTER.validate_python(read_json(path))
+    except (OSError, CheckpointError, ValidationError):
+        return None
+
+
+_ADAPTER = TypeAdapter(Calibration)

@@ -1,0 +1,300 @@
+"""From similarities of windows to a ranking of moments, fused over encoders and directions."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from toomuchtv._internal.random_numbers import IntArray
+from toomuchtv.search.calibration import DirectionCalibration
+from toomuchtv.search.encoder_index import EncoderIndex, IndexedItem, ScoreArray, top_windows
+from toomuchtv.search.hits import Match, Modality, QueryModality
+from toomuchtv.search.moments import SeenPlaces
+from toomuchtv.search.scoring import HALF_ERROR
+
+#: Number of a moment that no search returns: that of the query itself.
+IGNORED = -1
+# The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009).
+_RRF = 60
+_LEAST_MOMENTS = 50
+# Without pairs of different titles, as for text, a hit must stand out of all windows.
+_CONFIDENT_Z = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scored:
+    """The similarities of one query to all windows of an encoder, in one direction.
+
+    Attributes:
+        encoder: The encoder with its windows.
+        query_modality: What of the query was compared.
+        modality: What of the windows was compared.
+        query: The query's unit vector, float32 `[D]`.
+        scores: float32 `[N]`; -inf for windows that may not be returned.
+        is_centered: Whether the scores are other than the cosine.
+    """
+
+    encoder: EncoderIndex
+    query_modality: QueryModality
+    modality: Modality
+    query: Tensor
+    scores: ScoreArray
+    is_centered: bool
+
+    def calibration(self) -> DirectionCalibration | None:
+        """Return the calibration of this direction, or None if it was not measured."""
+        known = self.encoder.calibration
+        return None if known is None else known.of(self.query_modality, self.modality)
+
+    def top(self, count: int) -> IntArray:
+        """Return the best windows in exact order, int64, at most `count`."""
+        if self.is_centered:
+            return top_windows(self.scores, count)
+        best = top_windows(self.scores, count)
+        if not len(best):
+            return best
+        # Rounding can move a window by the error, and the last of the best ones as well.
+        bound = self.scores[best[-1]] - 2 * HALF_ERROR
+        candidates = np.flatnonzero(self.scores >= bound)
+        exact = self.encoder.exact(candidates, self.query, self.modality)
+        return np.asarray(candidates[np.argsort(-exact, kind="stable")[:count]], np.int64)
+
+    def z_scores(self) -> ScoreArray:
+        """Return the z-score of every window, float32 `[N]`; -inf as in `scores`."""
+        mean, std = self._mean_and_std()
+        return np.asarray((self.scores - mean) / std, np.float32)
+
+    def match(self, window: int, rank: int) -> Match:
+        """Return how this direction found a window."""
+        exact = self.encoder.exact(np.array([window]), self.query, self.modality)
+        # Vectors in half precision can be longer than 1 by a rounding error.
+        similarity = float(np.clip(exact[0], -1, 1))
+        calibration = self.calibration()
+        mean, std = self._mean_and_std()
+        z_score = (similarity - mean) / std
+        return Match(
+            encoder=self.encoder.record.name,
+            query_modality=self.query_modality,
+            modality=self.modality,
+            similarity=similarity,
+            z_score=z_score,
+            is_confident=(
+                z_score >= _CONFIDENT_Z
+                if calibration is None
+                else similarity >= calibration.threshold
+            ),
+            rank=rank,
+        )
+
+    def _mean_and_std(self) -> tuple[float, float]:
+        calibration = self.calibration()
+        if calibration is not None:
+            return calibration.mean, calibration.std
+        finite = self.scores[np.isfinite(self.scores)].astype(np.float64)
+        if len(finite) < 2:
+            return math.nan, math.nan
+        return float(finite.mean()), max(float(finite.std()), 1e-6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranking:
+    """One order of the windows of one encoder.
+
+    Attributes:
+        encoder: The encoder.
+        weight: Weight in the fusion.
+        scores: float32 `[N]`, the order; None if it is that of `directions[0]`.
+        directions: What the order was made from, to describe a match. They may be empty.
+        partners: Window of the second moment of a sequence for each window, int64 `[N]`, or None.
+        modality: What was compared, if there are no directions.
+    """
+
+    encoder: EncoderIndex
+    weight: float = 1.0
+    scores: ScoreArray | None = None
+    directions: Sequence[Scored] = ()
+    partners: IntArray | None = None
+    modality: Modality = "video"
+
+    @classmethod
+    def of_direction(cls, scored: Scored, weight: float) -> Ranking:
+        """Return the order by similarity in one direction."""
+        return cls(encoder=scored.encoder, weight=weight, directions=[scored])
+
+    @classmethod
+    def of_scores(cls, encoder: EncoderIndex, modality: Modality, scores: ScoreArray) -> Ranking:
+        """Return the order of scores that are negated similarities."""
+        return cls(encoder=encoder, scores=scores, modality=modality)
+
+    @classmethod
+    def of_sequence(
+        cls,
+        first: Sequence[Scored],
+        second: Sequence[Scored],
+        within_seconds: float,
+        weight: float,
+    ) -> Ranking:
+        """Return the order of pairs of windows: the first query, then the second one.
+
+        A pair scores the sum of both z-scores, each the mean over its directions. The second window
+        starts after the first one has ended and at most `within_seconds` later, in the same item.
+        """
+        encoder = first[0].encoder
+        a = np.mean([one.z_scores() for one in first], axis=0)
+        b = np.mean([one.z_scores() for one in second], axis=0)
+        totals = np.full(len(encoder), -np.inf, np.float32)
+        partners = np.full(len(encoder), -1, np.int64)
+        window_seconds = encoder.record.window_seconds
+        for row, entry in enumerate(encoder.items):
+            begin, end = encoder.starts[row : row + 2].tolist()
+            times = entry.vectors.times.double().numpy()
+            low = np.searchsorted(times, times + window_seconds - 1e-3)
+            high = np.searchsorted(times, times + window_seconds + within_seconds, side="right")
+            best = np.full(end - begin, -np.inf)
+            partner = np.full(end - begin, -1, np.int64)
+            # One pass for each distance of the two windows, all windows at once.
+            for distance in range(int((high - low).max(initial=0))):
+                index = low + distance
+                valid = index < high
+                here = np.where(valid, b[begin + np.minimum(index, end - begin - 1)], -np.inf)
+                is_better = here > best
+                best[is_better] = here[is_better]
+                partner[is_better] = begin + index[is_better]
+            totals[begin:end] = a[begin:end] + best
+            partners[begin:end] = partner
+        return cls(
+            encoder=encoder, weight=weight, scores=totals, directions=first, partners=partners
+        )
+
+    def top(self, count: int) -> IntArray:
+        """Return the best windows in order, int64, at most `count`."""
+        if self.scores is None:
+            return self.directions[0].top(count)
+        return top_windows(self.scores, count)
+
+    def matches(self, window: int, rank: int) -> list[Match]:
+        """Return how a window was found."""
+        if self.directions:
+            return [
+                one.match(window, rank)
+                for one in self.directions
+                if np.isfinite(one.scores[window])
+            ]
+        assert self.scores is not None
+        similarity = min(1.0, -float(self.scores[window]))
+        known = self.encoder.calibration
+        calibration = None if known is None else known.of(self.modality, self.modality)
+        return [
+            Match(
+                encoder=self.encoder.record.name,
+                query_modality=self.modality,
+                modality=self.modality,
+                similarity=similarity,
+                z_score=math.nan if calibration is None else calibration.z_score(similarity),
+                is_confident=calibration is not None and similarity < calibration.threshold,
+                rank=rank,
+            )
+        ]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class FoundMoment:
+    """A moment that one or several rankings have.
+
+    Attributes:
+        entry: The item.
+        start_seconds: Start of the window that found it first.
+        stop_seconds: End of that window.
+        then_seconds: Middle of the second moment of a sequence, or None.
+        score: Sum of weighted reciprocal ranks.
+        matches: How it was found.
+        num_collapsed: Number of further windows of the same moment.
+    """
+
+    entry: IndexedItem
+    start_seconds: float
+    stop_seconds: float
+    then_seconds: float | None = None
+    score: float = 0.0
+    matches: list[Match] = field(default_factory=list)
+    num_collapsed: int = 0
+
+
+def fuse(
+    rankings: Sequence[Ranking], seen: SeenPlaces, *, k: int, per_title: int | None
+) -> list[FoundMoment]:
+    """Return the best moments of several rankings, by reciprocal rank fusion.
+
+    A moment of rank r in a ranking of weight w scores w / (60 + r), and the scores of all rankings
+    are summed.
+
+    Args:
+        rankings: The rankings.
+        seen: What counts as one moment, and moments that are ignored.
+        k: How many moments to return at most.
+        per_title: How many of one title at most; None for any number.
+    """
+    moments: list[FoundMoment] = []
+    num_wanted = max(_LEAST_MOMENTS, k * (5 if per_title is None else 20))
+    for ranking in rankings:
+        ranked: set[int] = set()
+        position, count = 0, 4 * num_wanted
+        while len(ranked) < num_wanted:
+            windows = ranking.top(count)
+            for window in windows[position:].tolist():
+                _place(ranking, window, moments, ranked, seen)
+                if len(ranked) == num_wanted:
+                    break
+            if len(windows) < count:
+                break
+            position, count = len(windows), 4 * count
+    order = sorted(range(len(moments)), key=lambda number: -moments[number].score)
+    found, of_title = [], Counter[int]()
+    for number in order:
+        title_id = moments[number].entry.title.id
+        of_title[title_id] += 1
+        if per_title is None or of_title[title_id] <= per_title:
+            found.append(moments[number])
+    return found[:k]
+
+
+def _place(
+    ranking: Ranking,
+    window: int,
+    moments: list[FoundMoment],
+    ranked: set[int],
+    seen: SeenPlaces,
+) -> None:
+    """Add the next window of a ranking to the moment that it belongs to."""
+    encoder = ranking.encoder
+    row, index = encoder.locate(window)
+    entry = encoder.items[row]
+    start = float(entry.vectors.times[index])
+    stop = start + encoder.record.window_seconds
+    number = seen.find(entry.item.id, start, stop)
+    if number == IGNORED:
+        return
+    if number in ranked:
+        moments[number].num_collapsed += 1
+        return
+    if number is None:
+        number = len(moments)
+        seen.add(entry.item.id, start, stop, number)
+        then_seconds = None
+        if ranking.partners is not None:
+            _, other = encoder.locate(int(ranking.partners[window]))
+            then_seconds = float(encoder.centers(row)[other])
+        moments.append(
+            FoundMoment(
+                entry=entry, start_seconds=start, stop_seconds=stop, then_seconds=then_seconds
+            )
+        )
+    ranked.add(number)
+    rank = len(ranked)
+    moments[number].score += ranking.weight / (_RRF + rank)
+    moments[number].matches.extend(ranking.matches(window, rank))

@@ -51,6 +51,7 @@ for _verb in (
 _catalog_app = typer.Typer(no_args_is_help=True, help="Inspect and correct a catalog.")
 _catalog_app.command()(catalog.show)
 _catalog_app.command()(catalog.rename)
+_catalog_app.command()(catalog.segments)
 app.add_typer(_catalog_app, name="catalog")
 
 _index_app = typer.Typer(no_args_is_help=True, help="Inspect an index, and export its embeddings.")

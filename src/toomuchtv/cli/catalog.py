@@ -1,9 +1,10 @@
-"""The verbs of `catalog`: show the titles of a catalog, and correct them."""
+"""The verbs of `catalog`: show the titles of a catalog, correct them, and write its segments."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,13 @@ from toomuchtv.cli.options import Json, verb_output
 
 if TYPE_CHECKING:
     from toomuchtv.catalog.description import CatalogDescription, ItemDescription, TitleDescription
+
+
+class SegmentFormat(StrEnum):
+    """Shape of the file that `catalog segments` writes."""
+
+    JELLYFIN = "jellyfin"
+
 
 _COUNTED_KINDS = ("shot", "opening", "credits", "black", "silence")
 
@@ -94,6 +102,42 @@ def rename(
         for warning in assigned.warnings:
             output.warning(f"warning: {warning}")
         output.print_json(asdict(assigned))
+
+
+def segments(
+    catalog: Annotated[Path, Argument(help="Folder of the catalog.")],
+    *,
+    out: Annotated[Path, Option(help="JSON file to write.")],
+    format_name: Annotated[
+        SegmentFormat, Option("--format", help="Shape of the file: jellyfin.")
+    ] = SegmentFormat.JELLYFIN,
+    server_library: Annotated[
+        str | None,
+        Option(help="Folder of the library as the Jellyfin server sees it, where it differs."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the openings, credits and recaps of a catalog as JSON for a media server.
+
+    Every segment has the keys of Jellyfin's media segments: ItemId, Type (Intro, Outro or Recap),
+    StartTicks and EndTicks (10,000,000 ticks per second), and also Path. Jellyfin computes the id
+    of an item from the path of its file. So pass --server-library if the server sees the library
+    under another path than this machine, for example in a container.
+
+    For example:
+
+        toomuchtv catalog segments cat --out segments.json --server-library /media
+    """
+    from toomuchtv.catalog.media_segments import media_segments, write_media_segments
+    from toomuchtv.catalog.store import open_catalog
+
+    with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
+        found = media_segments(opened, server_library=server_library)
+        write_media_segments(found, out)
+        counts = Counter(segment.type for segment in found)
+        output.print_values(f"Segments in {out}", counts or {"segments": 0})
+        values = {"out": out, "format": format_name.value, "segments": len(found), "types": counts}
+        output.print_json(values)
 
 
 def _print_catalog(output: Output, description: CatalogDescription, *, list_segments: bool) -> None:

@@ -69,7 +69,7 @@ def prepare_gpu_data(out: Path, *, small: bool) -> None:
     data, cores = out / "gpu_data", os.cpu_count() or 1
     shutil.rmtree(data, ignore_errors=True)
     config = RenderedTVConfig(
-        movies=4 if small else 20,
+        movies=4 if small else 32,
         shows=1 if small else 2,
         episodes=2,
         minutes=0.25 if small else 0.4,
@@ -144,6 +144,8 @@ def _measure_preset(
 ) -> None:
     config, name = _config(preset, small=small), preset.replace("-", "_")
     folder = out / f"{preset}_{time.time_ns()}"
+    if device.type == "cuda":
+        torch.compiler.reset()  # the compiler gives up after some variants of one function
     begun = time.perf_counter()
     with (
         cuda_arithmetic(device),

@@ -31,7 +31,7 @@ from toomuchtv.catalog.records import Proxy
 from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog
 from toomuchtv.data.augmentation import AugmentationConfig, draw_augmentation
-from toomuchtv.data.batch_buffer import BatchBuffer, copy_batch
+from toomuchtv.data.batch_buffer import BatchBuffer, MappedBuffer, copy_batch
 from toomuchtv.data.batches import PlannedBatches
 from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
@@ -280,8 +280,8 @@ def measure_parts(
     """Measure where the processor time of a clip goes, from the proxies to the training process.
 
     The parts are decoding of frames, copying of their planes to the batch buffer, sound, everything
-    else in the worker (drawing, seeking in files, bookkeeping), and the copy to the training
-    process.
+    else in the worker (drawing, seeking in files, bookkeeping), and how the batch comes to the
+    training process: by a copy, or by lending its memory, as the loader does.
     """
     sampling = SamplingConfig(batch_size=64, clips_per_item=16, level="episode")
     batches = PlannedBatches(
@@ -292,6 +292,7 @@ def measure_parts(
     files = memory_file(), memory_file()
     buffer = BatchBuffer(files[0], batches, files[1])
     buffer.fill(0)  # opens files
+    mapped = MappedBuffer(files[0], pin_memory=False)
     spent: dict[str, float] = collections.defaultdict(float)
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -317,7 +318,9 @@ def measure_parts(
         ):
             for step in range(first_step, first_step + 4):
                 count, num_bytes = timed("worker", buffer.fill)(step)
-                timed("copy", copy_batch)(files[0], step, count, num_bytes, batches.reader)
+                facts = step, count, num_bytes, batches.reader
+                timed("copy", copy_batch)(files[0], *facts)
+                timed("lend", mapped.lend)(*facts, lambda: None)
                 num_clips += count
         parts = {
             "decoding": spent["frames"],
@@ -325,6 +328,7 @@ def measure_parts(
             "sound": spent["sound"],
             "rest": spent["worker"] - spent["video"] - spent["sound"],
             "copy_to_training": spent["copy"],
+            "lend_to_training": spent["lend"],
         }
         rounds.append({name: 1e6 * seconds / num_clips for name, seconds in parts.items()})
     for file in files:
@@ -332,8 +336,14 @@ def measure_parts(
     values: dict[str, float] = {}
     for name in rounds[0]:
         values |= median_and_range(f"clip_{name}_microseconds", [one[name] for one in rounds])
-    worker = [1e6 / (sum(one.values()) - one["copy_to_training"]) for one in rounds]
-    return values | median_and_range("worker_clips_per_core_second", worker)
+    for way in ("copy", "lend"):
+        other = f"clip_{'lend' if way == 'copy' else 'copy'}_to_training_microseconds"
+        rates = [
+            1e6 / sum(value for name, value in one.items() if f"clip_{name}_microseconds" != other)
+            for one in rounds
+        ]
+        values |= median_and_range(f"clips_per_core_second_with_{way}", rates)
+    return values
 
 
 def measure_workers(

@@ -78,6 +78,36 @@ def test_any_number_of_workers_gives_the_same_batches(prepared_catalog: Path) ->
             assert_equal(one, two)
 
 
+def test_batches_are_the_memory_of_the_workers_which_is_used_again(prepared_catalog: Path) -> None:
+    batches = batches_of(prepared_catalog)
+    stream = iterate_batches(batches, start=0, stop=14, num_workers=1)
+    places = set()
+    for batch in stream:
+        places.add(batch.video.data_ptr())
+        assert_equal(batch, batches[batch.step])
+    assert len(places) <= 5  # three ahead, and two in use
+
+
+def test_a_batch_that_is_kept_never_changes(prepared_catalog: Path) -> None:
+    batches = batches_of(prepared_catalog)
+    stream = iterate_batches(batches, start=0, stop=9, num_workers=1)
+    kept = next(stream)
+    for batch in stream:
+        assert_equal(batch, batches[batch.step])
+        assert_equal(kept, batches[0])
+    assert_equal(kept, batches[0])  # although the workers and their files are gone
+
+
+def test_a_view_keeps_the_memory_of_its_batch(prepared_catalog: Path) -> None:
+    batches = batches_of(prepared_catalog)
+    stream = iterate_batches(batches, start=0, stop=9, num_workers=1)
+    views = [next(stream).video[3:5] for _ in range(2)]
+    rest = sum(len(batch) for batch in stream)
+    assert rest == 7 * 8
+    for step, view in enumerate(views):
+        assert torch.equal(view, batches[step].video[3:5])
+
+
 @pytest.mark.parametrize("num_workers", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_any_number_of_workers_gives_the_same_augmented_input(
     prepared_catalog: Path, num_workers: int

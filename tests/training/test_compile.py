@@ -91,7 +91,10 @@ def test_a_trial_that_fails_falls_back_to_eager(
     assert step(a_batch(6), 1e-3).loss == expected
     # "auto" does not even try on a CPU.
     train(prepared_catalog, tmp_path / "run", config)
-    assert config.training.compile == "auto"
+    assert [config.training.compiles_on(kind) for kind in ("cpu", "cuda")] == [False, True]
+    checkpointing = tiny_config(training={"activation_checkpointing": True}).training
+    assert not checkpointing.compiles_on("cuda")
+    assert tiny_config(training={"compile": True}).training.compiles_on("cpu")
 
 
 def test_a_trial_that_succeeds_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from tests.batches import SMALLEST, a_batch
 from tests.prepared import tiny_config
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.data.augmentation import AugmentationConfig
-from toomuchtv.data.batch_buffer import copy_batch
+from toomuchtv.data.batch_buffer import MappedBuffer, copy_batch
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
 from toomuchtv.losses import LossConfig, build_loss
@@ -257,7 +257,13 @@ def test_batches_of_workers_are_pinned(prepared_catalog: Path) -> None:
         planned = PlannedBatches(reader, sampler, seed=0)
         file, excluded = memory_file(), memory_file()
         num_clips, num_bytes = BatchBuffer(file, planned, excluded).fill(0)
-        found = copy_batch(file, 0, num_clips, num_bytes, reader, pin_memory=True)
-        assert found.video.is_pinned()
-        assert found.waveform.is_pinned()
-        assert torch.equal(found.video, planned[0].video)
+        mapped = MappedBuffer(file, pin_memory=True)
+        lent = mapped.lend(0, num_clips, num_bytes, reader, lambda: None)
+        copied = copy_batch(file, 0, num_clips, num_bytes, reader, pin_memory=True)
+        assert lent is not None
+        for found in (lent, copied):
+            assert found.video.is_pinned()
+            assert found.waveform.is_pinned()
+            assert torch.equal(found.video, planned[0].video)
+            assert torch.equal(found.waveform.cuda(non_blocking=True).cpu(), planned[0].waveform)
+        mapped.unpin()

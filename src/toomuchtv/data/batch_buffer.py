@@ -1,4 +1,4 @@
-"""The shared-memory buffer into which a worker decodes a batch, and from which it is copied.
+"""The shared-memory buffer into which a worker decodes a batch, and which training reads.
 
     | step, item | video | waveform | valid | columns of the specs | failures, separated by zeros |
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 import mmap
 import os
 import signal
-from collections.abc import Collection
+import weakref
+from collections.abc import Callable, Collection
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,6 +27,8 @@ from toomuchtv.errors import MediaError
 #: In place of an item: the worker is not reading any.
 NO_ITEM = -1
 _HEADER_BYTES = 16
+#: The arrays of a batch that are too large to be copied for nothing.
+_LARGE = ("video", "waveform")
 
 
 def write_current_item(buffer: int, step: int, item: int) -> None:
@@ -57,6 +60,83 @@ def _offsets(
     return offsets, end
 
 
+class MappedBuffer:
+    """The memory of one batch, as the training process sees it.
+
+    Args:
+        file: File descriptor of the buffer.
+        pin_memory: Whether the memory is pinned where it is, so that a GPU reads it directly.
+    """
+
+    def __init__(self, file: int, *, pin_memory: bool) -> None:
+        self._file, self._wants_pinned = file, pin_memory
+        self._memory: mmap.mmap | None = None
+        self._pinned_address = 0
+
+    def lend(
+        self,
+        step: int,
+        num_clips: int,
+        num_bytes: int,
+        reader: ClipReader,
+        on_release: Callable[[], None],
+    ) -> ClipBatch | None:
+        """Return a finished batch whose video and waveforms are this memory, without a copy.
+
+        Args:
+            step: The step of the batch.
+            num_clips: Number of its clips.
+            num_bytes: Number of bytes of the failures' text.
+            reader: The reader of the batches, which determines the layout.
+            on_release: Called when nothing refers to video and waveforms any more. Until then the
+                memory must not be written.
+
+        Returns:
+            The batch; None if the memory cannot be pinned and should be.
+        """
+        offsets, end = _offsets(num_clips, reader)
+        if self._memory is None or len(self._memory) != end:
+            self.unpin()
+            self._memory = mmap.mmap(self._file, end)
+            if self._wants_pinned:
+                self._pin()
+        if self._wants_pinned and not self._pinned_address:
+            return None
+        arrays: BatchArrays = {}
+        remaining = set(_LARGE)
+
+        def release(name: str) -> None:
+            remaining.discard(name)
+            if not remaining:
+                on_release()
+
+        for name, (dtype, shape, offset) in offsets.items():
+            array = np.ndarray(shape, dtype, self._memory, offset=offset)
+            arrays[name] = array if name in _LARGE else array.copy()
+            if name in _LARGE:
+                weakref.finalize(array, release, name).atexit = False
+        return batch_of_arrays(arrays, step, _failures(self._file, num_bytes, end))
+
+    def _pin(self) -> None:
+        import torch
+
+        assert self._memory is not None
+        address = np.frombuffer(self._memory, np.uint8).ctypes.data
+        runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+        status = runtime.cudaHostRegister(address, len(self._memory), 0)
+        if int(status) == 0:  # it fails where a process may not lock so much memory
+            self._pinned_address = address
+
+    def unpin(self) -> None:
+        """Undo the pinning. Batches that are still in use stay valid."""
+        if self._pinned_address:
+            import torch
+
+            runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+            runtime.cudaHostUnregister(self._pinned_address)
+            self._pinned_address = 0
+
+
 def copy_batch(
     buffer: int,
     step: int,
@@ -80,13 +160,17 @@ def copy_batch(
     offsets, end = _offsets(num_clips, reader)
     arrays = {}
     for name, (dtype, shape, offset) in offsets.items():
-        is_pinned = pin_memory and name in {"video", "waveform"}
+        is_pinned = pin_memory and name in _LARGE
         arrays[name] = _pinned(shape, dtype) if is_pinned else np.empty(shape, dtype)
         flat, done = memoryview(arrays[name].data).cast("B"), 0
         while done < len(flat):  # one call copies at most 2 GiB
             done += os.preadv(buffer, [flat[done:]], offset + done)
-    text = os.pread(buffer, num_bytes, end).decode("utf-8", "surrogateescape")
-    return batch_of_arrays(arrays, step, tuple(text.split("\0")) if text else ())
+    return batch_of_arrays(arrays, step, _failures(buffer, num_bytes, end))
+
+
+def _failures(buffer: int, num_bytes: int, offset: int) -> tuple[str, ...]:
+    text = os.pread(buffer, num_bytes, offset).decode("utf-8", "surrogateescape")
+    return tuple(text.split("\0")) if text else ()
 
 
 def _pinned(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -3,7 +3,8 @@
 The batch of a step is a pure function of the step, so another worker can decode the steps of one
 that died. Each batch in flight has a buffer in shared memory (see `batch_buffer`), so the training
 process never waits for something that a dead worker left half done, and the messages between the
-processes are small.
+processes are small. A batch is that memory itself, which is used again when nothing refers to the
+batch any more. Who keeps more than two batches gets copies of the others.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 from toomuchtv._internal.subprocess_pool import Worker, WorkerPool, memory_file
 from toomuchtv.data.batch_buffer import (
     NO_ITEM,
+    MappedBuffer,
     copy_batch,
     decode_batches,
     read_current_item,
@@ -31,6 +34,8 @@ from toomuchtv.errors import MediaError
 _log = logging.getLogger(__name__)
 
 _BATCHES_AHEAD_PER_WORKER = 3
+# Training holds the batch of the step that runs and that of the step before.
+_MOST_LENT = 2
 # The stream gives up after this many stalls, or deaths of all workers, without one batch between.
 _LOSSES_WITHOUT_A_BATCH = 8
 # An item is excluded after this many workers were lost at it.
@@ -143,7 +148,12 @@ class _Workers:
         self._steps_left = iter(steps)
         self._max_restarts = max_restarts
         self._timeout_seconds = timeout_seconds
-        self._free_buffers = [memory_file() for _ in range(batches_ahead(num_workers))]
+        self._most_ahead = batches_ahead(num_workers)
+        self._free_buffers = [memory_file() for _ in range(self._most_ahead + _MOST_LENT)]
+        self._num_lent = 0
+        self._mapped = {
+            file: MappedBuffer(file, pin_memory=pin_memory) for file in self._free_buffers
+        }
         self._excluded_file = memory_file()
         self._files = [self._excluded_file, *self._free_buffers]
         self._pool = WorkerPool[int](
@@ -178,12 +188,26 @@ class _Workers:
         if kind == "failed":
             raise MediaError(f"step {step}: {content}")
         num_clips, num_bytes = content
-        batch = copy_batch(
-            buffer, step, num_clips, num_bytes, self._reader, pin_memory=self._pin_memory
-        )
-        self._free_buffers.append(buffer)
+        batch: ClipBatch | None = None
+        if self._num_lent < _MOST_LENT:
+            batch = self._mapped[buffer].lend(
+                step, num_clips, num_bytes, self._reader, partial(self._take_back, buffer)
+            )
+        if batch is not None:
+            self._num_lent += 1
+        else:
+            batch = copy_batch(
+                buffer, step, num_clips, num_bytes, self._reader, pin_memory=self._pin_memory
+            )
+            self._free_buffers.append(buffer)
         self._assign_steps()
         return batch
+
+    def _take_back(self, buffer: int) -> None:
+        """Use the memory of a batch again that nothing refers to any more."""
+        self._num_lent -= 1
+        if not self._is_closed:
+            self._free_buffers.append(buffer)
 
     def close(self) -> None:
         """Kill the workers and free the buffers."""
@@ -191,11 +215,16 @@ class _Workers:
             return
         self._is_closed = True
         self._pool.close()
+        for mapped in self._mapped.values():
+            mapped.unpin()
         for file in self._files:
             os.close(file)
 
     def _assign_steps(self) -> None:
-        while self._free_buffers and (step := next(self._steps_left, None)) is not None:
+        while self._free_buffers and len(self._buffer_of) < self._most_ahead:
+            step = next(self._steps_left, None)
+            if step is None:
+                return
             buffer = self._free_buffers.pop()
             self._buffer_of[step] = buffer
             self._submit(min(self._pool.workers, key=lambda worker: len(worker.jobs)), step)

@@ -86,8 +86,7 @@ def describe_run(
     train_hours = train.duration_seconds.sum() / 3600
     shown_hours = training.steps * sampling.batch_size * clip.span_seconds / 3600
     processes = f", {world_size} processes" if world_size > 1 else ""
-    compiles = training.compile is True or (training.compile == "auto" and device.type == "cuda")
-    compiled = ", without torch.compile" if compiles else ""
+    compiled = ", without torch.compile" if training.compiles_on(device.type) else ""
     return {
         "training data": f"{_count(len(split.train), 'title')}, {_count(len(train), 'item')}, "
         f"{train_hours:.2f} hours",

@@ -173,7 +173,7 @@ def open_run(
         distributed.on_first_rank(lambda: folder.write(now), device)
         if start_step:
             checkpoints.load(start_step, run.modules, run.step.optimizer)
-        if training.compile is True or (training.compile == "auto" and device.type == "cuda"):
+        if training.compiles_on(device.type):
             num_clips = config.sampling.batch_size // distributed.world_size()
             _compile(run.step, blank_batch(num_clips, run.batches.reader), training.compile)
         yield run

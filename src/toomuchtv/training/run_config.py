@@ -91,7 +91,8 @@ class TrainingConfig(BaseModel):
             number adds floats in another order, so set it for a run that must be repeated to the
             bit.
         compile: Whether `torch.compile` compiles the model and the transform of the video. "auto"
-            does it on a GPU, if a trial of the run's own model succeeds.
+            does it on a GPU, if a trial of the run's own model succeeds, and not together with
+            `activation_checkpointing`.
         activation_checkpointing: True if the encoders' blocks are computed again in the backward
             pass instead of being kept: identical gradients, less memory, about a third more time.
         sync_batch_norm: True if batch norm takes its statistics over all processes.
@@ -152,6 +153,12 @@ class TrainingConfig(BaseModel):
     keep_checkpoints: int = Field(default=2, ge=1, le=MAX_STEPS)
     keep_checkpoints_every: int = Field(default=0, ge=0, le=MAX_STEPS)
     wandb_project: str = ""
+
+    def compiles_on(self, device_type: str) -> bool:
+        """Return whether a run on "cpu" or "cuda" is compiled, or with "auto" tries to be."""
+        if self.compile == "auto":
+            return device_type == "cuda" and not self.activation_checkpointing
+        return self.compile
 
 
 class Config(BaseModel):

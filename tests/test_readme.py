@@ -59,7 +59,7 @@ def user_folder(prepared_catalog: Path, tmp_path_factory: pytest.TempPathFactory
     encoder.save(folder / "out" / "run" / "model")
     encoder.save(folder / "runs" / "first" / "model")
     (folder / "out" / "cat").symlink_to(prepared_catalog)
-    write_film(folder / "film.mkv", seconds=64.0)
+    write_film(folder / "film.mkv", seconds=64.0, frame_rate=8)
     with wave.open(str(folder / "sound.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

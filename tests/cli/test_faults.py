@@ -144,10 +144,12 @@ def test_a_damaged_config_or_metrics_file(pretrain: list[str | Path], tmp_path: 
     for content in (b"\xff\xfe", b"[" * 100_000, b"training = 5", b""):
         whole = (run / "config.toml").read_bytes()
         (run / "config.toml").write_bytes(content)
-        for verb in (resume, ["diagnose", run, "--catalog", pretrain[2], "--clips", "32"]):
+        for verb in (resume, ["diagnose", run, "--catalog", pretrain[2]]):
+            if content == b"" and verb[0] == "diagnose":
+                continue  # it takes the defaults, which are those of large encoders
             code, err = run_verb(*verb)
-            assert code == 2 or (content == b"" and verb[0] == "diagnose"), err
-            assert code == 0 or "config.toml" in err or "training" in err or "config" in err
+            assert code == 2, err
+            assert "config" in err or "training" in err
         (run / "config.toml").write_bytes(whole)
     lines = (run / "metrics.jsonl").read_bytes()
     (run / "metrics.jsonl").write_bytes(

@@ -35,7 +35,7 @@ SMALL = [
 
 
 #: Verbs that need torch run in a process that has imported it.
-_USE_TORCH = {"pretrain", "evaluate", "compare", "doctor"}
+_USE_TORCH = {"pretrain", "evaluate", "compare", "doctor", "embed", "search", "index"}
 _verbs_seen: set[str] = set()
 
 

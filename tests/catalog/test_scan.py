@@ -143,6 +143,7 @@ def test_extras_join_the_title_they_belong_to(library: Path, cat: Path) -> None:
     film(library, "Show/Season 1/Show S01E01.mp4", 4)
     result = scan_library(library, cat)
     assert (result.titles, result.items, result.extras) == (2, 2, 2)
+    assert result.extra_kinds == {"other": 1, "trailer": 1}
     with open_catalog(cat) as catalog:
         items = catalog.items(include_extras=True)
         assert len({item.title_id for item in items}) == 2

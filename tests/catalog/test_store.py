@@ -292,6 +292,21 @@ def test_other_files_are_refused_and_not_changed(tmp_path: Path, create: bool) -
     assert (tmp_path / "catalog.sqlite").read_text().startswith("dear diary")
 
 
+def test_a_database_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "catalog.sqlite").mkdir()  # like a folder that must not be written
+    with pytest.raises(CatalogError) as caught:
+        open_catalog(tmp_path, create=True)
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_catalog_that_was_emptied_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    with open_catalog(tmp_path, create=True) as catalog, catalog.writing():
+        catalog.set_library(tmp_path)
+    (tmp_path / "catalog.sqlite").write_bytes(b"")
+    with pytest.raises(CatalogError):
+        open_catalog(tmp_path, create=True)
+
+
 def test_another_database_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "catalog.sqlite")
     connection.execute("CREATE TABLE recipes (name TEXT)")

@@ -99,8 +99,8 @@ def catalog(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert found["seconds"] == pytest.approx(75, abs=1)
     assert found["set_aside"] == found["skipped"] == []
     assert found.keys() == {
-        "titles", "items", "extras", "seconds", "skipped", "set_aside", "added", "updated",
-        "renamed", "unchanged", "vanished", "ignored", "warnings",
+        "titles", "items", "extras", "extra_kinds", "seconds", "skipped", "set_aside", "added",
+        "updated", "renamed", "unchanged", "vanished", "ignored", "warnings",
     }  # fmt: skip
     made = run_json("prepare", "--catalog", cat, "--short-side", "32", "--workers", "1")
     assert (made["prepared"], made["skipped"], made["failed"]) == (5, 0, [])

@@ -22,9 +22,10 @@ from toomuchtv.evaluation.encoders.baselines import (
     Mfcc,
 )
 from toomuchtv.evaluation.encoders.custom import wrap_encoder
-from toomuchtv.evaluation.encoders.pretrained import torchvision_encoder
+from toomuchtv.evaluation.encoders.pretrained import encoder_of, torchvision_encoder
 from toomuchtv.evaluation.errors import EncoderError
-from toomuchtv.models import VideoEncoderConfig
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
+from toomuchtv.models import MODEL_PRESETS, TwoTower, VideoEncoderConfig
 from toomuchtv.models.video import VideoResNet
 
 NOISE = torch.from_numpy(
@@ -369,3 +370,19 @@ def test_the_examples_of_the_guide_work(tmp_path: Path, monkeypatch: pytest.Monk
     assert video.video.features(film).shape == (2, 32)
     assert video.video.tokens(film).shape[2] == 32
     torch.testing.assert_close(video.video.tokens(film).mean(dim=1), video.video.features(film))
+
+
+def test_a_setting_that_a_newer_version_adds_does_not_change_a_fingerprint() -> None:
+    class NewerConfig(PretrainedConfig):
+        new_setting: int = 3
+
+    model = TwoTower.from_config("tiny", seed=0)
+    fingerprints = [
+        encoder_of(PretrainedEncoder(model, config), "run", untrained=False).fingerprint
+        for config in (
+            PretrainedConfig(model=MODEL_PRESETS["tiny"]),
+            NewerConfig(model=MODEL_PRESETS["tiny"]),
+            NewerConfig(model=MODEL_PRESETS["tiny"], new_setting=4),
+        )
+    ]
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]

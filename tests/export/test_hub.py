@@ -205,6 +205,25 @@ def test_no_file_names_a_place_or_host_of_this_machine(
             assert not re.search(rf"(?<!\w){re.escape(text)}(?!\w)", content)
 
 
+def test_the_place_of_published_weights_is_not_exported(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    encoder = load(copy)
+    place = tmp_path / "weights-of-others"
+    video = encoder.config.model.video.model_copy(update={"init": str(place)})
+    model = encoder.config.model.model_copy(update={"video": video})
+    PretrainedEncoder(encoder.model, encoder.config.model_copy(update={"model": model})).save(
+        copy / "model"
+    )
+    out = export_hub(copy, tmp_path / "out")
+    for path in out.iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes()
+    card = (out / "README.md").read_text()
+    assert place.name in card
+    assert "retrieval, protocol retrieval" in card_tables(card)
+    clip = torch.zeros(2, 20, 30, 3, dtype=torch.uint8)
+    assert torch.equal(load(out).embed_video(clip), load(copy).embed_video(clip))
+
+
 def test_the_code_of_the_card_runs_as_it_is_printed(
     exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ def test_one_ranking_keeps_its_order() -> None:
         row, number = index.locate(window)
         assert moment.entry is index.items[row]
         assert moment.start_seconds == index.items[row].vectors.times[number]
-    assert [moment.matches[0].rank for moment in found] == list(range(1, 21))
+    assert [moment.matches()[0].rank for moment in found] == list(range(1, 21))
 
 
 def test_fusion_sums_reciprocal_ranks() -> None:

@@ -26,7 +26,7 @@ from toomuchtv.catalog.records import (
     TitleKind,
     VideoStream,
 )
-from toomuchtv.catalog.seal import check_seal
+from toomuchtv.catalog.seal import REMEDY, check_seal, has_seal
 from toomuchtv.catalog.snapshot import SEGMENT_KINDS
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.damage import DamagedInterval
@@ -143,6 +143,15 @@ CREATE TABLE proxy_audio (
 """
 
 
+# Errors whose cause is not the content of the database. All codes of a kind share the low byte.
+_NOT_DAMAGE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+    }
+)  # fmt: skip
+
+
 def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
     """Open the database of a catalog folder, for reading only where it cannot be written.
 
@@ -168,9 +177,12 @@ def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
         _prepare(connection, path, create=create)
     except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes damaged bytes
         connection.close()
-        # On a full disk SQLite cannot open any catalog, so the message mentions both.
-        hint = ", or its disk is full" if "disk" in str(error) else ""
-        raise CatalogError(f"{path} is not a catalog or is damaged{hint}: {error}") from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
+            raise CatalogError(
+                f"cannot open {path}: {error}: check that its folder can be written to and that "
+                "its disk is not full"
+            ) from error
+        raise CatalogError(f"{path} is not a catalog or is damaged: {error}") from error
     except BaseException:
         connection.close()
         raise
@@ -211,6 +223,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         )
     if not create or connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
         raise CatalogError(f"{path} is a database, but not a catalog")
+    if has_seal(path):
+        raise CatalogError(f"{path} was a catalog and is empty now: {REMEDY}")
     try:
         # Write-ahead logging lets readers continue while a scan or prepare writes.
         connection.execute("PRAGMA journal_mode = WAL")

@@ -7,6 +7,8 @@ that a scan that was killed keeps what it has and can be repeated.
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,7 @@ class ScanResult:
         titles: Number of titles in the library now.
         items: Number of items in the library now, without extras.
         extras: Number of extras in the library now.
+        extra_kinds: Number of extras of each kind, such as "trailer", the most frequent first.
         seconds: Duration of the items, without extras.
         skipped: Files that cannot be used, with reasons.
         added: Number of new items.
@@ -43,6 +46,7 @@ class ScanResult:
     titles: int
     items: int
     extras: int
+    extra_kinds: Mapping[str, int]
     seconds: float
     skipped: tuple[SkippedFile, ...]
     added: int
@@ -121,10 +125,12 @@ def _result(catalog: Catalog, scanner: Scanner, titles: AssignedTitles) -> ScanR
     """Return the content of the catalog and the changes of this scan."""
     items = catalog.items(include_extras=True)
     features = [item for item in items if item.extra is None]
+    kinds = Counter(item.extra for item in items if item.extra is not None)
     return ScanResult(
         titles=len(catalog.titles()),
         items=len(features),
-        extras=len(items) - len(features),
+        extras=kinds.total(),
+        extra_kinds=dict(sorted(kinds.items(), key=lambda entry: (-entry[1], entry[0]))),
         seconds=sum(item.probe.duration_seconds for item in features),
         skipped=tuple(
             SkippedFile(path=file.path, reason=file.reason) for file in catalog.skipped_files()

@@ -43,6 +43,11 @@ def put_seal(database: Path, connection: sqlite3.Connection) -> None:
     os.replace(partial, seal)
 
 
+def has_seal(database: Path) -> bool:
+    """Return whether there is a checksum, which the first writer that finishes leaves."""
+    return _seal_of(database).exists()
+
+
 def check_seal(database: Path, connection: sqlite3.Connection) -> None:
     """Check that a database is as the last writer left it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -67,11 +68,11 @@ def compare(
         if len(alone) != 1:
             of_a, of_b = of_a or alone[:1], of_b or alone[1:2]
             compared = compare_results(of_a, of_b)
-            output.print_table(
-                f"a: {', '.join(map(str, of_a))}, b: {', '.join(map(str, of_b))}",
-                COMPARISON_HEADER,
-                [comparison.row() for comparison in compared],
-            )
+            output.info(f"a: {', '.join(map(str, of_a))}")
+            output.info(f"b: {', '.join(map(str, of_b))}")
+            for subject, group in itertools.groupby(compared, key=lambda one: one.subject):
+                rows = [comparison.row() for comparison in group]
+                output.print_table(subject, COMPARISON_HEADER, rows)
         if out is not None:
             write_table(out, evaluations)
             output.info(f"{out / 'table.html'}")

@@ -61,9 +61,10 @@ class Output:
             self._console.print(printable(text), markup=False)
 
     def warning(self, text: str) -> None:
-        """Print a warning on stderr."""
+        """Print a warning on stderr, as one line whatever names of files it contains."""
         if not self._is_quiet:
-            self._stderr.print(printable(text), markup=False, style="yellow")
+            line = printable(text).replace("\n", "\\n")
+            self._stderr.print(line, markup=False, style="yellow")
 
     def error(self, text: str) -> None:
         """Print an error on stderr, also if the output is quiet."""

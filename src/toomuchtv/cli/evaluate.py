@@ -32,9 +32,9 @@ def evaluate(
     encoder: Annotated[
         str | None,
         Option(
-            help="Encoder to score instead of a run: log-mel, mfcc, color-histogram, "
-            "frame-difference, r2plus1d_18:FILE.safetensors, transformers:FOLDER or "
-            "module:function."
+            help="Encoder to score instead of a run: the folder of a transformers model such as "
+            "CLIP or CLAP, module:function, r2plus1d_18:FILE.safetensors, log-mel, mfcc, "
+            "color-histogram or frame-difference."
         ),
     ] = None,
     untrained: Annotated[

@@ -46,12 +46,13 @@ def scan(
                 follow_links=follow_links,
                 progress=progress,
             )
+        kinds = ", ".join(f"{count} {kind}" for kind, count in result.extra_kinds.items())
         output.print_values(
             f"Catalog {catalog}",
             {
                 "titles": result.titles,
                 "items": result.items,
-                "extras": result.extras,
+                "extras": f"{result.extras} ({kinds})" if kinds else 0,
                 "hours": result.seconds / 3600,
                 "added": result.added,
                 "updated": result.updated,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Argument, Option
 
-from toomuchtv._internal.timecode import format_timecode
 from toomuchtv.cli.console import Output
 from toomuchtv.cli.options import DONE_IN_PART, Json, verb_output
 
@@ -102,6 +100,22 @@ def search(
         bool,
         Option("--outliers", help="Instead of QUERY: moments that nothing else resembles."),
     ] = False,
+    out: Annotated[
+        list[Path] | None,
+        Option(
+            "--out",
+            metavar="FILE",
+            help="Also write the hits to a file: .json, .csv, .png (contact sheet), .otio, .edl or "
+            ".fcpxml. Repeatable.",
+        ),
+    ] = None,
+    clips: Annotated[
+        Path | None, Option("--clips", metavar="DIR", help="Cut the hits as MP4 files.")
+    ] = None,
+    handles: Annotated[
+        float,
+        Option(min=0, metavar="SECONDS", help="Extra time around hits in timelines and clips."),
+    ] = 0.0,
     catalog: Annotated[
         Path | None, Option("--catalog", help="Folder of the catalog, if it has moved.")
     ] = None,
@@ -119,12 +133,18 @@ def search(
         toomuchtv search idx "Caminandes S01E03@01:12" --other-titles --by look
         toomuchtv search idx door.wav --by sound-to-look -k 20
         toomuchtv search idx "Sintel@00:12" --then "Sintel@00:20" --within 60
+        toomuchtv search idx "Sintel@00:12" --out hits.png --out hits.fcpxml --clips cuts
     """
     from toomuchtv.search.filters import Filters
     from toomuchtv.search.index import open_index
     from toomuchtv.search.queries import parse_seconds
+    from toomuchtv.search.results import check_format
 
+    for path in out or ():
+        with verb_output(as_json=as_json):
+            check_format(path)  # before the work and not after it
     with verb_output(as_json=as_json) as output, open_index(index, catalog=catalog) as opened:
+        what: Query | None = None
         filters = Filters.parse(
             titles=title or (),
             kinds=kind or (),
@@ -139,8 +159,9 @@ def search(
                 by = "look"
             hits = opened.outliers(k=k, by=by, encoder=encoder, filters=filters)
         else:
+            what = _query(opened, query, item, at, vector, encoder, by)
             hits = opened.search(
-                _query(opened, query, item, at, vector, encoder, by),
+                what,
                 k=k,
                 by=by,
                 plus=plus or (),
@@ -157,9 +178,10 @@ def search(
                 per_title=per_title,
             )
         _print(output, hits, is_search=not outliers)
+        is_complete = _write(output, opened, hits, what, out or [], clips, handles)
         for problem in opened.problems:
             output.warning(problem)
-        if opened.problems:
+        if opened.problems or not is_complete:
             raise typer.Exit(DONE_IN_PART)
 
 
@@ -212,28 +234,54 @@ def _weights(
 
 
 def _print(output: Output, hits: list[Hit], *, is_search: bool) -> None:
-    rows = [
-        [
-            hit.rank,
-            hit.name,
-            f"{format_timecode(hit.start_seconds)} - {format_timecode(hit.stop_seconds)}",
-            f"{hit.similarity:.3f}",
-            f"{hit.z_score:.1f}",
-            "yes" if hit.is_confident else "no",
-            " ".join(
-                f"{match.encoder}:{match.query_modality}-{match.modality}" for match in hit.matches
-            ),
-        ]
-        for hit in hits
-    ]
-    header = ["#", "moment", "time", "similarity", "z", "confident", "found by"]
-    output.print_table("Moments" if is_search else "Unusual moments", header, rows)
-    is_confident = any(hit.is_confident for hit in hits)
-    if not hits:
+    from toomuchtv.search.result_tables import TABLE_HEADER, hit_to_dict, table_rows
+
+    if hits:
+        title = "Moments" if is_search else "Unusual moments"
+        output.print_table(title, TABLE_HEADER, table_rows(hits))
+    else:
         output.info("Nothing was found that meets the conditions.")
-    elif is_search and not is_confident:
+    is_confident = any(hit.is_confident for hit in hits)
+    if is_search and hits and not is_confident:
         output.info(
             "No confident match: 19 of 20 moments of this index find something more similar in "
             "another title than this query did."
         )
-    output.print_json({"confident": is_confident, "hits": [asdict(hit) for hit in hits]})
+    output.print_json({"confident": is_confident, "hits": [hit_to_dict(hit) for hit in hits]})
+
+
+def _write(
+    output: Output,
+    index: SearchIndex,
+    hits: list[Hit],
+    query: Query | None,
+    files: list[Path],
+    clips: Path | None,
+    handles: float,
+) -> bool:
+    """Write the files that were asked for; return whether all of them are complete."""
+    from toomuchtv.search.clips import write_clips
+    from toomuchtv.search.query_picture import query_picture
+    from toomuchtv.search.results import write_results
+
+    is_complete = True
+    for path in files:
+        picture = None
+        if path.suffix.lower() == ".png" and query is not None:
+            picture = query_picture(index.catalog, query)
+        warnings = write_results(
+            hits, path, catalog=index.catalog, query=picture, handles_seconds=handles
+        )
+        for warning in warnings:
+            output.warning(warning)
+        output.info(f"Written: {path}")
+    if clips is not None:
+        with output.progress("clips") as progress:
+            made = write_clips(
+                hits, clips, catalog=index.catalog, handles_seconds=handles, progress=progress
+            )
+        for hit, reason in made.failed:
+            output.warning(f"not cut: {hit.name}: {reason}")
+            is_complete = False
+        output.info(f"Written: {len(made.written)} clips in {clips}")
+    return is_complete

@@ -71,29 +71,27 @@ class Comparison:
     num_seeds: int
     paired: Paired
 
+    @property
+    def subject(self) -> str:
+        """What is compared: benchmark, protocol, modality, and numbers of sources and seeds."""
+        names = ", ".join(filter(None, (self.benchmark, self.protocol, self.modality)))
+        seeds = f", {self.num_seeds} seeds" if self.num_seeds > 1 else ""
+        return f"{names} ({self.paired.num_sources:,} sources{seeds})"
+
     def row(self) -> list[object]:
         """Return the cells of a table row; see `COMPARISON_HEADER`."""
         low, high = self.paired.interval
-        kind = "exact" if self.paired.exact else "random swaps"
         return [
-            self.benchmark,
-            self.protocol,
-            self.modality or "-",
             self.metric.replace("_", " "),
             f"{self.a:.3f}",
             f"{self.b:.3f}",
             f"{self.paired.difference:+.3f}",
             f"{low:+.3f} to {high:+.3f}",
-            f"{self.paired.p_value:.3g} ({kind})",
-            self.paired.num_sources,
-            self.num_seeds,
+            f"{self.paired.p_value:.3g} ({'exact' if self.paired.exact else 'random'})",
         ]
 
 
-COMPARISON_HEADER = [
-    "benchmark", "protocol", "modality", "metric", "a", "b", "b - a", "95%", "p", "sources",
-    "seeds",
-]  # fmt: skip
+COMPARISON_HEADER = ["metric", "a", "b", "b - a", "95%", "p"]
 
 
 def compare_results(a: _Path | Sequence[_Path], b: _Path | Sequence[_Path]) -> list[Comparison]:

@@ -143,14 +143,15 @@ def run_catalog_retrieval(
     metrics: Figures = {}
     chance: Figures = {}
     rankings: list[QueryRanks] = []
-    contents: list[list[str]] = []
+    contents: list[list[str | int | None]] = []
     with open_catalog(catalog_folder) as catalog:
         snapshot = catalog.snapshot()
         items = {item.id: item for item in catalog.items()}
+        proxies = catalog.proxies()
         for side, title_ids in split_of_run(run, catalog).items():
             of_side = snapshot.of_titles(title_ids)
             batch = draw_validation_batch(
-                catalog.folder, of_side, catalog.proxies(), encoder.config.clip,
+                catalog.folder, of_side, proxies, encoder.config.clip,
                 num_clips=num_clips, seed=seed,
             )  # fmt: skip
             if batch is None:
@@ -163,7 +164,8 @@ def run_catalog_retrieval(
                 for item, start in zip(rows, specs.start_seconds, strict=True)
             ]
             contents += [
-                [side, clip, item.fingerprint] for clip, item in zip(clips, rows, strict=True)
+                [side, clip, item.fingerprint, proxies[item.id].audio_track]
+                for clip, item in zip(clips, rows, strict=True)
             ]
             metrics[side], chance[side], found = retrieval_metrics(video, audio, title, clips)
             rankings += [replace(one, name=f"{side}/{one.name}") for one in found]

@@ -63,8 +63,14 @@ def model_card(
         f"{parameters:.1f} million parameters together. Each maps a clip to a unit vector of "
         f"{config.model.embedding_dim} numbers in one space: the inner product of two vectors is "
         "their similarity, also between video and audio. They were trained without labels by "
-        f"toomuchtv {importlib.metadata.version('toomuchtv')}, a contrastive method after "
+        "toomuchtv, a contrastive method after "
         '"Watching Too Much Television is Good" (arXiv 2106.08513).',
+        *(
+            f"The {modality} encoder started from the published weights "
+            f"{escape_markdown(folder)}. What those were trained on, and with which labels, is "
+            "stated where they were published."
+            for modality, folder in facts.published.items()
+        ),
         *use,
         "## Input",
         describe_video_input(config),
@@ -136,6 +142,7 @@ def _training(facts: RunFacts) -> list[str]:
     hours = steps * batch * config.clip.span_seconds / 3600
     rows: list[list[object]] = [
         ["sampling policy", _describe_sampling(config.sampling)],
+        ["started from", "published weights" if facts.published else "random weights"],
         ["steps", f"{steps:,}"],
         ["clips per step", f"{batch:,}"],
         ["clips seen", f"{steps * batch:,}, {hours:.3g} hours"],
@@ -147,8 +154,11 @@ def _training(facts: RunFacts) -> list[str]:
         rows.append(["loss at the last logged step", f"{facts.loss:.4g}"])
     if facts.held_out_loss is not None:
         rows.append(["loss on held-out titles", f"{facts.held_out_loss:.4g}"])
-    note = "The two losses are of batches of different size and composition."
-    return ["## Training", table(["setting", "value"], rows), note]
+    note = (
+        "The two losses are of batches of different size and composition. The card was written by "
+    )
+    version = f"toomuchtv {importlib.metadata.version('toomuchtv')}."
+    return ["## Training", table(["setting", "value"], rows), note + version]
 
 
 def _describe_sampling(sampling: SamplingConfig) -> str:
@@ -214,8 +224,8 @@ def _limits(facts: RunFacts) -> list[str]:
     size = facts.encoder.config.transform.size
     return [
         "## Limits",
-        f"- The encoders were trained on {trained} and on nothing else. They have never seen or "
-        "heard what does not occur there.\n"
+        f"- The encoders were trained on {trained}. What does not occur there, they have not "
+        "learned here.\n"
         "- Clips of one title resemble each other by cast, sets, colors and music. The vectors may "
         "encode the title rather than the event; `toomuchtv diagnose` measures that.\n"
         "- A similarity is not a probability. Compare it with that of random pairs of your own "

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from toomuchtv._internal.files import read_json
 from toomuchtv.errors import CheckpointError
+from toomuchtv.evaluation.benchmark import shareable_name
 from toomuchtv.evaluation.encoders.pretrained import encoder_of
 from toomuchtv.evaluation.result import Evaluation, find_results
-from toomuchtv.inference.pretrained import PretrainedEncoder, load
+from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, load
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.run_config import Config, load_config
 from toomuchtv.training.snapshot_record import FileRecord, read_history
@@ -42,7 +43,9 @@ class RunFacts:
     """A finished run.
 
     Attributes:
-        encoder: Its encoders, on the CPU.
+        encoder: Its encoders, on the CPU. Their config has no path of this machine.
+        published: Names of the folders of published weights that the encoders started from, by
+            modality.
         config: Its settings.
         train: The titles that it was trained on.
         held_out: The titles that it held out.
@@ -53,6 +56,7 @@ class RunFacts:
     """
 
     encoder: PretrainedEncoder
+    published: Mapping[str, str]
     config: Config
     train: TitleFacts
     held_out: TitleFacts
@@ -85,7 +89,8 @@ def read_run_facts(run: str | os.PathLike[str]) -> RunFacts:
         one for one in found if one.untrained or one.identity.encoder_fingerprint == fingerprint
     ]
     return RunFacts(
-        encoder=encoder,
+        encoder=PretrainedEncoder(encoder.model, _without_paths(encoder.config)),
+        published=_published(encoder.config),
         config=config,
         train=_title_facts(split.train, files),
         held_out=_title_facts(split.held_out, files),
@@ -94,6 +99,23 @@ def read_run_facts(run: str | os.PathLike[str]) -> RunFacts:
         results=tuple(fresh),
         num_stale_results=len(found) - len(fresh),
     )
+
+
+def _published(config: PretrainedConfig) -> dict[str, str]:
+    folders = {
+        modality: getattr(getattr(config.model, modality), "init", "")
+        for modality in ("video", "audio")
+    }
+    return {modality: shareable_name(folder) for modality, folder in folders.items() if folder}
+
+
+def _without_paths(config: PretrainedConfig) -> PretrainedConfig:
+    """Return the config without the folders of published weights, which only training needs."""
+    changes = {
+        modality: getattr(config.model, modality).model_copy(update={"init": ""})
+        for modality in _published(config)
+    }
+    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 
 def _read_config(run: Path) -> Config:

@@ -17,6 +17,7 @@ import heapq
 import itertools
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -70,6 +71,8 @@ _MAX_ROUNDING_SECONDS = 0.004
 _SEEK_BACK_SECONDS = (0.0, 2.0, 12.0, 60.0)
 _COLORSPACE_BT601 = 6  # AVCOL_SPC_SMPTE170M, which `FrameConverter` writes
 _REPORT_EVERY = 50
+# H.264 and HEVC show a frame at most sixteen frames later than it is decoded.
+_MAX_REORDERED = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +177,7 @@ def _key_frame_near(
             return None
         for packet in demux_packets(container, stream):
             seconds = _shown_seconds(packet, timeline)
-            if packet.is_keyframe and packet.dts is not None and seconds is not None:
+            if packet.is_keyframe and seconds is not None:
                 is_near = abs(seconds - start_seconds) <= frame_seconds
                 # The frame that is shown at time zero is the first, whatever its timestamp.
                 return max(0.0, seconds) if is_near else None
@@ -217,22 +220,18 @@ def _packets_between(
     tolerance = timestamp_tolerance(stream)
     base: int | None = None
     waiting: list[Packet[Any]] = []
-    for packet in demux_packets(film, stream):
-        seconds = _shown_seconds(packet, timeline)
-        if seconds is None or packet.dts is None:
-            continue
-        if base is None:
-            if not packet.is_keyframe:
-                continue
-            base = packet.pts
-        assert base is not None
-        if packet.pts is not None and packet.pts < base:
-            continue  # it needs frames before the key frame
-        is_over = float(packet.dts * packet.time_base) - timeline.origin_seconds
-        if is_over >= stop_seconds - tolerance:
+    for packet in _with_decoding_times(_packets_from_key_frame(film, stream)):
+        assert packet.pts is not None
+        assert packet.dts is not None
+        base = packet.pts if base is None else base
+        decoded_seconds = float(packet.dts * packet.time_base) - timeline.origin_seconds
+        if decoded_seconds >= stop_seconds - tolerance:
             return  # no later packet is shown before the stop
         waiting.append(packet)
-        if seconds < stop_seconds - tolerance:
+        if (
+            float(packet.pts * packet.time_base) - timeline.origin_seconds
+            < stop_seconds - tolerance
+        ):
             for one in waiting:
                 assert one.pts is not None
                 assert one.dts is not None
@@ -240,6 +239,46 @@ def _packets_between(
                 one.stream = out
                 yield one
             waiting.clear()
+
+
+def _packets_from_key_frame(film: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
+    """Yield the packets from the next key frame on, without those that need earlier frames."""
+    first: int | None = None
+    for packet in demux_packets(film, stream):
+        if packet.size == 0 or packet.pts is None or (first is None and not packet.is_keyframe):
+            continue
+        first = packet.pts if first is None else first
+        if packet.pts >= first:
+            yield packet
+
+
+def _with_decoding_times(packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+    """Yield packets with decoding times, which Matroska does not store.
+
+    Packet i is decoded at the i-th of all presentation times, in order, less a delay that is the
+    same for all, so that no packet is decoded after it is shown:
+
+        presentation   0  3  1  2  6  4  5
+        in order       0  1  2  3  4  5  6
+        decoding      -1  0  1  2  3  4  5
+    """
+    ahead = list(itertools.islice(packets, _MAX_REORDERED))
+    if all(packet.dts is not None for packet in ahead):
+        yield from ahead
+        yield from packets
+        return
+    queue = deque(ahead)
+    times = sorted(packet.pts or 0 for packet in ahead)
+    pairs = zip(times, ahead, strict=True)
+    delay = max((at - (packet.pts or 0) for at, packet in pairs), default=0)
+    while queue:
+        packet = queue.popleft()
+        packet.dts = heapq.heappop(times) - delay
+        following = next(packets, None)
+        if following is not None:
+            queue.append(following)
+            heapq.heappush(times, following.pts or 0)
+        yield packet
 
 
 # ---- Video that is encoded

@@ -30,6 +30,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from toomuchtv.media.picture_order import mend_times, temporal_reference
+
 MAX_STEP_SECONDS = 5.0
 _REORDERING_SECONDS = 0.25  # timestamps that step back by less are out of order, not discontinuous
 # Audio may begin this much before the first frame of its range, and end this much after the last.
@@ -183,6 +185,7 @@ class IndexBuilder:
         self._last_place: tuple[float, int] | None = None
         self._num_ranges = 0
         self._pts: list[float] = []  # of each packet of the main stream
+        self._references: list[int | None] = []
         self._range_of: list[int] = []
         self._keyframes: list[int] = []
         self._starts: list[int] = []
@@ -206,6 +209,7 @@ class IndexBuilder:
                 self._push_other(packet, dts)
             return None
         number = len(self._pts)
+        self._references.append(temporal_reference(packet))
         if packet.is_keyframe:
             self._keyframes.append(number)
         if packet.pos is not None and packet.pos >= 0:
@@ -267,6 +271,7 @@ class IndexBuilder:
         if not self._num_ranges:
             return None
         pts, range_of = np.array(self._pts), np.array(self._range_of, np.int64)
+        pts = mend_times(pts, self._references, self._keyframes, self._frame_seconds)
         ranges: list[ContinuousRange] = []
         for number in range(self._num_ranges):
             times = np.sort(pts[(range_of == number) & ~np.isnan(pts)])

@@ -188,10 +188,13 @@ class _Moments:
     def take(self, numbers: IntArray) -> Tensor:
         """Return the vectors of moments, float32 `[count, D]`."""
         rows = np.searchsorted(self._stops, numbers, side="right")
-        starts = np.concatenate([[0], self._stops])[rows]
-        return torch.stack(
-            [self._arrays[row][index] for row, index in zip(rows, numbers - starts, strict=True)]
-        ).float()
+        starts = np.concatenate([[0], self._stops])
+        out = torch.empty(len(numbers), self._arrays[0].shape[1])
+        for row in np.unique(rows).tolist():
+            here = np.flatnonzero(rows == row)
+            index = torch.from_numpy(numbers[here] - starts[row])
+            out[torch.from_numpy(here)] = self._arrays[row][index].float()
+        return out
 
     def best_of_other_groups(self, queries: Tensor, groups: IntArray) -> np.ndarray:
         """Return the best similarity of each query to a moment of another group; -inf if none."""

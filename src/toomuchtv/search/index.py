@@ -453,7 +453,7 @@ class SearchIndex:
             stop_seconds=stop,
             center_seconds=center,
             score=moment.score,
-            matches=tuple(sorted(moment.matches, key=_by_confidence)),
+            matches=tuple(sorted(moment.matches(), key=_by_confidence)),
             num_collapsed=moment.num_collapsed,
             then_seconds=then_seconds,
         )

@@ -212,7 +212,7 @@ class FoundMoment:
         stop_seconds: End of that window.
         then_seconds: Middle of the second moment of a sequence, or None.
         score: Sum of weighted reciprocal ranks.
-        matches: How it was found.
+        found_by: Each ranking that has it, with the window and the rank.
         num_collapsed: Number of further windows of the same moment.
     """
 
@@ -221,8 +221,16 @@ class FoundMoment:
     stop_seconds: float
     then_seconds: float | None = None
     score: float = 0.0
-    matches: list[Match] = field(default_factory=list)
+    found_by: list[tuple[Ranking, int, int]] = field(default_factory=list)
     num_collapsed: int = 0
+
+    def matches(self) -> list[Match]:
+        """Return how it was found."""
+        return [
+            match
+            for ranking, window, rank in self.found_by
+            for match in ranking.matches(window, rank)
+        ]
 
 
 def fuse(
@@ -297,4 +305,4 @@ def _place(
     ranked.add(number)
     rank = len(ranked)
     moments[number].score += ranking.weight / (_RRF + rank)
-    moments[number].matches.extend(ranking.matches(window, rank))
+    moments[number].found_by.append((ranking, window, rank))

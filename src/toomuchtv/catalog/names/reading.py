@@ -104,10 +104,14 @@ _CAMERA = re.compile(
 )
 
 
+# Points between single letters are part of a name: "M.A.S.H.S01E02". Two letters may be words.
+_POINT = re.compile(r"((?<![^.])(?:[^\W\d_]\.){2,}[^\W\d_](?![^.]))|\.")
+
+
 def spaced(name: str) -> str:
     """Return a name with spaces where it has underscores, or dots in place of spaces."""
     if " " not in name and any(character.isalpha() for character in name):
-        name = name.replace(".", " ")
+        name = _POINT.sub(lambda found: found[1] or " ", name)
     return " ".join(name.replace("_", " ").split())
 
 

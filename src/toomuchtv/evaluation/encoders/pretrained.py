@@ -126,7 +126,12 @@ def encoder_of(pretrained: PretrainedEncoder, run_name: str, *, untrained: bool)
 
 
 def _fingerprint(pretrained: PretrainedEncoder) -> str:
-    digest = hashlib.sha256(pretrained.config.model_dump_json().encode())
+    # Without defaults: a setting that a newer version adds must not make an encoder another one.
+    # Where training started from is in the weights, and its path may be left out of a copy.
+    text = pretrained.config.model_dump_json(
+        exclude_defaults=True, exclude={"model": {"video": {"init"}, "audio": {"init"}}}
+    )
+    digest = hashlib.sha256(text.encode())
     digest.update(state_digest(pretrained.model))
     return digest.hexdigest()
 

@@ -11,12 +11,16 @@ computed by the library's own extractor, which is slow.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
+from torch import Tensor
 
 from toomuchtv.evaluation.benchmark import Modality
 from toomuchtv.evaluation.encoders.interface import (
@@ -25,6 +29,12 @@ from toomuchtv.evaluation.encoders.interface import (
     TextEncoder,
     VideoEncoder,
     state_digest,
+)
+from toomuchtv.evaluation.encoders.pe_av import (
+    PeAvAudio,
+    PeAvVideo,
+    embed_pe_av_texts,
+    pe_av_transform,
 )
 from toomuchtv.evaluation.encoders.transformers_inputs import (
     FrameTransform,
@@ -48,6 +58,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _VERSION = "2"  # of the code here; part of the fingerprints
+_OLDEST, _FIRST_VERSIONS = "4.50", {"PeAudioVideoModel": "5.0"}  # of the library
 _IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 _CLIP = {
     "image_mean": (0.48145466, 0.4578275, 0.40821073),
@@ -120,10 +131,19 @@ def _load_model(folder: Path, name: str) -> Any:
     """
     import transformers
 
-    try:
-        model, report = getattr(transformers, name).from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
+    kind = getattr(transformers, name, None)
+    if kind is None:
+        raise EncoderError(
+            f"transformers {transformers.__version__} has no {name}: install "
+            f"transformers>={_FIRST_VERSIONS.get(name, _OLDEST)}"
         )
+    try:
+        # The library prints about its docstrings when it makes some models. Standard output is for
+        # results.
+        with redirect_stdout(sys.stderr):
+            model, report = kind.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
     except (OSError, SafetensorError, ValueError, RuntimeError, ImportError) as error:
         raise EncoderError(f"cannot load the model in {str(folder)!r}: {error}") from error
     # The library gives missing weights random values.
@@ -155,7 +175,8 @@ def _load_clip(folder: Path) -> _Parts:
         {"size": size, "do_center_crop": True, "crop_size": size, "resample": 3, **_CLIP},
     )
     _check_size(transform, size)
-    text = _text_of(model, folder, "video", int(model.config.text_config.max_position_embeddings))
+    limit = int(model.config.text_config.max_position_embeddings)
+    text = _text_of(model, folder, {"video": partial(_text_features, model)}, limit)
     return _Parts(model=model, video=FrameMean(model, transform), text=text)
 
 
@@ -168,7 +189,8 @@ def _load_siglip(folder: Path) -> _Parts:
     )
     _check_size(transform, size)
     limit = int(model.config.text_config.max_position_embeddings)
-    text = _text_of(model, folder, "video", limit, is_padded=True)
+    heads: dict[Modality, Callable[..., Tensor]] = {"video": partial(_text_features, model)}
+    text = _text_of(model, folder, heads, limit, is_padded=True)
     return _Parts(model=model, video=FrameMean(model, transform), text=text)
 
 
@@ -183,8 +205,10 @@ def _load_clap(folder: Path) -> _Parts:
     }  # fmt: skip
     audio = Clap(model, transformers.ClapFeatureExtractor.from_dict(settings))
     # RoBERTa numbers positions from the padding token's number on.
-    limit = model.config.text_config.max_position_embeddings - model.config.text_config.pad_token_id
-    return _Parts(model=model, audio=audio, text=_text_of(model, folder, "audio", int(limit) - 1))
+    text_config = model.config.text_config
+    limit = int(text_config.max_position_embeddings - text_config.pad_token_id - 1)
+    text = _text_of(model, folder, {"audio": partial(_text_features, model)}, limit)
+    return _Parts(model=model, audio=audio, text=text)
 
 
 def _load_ast(folder: Path) -> _Parts:
@@ -199,12 +223,34 @@ def _load_ast(folder: Path) -> _Parts:
     return _Parts(model=model, audio=Ast(model, extractor, seconds=seconds))
 
 
+def _load_pe_av(folder: Path) -> _Parts:
+    model = _load_model(folder, "PeAudioVideoModel")
+    settings = read_settings(folder, "video_processor")
+    # 16 frames, as the weights named "16-frame" were trained. The other weights take any number.
+    num_frames = int(settings.get("num_frames") or 16)
+    video = PeAvVideo(model, pe_av_transform(settings), num_frames)
+    sound = read_settings(folder, "feature_extractor")
+    audio = PeAvAudio(
+        model,
+        sample_rate_hz=int(sound.get("sampling_rate", 48_000)),
+        hop_length=int(sound.get("hop_length", 1_920)),
+    )
+    heads: dict[Modality, Callable[..., Tensor]] = {
+        "video": partial(embed_pe_av_texts, model, "video"),
+        "audio": partial(embed_pe_av_texts, model, "audio"),
+    }
+    limit = int(model.config.text_config.max_position_embeddings)
+    text = _text_of(model, folder, heads, limit)
+    return _Parts(model=model, video=video, audio=audio, text=text, shares_space=True)
+
+
 _LOADERS: dict[str, Callable[[Path], _Parts]] = {
     "videomae": _load_videomae,
     "audio-spectrogram-transformer": _load_ast,
     "clip": _load_clip,
     "siglip": _load_siglip,
     "clap": _load_clap,
+    "pe_audio_video": _load_pe_av,
 }
 
 #: The supported values of `model_type` in `config.json`.
@@ -212,20 +258,29 @@ TRANSFORMERS_MODELS = tuple(_LOADERS)
 
 
 def _text_of(
-    model: Any, folder: Path, modality: Modality, max_tokens: int, *, is_padded: bool = False
+    model: Any,
+    folder: Path,
+    heads: Mapping[Modality, Callable[..., Tensor]],
+    max_tokens: int,
+    *,
+    is_padded: bool = False,
 ) -> TextEncoder | None:
-    """Return the text tower of a model with `get_text_features`; None without a tokenizer."""
+    """Return the text tower of a model with its heads; None if the folder has no tokenizer."""
     tokenizer = load_tokenizer(folder)
     if tokenizer is None:
         return None
     return TokenizedTexts(
         tokenizer,
-        {modality: lambda **tokens: pooled(model.get_text_features(**tokens))},
+        heads,
         max_tokens=max_tokens,
         num_tokens=int(model.config.text_config.vocab_size),
         is_padded=is_padded,
         device=device_of(model),
     )
+
+
+def _text_features(model: Any, **tokens: Tensor) -> Tensor:
+    return pooled(model.get_text_features(**tokens))
 
 
 def _check_size(transform: FrameTransform, size: int) -> None:

@@ -18,8 +18,8 @@ def embed(
         str,
         Argument(
             metavar="RUN",
-            help="Folder of a run or of an exported model, or an encoder as `evaluate --encoder` "
-            "takes it, such as transformers:FOLDER.",
+            help="Folder of a run, of an exported model or of a transformers model, or an encoder "
+            "as `evaluate --encoder` takes it.",
         ),
     ],
     *,
@@ -55,7 +55,7 @@ def embed(
     For example:
 
         toomuchtv embed runs/first --catalog cat --index idx
-        toomuchtv embed transformers:models/clip --catalog cat --index idx --name clip
+        toomuchtv embed models/clip --catalog cat --index idx
     """
     from toomuchtv.search.embedding import embed_catalog
 

@@ -247,8 +247,9 @@ class PretrainedEncoder:
         Returns:
             Normalized RGB, float32 `[N, 3, size, size]`, on the device of the model.
         """
-        changes = draw_augmentation(self._to_input.augmentation, np.zeros(len(planes), np.uint64))
-        return self._to_input.video(planes[:, None].to(self.device), changes)[:, :, 0]
+        # As one long clip, whose frames share the matrices that crop and resize.
+        changes = draw_augmentation(self._to_input.augmentation, np.zeros(1, np.uint64))
+        return self._to_input.video(planes[None].to(self.device), changes)[0].transpose(0, 1)
 
     @torch.inference_mode()
     def embed_frames(self, windows: Tensor) -> Tensor:

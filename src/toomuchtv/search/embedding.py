@@ -96,7 +96,7 @@ def embed_catalog(
     Raises:
         SearchError: Another process writes to the index, it belongs to another catalog, it has
             another encoder of this name, or the disk is too small.
-        CheckpointError: The encoder cannot be loaded.
+        EncoderError: The encoder cannot be loaded.
         ValueError: A duration is out of range.
     """
     source = os.fspath(source)

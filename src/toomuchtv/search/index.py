@@ -414,7 +414,7 @@ class SearchIndex:
         if isinstance(query, QueryText):
             return (
                 "no encoder of the index understands text: add one that does with `toomuchtv embed "
-                "transformers:FOLDER`, such as CLIP for look or CLAP for sound"
+                "FOLDER`, such as CLIP for look or CLAP for sound"
             )
         return (
             f"nothing can be compared by {by!r}: the query, the moments or the encoders lack it. "

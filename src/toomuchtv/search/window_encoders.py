@@ -12,7 +12,6 @@ An item that is shorter than a window has one window, whose last frame is held.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,8 +23,9 @@ from torch import Tensor
 from toomuchtv._internal.random_numbers import FloatArray, IntArray
 from toomuchtv.catalog.proxies import open_proxy
 from toomuchtv.catalog.records import Proxy
-from toomuchtv.evaluation.encoders import Encoder, choose_encoder, encoder_of
-from toomuchtv.inference.pretrained import PretrainedEncoder, load
+from toomuchtv.evaluation.encoders import Encoder, choose_encoder
+from toomuchtv.evaluation.encoders.pretrained import RunVideoEncoder
+from toomuchtv.inference.pretrained import PretrainedEncoder
 from toomuchtv.media.clip import VideoArray, WaveformArray
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.search.index_folder import IndexedEncoder
@@ -171,8 +171,8 @@ class WindowEncoder(ABC):
 class RunWindowEncoder(WindowEncoder):
     """The encoders of a run, which read the planes of proxies as in training."""
 
-    def __init__(self, pretrained: PretrainedEncoder, name: str) -> None:
-        super().__init__(encoder_of(pretrained, name, untrained=False))
+    def __init__(self, encoder: Encoder, pretrained: PretrainedEncoder) -> None:
+        super().__init__(encoder)
         self._pretrained = pretrained
 
     def _video_parts(self, reader: ProxyReader, indexes: IntArray) -> Iterator[Tensor]:
@@ -222,15 +222,16 @@ def load_window_encoder(source: str, *, device: str = "auto") -> WindowEncoder:
     """Load an encoder by its source.
 
     Args:
-        source: The folder of a run or of an exported model, or what `evaluate --encoder` takes.
-        device: "auto", "cpu" or "cuda".
+        source: What `evaluate --encoder` takes: the folder of a run, of an exported model or of a
+            model of `transformers`, `module:function`, and others; see `choose_encoder`.
+        device: "auto", "cpu" or "cuda", for the encoders of a run. Others choose for themselves.
 
     Raises:
-        CheckpointError: The folder holds no model.
         EncoderError: The encoder cannot be loaded.
         ValueError: The source is neither a folder nor a known encoder.
     """
-    if os.path.isdir(source):
-        pretrained = load(source).to(choose_device(device))
-        return RunWindowEncoder(pretrained, Path(source).resolve().name)
-    return ForeignWindowEncoder(choose_encoder(source))
+    encoder = choose_encoder(source)
+    if isinstance(encoder.video, RunVideoEncoder):
+        encoder.video.pretrained.to(choose_device(device))
+        return RunWindowEncoder(encoder, encoder.video.pretrained)
+    return ForeignWindowEncoder(encoder)

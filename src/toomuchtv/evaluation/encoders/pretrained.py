@@ -27,10 +27,14 @@ from toomuchtv.training.device import choose_device
 
 
 class RunVideoEncoder(VideoEncoder):
-    """The video encoder of a run."""
+    """The video encoder of a run.
+
+    Attributes:
+        pretrained: Both encoders of the run.
+    """
 
     def __init__(self, pretrained: PretrainedEncoder) -> None:
-        self._pretrained = pretrained
+        self.pretrained = pretrained
         clip = pretrained.config.clip
         self.input = VideoInput(
             frames=clip.frames, frame_rate=clip.frame_rate, size=pretrained.config.transform.size
@@ -38,19 +42,19 @@ class RunVideoEncoder(VideoEncoder):
 
     def features(self, video: Tensor) -> Tensor:
         """Return the features before the projection head."""
-        return self._pretrained.video_features(video)
+        return self.pretrained.video_features(video)
 
     def embed(self, video: Tensor) -> Tensor:
         """Return the unit vectors after the projection head."""
-        return self._pretrained.embed_video(video)
+        return self.pretrained.embed_video(video)
 
     def tokens(self, video: Tensor) -> Tensor:
         """Return the positions of the last feature map, `[N, t * h * w, F]`."""
-        return self._pretrained.video_feature_map(video).flatten(2).transpose(1, 2)
+        return self.pretrained.video_feature_map(video).flatten(2).transpose(1, 2)
 
     def trunk(self) -> nn.Module:
         """Return the encoder without its projection head."""
-        return self._pretrained.model.video_encoder
+        return self.pretrained.model.video_encoder
 
     def prepare(self, video: Tensor) -> Tensor:
         """Resize to the training size, and normalize."""

@@ -75,7 +75,7 @@ def _print_onnx(output: Output, exported: OnnxExport) -> None:
         {modality: f"{value:.1e}" for modality, value in exported.differences.items()},
     )
     output.print_table(
-        "Clips per second, median (lowest to highest)",
+        "Clips per CPU second, median (lowest to highest)",
         SPEED_HEADER,
         [speed.row() for speed in exported.speeds],
     )

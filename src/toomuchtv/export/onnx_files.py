@@ -307,8 +307,8 @@ def _speed(speeds: list[Speed]) -> list[str]:
     return [
         "## Speed",
         table(SPEED_HEADER, [speed.row() for speed in speeds]),
-        "Clips per second, median (lowest to highest) of repeated calls, from decoded frames of "
-        "the encoder's size or from samples to vectors, in float32. If the ratio of the medians is "
-        f"above 1, onnxruntime is faster. Measured on {describe_machine()}, when these files were "
-        "exported.",
+        "Clips per CPU second, median (lowest to highest) of repeated calls, from decoded frames "
+        "of the encoder's size or from samples to vectors, in float32. If the ratio of the medians "
+        f"is above 1, onnxruntime is faster. Measured on {describe_machine()}, when these files "
+        "were exported.",
     ]

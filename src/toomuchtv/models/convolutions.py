@@ -19,7 +19,7 @@ class SpatialConv(nn.Conv3d):
         """Map `[N, C_in, T, H, W]` to `[N, C, T, H / stride, W / stride]`."""
         frames = x.transpose(1, 2).flatten(0, 1)
         padding = [int(value) for value in self.padding[1:]]
-        out = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], padding)
+        out = F.conv2d(frames, self.weight.squeeze(2), self.bias, self.stride[1:], padding)
         # Unlike `len(x)`, -1 keeps the size of the batch open when the network is exported.
         return out.reshape(-1, x.shape[2], *out.shape[1:]).transpose(1, 2)
 
@@ -36,10 +36,14 @@ class TemporalConv(nn.Conv3d):
         stride, padding = int(self.stride[0]), int(self.padding[0])
         rows, weight = x.flatten(3), self.weight.squeeze(4)
         out: Tensor
-        if x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+        if (
+            x.device.type == "cpu"
+            and torch.is_grad_enabled()
+            and not torch.is_autocast_enabled("cpu")
+        ):
             out = _TemporalConvFunction.apply(rows, weight, stride, padding)  # type: ignore[no-untyped-call]
         else:
-            out = F.conv2d(rows, weight, None, (stride, 1), (padding, 0))
+            out = F.conv2d(rows, weight, self.bias, (stride, 1), (padding, 0))
         return out.reshape(*out.shape[:3], *x.shape[3:])
 
 
@@ -61,7 +65,7 @@ class FullConv(nn.Conv3d):
         num_frames = frames.shape[1]
         frames = frames.permute(0, 1, 5, 2, 3, 4).flatten(2, 3).flatten(0, 1)
         weight = self.weight.transpose(1, 2).flatten(1, 2)
-        out = F.conv2d(frames, weight, None, self.stride[1:], padding[1:])
+        out = F.conv2d(frames, weight, self.bias, self.stride[1:], padding[1:])
         return out.reshape(-1, num_frames, *out.shape[1:]).transpose(1, 2)
 
 
@@ -77,7 +81,7 @@ class ShortcutConv(nn.Conv3d):
         frames, rows, columns = (slice(None, None, int(step)) for step in self.stride)
         kept = x[:, :, frames, rows, columns]
         pixels = kept.contiguous(memory_format=torch.channels_last_3d).flatten(3)
-        out = F.conv2d(pixels, self.weight.squeeze(4))
+        out = F.conv2d(pixels, self.weight.squeeze(4), self.bias)
         return out.reshape(*out.shape[:3], *kept.shape[3:])
 
 

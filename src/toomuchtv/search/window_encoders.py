@@ -28,6 +28,7 @@ from toomuchtv.evaluation.encoders.pretrained import RunVideoEncoder
 from toomuchtv.inference.pretrained import PretrainedEncoder
 from toomuchtv.media.clip import VideoArray, WaveformArray
 from toomuchtv.media.proxy_reader import ProxyReader
+from toomuchtv.models.folding import fold_batch_norm
 from toomuchtv.search.index_folder import IndexedEncoder
 from toomuchtv.search.vector_files import ItemVectors
 from toomuchtv.training.device import choose_device
@@ -232,6 +233,8 @@ def load_window_encoder(source: str, *, device: str = "auto") -> WindowEncoder:
     """
     encoder = choose_encoder(source)
     if isinstance(encoder.video, RunVideoEncoder):
+        # The fingerprint is that of the weights before this.
+        fold_batch_norm(encoder.video.pretrained.model)
         encoder.video.pretrained.to(choose_device(device))
         return RunWindowEncoder(encoder, encoder.video.pretrained)
     return ForeignWindowEncoder(encoder)

@@ -39,12 +39,14 @@ if TYPE_CHECKING:
     from toomuchtv.media.clip_reader import read_clip
     from toomuchtv.media.proxy_writer import ProxyFormat
     from toomuchtv.models import AudioResNet, Embeddings, ModelConfig, TwoTower, VideoResNet
+    from toomuchtv.search.clips import write_clips
     from toomuchtv.search.embedding import embed_catalog
     from toomuchtv.search.filters import Filters
     from toomuchtv.search.hits import Hit, Match
     from toomuchtv.search.index import SearchIndex, open_index
     from toomuchtv.search.queries import Moment, QueryText, QueryVector
     from toomuchtv.search.query_files import QueryFile
+    from toomuchtv.search.results import write_results
     from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
@@ -79,10 +81,12 @@ _HOMES = {
         "models": "AudioResNet Embeddings ModelConfig TwoTower VideoResNet",
         "search.embedding": "embed_catalog",
         "search.filters": "Filters",
+        "search.clips": "write_clips",
         "search.hits": "Hit Match",
         "search.index": "SearchIndex open_index",
         "search.queries": "Moment QueryText QueryVector",
         "search.query_files": "QueryFile",
+        "search.results": "write_results",
         "training.pretrain": "PretrainResult pretrain",
         "training.run_config": "Config load_config",
     }.items()
@@ -146,6 +150,8 @@ __all__ = [
     "pretrain",
     "read_clip",
     "scan_library",
+    "write_clips",
+    "write_results",
 ]
 
 

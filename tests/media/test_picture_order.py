@@ -43,3 +43,15 @@ def test_what_does_not_contradict_itself_stays() -> None:
             assert (mend_times(times, lost, keyframes, FRAME)[9:18] == times[9:18]).all()
         else:
             assert (mend_times(times, known, keyframes, FRAME) == times).all()
+
+
+@pytest.mark.parametrize(
+    ("references", "keyframes", "frame_seconds"),
+    [([None] * 3, [0, 1, 2], 0.0), ([0, 1, 2], [], 0.04), ([0, 1, 2], [0], 0.0)],
+)
+def test_times_without_an_order_are_kept(
+    references: list[int | None], keyframes: list[int], frame_seconds: float
+) -> None:
+    """Audio has neither pictures nor a frame rate; damaged video may lack a key frame."""
+    seconds = np.array([0.0, 0.02, 0.04])
+    assert np.array_equal(mend_times(seconds, references, keyframes, frame_seconds), seconds)

@@ -69,7 +69,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, int]]:
     original = TrainingStep.__call__
 
     def record(self, batch, rate):  # type: ignore[no-untyped-def]
-        pairs.update((batch.step, spec.item) for spec in batch.specs)
+        pairs.update((batch.host.step, spec.item) for spec in batch.host.specs)
         return original(self, batch, rate)
 
     monkeypatch.setattr(TrainingStep, "__call__", record)

@@ -53,7 +53,9 @@ def mend_times(
         frame_seconds: Duration of a frame.
     """
     mended = seconds.copy()
-    if np.isnan(seconds).all():
+    # Audio has no pictures, and a damaged file may have no key frame and no frame rate.
+    states_order = keyframes and any(reference is not None for reference in references)
+    if not states_order or not frame_seconds > 0 or np.isnan(seconds).all():
         return mended
     frames = (seconds - np.nanmin(seconds)) / frame_seconds
     bounds = zip(keyframes, [*keyframes[1:], len(seconds)], strict=True)

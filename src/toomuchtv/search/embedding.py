@@ -217,7 +217,7 @@ class _Embedding:
             if path.stem not in used:
                 path.unlink()
                 self._removed += 1
-        jobs = []
+        all_jobs, jobs = [], []
         for item in items:
             if item.missing:
                 continue
@@ -226,14 +226,15 @@ class _Embedding:
                 self._failed.append(SkippedFile(path=item.path, reason=reason))
                 continue
             content = content_of(item, proxies[item.id])
-            try:
-                self._vectors[item.id] = self._folder.read_vectors(self._record, content)
+            all_jobs.append(_Job(item=item, proxy=proxies[item.id], content=content))
+        read = self._folder.read_all(self._record, [job.content for job in all_jobs])
+        for job, found in zip(all_jobs, read, strict=True):
+            if isinstance(found, ItemVectors):
+                self._vectors[job.item.id] = found
                 continue
-            except DamagedVectorFileError as error:
-                self._rebuilt.append(str(error))
-            except FileNotFoundError:
-                pass
-            jobs.append(_Job(item=item, proxy=proxies[item.id], content=content))
+            if isinstance(found, DamagedVectorFileError):
+                self._rebuilt.append(str(found))
+            jobs.append(job)
         return sorted(jobs, key=lambda job: (-job.duration_seconds, job.item.id))
 
     def run(self, encoder: WindowEncoder, source: str, device: str, num_workers: int) -> None:

@@ -81,20 +81,18 @@ class SearchIndex:
         proxies = catalog.proxies()
         problems: list[str] = []
         for record in description.encoders:
-            found, num_missing = [], 0
-            for item in items:
-                try:
-                    if item.id not in proxies:
-                        raise FileNotFoundError
-                    content = content_of(item, proxies[item.id])
-                    vectors = folder.read_vectors(record, content)
-                except FileNotFoundError:
+            found = []
+            prepared = [item for item in items if item.id in proxies]
+            num_missing = len(items) - len(prepared)
+            contents = [content_of(item, proxies[item.id]) for item in prepared]
+            for item, read in zip(prepared, folder.read_all(record, contents), strict=True):
+                if isinstance(read, FileNotFoundError):
                     num_missing += 1
-                except DamagedVectorFileError as error:
-                    problems.append(str(error))
+                elif isinstance(read, DamagedVectorFileError):
+                    problems.append(str(read))
                 else:
                     title = titles[item.title_id]
-                    found.append(IndexedItem(item=item, title=title, vectors=vectors))
+                    found.append(IndexedItem(item=item, title=title, vectors=read))
             if num_missing:
                 problems.append(
                     f"{num_missing} of {len(items)} items are not embedded by {record.name!r}: "

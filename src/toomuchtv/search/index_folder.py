@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,12 @@ from toomuchtv._internal.files import read_json, write_json
 from toomuchtv._internal.folder_lock import FolderInUseError, folder_lock
 from toomuchtv.catalog.records import Item, Proxy
 from toomuchtv.errors import CheckpointError, SearchError
-from toomuchtv.search.vector_files import FORMAT, ItemVectors, read_vector_file
+from toomuchtv.search.vector_files import (
+    FORMAT,
+    DamagedVectorFileError,
+    ItemVectors,
+    read_vector_file,
+)
 
 INDEX_NAME = "index.json"
 _VECTORS, _CALIBRATION = "vectors", "calibration"
@@ -153,6 +159,23 @@ class IndexFolder:
         """Map the embeddings of an item's content; see `read_vector_file` for the errors."""
         path = self.vector_file(encoder, content)
         return read_vector_file(path, file_description(encoder, content), verify=verify)
+
+    def read_all(
+        self, encoder: IndexedEncoder, contents: Iterable[str]
+    ) -> Iterator[ItemVectors | FileNotFoundError | DamagedVectorFileError]:
+        """Map the embeddings of many contents, in order. What cannot be used is an error instead.
+
+        Checksums take most of the time, and threads share them.
+        """
+
+        def read(content: str) -> ItemVectors | FileNotFoundError | DamagedVectorFileError:
+            try:
+                return self.read_vectors(encoder, content)
+            except (FileNotFoundError, DamagedVectorFileError) as error:
+                return error
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            yield from pool.map(read, contents)
 
 
 def content_of(item: Item, proxy: Proxy) -> str:

@@ -93,9 +93,10 @@ def _speed(figures: Figures, out: Path, num_windows: int, num_queries: int) -> N
     """Measure an index of random vectors, and the update of one item in it."""
     film = RenderedTVConfig(movies=1, shows=0, clips=0, minutes=1.0, transfer_clips_per_kind=0)
     render_library(out / "rendered", film)
-    scan_library(out / "rendered" / "library", out / "catalog")
-    with open_catalog(out / "catalog") as catalog:
-        prepare_catalog(catalog, ProxyFormat(short_side=64))
+    if not (out / "catalog").exists():  # another scan would miss the files of the added films
+        scan_library(out / "rendered" / "library", out / "catalog")
+        with open_catalog(out / "catalog") as catalog:
+            prepare_catalog(catalog, ProxyFormat(short_side=64))
     model = TwoTower.from_config("tiny", seed=0)
     PretrainedEncoder(model, _tiny_config()).save(out / "model")
     folder = IndexFolder(out / "index")

@@ -118,7 +118,11 @@ def test_the_graphs_have_no_3d_convolution_and_a_free_batch(exported: OnnxExport
 @pytest.mark.parametrize(
     ("modality", "model"),
     [
-        ("video", ModelConfig(video=VideoEncoderConfig(name="r3d", depth=10, width=0.125))),
+        pytest.param(
+            "video",
+            ModelConfig(video=VideoEncoderConfig(name="r3d", depth=10, width=0.125)),
+            marks=pytest.mark.slow,
+        ),
         (
             "video",
             ModelConfig(
@@ -127,7 +131,9 @@ def test_the_graphs_have_no_3d_convolution_and_a_free_batch(exported: OnnxExport
                 )
             ),
         ),
-        ("audio", ModelConfig(audio=AudioVitConfig(size="micro"))),
+        pytest.param(
+            "audio", ModelConfig(audio=AudioVitConfig(size="micro")), marks=pytest.mark.slow
+        ),
     ],
     ids=["r3d", "video transformer", "audio transformer"],
 )

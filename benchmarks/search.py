@@ -417,28 +417,28 @@ def _write_copy(source: Path, target: Path) -> None:
         graph = av.filter.Graph()
         video_in = graph.add_buffer(template=video)
         crop = graph.add("crop", "iw*0.9:ih*0.9")
-        scale = graph.add("scale", "-2:240")
+        width, height = 2 * round(120 * video.width / video.height), 240
+        scale = graph.add("scale", f"{width}:{height}")
         end = graph.add("buffersink")
         for one, other in ((video_in, crop), (crop, scale), (scale, end)):
             one.link_to(other)
         graph.configure()
         rate = Fraction(video.average_rate or 24)
-        out = writer.add_stream("libx264", rate=rate, options={"crf": "32"})
+        options = {"crf": "32", "preset": "veryfast"}
+        out = writer.add_stream("libx264", rate=rate, options=options)
+        # Sound may come first, and its packets open all streams.
+        out.width, out.height, out.pix_fmt = width, height, "yuv420p"
+        out.codec_context.time_base = video.time_base or 1 / rate
         sound = None
         if container.streams.audio:
             sound = writer.add_stream("aac", rate=44_100, layout="mono")
             resampler = av.AudioResampler("fltp", "mono", 44_100)
-        is_first = True
         for frame in container.decode(*container.streams.get(video=0), *(
             container.streams.get(audio=0) if sound else ()
         )):  # fmt: skip
             if isinstance(frame, av.VideoFrame):
                 video_in.push(frame)
                 image = cast(av.VideoFrame, graph.pull())
-                if is_first:
-                    out.width, out.height, out.pix_fmt = image.width, image.height, "yuv420p"
-                    out.codec_context.time_base = video.time_base or 1 / rate
-                    is_first = False
                 writer.mux(out.encode(image))
             elif sound is not None:
                 for part in resampler.resample(cast(av.AudioFrame, frame)):

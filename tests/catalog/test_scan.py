@@ -303,6 +303,18 @@ def test_links_are_not_followed_in_circles_or_out_of_the_library(
     }
 
 
+def test_a_link_that_is_followed_again_is_not_listed(
+    library: Path, cat: Path, tmp_path: Path
+) -> None:
+    film(library, "Beta (2002).mp4", 1)
+    target = film(tmp_path / "elsewhere", "Alpha (2001).mp4")
+    (library / "Alpha (2001).mp4").symlink_to(target)
+    for follow_links in (True, False, True):
+        result = scan_library(library, cat, follow_links=follow_links)
+        assert ("Alpha (2001).mp4" in reasons(result)) is not follow_links
+    assert len(paths_by_id(cat)) == 2
+
+
 def test_subtitles_artwork_and_hidden_files_are_only_counted(library: Path, cat: Path) -> None:
     film(library, "Up (2009)/Up (2009).mp4")
     for name in ("Up (2009).nfo", "Up (2009).en.srt", "Up (2009).jpg", "poster.jpg", ".hidden.mp4"):

@@ -17,7 +17,7 @@ from toomuchtv.evaluation.benchmark import LabeledClip
 from toomuchtv.evaluation.reading import read_video_views
 from toomuchtv.evaluation.views import VideoViews
 from toomuchtv.media.clip_reader import iterate_frames, read_audio, read_clip
-from toomuchtv.media.containers import MediaOpenError, open_media
+from toomuchtv.media.containers import MediaOpenError, naming_errors, open_media
 from toomuchtv.media.extent import measure_extent
 from toomuchtv.media.proxy_reader import ProxyReader
 from toomuchtv.media.proxy_writer import ProxyFormat, write_proxy
@@ -170,3 +170,13 @@ def test_no_other_module_opens_media_for_reading(path: Path) -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"av.open", "container.open"}:
             modes = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "mode")]
             assert [ast.unparse(mode) for mode in modes] == ["'w'"], path
+
+
+def test_an_error_names_a_relative_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f"cannot read {str(tmp_path / 'a.wav')!r}: no frame"
+    with pytest.raises(MediaError) as caught, naming_errors("cannot decode", "a.wav"):
+        raise MediaError(text)
+    assert str(caught.value) == text

@@ -151,6 +151,9 @@ class Scanner:
                 self.unchanged += 1
                 if item.missing:
                     self._put(replace(item, missing=False))
+                if path in self.skipped_before:  # such as a link, before links were followed
+                    with self.catalog.transaction():
+                        self.catalog.remove_skipped_file(path)
                 return True
         skipped = self.skipped_before.get(path)
         if skipped is None or _state_of(skipped) != state:

@@ -154,7 +154,9 @@ class Benchmark:
         """
         if row is not None:
             path = self.clips[row].path
-            text = text.replace(str(path), relative_name(path, self.root))
+            # Some readers name the absolute path, which contains a relative one.
+            for name in (os.path.abspath(path), str(path)):
+                text = text.replace(name, relative_name(path, self.root))
         for root in sorted({str(self.root), os.path.abspath(self.root)}, key=len, reverse=True):
             if root not in (".", "/"):
                 text = text.replace(f"{root}/", "").replace(root, shareable_name(self.root))

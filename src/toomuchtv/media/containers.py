@@ -196,7 +196,8 @@ def naming_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
     except MediaOpenError:
         raise  # it names the file already
     except (av.FFmpegError, MediaError) as error:
-        if isinstance(error, MediaError) and repr(os.fspath(path)) in str(error):
+        names = {os.fspath(path), os.path.abspath(path)}
+        if isinstance(error, MediaError) and any(repr(name) in str(error) for name in names):
             raise  # one reader calls another one
         kind = NoAudioError if isinstance(error, NoAudioError) else MediaError
         raise kind(f"{action} {os.fspath(path)!r}: {error}") from error

@@ -1,4 +1,4 @@
-"""Run the main job once on a tiny library: scan, prepare, pretrain, evaluate, read clips.
+"""Run the main job once on a tiny library: scan to search, and read clips.
 
 `make test-newest` and `make test-oldest` run this file in environments of their own, to test the
 dependency bounds of pyproject.toml. It needs nothing but the package's own dependencies:
@@ -67,6 +67,11 @@ def run_main_job(folder: Path) -> None:
     assert trained["steps"] == STEPS, trained
     scored = run_verb("evaluate", run, "--benchmark", "retrieval", "--data", catalog)
     assert scored["metrics"], scored
+    index = folder / "index"
+    embedded = run_verb("embed", run, "--catalog", catalog, "--index", index, "--workers", "1")
+    assert embedded["embedded"] == len(FILMS), embedded
+    found = run_verb("search", index, "Alpha (2001)@0:03", "--out", folder / "hits.edl")
+    assert len(found["hits"]) == 10, found
     film = library / next(iter(FILMS))
     clip = read_clip(film, start_seconds=1.0, frames=8)
     assert clip.video.shape == (8, 48, 64, 3)

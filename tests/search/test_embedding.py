@@ -164,6 +164,8 @@ def test_another_encoder_of_the_name_is_refused(
         embed(other, prepared_catalog, index)
     with pytest.raises(SearchError, match="windows of"):
         embed(model, prepared_catalog, index, stride_seconds=2.0)
+    with pytest.raises(ValueError, match="positive"):
+        embed(model, prepared_catalog, index, window_seconds=0.0)
     assert files(index) == before
     embed(other, prepared_catalog, index, name="second")
     with open_index(index) as opened:

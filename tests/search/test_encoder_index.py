@@ -177,10 +177,9 @@ def test_top_windows_of_ties_are_the_first_ones() -> None:
 def test_threads_do_not_change_similarities(threads: int) -> None:
     rng = np.random.default_rng(0)
     arrays = [torch.from_numpy(rng.normal(size=(n, 16))).half() for n in (3, 500, 1, 40)]
-    query = unit(0)
+    query, before = unit(0), torch.get_num_threads()
     found = coarse_similarities(arrays, query, threads)
     assert torch.equal(found, coarse_similarities(arrays, query, 3))
-    before = torch.get_num_threads()
     assert torch.get_num_threads() == before
     many = similarities(torch.cat(arrays), torch.stack([query, -query]))
     assert torch.allclose(many[:, 0], -many[:, 1])

@@ -75,6 +75,8 @@ def test_a_vector_from_a_file(folder: Path) -> None:
         ["idx", "Delta@1"],
         ["idx", "alpha@99:00"],
         ["idx", "alpha@3", "--item", "1"],
+        ["idx", "alpha@3", "--outliers"],
+        ["idx", "--outliers", "--by", "look-to-sound"],
         ["idx", "--item", "1"],
         ["idx", "alpha@3", "--weight", "model=x"],
         ["idx", "alpha@3", "--weight", "nobody=1"],

@@ -98,7 +98,10 @@ def search(
     ] = False,
     outliers: Annotated[
         bool,
-        Option("--outliers", help="Instead of QUERY: moments that nothing else resembles."),
+        Option(
+            "--outliers",
+            help="Instead of QUERY: moments that nothing else resembles, by look or --by sound.",
+        ),
     ] = False,
     out: Annotated[
         list[Path] | None,
@@ -155,8 +158,12 @@ def search(
             not_in_segments=not_in_segment or (),
         )
         if outliers:
-            if by not in ("look", "sound"):
+            if query is not None or item is not None or vector is not None:
+                raise ValueError("--outliers takes no query: give one of the two")
+            if by == "both":
                 by = "look"
+            if by not in ("look", "sound"):
+                raise ValueError(f"--outliers compares by look or by sound, got --by {by}")
             hits = opened.outliers(k=k, by=by, encoder=encoder, filters=filters)
         else:
             what = _query(opened, query, item, at, vector, encoder, by)

@@ -101,7 +101,8 @@ def embed_catalog(
     """
     source = os.fspath(source)
     encoder = load_window_encoder(source, device=device)
-    window_seconds = window_seconds or encoder.default_window_seconds
+    if window_seconds is None:
+        window_seconds = encoder.default_window_seconds
     if not (0 < window_seconds < 3600 and 0 < stride_seconds < 3600):
         raise ValueError(
             "window_seconds and stride_seconds must be positive and less than an hour, "

@@ -217,7 +217,8 @@ class SearchIndex:
             within_seconds: Longest time from the end of the first moment to the start of the
                 second one.
             filters: Conditions on the hits.
-            weights: Weights of the encoders, by name; 1 by default. Those with 0 are not used.
+            weights: Weights of encoders by name. Encoders that are not named are not used. If it is
+                omitted, all encoders count alike.
             collapse: Return one hit for windows of one shot, for openings that recur, and for
                 duplicates. Otherwise every window is a hit.
             per_title: Return at most so many hits of one title.

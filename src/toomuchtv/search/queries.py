@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ def parse_seconds(text: str) -> float:
         ValueError: The text is no time.
     """
     text = text.strip()
-    if _SECONDS.match(text):
-        return float(text)
+    if _SECONDS.match(text) and math.isfinite(seconds := float(text)):
+        return seconds
     match = _CLOCK.match(text)
     if not match:
         raise ValueError(f"{text!r} is no time: write seconds, mm:ss or hh:mm:ss, such as 01:12.5")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from toomuchtv._internal.timecode import format_timecode
 from toomuchtv.catalog.item_names import find_items, item_name
+from toomuchtv.catalog.records import Item
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import SearchError
 from toomuchtv.search.calibration import read_calibration
@@ -103,9 +104,7 @@ class SearchIndex:
             self.encoders[record.name] = EncoderIndex(record, found, calibration)
         self.problems = tuple(problems)
         self._embedder = QueryEmbedder()
-        self._durations = {
-            item_id: proxy.duration_seconds for item_id, proxy in proxies.items()
-        }
+        self._durations = {item_id: proxy.duration_seconds for item_id, proxy in proxies.items()}
 
     def __enter__(self) -> Self:
         return self
@@ -456,6 +455,10 @@ class SearchIndex:
     def _library(self) -> Path:
         return self.catalog.library
 
+    def source_path(self, item: Item) -> Path:
+        """Return the absolute path of an item's file in the library."""
+        return self._library / item.path
+
     def _hit(self, moment: FoundMoment, rank: int, finder: MomentFinder) -> Hit:
         entry = moment.entry
         start, stop = finder.extent(entry.item.id, moment.start_seconds, moment.stop_seconds)
@@ -471,7 +474,7 @@ class SearchIndex:
             kind=entry.title.kind,
             season=entry.item.season,
             episode=entry.item.episode,
-            path=self._library / entry.item.path,
+            path=self.source_path(entry.item),
             start_seconds=start,
             stop_seconds=stop,
             center_seconds=center,

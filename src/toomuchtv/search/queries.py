@@ -59,7 +59,7 @@ class QueryVector:
 Query = Moment | QueryFile | QueryText | QueryVector
 
 _SECONDS = re.compile(r"\d+(?:\.\d+)?$")
-_CLOCK = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)$")
+_CLOCK = re.compile(r"(?:(\d{1,6}):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)$")
 
 
 def parse_seconds(text: str) -> float:
@@ -69,8 +69,8 @@ def parse_seconds(text: str) -> float:
         ValueError: The text is no time.
     """
     text = text.strip()
-    if _SECONDS.match(text) and math.isfinite(seconds := float(text)):
-        return seconds
+    if _SECONDS.match(text) and math.isfinite(float(text)):
+        return float(text)
     match = _CLOCK.match(text)
     if not match:
         raise ValueError(f"{text!r} is no time: write seconds, mm:ss or hh:mm:ss, such as 01:12.5")

@@ -16,7 +16,6 @@ from toomuchtv.search.queries import Moment, Query, QueryText, QueryVector, as_u
 from toomuchtv.search.query_files import FileWindows, QueryFile, WindowFormat, read_query_file
 from toomuchtv.search.window_encoders import WindowEncoder, load_window_encoder
 
-
 # A vector takes a few kB, and the decoded windows of a file up to 100 MB.
 _MAX_VECTORS, _MAX_FILES = 256, 2
 

@@ -106,7 +106,7 @@ def map_moments(
     Raises:
         SearchError: The encoder has no vectors of this modality.
     """
-    rows = [row for row, e in enumerate(encoder.items) if e.vectors.of(modality) is not None]
+    rows = [row for row, entry in enumerate(encoder.items) if entry.vectors.has(modality)]
     counts = np.array([len(encoder.items[row].vectors) for row in rows], np.int64)
     total = int(counts.sum())
     if not total:

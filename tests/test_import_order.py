@@ -35,8 +35,10 @@ MAY_IMPORT = {
     "diagnosis": _LEARNING | {"training", "evaluation"},
     "search": _LEARNING | {"training", "evaluation"},
     "export": _LEARNING | {"training", "evaluation"},
+    "server": _BASE | {"media", "catalog", "search"},
     "reports": _LEARNING | {"training", "evaluation", "diagnosis"},
-    "cli": _LEARNING | {"training", "evaluation", "diagnosis", "search", "export", "reports"},
+    "cli": _LEARNING
+    | {"training", "evaluation", "diagnosis", "search", "export", "reports", "server"},
     "__init__": _LEARNING | {"training", "evaluation", "diagnosis", "search", "export"},
     "__main__": {"_internal", "cli"},
 }

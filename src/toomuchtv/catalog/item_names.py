@@ -21,6 +21,17 @@ def item_name(title: Title, item: Item) -> str:
     return name if item.extra is None else f"{name} {item.extra}"
 
 
+def names_of(title: Title, item: Item) -> list[str]:
+    """Return all names by which `find_items` knows an item."""
+    return [
+        item_name(title, item),
+        title.name,
+        os.fspath(item.path),
+        item.path.name,
+        item.path.stem,
+    ]
+
+
 def find_items(name: str, entries: Iterable[tuple[Title, Item]]) -> list[tuple[Title, Item]]:
     """Return the items that a person may mean by a name, without regard to case.
 
@@ -35,14 +46,7 @@ def find_items(name: str, entries: Iterable[tuple[Title, Item]]) -> list[tuple[T
     wanted = name.strip().casefold()
     exact, partial = [], []
     for title, item in entries:
-        names = [
-            item_name(title, item),
-            title.name,
-            os.fspath(item.path),
-            item.path.name,
-            item.path.stem,
-        ]
-        folded = [one.casefold() for one in names]
+        folded = [one.casefold() for one in names_of(title, item)]
         if wanted in folded:
             exact.append((title, item))
         elif wanted and any(wanted in one for one in folded):

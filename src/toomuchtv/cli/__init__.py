@@ -22,6 +22,7 @@ from toomuchtv.cli import (
     pretrain,
     scan,
     search,
+    serve,
 )
 
 __all__ = ["app", "main"]
@@ -44,6 +45,7 @@ for _verb in (
     compare.compare,
     embed.embed,
     search.search,
+    serve.serve,
     export.export,
 ):
     app.command()(_verb)
@@ -78,8 +80,8 @@ def _describe(
 ) -> None:
     """Train a video encoder and an audio encoder on films and TV series, without labels.
 
-    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate; then embed and search,
-    or export. `toomuchtv VERB --help` describes a verb and its options.
+    Run the verbs in this order: scan, prepare, pretrain, diagnose, evaluate; then embed, and search
+    or serve; or export. `toomuchtv VERB --help` describes a verb and its options.
 
     The exit code is 0 if everything was done, 1 if a part failed (the failures are listed), and 2
     if the usage or the input was wrong or the system has a fault, such as a full disk. It is 130

@@ -241,6 +241,7 @@ def _weights(
 
 
 def _print(output: Output, hits: list[Hit], *, is_search: bool) -> None:
+    from toomuchtv.search.hits import NO_CONFIDENT_MATCH
     from toomuchtv.search.result_tables import TABLE_HEADER, hit_to_dict, table_rows
 
     if hits:
@@ -250,10 +251,7 @@ def _print(output: Output, hits: list[Hit], *, is_search: bool) -> None:
         output.info("Nothing was found that meets the conditions.")
     is_confident = any(hit.is_confident for hit in hits)
     if is_search and hits and not is_confident:
-        output.info(
-            "No confident match: 19 of 20 moments of this index find something more similar in "
-            "another title than this query did."
-        )
+        output.info(NO_CONFIDENT_MATCH)
     output.print_json({"confident": is_confident, "hits": [hit_to_dict(hit) for hit in hits]})
 
 

@@ -97,6 +97,7 @@ def cut_film(
     start_seconds: float,
     stop_seconds: float,
     audio_track: int | None = None,
+    audio_source: str | os.PathLike[str] | None = None,
     copy: bool = True,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> CutFilm:
@@ -112,6 +113,8 @@ def cut_film(
         stop_seconds: Its end, exclusive.
         audio_track: Position among the audio tracks of the film. None chooses its sound by the rule
             of `media.streams`.
+        audio_source: A file that has the sound, as the proxies of a catalog do, with the same
+            timeline from its first sample on. By default, the film has it.
         copy: Whether packets may be copied.
         on_progress: Called with the seconds that are written, as a sign of life.
 
@@ -138,8 +141,12 @@ def cut_film(
         else:
             start_seconds = key_seconds
             video = _copied_video(film, target_container, timeline, start_seconds, stop_seconds)
+        heard, heard_timeline = source, timeline
+        if audio_source is not None:
+            heard = audio_source
+            heard_timeline = read_timeline(heard)
         sounds = _encoded_audio(
-            files, source, audio_track, target_container, timeline, start_seconds, stop_seconds
+            files, heard, audio_track, target_container, heard_timeline, start_seconds, stop_seconds
         )
         packets = heapq.merge(video, sounds or iter(()), key=_decoding_seconds)
         for number, packet in enumerate(packets, 1):

@@ -12,6 +12,12 @@ Modality = Literal["video", "audio"]
 #: What a query may consist of. Text needs an encoder with a text tower.
 QueryModality = Literal["video", "audio", "text"]
 
+#: What people are told if no hit of a search is confident.
+NO_CONFIDENT_MATCH = (
+    "No confident match: 19 of 20 moments of this index find something more similar in another "
+    "title than this query did."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:

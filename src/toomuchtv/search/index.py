@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from toomuchtv._internal.timecode import format_timecode
 from toomuchtv.catalog.item_names import find_items, item_name
+from toomuchtv.catalog.records import Item
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import SearchError
 from toomuchtv.search.calibration import read_calibration
@@ -60,7 +61,8 @@ _MODALITIES: tuple[Modality, ...] = ("video", "audio")
 class SearchIndex:
     """An open index. It is made by `open_index` and is a context manager.
 
-    It shows the index and the catalog as they were when it was opened.
+    It shows the index and the catalog as they were when it was opened. Searches may run in several
+    threads once `preload` was called.
 
     Args:
         folder: The index.
@@ -102,6 +104,7 @@ class SearchIndex:
             self.encoders[record.name] = EncoderIndex(record, found, calibration)
         self.problems = tuple(problems)
         self._embedder = QueryEmbedder()
+        self._durations = {item_id: proxy.duration_seconds for item_id, proxy in proxies.items()}
 
     def __enter__(self) -> Self:
         return self
@@ -110,8 +113,19 @@ class SearchIndex:
         self.close()
 
     def close(self) -> None:
-        """Close the catalog."""
+        """Close the catalog. After `preload`, searches still run."""
         self.catalog.close()
+
+    def preload(self) -> None:
+        """Read all that searches need of the catalog.
+
+        A catalog belongs to the thread that opened it. After this call, other threads may search as
+        well, several at the same time.
+        """
+        _ = self._items, self._finder, self._library
+        for encoder in self.encoders.values():
+            encoder.title_means("video")
+            encoder.title_means("audio")
 
     def __repr__(self) -> str:
         return (
@@ -119,12 +133,13 @@ class SearchIndex:
             f"{ {name: len(encoder) for name, encoder in self.encoders.items()} } windows)"
         )
 
-    def parse_query(self, text: str) -> Query:
+    def parse_query(self, text: str, *, allow_files: bool = True) -> Query:
         """Return the query that a person has written.
 
         Args:
             text: `text:WORDS`; the path of a file, with `@TIME` or without; the name of an item of
                 the catalog with `@TIME`, such as `Caminandes S01E03@01:12`; or `item:ID@TIME`.
+            allow_files: Whether the text may name a file. If it may not, no file is looked for.
 
         Raises:
             SearchError: Nothing has this name, several items have it (the message lists them), or
@@ -133,18 +148,21 @@ class SearchIndex:
         if text.startswith("text:"):
             return QueryText(text=text.removeprefix("text:").strip())
         name, at, clock = text.rpartition("@")
-        for path, seconds in ((text, None), (name, clock)):
+        for path, seconds in ((text, None), (name, clock)) if allow_files else ():
             if path and os.path.isfile(path):
                 at_seconds = None if seconds is None else parse_seconds(seconds)
                 return QueryFile(path=Path(path), at_seconds=at_seconds)
         if at and re.fullmatch(r"item:\d+", name):
             return self.moment(int(name.removeprefix("item:")), parse_seconds(clock))
         if not at:
+            what, end = ("neither a file nor a", ", or the path of a file")
+            if not allow_files:
+                what, end = "no", ""
             raise SearchError(
-                f"{text!r} is neither a file nor a moment: write a moment as NAME@TIME, such as "
-                "'Caminandes S01E03@01:12', a description as 'text:WORDS', or the path of a file"
+                f"{text!r} is {what} moment: write a moment as NAME@TIME, such as "
+                f"'Caminandes S01E03@01:12', a description as 'text:WORDS'{end}"
             )
-        entries = [(entry.title, entry.item) for entry in self._items().values()]
+        entries = [(entry.title, entry.item) for entry in self._items.values()]
         found = find_items(name, entries)
         if len(found) != 1:
             known = found or entries
@@ -167,10 +185,10 @@ class SearchIndex:
         Raises:
             SearchError: The item is not embedded, or the time is past its end.
         """
-        entry = self._items().get(item_id)
+        entry = self._items.get(item_id)
         if entry is None:
             raise SearchError(f"item {item_id} is not in the index {str(self.folder.path)!r}")
-        duration = self.catalog.proxy(item_id).duration_seconds
+        duration = self._durations[item_id]
         if not 0 <= seconds <= duration:
             raise SearchError(
                 f"{item_name(entry.title, entry.item)} lasts {format_timecode(duration)}: there is "
@@ -248,7 +266,7 @@ class SearchIndex:
                 raise SearchError(
                     "only a moment of the catalog has other titles: the query is none"
                 )
-            excluded = self._items()[first.item_id].title.id
+            excluded = self._items[first.item_id].title.id
         mask = filters.mask(self._finder)
         rankings: list[Ranking] = []
         for name, encoder in self.encoders.items():
@@ -422,6 +440,7 @@ class SearchIndex:
 
     # ---- The catalog
 
+    @functools.cached_property
     def _items(self) -> dict[int, IndexedItem]:
         """Return all embedded items by id."""
         return {
@@ -431,6 +450,14 @@ class SearchIndex:
     @functools.cached_property
     def _finder(self) -> MomentFinder:
         return MomentFinder(self.catalog.segments(), self.catalog.duplicates())
+
+    @functools.cached_property
+    def _library(self) -> Path:
+        return self.catalog.library
+
+    def source_path(self, item: Item) -> Path:
+        """Return the absolute path of an item's file in the library."""
+        return self._library / item.path
 
     def _hit(self, moment: FoundMoment, rank: int, finder: MomentFinder) -> Hit:
         entry = moment.entry
@@ -447,7 +474,7 @@ class SearchIndex:
             kind=entry.title.kind,
             season=entry.item.season,
             episode=entry.item.episode,
-            path=self.catalog.source_path(entry.item),
+            path=self.source_path(entry.item),
             start_seconds=start,
             stop_seconds=stop,
             center_seconds=center,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class QueryVector:
 Query = Moment | QueryFile | QueryText | QueryVector
 
 _SECONDS = re.compile(r"\d+(?:\.\d+)?$")
-_CLOCK = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)$")
+_CLOCK = re.compile(r"(?:(\d{1,6}):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)$")
 
 
 def parse_seconds(text: str) -> float:
@@ -68,7 +69,7 @@ def parse_seconds(text: str) -> float:
         ValueError: The text is no time.
     """
     text = text.strip()
-    if _SECONDS.match(text):
+    if _SECONDS.match(text) and math.isfinite(float(text)):
         return float(text)
     match = _CLOCK.match(text)
     if not match:

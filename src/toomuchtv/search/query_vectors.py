@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,13 +16,21 @@ from toomuchtv.search.queries import Moment, Query, QueryText, QueryVector, as_u
 from toomuchtv.search.query_files import FileWindows, QueryFile, WindowFormat, read_query_file
 from toomuchtv.search.window_encoders import WindowEncoder, load_window_encoder
 
+# A vector takes a few kB, and the decoded windows of a file up to 100 MB.
+_MAX_VECTORS, _MAX_FILES = 256, 2
+
 
 class QueryEmbedder:
-    """Embeds queries. Encoders are loaded when a file or a text first needs them, and kept."""
+    """Embeds queries. Encoders are loaded when a file or a text first needs them, and kept.
+
+    Several threads may use it. Files and texts are embedded one at a time.
+    """
 
     def __init__(self) -> None:
         self._encoders: dict[str, WindowEncoder] = {}
-        self._read = functools.lru_cache(maxsize=16)(read_query_file)
+        self._lock = threading.RLock()
+        self._read = functools.lru_cache(maxsize=_MAX_FILES)(read_query_file)
+        self._embedded = functools.lru_cache(maxsize=_MAX_VECTORS)(self._embed)
 
     def vector(
         self, encoder: EncoderIndex, query: Query, query_modality: QueryModality, modality: Modality
@@ -43,9 +52,8 @@ class QueryEmbedder:
                 return None
             if not query.text:
                 raise SearchError("the description is empty: write text:WORDS")
-            text = self._load(record).encoder.text
-            assert text is not None
-            return as_unit(text.embed([query.text], modality)[0])
+            with self._lock:
+                return self._embedded(record, query, modality)
         if query_modality == "text":
             return None
         if isinstance(query, Moment):
@@ -60,12 +68,17 @@ class QueryEmbedder:
                     f"a vector of {record.name!r} has {dim} numbers, got {list(query.vector.shape)}"
                 )
             return as_unit(query.vector)
-        return self._file_vector(record, query, query_modality)
+        with self._lock:
+            return self._embedded(record, query, query_modality)
 
-    def _file_vector(
-        self, record: IndexedEncoder, query: QueryFile, modality: Modality
+    def _embed(
+        self, record: IndexedEncoder, query: QueryFile | QueryText, modality: Modality
     ) -> Tensor | None:
         loaded = self._load(record)
+        if isinstance(query, QueryText):
+            text = loaded.encoder.text
+            assert text is not None
+            return as_unit(text.embed([query.text], modality)[0])
         video, audio = loaded.encoder.video, loaded.encoder.audio
         windows: FileWindows = self._read(
             query,

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,9 @@ from tests.search.indexes import tiny_encoder
 from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.detection.detect import detect_segments
 from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.search.embedding import embed_catalog
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
 
 #: A title that would be markup, if the page took it for markup.
 MARKUP = "<img src=x onerror=alert(1)> \"Quoted\" & 'Co'"
@@ -45,17 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _write_library(folder: Path) -> Path:
     """Render two films and a series, and add films with other names, codecs and real pictures."""
     config = RenderedTVConfig(
-        movies=2, shows=1, episodes=2, minutes=0.25, transfer_clips_per_kind=0
+        movies=2, shows=1, episodes=2, minutes=0.4, opening_seconds=10, transfer_clips_per_kind=0
     )
     render_library(folder / "rendered", config)
     library = folder / "rendered" / "library"
     movies = library / "Movies"
-    for number, (name, suffix) in enumerate(
-        [(f"{MARKUP} (2004)", "mp4"), (f"{PLAYABLE} (2005)", "mp4"), (f"{UNPLAYABLE} (2006)", "avi")]
-    ):
-        write_film(
-            movies / name / f"{name}.{suffix}", seconds=9.0, first_frame=7 * number, size=(160, 96)
-        )
+    films = {f"{MARKUP} (2004)": "mp4", f"{PLAYABLE} (2005)": "mp4", f"{UNPLAYABLE} (2006)": "avi"}
+    for number, (name, suffix) in enumerate(films.items()):
+        path = movies / name / f"{name}.{suffix}"
+        write_film(path, seconds=9.0, first_frame=7 * number, size=(160, 96))
     media = Path(
         os.environ.get("TOOMUCHTV_TEST_MEDIA", Path(__file__).parents[2] / ".." / "shared/media")
     )
@@ -75,8 +73,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_catalog(folder / "catalog") as catalog:
         result = prepare_catalog(catalog, ProxyFormat(short_side=64, sample_rate_hz=16_000))
         assert not result.failed
+        detect_segments(catalog)
     tiny_encoder(tiny_config()).save(folder / "tiny")
-    embed_catalog(folder / "tiny", folder / "catalog", folder / "index", window_seconds=2.0)
+    embed_catalog(folder / "tiny", folder / "catalog", folder / "index", window_seconds=1.0)
     return library
 
 
@@ -100,6 +99,7 @@ def address(library: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """A running Chromium."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
     names = ("chromium", "chromium-browser", "google-chrome")
     program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if program is None:
@@ -115,7 +115,8 @@ def chromium() -> Iterator[Any]:
 def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
     """Return a function that opens the page at a path, in a context of its own.
 
-    No page may report an error to its console or send a request to another origin.
+    No page may report an error to its console or send a request to another origin. With
+    `may_refuse`, the browser may report responses of the server that refuse a request.
     """
     contexts: list[Any] = []
     problems: list[str] = []
@@ -125,16 +126,19 @@ def open_page(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
         if scheme not in ("blob", "data") and f"{scheme}://{host}" != address:
             problems.append(f"a request left the origin: {request.url}")
 
-    def open_page(path: str = "/", **options: Any) -> Any:
+    def open_page(path: str = "/", *, may_refuse: bool = False, **options: Any) -> Any:
         context = chromium.new_context(**{"viewport": {"width": 1100, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "console",
-            lambda said: problems.append(said.text) if said.type in ("error", "warning") else None,
-        )
+
+        def listen(said: Any) -> None:
+            is_refusal = said.text.startswith("Failed to load resource: the server responded")
+            if said.type in ("error", "warning") and not (may_refuse and is_refusal):
+                problems.append(said.text)
+
+        page.on("console", listen)
         page.on("request", watch)
         page.goto(address + path)
         return page
@@ -158,3 +162,11 @@ def wait_for_hits(page: Any) -> list[tuple[str, str]]:
     """Wait until a search has ended, and return its hits."""
     page.wait_for_selector("#hits[aria-busy=false] .card")
     return hits_of(page)
+
+
+def until(page: Any, expression: str, arg: object = None, *, timeout_seconds: float = 20.0) -> None:
+    """Wait until an expression is true. Playwright's own way is against the policy of the page."""
+    end = time.monotonic() + timeout_seconds
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, f"never true: {expression}"
+        page.wait_for_timeout(30)

@@ -155,11 +155,15 @@ export function showSelection() {
 /** Fill a list with cards. Cards that stay keep their node, and with it the focus. */
 export function showCards(list, hits, { isUnusual = false } = {}) {
   const old = new Map([...list.children].map((node) => [node.dataset.key, node]));
-  list.replaceChildren(...hits.map((hit) => {
+  const cards = hits.map((hit) => {
     const node = old.get(hitKey(hit));
     const fresh = hitCard(hit, isUnusual);
     if (!node || JSON.stringify(nodes.get(node)) !== JSON.stringify(hit)) return fresh;
     node.querySelector(".thumb").href = fresh.querySelector(".thumb").href;
     return node;
-  }));
+  });
+  // To move a node, even to where it is, takes the focus from it.
+  const isSame = cards.length === list.children.length
+    && cards.every((card, i) => card === list.children[i]);
+  if (!isSame) list.replaceChildren(...cards);
 }

@@ -61,7 +61,7 @@ function pageAction(event) {
   if (thumb && key.startsWith("Arrow")) return () => moveAmongCards(thumb.closest(".card"), key);
   // From the top of the page, the arrow down leads to the first hit.
   if (key === "ArrowDown" && target === document.body) {
-    return () => document.querySelector("main section:not([hidden]) .thumb")?.focus();
+    return () => [...document.querySelectorAll("main .thumb")].find((thumb) => thumb.checkVisibility())?.focus();
   }
   return actions[key];
 }

@@ -45,7 +45,7 @@ export async function showRecurring() {
   if (!recurring) return;
   list.replaceChildren(...recurring.map(recurringRow));
   if (!recurring.length) {
-    list.append(el("li", { class: "empty" }, "No scene recurs. `toomuchtv prepare` looks for scenes that several items share."));
+    list.append(el("li", { class: "empty" }, "No scene recurs in several items, or toomuchtv prepare has not looked for them yet."));
   }
   announce(plural(recurring.length, "recurring scene"));
 }

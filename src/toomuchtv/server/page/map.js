@@ -179,6 +179,10 @@ async function load() {
   const values = new URLSearchParams({ encoder, modality });
   const signal = supersede("map");
   showProgress("map", true);
+  // The server computes a map when it is first asked for, which takes a while for a large index.
+  const empty = byId("map-empty");
+  empty.hidden = points !== null;
+  empty.textContent = "The map is drawn. The first time takes a while…";
   try {
     const answer = await getJson(`/api/map?${values}`, signal);
     const buffer = await getBytes(answer.points_url, signal);
@@ -186,7 +190,7 @@ async function load() {
     grid = makeGrid(points);
     titles = answer.titles;
     hovered = -1;
-    byId("map-empty").hidden = true;
+    empty.hidden = true;
     hideError("map");
     showLegend();
     reset();
@@ -195,8 +199,8 @@ async function load() {
     if (wasAborted(error)) return;
     points = null;
     byId("legend").replaceChildren();
-    byId("map-empty").hidden = error.status !== 404;
-    byId("map-empty").textContent = error.message;
+    empty.hidden = error.status !== 404;
+    empty.textContent = error.message;
     if (error.status !== 404) showError("map", error.message, { label: "Try again", action: load });
   }
   showProgress("map", false);

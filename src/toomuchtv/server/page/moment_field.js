@@ -6,6 +6,9 @@ import { getIndex } from "./library.js";
 
 let fields = 0;
 
+// The server answers with the beginning of an item where no time was typed.
+const HAS_TIME = /(@|\s)\d+(:\d+)+(\.\d+)?$|@\d+(\.\d+)?$/;
+
 /**
  * Turn an input into a moment field.
  *
@@ -56,7 +59,8 @@ export function momentField(input, { onPick, onOpen, onError }) {
   }
 
   async function ask(text) {
-    const answer = await getJson(`/api/complete?q=${encodeURIComponent(text)}&limit=8`, supersede(purpose));
+    const found = await getJson(`/api/complete?q=${encodeURIComponent(text)}&limit=8`, supersede(purpose));
+    const answer = found.map((option) => ({ ...option, hasTime: HAS_TIME.test(text) }));
     return getIndex()?.has_text && text.length > 2
       ? [...answer, { words: text, query: `text:${text}` }] : answer;
   }
@@ -78,7 +82,7 @@ export function momentField(input, { onPick, onOpen, onError }) {
 
   function pick(option) {
     close();
-    if (option.words || option.seconds !== null) return onPick(option.query);
+    if (option.words || option.hasTime) return onPick(option.query);
     return onOpen ? onOpen(option) : onPick(option.query);
   }
 
@@ -108,10 +112,12 @@ export function momentField(input, { onPick, onOpen, onError }) {
       // One position before the first option is the field itself.
       const count = options.length + 1;
       activate(((active + 1 + step + count) % count) - 1);
-    } else if (event.key === "Escape" && isOpen) {
+    } else if (event.key === "Escape") {
       event.preventDefault();
       event.stopPropagation();
-      close();
+      // First the list goes, then the field: arrows then move among the hits.
+      if (isOpen) close();
+      else input.blur();
     } else if (event.key === "Enter") {
       event.preventDefault();
       if (active >= 0) pick(options[active]);
@@ -125,10 +131,9 @@ function optionNode(option) {
   if (option.words) {
     return el("li", { role: "option", class: "words" }, el("span", {}, `Search in words: “${option.words}”`));
   }
-  const at = option.seconds ?? option.duration_seconds * 0.3;
-  const detail = option.seconds === null
-    ? `${duration(option.duration_seconds)} · add a time, or choose it to browse`
-    : timecode(option.seconds);
+  const at = option.hasTime ? option.seconds : option.duration_seconds * 0.3;
+  const detail = option.hasTime ? timecode(option.seconds)
+    : `${duration(option.duration_seconds)} · add a time, or choose it to browse`;
   return el("li", { role: "option" },
     thumbnail(option.item_id, at, 160),
     el("span", {}, el("b", {}, option.name), el("small", {}, detail)));

@@ -6,7 +6,7 @@
 import { supersede, wasAborted } from "./api.js";
 import { isSelected, onSelection, toggleSelected } from "./basket.js";
 import { hitKey, lessLike, moreLike, searchFrom } from "./cards.js";
-import { announce, byId, range, timecode } from "./dom.js";
+import { announce, byId, range, thumbnailUrl, timecode } from "./dom.js";
 import { getItem } from "./library.js";
 import { openKey, getState, update } from "./state.js";
 import { Timeline } from "./timeline.js";
@@ -102,6 +102,12 @@ function step(hit) {
 
 export const stepBy = (count) => step(hits[hits.indexOf(shown?.hit) + count]);
 
+/** Until the picture of the hit is there, its thumbnail is seen, and not the film's first picture. */
+function showThumbnail(itemId, seconds) {
+  video.classList.add("waiting");
+  video.parentElement.style.backgroundImage = `url("${thumbnailUrl(itemId, seconds, 640)}")`;
+}
+
 function clearScreen() {
   video.removeAttribute("src");
   video.load();
@@ -141,10 +147,11 @@ function playSource({ url, offset_seconds: late }, seconds) {
     isExcerpt = false;
     // A player begins with the first stream, an item with its first picture.
     offset = -late;
+    showThumbnail(shown.item.item_id, seconds);
     video.src = url;
   }
   jump(seconds);
-  start();
+  startPlaying();
 }
 
 function playExcerpt(seconds) {
@@ -156,13 +163,14 @@ function playExcerpt(seconds) {
     isExcerpt = true;
     // An excerpt at the very end would have no picture.
     offset = Math.max(0, Math.min(seconds, item.duration_seconds - 1));
+    showThumbnail(item.item_id, seconds);
     video.src = `/media/${item.item_id}/excerpt?start=${offset.toFixed(3)}&seconds=${length.toFixed(1)}`;
   }
   jump(seconds);
-  start();
+  startPlaying();
 }
 
-async function start() {
+async function startPlaying() {
   try {
     await video.play();
   } catch (error) {
@@ -233,7 +241,7 @@ export const seekBy = (seconds) => shown?.item && seek(position() + seconds);
 export const seekShot = (direction) => shown?.item && seek(timeline.shotFrom(position(), direction));
 
 export function togglePlay() {
-  if (video.paused) start();
+  if (video.paused) startPlaying();
   else video.pause();
 }
 
@@ -266,13 +274,20 @@ export function startPlayer() {
     if (!ownSeek && shown && !isInside) byId("loop").checked = false;
     timeline?.move(now);
   });
-  video.addEventListener("seeked", () => { ownSeek = false; });
+  video.addEventListener("seeked", () => {
+    ownSeek = false;
+    video.classList.remove("waiting");
+  });
+  // Where the wanted time is the first one, nothing is sought.
+  video.addEventListener("playing", () => {
+    if (!video.seeking) video.classList.remove("waiting");
+  });
   video.addEventListener("ended", () => {
     if (!shown?.item) return;
     const end = position();
     if (byId("loop").checked) {
       jump(shown.start);
-      start();
+      startPlaying();
     } else if (isExcerpt && end < shown.item.duration_seconds - 1) playExcerpt(end);
   });
   const onFrame = () => {

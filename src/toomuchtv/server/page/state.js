@@ -106,7 +106,7 @@ export function searchRequest(state) {
     query, by: state.by, k: state.k, plus: state.plus, minus: state.minus,
     more_like: state.more.map(parseMoment), less_like: state.less.map(parseMoment),
     other_titles: state.other, centered: !state.uncentered,
-    then: state.then || null, within_seconds: state.within,
+    then: state.then || null, within_seconds: state.then ? state.within : DEFAULTS.within,
     filters: filtersOf(state), weights: state.weights.length ? weights : null,
     per_title: state.perTitle, collapse: !state.everyWindow,
   };

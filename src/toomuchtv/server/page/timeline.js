@@ -19,7 +19,7 @@ export class Timeline {
     this.hits = el("ul", { class: "ticks", "aria-label": "Hits of this item" });
     this.track = el("div", {
       class: "track", role: "slider", tabindex: "0", "aria-label": "Position in the item",
-      "aria-valuemin": "0", "aria-valuemax": item.duration_seconds.toFixed(1),
+      "aria-valuemin": "0", "aria-valuenow": "0", "aria-valuemax": item.duration_seconds.toFixed(1),
     }, this.canvas, this.moment);
     this.clock = el("span", { class: "clock" });
     root.replaceChildren(
@@ -102,7 +102,7 @@ export class Timeline {
       if (this.track.hasPointerCapture(event.pointerId)) onSeek(at(event));
     });
     this.track.addEventListener("keydown", (event) => {
-      const now = Number(this.track.getAttribute("aria-valuenow") ?? 0);
+      const now = Number(this.track.getAttribute("aria-valuenow"));
       const target = {
         ArrowLeft: now - 1, ArrowRight: now + 1, ArrowDown: now - 1, ArrowUp: now + 1,
         PageDown: now - 10, PageUp: now + 10, Home: 0, End: this.duration - 1,

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-browser test-newest test-oldest lint format clean
+.PHONY: setup demo test test-browser test-lance test-newest test-oldest lint format clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,11 @@ test-oldest:
 	.venv-oldest/bin/python $(PIP_INSTALL) torch==2.13.0
 	.venv-oldest/bin/python $(PIP_INSTALL) -c constraints-oldest.txt -e .
 	.venv-oldest/bin/python -m tests.main_job
+
+# The copy of an index in LanceDB, and Parquet: 350 MB of packages that CI does not install.
+test-lance: setup
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lance,parquet]'
+	$(BIN)/python -m pytest tests/search/test_lance.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Search: does it find what it should, how fast is it, and how much memory does it take?
 
     python -m benchmarks.search speed --json FILE          exact search over 1,000,000 windows
+    python -m benchmarks.search lance --windows 5000000 --json FILE     the copy in LanceDB
     python -m benchmarks.search events --json FILE         the same event in other titles
     python -m benchmarks.search real LIBRARY --json FILE   embedding speed; copies of moments
 
@@ -20,7 +21,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -54,7 +55,9 @@ from toomuchtv.inference.pretrained import PretrainedConfig
 from toomuchtv.media.containers import open_media
 from toomuchtv.media.proxy_writer import ProxyFormat
 from toomuchtv.search.index import By, SearchIndex
+from toomuchtv.search.index_check import measure_recall
 from toomuchtv.search.index_folder import IndexFolder, content_of, file_description
+from toomuchtv.search.lance_publishing import publish_index
 from toomuchtv.search.vector_files import ItemVectors, write_vector_file
 
 _DIRECTIONS: tuple[By, ...] = ("look", "sound", "look-to-sound", "sound-to-look")
@@ -65,9 +68,9 @@ _TIMED: tuple[By, ...] = ("look", "both")
 def main() -> None:
     """Run one of the benchmarks."""
     parser = argument_parser(__doc__)
-    parser.add_argument("benchmark", choices=["speed", "events", "real"])
+    parser.add_argument("benchmark", choices=["speed", "lance", "events", "real"])
     parser.add_argument("library", type=Path, nargs="?", help="folder of real films, for `real`")
-    parser.add_argument("--windows", type=int, default=1_000_000, help="of `speed`")
+    parser.add_argument("--windows", type=int, default=1_000_000, help="of `speed` and `lance`")
     parser.add_argument("--seeds", type=int, default=3, help="of `events`")
     parser.add_argument("--steps", type=int, default=400, help="of training")
     parser.add_argument("--movies", type=int, default=40, help="of `events`")
@@ -78,6 +81,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     if options.benchmark == "speed":
         _speed(figures, out, options.windows, options.queries)
+    elif options.benchmark == "lance":
+        _lance(figures, out, options.windows, options.queries)
     elif options.benchmark == "events":
         _events(
             figures, out, options.seeds, options.steps, options.movies, num_queries=options.queries
@@ -91,35 +96,16 @@ def main() -> None:
 
 def _speed(figures: Figures, out: Path, num_windows: int, num_queries: int) -> None:
     """Measure an index of random vectors, and the update of one item in it."""
-    film = RenderedTVConfig(movies=1, shows=0, clips=0, minutes=1.0, transfer_clips_per_kind=0)
-    render_library(out / "rendered", film)
-    if not (out / "catalog").exists():  # another scan would miss the files of the added films
-        scan_library(out / "rendered" / "library", out / "catalog")
-        with open_catalog(out / "catalog") as catalog:
-            prepare_catalog(catalog, ProxyFormat(short_side=64))
-    model = TwoTower.from_config("tiny", seed=0)
-    PretrainedEncoder(model, _tiny_config()).save(out / "model")
-    folder = IndexFolder(out / "index")
-    if not folder.exists():
-        embed_catalog(out / "model", out / "catalog", out / "index")
-    [record] = folder.read().encoders
     rng = np.random.default_rng(0)
-    per_item = 2500
-    with open_catalog(out / "catalog") as catalog:
-        if len(catalog.items()) == 1:
-            _add_items(catalog, num_windows // per_item, per_item)
-        proxies = catalog.proxies()
-        for number, item in enumerate(catalog.items()):
-            path = folder.vector_file(record, content := content_of(item, proxies[item.id]))
-            if not path.exists():
-                video, audio = (
-                    torch.from_numpy(rng.standard_normal((per_item, 256), dtype=np.float32))
-                    for _ in range(2)
-                )
-                vectors = ItemVectors.from_float(torch.arange(per_item), video, audio)
-                write_vector_file(path, vectors, file_description(record, content))
-            if number % 100 == 0:
-                print(f"  {number * per_item:,} windows written", flush=True)
+
+    def random_vectors(count: int) -> ItemVectors:
+        video, audio = (
+            torch.from_numpy(rng.standard_normal((count, 256), dtype=np.float32)) for _ in range(2)
+        )
+        return ItemVectors.from_float(torch.arange(count), video, audio)
+
+    folder = build_large_index(out, num_windows, random_vectors)
+    [record] = folder.read().encoders
     embed_catalog(out / "model", out / "catalog", out / "index")  # measures the calibration
     # In a process of its own, which has made nothing.
     done = subprocess.run(
@@ -144,6 +130,91 @@ def _speed(figures: Figures, out: Path, num_windows: int, num_queries: int) -> N
         assert embed_catalog(out / "model", out / "catalog", out / "index").embedded == 1
         seconds.append(time.perf_counter() - start)
     figures.add(median_and_range("update_seconds", seconds))
+
+
+def build_large_index(
+    out: Path, num_windows: int, make_vectors: Callable[[int], ItemVectors]
+) -> IndexFolder:
+    """Build an index of films that exist on record only, unless it is there.
+
+    Args:
+        out: Folder for a catalog, a model and the index.
+        num_windows: Number of windows, about.
+        make_vectors: From the number of windows of an item to its embeddings.
+    """
+    film = RenderedTVConfig(movies=1, shows=0, clips=0, minutes=1.0, transfer_clips_per_kind=0)
+    render_library(out / "rendered", film)
+    if not (out / "catalog").exists():  # another scan would miss the files of the added films
+        scan_library(out / "rendered" / "library", out / "catalog")
+        with open_catalog(out / "catalog") as catalog:
+            prepare_catalog(catalog, ProxyFormat(short_side=64))
+    model = TwoTower.from_config("tiny", seed=0)
+    PretrainedEncoder(model, _tiny_config()).save(out / "model")
+    folder = IndexFolder(out / "index")
+    if not folder.exists():
+        embed_catalog(out / "model", out / "catalog", out / "index")
+    [record] = folder.read().encoders
+    per_item = 2500
+    with open_catalog(out / "catalog") as catalog:
+        if len(catalog.items()) == 1:
+            _add_items(catalog, num_windows // per_item, per_item)
+        proxies = catalog.proxies()
+        for number, item in enumerate(catalog.items()):
+            path = folder.vector_file(record, content := content_of(item, proxies[item.id]))
+            if not path.exists():
+                description = file_description(record, content)
+                write_vector_file(path, make_vectors(per_item), description)
+            if number % 100 == 0:
+                print(f"  {number * per_item:,} windows written", flush=True)
+    return folder
+
+
+# ---- LanceDB
+
+
+def _lance(figures: Figures, out: Path, num_windows: int, num_queries: int) -> None:
+    """Measure a copy in LanceDB of an index whose windows resemble their neighbors in time.
+
+    The vectors of an item are a random walk in 32 dimensions, which a random matrix turns into 256,
+    with noise. Windows of real films are at least as similar to each other, while independent
+    random vectors have no neighbors that could be found.
+    """
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((32, 256), dtype=np.float32)
+
+    def walk(count: int) -> ItemVectors:
+        latent = np.empty((count, 32), np.float32)
+        latent[0] = rng.standard_normal(32)
+        for number, step in enumerate(rng.standard_normal((count - 1, 32)), start=1):
+            latent[number] = 0.9 * latent[number - 1] + 0.44 * step
+        noise = rng.standard_normal((count, 256), dtype=np.float32)
+        video = torch.from_numpy(latent @ mixing + noise)
+        return ItemVectors.from_float(torch.arange(count), video, None)
+
+    build_large_index(out, num_windows, walk)
+    embed_catalog(out / "model", out / "catalog", out / "index")
+    begun = time.perf_counter()
+    publish_index(out / "index", out / "copy", progress=_print_progress)
+    figures.add({"lance_publish_seconds": time.perf_counter() - begun})
+    begun = time.perf_counter()
+    publish_index(out / "index", out / "copy")
+    figures.add({"lance_republish_seconds": time.perf_counter() - begun})
+    with open_index(out / "copy") as index:
+        [encoder] = index.encoders.values()
+        figures.add({"windows": len(encoder)})
+        _time_queries(figures, index, "look", num_queries, rng, name="lance_search")
+    for recall in measure_recall(out / "copy", queries=num_queries):
+        figures.add(
+            {
+                "lance_recall_at_10": recall.recall,
+                "lance_p50_ms": recall.p50_ms,
+                "lance_p95_ms": recall.p95_ms,
+            }
+        )
+
+
+def _print_progress(done: float, total: float, text: str) -> None:
+    print(f"  {done:,.0f} of {total:,.0f} windows copied", flush=True)
 
 
 def _tiny_config() -> PretrainedConfig:
@@ -182,7 +253,13 @@ def _add_items(catalog: Catalog, count: int, seconds: int) -> None:
 
 
 def _time_queries(
-    figures: Figures, index: SearchIndex, by: By, num_queries: int, rng: np.random.Generator
+    figures: Figures,
+    index: SearchIndex,
+    by: By,
+    num_queries: int,
+    rng: np.random.Generator,
+    *,
+    name: str = "",
 ) -> None:
     """Time searches from random moments, after a few to warm up."""
     [encoder] = index.encoders.values()
@@ -194,7 +271,7 @@ def _time_queries(
         index.search(Moment(item_id=encoder.items[row].item.id, seconds=center), by=by, k=10)
         if number >= 5:
             seconds.append(1000 * (time.perf_counter() - start))
-    name = "exact" if by == "look" else f"exact_{by}"
+    name = name or ("exact" if by == "look" else f"exact_{by}")
     p50, p95 = np.percentile(seconds, [50, 95])
     figures.add({f"{name}_p50_ms": float(p50), f"{name}_p95_ms": float(p95)})
 

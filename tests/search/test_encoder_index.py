@@ -13,7 +13,7 @@ from tests.search.indexes import random_encoder, random_vectors
 from toomuchtv.catalog.records import Item, Probe, Title, TitleKind, VideoStream
 from toomuchtv.search.encoder_index import EncoderIndex, IndexedItem, top_windows
 from toomuchtv.search.hits import Modality
-from toomuchtv.search.ranking import Scored
+from toomuchtv.search.scored import Scored
 from toomuchtv.search.scoring import HALF_ERROR, coarse_similarities, similarities
 from toomuchtv.search.vector_files import ItemVectors
 

@@ -9,7 +9,8 @@ from tests.search.test_encoder_index import make_index, unit
 from toomuchtv.search.encoder_index import EncoderIndex
 from toomuchtv.search.hits import Modality
 from toomuchtv.search.moments import MomentFinder, SeenPlaces
-from toomuchtv.search.ranking import IGNORED, Ranking, Scored, fuse
+from toomuchtv.search.ranking import IGNORED, Ranking, fuse
+from toomuchtv.search.scored import Scored
 
 NO_SEGMENTS = MomentFinder((), ())
 

@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from toomuchtv.cli.console import Output
+from toomuchtv.cli.index import Index
 from toomuchtv.cli.options import DONE_IN_PART, Json, verb_output
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ By = Literal["both", "look", "sound", "look-to-sound", "sound-to-look"]
 
 
 def search(
-    index: Annotated[Path, Argument(metavar="IDX", help="Folder of the index.")],
+    index: Index,
     query: Annotated[
         str | None,
         Argument(

@@ -38,6 +38,19 @@ class IndexedItem:
     vectors: ItemVectors
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidates:
+    """The windows that an approximate search has found.
+
+    Attributes:
+        windows: Their numbers, int64 `[M]`.
+        vectors: Their unit vectors, float32 `[M, D]`.
+    """
+
+    windows: IntArray
+    vectors: Tensor
+
+
 class EncoderIndex:
     """All windows of one encoder, numbered item by item.
 
@@ -117,6 +130,21 @@ class EncoderIndex:
                     found[part] = mask(self.items[row].item.id, self.centers(row))
         return found
 
+    def candidates(
+        self, query: Tensor, modality: Modality, allowed: NDArray[np.bool_] | None, count: int
+    ) -> Candidates | None:
+        """Return the windows that need to be compared with a query; None if all do.
+
+        An index that is too large to be compared as a whole overrides this.
+
+        Args:
+            query: A unit vector, float32 `[D]`.
+            modality: Which vectors of the windows to compare.
+            allowed: As for `scores`.
+            count: How many candidates are enough.
+        """
+        return None
+
     def scores(
         self, query: Tensor, modality: Modality, allowed: NDArray[np.bool_] | None
     ) -> ScoreArray:
@@ -135,7 +163,7 @@ class EncoderIndex:
         rows = [
             row
             for row, entry in enumerate(self.items)
-            if entry.vectors.of(modality) is not None
+            if entry.vectors.has(modality)
             and (allowed is None or allowed[self.starts[row] : self.starts[row + 1]].any())
         ]
         found = coarse_similarities(
@@ -186,12 +214,12 @@ class EncoderIndex:
         means = self.title_means(modality)
         for row, entry in enumerate(self.items):
             part = slice(self.starts[row], self.starts[row + 1])
-            values = entry.vectors.of(modality)
-            if values is None or not np.isfinite(out[part]).any():
+            if not np.isfinite(out[part]).any():
                 continue
             mean = means[entry.title.id]
             # |x - m|^2 of a unit vector x
-            squared = 1 - 2 * (values @ mean.half()).float() + mean.square().sum()
+            products = (self._values(row, modality) @ mean.half()).float()
+            squared = 1 - 2 * products + mean.square().sum()
             out[part] = (out[part] - float(mean @ rest)) / squared.clamp(min=1e-6).sqrt().numpy()
         return out
 
@@ -206,7 +234,7 @@ class EncoderIndex:
         Returns:
             float32 `[N]`; -inf for windows without the modality.
         """
-        rows = [row for row, e in enumerate(self.items) if e.vectors.of(modality) is not None]
+        rows = [row for row, entry in enumerate(self.items) if entry.vectors.has(modality)]
         out = np.full(len(self), -np.inf, np.float32)
         if not rows:
             return out

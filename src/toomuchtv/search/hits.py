@@ -9,6 +9,7 @@ from typing import Literal
 from toomuchtv.catalog.records import TitleKind
 
 Modality = Literal["video", "audio"]
+MODALITIES: tuple[Modality, ...] = ("video", "audio")
 #: What a query may consist of. Text needs an encoder with a text tower.
 QueryModality = Literal["video", "audio", "text"]
 

@@ -26,8 +26,9 @@ from toomuchtv.errors import SearchError
 from toomuchtv.search.calibration import read_calibration
 from toomuchtv.search.encoder_index import EncoderIndex, IndexedItem
 from toomuchtv.search.filters import Filters
-from toomuchtv.search.hits import Hit, Match, Modality, QueryModality
+from toomuchtv.search.hits import MODALITIES, Hit, Match, Modality, QueryModality
 from toomuchtv.search.index_folder import IndexFolder, content_of
+from toomuchtv.search.lance_store import LanceEncoderIndex, LanceStore, is_lance_index
 from toomuchtv.search.moments import MomentFinder, SeenPlaces
 from toomuchtv.search.queries import (
     Moment,
@@ -39,7 +40,8 @@ from toomuchtv.search.queries import (
 )
 from toomuchtv.search.query_files import QueryFile
 from toomuchtv.search.query_vectors import QueryEmbedder
-from toomuchtv.search.ranking import IGNORED, FoundMoment, Ranking, Scored, fuse
+from toomuchtv.search.ranking import IGNORED, FoundMoment, Ranking, fuse
+from toomuchtv.search.scored import Scored, score
 from toomuchtv.search.vector_files import DamagedVectorFileError
 
 #: What is compared: the look of both, the sound of both, both of these, or across.
@@ -55,7 +57,8 @@ _DIRECTIONS: dict[str, tuple[tuple[Modality, Modality], ...]] = {
 _MORE_LIKE, _LESS_LIKE = 0.75, 0.15
 _MINUS = 0.5
 _MAX_REFERENCES = 20_000
-_MODALITIES: tuple[Modality, ...] = ("video", "audio")
+# Where not all windows are compared: how many of each direction.
+_CANDIDATES, _MANY_CANDIDATES = 1000, 5000
 
 
 class SearchIndex:
@@ -65,7 +68,7 @@ class SearchIndex:
     threads once `preload` was called.
 
     Args:
-        folder: The index.
+        folder: The index, or a copy of it in LanceDB.
         catalog: Its catalog, which is closed with this object.
 
     Attributes:
@@ -73,7 +76,7 @@ class SearchIndex:
         problems: Sentences about what is missing or damaged, which `toomuchtv embed` mends.
     """
 
-    def __init__(self, folder: IndexFolder, catalog: Catalog) -> None:
+    def __init__(self, folder: IndexFolder | LanceStore, catalog: Catalog) -> None:
         self.folder = folder
         self.catalog = catalog
         self.encoders: dict[str, EncoderIndex] = {}
@@ -98,10 +101,15 @@ class SearchIndex:
             if num_missing:
                 problems.append(
                     f"{num_missing} of {len(items)} items are not embedded by {record.name!r}: "
-                    "run `toomuchtv embed` again"
+                    f"run `toomuchtv {folder.updated_by}` again"
                 )
-            calibration = read_calibration(folder.calibration_of(record))
-            self.encoders[record.name] = EncoderIndex(record, found, calibration)
+            if isinstance(folder, LanceStore):
+                calibration = folder.read_calibration(record)
+                encoder: EncoderIndex = LanceEncoderIndex(folder, record, found, calibration)
+            else:
+                calibration = read_calibration(folder.calibration_of(record))
+                encoder = EncoderIndex(record, found, calibration)
+            self.encoders[record.name] = encoder
         self.problems = tuple(problems)
         self._embedder = QueryEmbedder()
         self._durations = {item_id: proxy.duration_seconds for item_id, proxy in proxies.items()}
@@ -268,6 +276,8 @@ class SearchIndex:
                 )
             excluded = self._items[first.item_id].title.id
         mask = filters.mask(self._finder)
+        # A pair of moments is found only if both of them are candidates.
+        num_candidates = _MANY_CANDIDATES if then is not None else max(_CANDIDATES, 20 * k)
         rankings: list[Ranking] = []
         for name, encoder in self.encoders.items():
             weight = 1.0 if weights is None else weights.get(name, 0.0)
@@ -279,11 +289,12 @@ class SearchIndex:
                 ),
                 mask,
             )
-            scored = self._score(encoder, parts, by, allowed, excluded if centered else None)
+            title = excluded if centered else None
+            scored = self._score(encoder, parts, by, allowed, title, num_candidates)
             if follow is None:
                 rankings.extend(Ranking.of_direction(one, weight) for one in scored)
                 continue
-            then_scored = self._score(encoder, follow, by, allowed, None)
+            then_scored = self._score(encoder, follow, by, allowed, None, num_candidates)
             if scored and then_scored:
                 rankings.append(Ranking.of_sequence(scored, then_scored, within_seconds, weight))
         if not rankings:
@@ -372,6 +383,7 @@ class SearchIndex:
         by: By,
         allowed: NDArray[np.bool_] | None,
         centered_on: int | None,
+        num_candidates: int,
     ) -> list[Scored]:
         """Return the similarities of a query to all windows, for each direction that it has.
 
@@ -381,6 +393,7 @@ class SearchIndex:
             by: The directions.
             allowed: As for `EncoderIndex.scores`.
             centered_on: The title of the query if means of titles are subtracted, else None.
+            num_candidates: How many windows are enough where not all are compared.
         """
         found = []
         for query_modality, modality in self._directions(encoder, parts[0][0], by):
@@ -391,22 +404,15 @@ class SearchIndex:
             if vectors[0][0] is None:
                 continue
             total = torch.stack([v * weight for v, weight in vectors if v is not None]).sum(dim=0)
-            direction = as_unit(total)
+            mean = None
             if centered_on is not None and query_modality != "text":
                 mean = encoder.title_means(query_modality)[centered_on]
-                scores = encoder.centered_scores(direction, mean, modality, allowed)
-            else:
-                scores = encoder.scores(direction, modality, allowed)
             found.append(
-                Scored(
-                    encoder=encoder,
-                    query_modality=query_modality,
-                    modality=modality,
-                    query=direction,
-                    scores=scores,
-                    is_centered=centered_on is not None,
+                score(
+                    encoder, as_unit(total), query_modality, modality, allowed=allowed, mean=mean,
+                    num_candidates=num_candidates,
                 )
-            )
+            )  # fmt: skip
         return found
 
     def _directions(
@@ -417,7 +423,7 @@ class SearchIndex:
         dims = {"video": record.video_dim, "audio": record.audio_dim}
         if isinstance(query, QueryText):
             targets = {modality for _, modality in _DIRECTIONS[by]}
-            return [("text", m) for m in _MODALITIES if m in targets & {*record.text_modalities}]
+            return [("text", m) for m in MODALITIES if m in targets & {*record.text_modalities}]
         return [
             (source, target)
             for source, target in _DIRECTIONS[by]
@@ -496,14 +502,14 @@ def open_index(
     """Open an index for searching.
 
     Args:
-        path: Folder of the index.
+        path: Folder of the index, or the address of a copy in LanceDB.
         catalog: Folder of its catalog, if it has moved since `toomuchtv embed`.
 
     Raises:
         SearchError: There is no index, or it is damaged.
         CatalogError: Its catalog cannot be opened.
     """
-    folder = IndexFolder(Path(path))
+    folder = LanceStore(path) if is_lance_index(path) else IndexFolder(Path(path))
     recorded = folder.read().catalog
     if catalog is None and not os.path.isdir(recorded):
         raise SearchError(

@@ -1,4 +1,4 @@
-"""Verify all files of an index."""
+"""Verify all files of an index, and the recall of its copy in LanceDB."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.errors import SearchError
+from toomuchtv.search.hits import MODALITIES, Modality
+from toomuchtv.search.index import open_index
 from toomuchtv.search.index_folder import IndexFolder, content_of
+from toomuchtv.search.lance_store import LanceEncoderIndex
 from toomuchtv.search.vector_files import DamagedVectorFileError
 
 
@@ -84,3 +90,67 @@ def check_index(
         num_missing=num_missing,
         num_superfluous=num_superfluous,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """How well the approximate search of a copy in LanceDB finds what the exact one finds.
+
+    Attributes:
+        encoder: Name of the encoder.
+        modality: "video" or "audio".
+        num_windows: Number of windows.
+        recall: Share of the ten most similar windows of a random window that are found.
+        p50_ms: Median duration of an approximate search in milliseconds.
+        p95_ms: The duration that 95% of them do not exceed.
+    """
+
+    encoder: str
+    modality: Modality
+    num_windows: int
+    recall: float
+    p50_ms: float
+    p95_ms: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def measure_recall(
+    index: str | os.PathLike[str],
+    *,
+    catalog: str | os.PathLike[str] | None = None,
+    queries: int = 100,
+    progress: ProgressCallback = no_progress,
+) -> list[Recall]:
+    """Search a copy in LanceDB for random windows of its own, approximately and exactly.
+
+    Args:
+        index: Address of the copy.
+        catalog: Folder of its catalog, if it has moved.
+        queries: Number of windows for each encoder and modality.
+        progress: Receives the number of encoders and modalities that are done.
+
+    Raises:
+        SearchError: There is no copy.
+        CatalogError: The catalog cannot be opened.
+    """
+    found = []
+    with open_index(index, catalog=catalog) as opened:
+        jobs = [(e, m) for e in opened.encoders.values() for m in MODALITIES]
+        for done, (encoder, modality) in enumerate(jobs, start=1):
+            if not isinstance(encoder, LanceEncoderIndex):
+                raise SearchError(f"{os.fspath(index)!r} is no copy in LanceDB")
+            measured = encoder.recall(modality, queries=queries)
+            if measured is not None:
+                recall, seconds = measured
+                p50, p95 = (float(np.percentile(seconds * 1000, q)) for q in (50, 95))
+                found.append(
+                    Recall(
+                        encoder=encoder.record.name, modality=modality,
+                        num_windows=len(encoder), recall=recall, p50_ms=p50, p95_ms=p95,
+                    )
+                )  # fmt: skip
+            progress(done, len(jobs), encoder.record.name)
+    return found

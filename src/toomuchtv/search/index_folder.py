@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -97,6 +98,8 @@ class IndexFolder:
     """The files of an index."""
 
     path: Path
+    #: The verb that brings it up to date.
+    updated_by: ClassVar[str] = "embed"
 
     def exists(self) -> bool:
         """Return whether the folder holds an index."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.manifold import TSNE
 from torch import Tensor
 
 from toomuchtv._internal.random_numbers import FloatArray, IntArray
@@ -107,7 +106,7 @@ def map_moments(
     Raises:
         SearchError: The encoder has no vectors of this modality.
     """
-    rows = [row for row, e in enumerate(encoder.items) if e.vectors.of(modality) is not None]
+    rows = [row for row, entry in enumerate(encoder.items) if entry.vectors.has(modality)]
     counts = np.array([len(encoder.items[row].vectors) for row in rows], np.int64)
     total = int(counts.sum())
     if not total:
@@ -167,6 +166,9 @@ def _place_landmarks(vectors: FloatArray, seed: int) -> FloatArray:
     if len(vectors) < _MIN_FOR_TSNE or sizes[0] < 1e-6:
         # Too few for neighborhoods, or all equal: the first two principal components.
         return np.asarray(reduced[:, :2])
+    # The import takes seconds, and only a map needs it.
+    from sklearn.manifold import TSNE
+
     # The start must have a small scale, and the same one for every index (Kobak and Berens 2019).
     start = reduced[:, :2] / reduced[:, 0].std() * 1e-4
     perplexity = min(30.0, (len(vectors) - 1) / 3)

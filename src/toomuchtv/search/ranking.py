@@ -8,97 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch import Tensor
 
 from toomuchtv._internal.random_numbers import IntArray
-from toomuchtv.search.calibration import DirectionCalibration
 from toomuchtv.search.encoder_index import EncoderIndex, IndexedItem, ScoreArray, top_windows
-from toomuchtv.search.hits import Match, Modality, QueryModality
+from toomuchtv.search.hits import Match, Modality
 from toomuchtv.search.moments import SeenPlaces
-from toomuchtv.search.scoring import HALF_ERROR
+from toomuchtv.search.scored import Scored
 
 #: Number of a moment that no search returns: that of the query itself.
 IGNORED = -1
 # The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009).
 _RRF = 60
 _LEAST_MOMENTS = 50
-# Without pairs of different titles, as for text, a hit must stand out of all windows.
-_CONFIDENT_Z = 4.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scored:
-    """The similarities of one query to all windows of an encoder, in one direction.
-
-    Attributes:
-        encoder: The encoder with its windows.
-        query_modality: What of the query was compared.
-        modality: What of the windows was compared.
-        query: The query's unit vector, float32 `[D]`.
-        scores: float32 `[N]`; -inf for windows that may not be returned.
-        is_centered: Whether the scores are other than the cosine.
-    """
-
-    encoder: EncoderIndex
-    query_modality: QueryModality
-    modality: Modality
-    query: Tensor
-    scores: ScoreArray
-    is_centered: bool
-
-    def calibration(self) -> DirectionCalibration | None:
-        """Return the calibration of this direction, or None if it was not measured."""
-        known = self.encoder.calibration
-        return None if known is None else known.of(self.query_modality, self.modality)
-
-    def top(self, count: int) -> IntArray:
-        """Return the best windows in exact order, int64, at most `count`."""
-        if self.is_centered:
-            return top_windows(self.scores, count)
-        best = top_windows(self.scores, count)
-        if not len(best):
-            return best
-        # Rounding can move a window by the error, and the last of the best ones as well.
-        bound = self.scores[best[-1]] - 2 * HALF_ERROR
-        candidates = np.flatnonzero(self.scores >= bound)
-        exact = self.encoder.exact(candidates, self.query, self.modality)
-        return np.asarray(candidates[np.argsort(-exact, kind="stable")[:count]], np.int64)
-
-    def z_scores(self) -> ScoreArray:
-        """Return the z-score of every window, float32 `[N]`; -inf as in `scores`."""
-        mean, std = self._mean_and_std()
-        return np.asarray((self.scores - mean) / std, np.float32)
-
-    def match(self, window: int, rank: int) -> Match:
-        """Return how this direction found a window."""
-        exact = self.encoder.exact(np.array([window]), self.query, self.modality)
-        # Vectors in half precision can be longer than 1 by a rounding error.
-        similarity = float(np.clip(exact[0], -1, 1))
-        calibration = self.calibration()
-        mean, std = self._mean_and_std()
-        z_score = (similarity - mean) / std
-        return Match(
-            encoder=self.encoder.record.name,
-            query_modality=self.query_modality,
-            modality=self.modality,
-            similarity=similarity,
-            z_score=z_score,
-            is_confident=(
-                z_score >= _CONFIDENT_Z
-                if calibration is None
-                else similarity >= calibration.threshold
-            ),
-            rank=rank,
-        )
-
-    def _mean_and_std(self) -> tuple[float, float]:
-        calibration = self.calibration()
-        if calibration is not None:
-            return calibration.mean, calibration.std
-        finite = self.scores[np.isfinite(self.scores)].astype(np.float64)
-        if len(finite) < 2:
-            return math.nan, math.nan
-        return float(finite.mean()), max(float(finite.std()), 1e-6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -180,11 +101,7 @@ class Ranking:
     def matches(self, window: int, rank: int) -> list[Match]:
         """Return how a window was found."""
         if self.directions:
-            return [
-                one.match(window, rank)
-                for one in self.directions
-                if np.isfinite(one.scores[window])
-            ]
+            return [one.match(window, rank) for one in self.directions if one.has(window)]
         assert self.scores is not None
         similarity = min(1.0, -float(self.scores[window]))
         known = self.encoder.calibration

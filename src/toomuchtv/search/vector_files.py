@@ -97,6 +97,10 @@ class ItemVectors:
     def __len__(self) -> int:
         return len(self.times)
 
+    def has(self, modality: Modality) -> bool:
+        """Return whether there are vectors of a modality."""
+        return self.mean_of(modality) is not None
+
     def of(self, modality: Modality) -> Tensor | None:
         """Return the vectors of a modality."""
         return self.video if modality == "video" else self.audio

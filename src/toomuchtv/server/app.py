@@ -321,7 +321,7 @@ def _index_model(state: State) -> IndexModel:
     for item in current.embedded:
         seconds.setdefault(item.title_id, []).append(current.duration_of(item))
     return IndexModel(
-        name=current.index.folder.path.resolve().name,
+        name=Path(current.index.folder.path).resolve().name,
         version=version("toomuchtv"),
         generation=current.name,
         encoders=encoders,

@@ -83,9 +83,16 @@ def attachment_headers(file_name: str, warnings: Sequence[str]) -> dict[str, str
         "content-disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''"
         + quote(file_name, safe="")
     }
-    shown = [warning.encode("utf-8", "backslashreplace").decode() for warning in warnings]
-    while shown and len(quoted := quote(json.dumps(shown), safe="")) > _MAX_WARNINGS_LENGTH:
-        shown = [*shown[: max(0, len(shown) - 2)], "and others"] if len(shown) > 1 else []
+    shown: list[str] = []
+    for warning in warnings:
+        text = warning.encode("utf-8", "backslashreplace").decode()[:500]
+        if len(_quoted([*shown, text])) > _MAX_WARNINGS_LENGTH:
+            break
+        shown.append(text)
     if shown:
-        headers["x-warnings"] = quoted
+        headers["x-warnings"] = _quoted(shown)
     return headers
+
+
+def _quoted(warnings: Sequence[str]) -> str:
+    return quote(json.dumps(warnings), safe="")

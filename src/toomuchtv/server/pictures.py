@@ -70,9 +70,8 @@ def preview(folder: Path, proxy: Proxy, seconds: float) -> bytes:
 
 def to_jpeg(frame: VideoArray) -> bytes:
     """Return an RGB frame, uint8 `[H, W, 3]`, as JPEG."""
-    height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
-    even = np.ascontiguousarray(frame[:height, :width])
-    source = VideoFrame.from_ndarray(even, format="rgb24")
+    height, width = frame.shape[:2]
+    source = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
     picture = source.reformat(format="yuvj420p", dst_color_range=_FULL_RANGE)
     encoder = CodecContext.create("mjpeg", "w")
     assert isinstance(encoder, VideoCodecContext)

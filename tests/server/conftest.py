@@ -1,0 +1,22 @@
+"""One world for all tests that only read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.server.worlds import World, make_world, serving
+
+
+@pytest.fixture(scope="session")
+def world(prepared_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(prepared_catalog, tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def client(world: World) -> Iterator[TestClient]:
+    with serving(world) as client:
+        yield client

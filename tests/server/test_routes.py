@@ -31,6 +31,8 @@ from toomuchtv.search.result_tables import hit_to_dict
 from toomuchtv.search.results import write_results
 from toomuchtv.server.media_files import playable_mime, player_offset
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 
 @pytest.fixture(scope="module")
 def index(world: World) -> Iterator[SearchIndex]:

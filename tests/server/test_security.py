@@ -426,6 +426,4 @@ def test_decompression_bombs(client: TestClient) -> None:
     answer = client.post("/api/uploads?name=bomb.png", content=bomb + chunk(b"IEND", b""))
     assert answer.status_code == 415
     playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
-    for content in (playlist, b"ffconcat version 1.0\nfile /etc/passwd\n"):
-        answer = client.post("/api/uploads?name=x.m3u8", content=content)
-        assert answer.status_code == 415
+    assert client.post("/api/uploads?name=x.m3u8", content=playlist).status_code == 415

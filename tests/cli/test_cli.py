@@ -11,16 +11,17 @@ import io
 import json
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+from typer.testing import CliRunner
 
 from experiments.rendered_tv import RenderedTVConfig, render_library
 from tests.processes import run_toomuchtv
-from toomuchtv.cli import main
+from toomuchtv import __version__
+from toomuchtv.cli import app, main
 from toomuchtv.cli.doctor import warnings_about
 
 SMALL = [
@@ -318,7 +319,22 @@ def test_doctor_reports_this_machine() -> None:
 
 def test_version_is_that_of_the_package() -> None:
     done = toomuchtv("--version")
-    assert (done.returncode, done.stdout.strip()) == (0, version("toomuchtv"))
+    assert (done.returncode, done.stdout.strip()) == (0, __version__)
+
+
+def test_bash_completes_verbs_and_options() -> None:
+    for words, number, expected in (
+        ("toomuchtv pre", "1", ["prepare", "pretrain"]),
+        ("toomuchtv index ex", "2", ["export"]),
+        ("toomuchtv scan --cat", "2", ["--catalog"]),
+    ):
+        environment = {
+            "_TOOMUCHTV_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": number,
+        }
+        done = CliRunner().invoke(app, prog_name="toomuchtv", env=environment)
+        assert done.stdout.split() == expected
 
 
 def test_catalog_show_describes_every_title(catalog: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from toomuchtv import __version__
 from toomuchtv.cli import (
     catalog,
     compare,
@@ -30,7 +30,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="toomuchtv",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -65,7 +64,7 @@ app.add_typer(_index_app, name="index")
 
 def _print_version(requested: bool) -> None:
     if requested:
-        print(version("toomuchtv"))
+        print(__version__)
         raise typer.Exit
 
 

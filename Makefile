@@ -48,7 +48,7 @@ test-lance: setup
 dist: setup
 	rm -rf build/clone dist
 	git clone --quiet . build/clone
-	$(BIN)/python -m build --outdir dist build/clone
+	$(BIN)/python -m build --quiet --outdir dist build/clone
 	$(BIN)/python -m tests.check_distributions dist
 
 # The main job with the wheel, in an empty environment outside the repository.

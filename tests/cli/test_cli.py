@@ -11,6 +11,7 @@ import io
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,7 +21,6 @@ from typer.testing import CliRunner
 
 from experiments.rendered_tv import RenderedTVConfig, render_library
 from tests.processes import run_toomuchtv
-from toomuchtv import __version__
 from toomuchtv.cli import app, main
 from toomuchtv.cli.doctor import warnings_about
 
@@ -319,7 +319,7 @@ def test_doctor_reports_this_machine() -> None:
 
 def test_version_is_that_of_the_package() -> None:
     done = toomuchtv("--version")
-    assert (done.returncode, done.stdout.strip()) == (0, __version__)
+    assert (done.returncode, done.stdout.strip()) == (0, version("toomuchtv"))
 
 
 def test_bash_completes_verbs_and_options() -> None:

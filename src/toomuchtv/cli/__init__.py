@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from toomuchtv import __version__
 from toomuchtv.cli import (
     catalog,
     compare,
@@ -64,7 +64,7 @@ app.add_typer(_index_app, name="index")
 
 def _print_version(requested: bool) -> None:
     if requested:
-        print(__version__)
+        print(version("toomuchtv"))
         raise typer.Exit
 
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-browser test-lance test-newest test-oldest lint format clean
+.PHONY: setup demo test test-browser test-lance test-newest test-oldest dist smoke lint format clean
 
 setup: $(STAMP)
 
@@ -48,6 +48,21 @@ test-oldest:
 test-lance: setup
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lance,parquet]'
 	$(BIN)/python -m pytest tests/search/test_lance.py
+
+# The wheel and the source distribution, from what is committed.
+dist: setup
+	rm -rf build/clone dist
+	git clone --quiet . build/clone
+	$(BIN)/python -m build --quiet --outdir dist build/clone
+	$(BIN)/python -m tests.check_distributions dist
+
+# The main job with the wheel, in an empty environment outside the repository.
+smoke: dist
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; unset PYTHONPATH; \
+	$(PYTHON) -m venv "$$folder/venv"; \
+	"$$folder/venv/bin/python" $(PIP_INSTALL) -c constraints.txt torch==2.13.0; \
+	"$$folder/venv/bin/python" $(PIP_INSTALL) -c constraints.txt dist/*.whl; \
+	"$$folder/venv/bin/python" -m tests.main_job --installed
 
 lint: setup
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import fastapi
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -41,7 +41,7 @@ from toomuchtv.server.schemas import (
 from toomuchtv.server.searches import run_outliers, run_search, to_hits
 from toomuchtv.server.security import GUARD_HEADER, UPLOAD_PATH, Guard, Policy
 from toomuchtv.server.state import State, plain, refusals, refusing
-from toomuchtv.server.uploads import UploadError
+from toomuchtv.server.uploads import Upload, UploadError
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 _MIME_BY_SUFFIX = {
@@ -342,9 +342,13 @@ def _add_uploads(app: FastAPI, state: State) -> None:
             duration_seconds=kept.content.duration_seconds,
         )
 
-    def add(path: Path, name: str) -> Any:
-        with state.encoding.taken():
-            return state.uploads.add(path, name)
+    def add(path: Path, name: str) -> Upload:
+        try:
+            with state.encoding.taken():
+                return state.uploads.add(path, name)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     @app.get(
         "/api/uploads/{upload}/thumbnail",

@@ -45,10 +45,11 @@ export function show(state) {
     if (state.file) showLostFile(state.file);
     return;
   }
+  // Nothing of the search has changed: a film was opened, or another view.
+  if (text === asked) return;
   // The answer to the last request names the query only if it is the same query.
   if (asked && JSON.stringify(JSON.parse(asked).query) !== JSON.stringify(request.query)) answered = null;
   byId("chips").replaceChildren(...chipsOf(state, answered));
-  if (text === asked) return showCards(byId("hits"), hits);
   asked = text;
   search(state, request);
 }

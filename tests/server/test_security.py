@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -20,6 +21,7 @@ from tests.media_files import write_film
 from tests.server.worlds import URL, World, copy_world, on_network, serving, state_of
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.server import state as state_module
 from toomuchtv.server import uploads as uploads_module
 from toomuchtv.server.exports import attachment_headers
 from toomuchtv.server.media_files import RefusedSourceError, open_source
@@ -177,6 +179,10 @@ def test_everything_needs_the_token(world: World) -> None:
         assert client.get("/api/index").status_code == 200  # with the cookie
         client.cookies.clear()
         assert client.get("/api/index").status_code == 401
+        # A link from elsewhere comes without the strict cookie: the browser opens it once more.
+        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+        assert client.get("/?q=x", headers=link).headers["refresh"] == "0"
+        assert "refresh" not in client.get("/?q=x", headers={"Sec-Fetch-Site": "none"}).headers
         evil = client.get("/?token=a+token+of+the+tests&/=//evil.example", follow_redirects=False)
         assert evil.headers["location"].startswith("/?")
 
@@ -386,6 +392,18 @@ def test_slow_uploads_are_ended(tmp_path: Path) -> None:
         assert caught.value.status == 408
         assert time.monotonic() - start < 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_busy_server_keeps_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "_WAIT_SECONDS", 0.01)
+    with serving(world) as client:
+        state = state_of(client)
+        with contextlib.ExitStack() as busy:
+            busy.enter_context(state.encoding.taken())
+            answer = client.post("/api/uploads?name=x.mp4", content=b"x")
+            assert answer.status_code == 429
+            assert client.get("/media/1/excerpt").status_code == 429
+        assert not list((state.folder / "uploads").iterdir())
 
 
 def test_few_uploads_are_kept(

@@ -23,6 +23,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MIN_TOKEN_LENGTH = 16
@@ -193,6 +194,8 @@ class Guard:
             return
         try:
             await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            return  # nobody waits for an answer
         except Exception as error:  # an error of one request must not end the server
             _LOG.exception("error while answering %s %s", scope["method"], scope["path"])
             if has_started:
@@ -227,7 +230,12 @@ class Guard:
                     "a token is needed: open the address with ?token= that the server has "
                     "printed, or send it in the header Authorization: Bearer TOKEN"
                 )
-                return 401, text, {"WWW-Authenticate": "Bearer"}
+                answer = {"WWW-Authenticate": "Bearer"}
+                if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+                    # A browser sends no strict cookie with a link from elsewhere. The address that
+                    # it opens again comes from here.
+                    answer["Refresh"] = "0"
+                return 401, text, answer
         if not is_safe and headers.get(GUARD_HEADER) != "1":
             return 403, f"a {scope['method']} request needs the header {GUARD_HEADER}: 1", {}
         return None

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-lance test-newest test-oldest lint format clean
+.PHONY: setup demo demo-full test test-lance test-newest test-oldest lint format clean
 
 setup: $(STAMP)
 
@@ -17,6 +17,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/python -m experiments.demo --out demo
+
+demo-full: setup
+	$(BIN)/python -m experiments.demo --out demo-full --full
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ from tests.search.indexes import random_encoder, random_vectors
 from toomuchtv.catalog.records import Item, Probe, Title, TitleKind, VideoStream
 from toomuchtv.search.encoder_index import EncoderIndex, IndexedItem, top_windows
 from toomuchtv.search.hits import Modality
+from toomuchtv.search.queries import as_unit
 from toomuchtv.search.scored import Scored
-from toomuchtv.search.scoring import HALF_ERROR, coarse_similarities, similarities
+from toomuchtv.search.scoring import (
+    HALF_ERROR,
+    SharedScan,
+    coarse_similarities,
+    similarities,
+)
 from toomuchtv.search.vector_files import ItemVectors
 
 PROBE = Probe(
@@ -184,3 +191,17 @@ def test_threads_do_not_change_similarities(threads: int) -> None:
     many = similarities(torch.cat(arrays), torch.stack([query, -query]))
     assert torch.allclose(many[:, 0], -many[:, 1])
     assert len(coarse_similarities([], query, threads)) == 0
+
+
+def test_searches_of_several_threads_share_passes() -> None:
+    rng = np.random.default_rng(0)
+    arrays = [torch.from_numpy(rng.normal(size=(n, 16)) / 4).half() for n in (3000, 1, 0, 700)]
+    queries = [as_unit(torch.from_numpy(rng.normal(size=16))) for _ in range(40)]
+    scan = SharedScan(arrays, num_threads=2)
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(scan.similarities, queries))
+    every = torch.cat(arrays).double()
+    for query, values in zip(queries, found, strict=True):
+        assert values.dtype == torch.float32
+        assert (values.double() - every @ query.double()).abs().max() < 2 * HALF_ERROR
+    assert len(SharedScan([], num_threads=2).similarities(queries[0])) == 0

@@ -61,6 +61,11 @@ def test_from_start_to_end(world: World, tmp_path: Path) -> None:
         taken = run_toomuchtv("serve", world.index, "--port", str(port), "--token", "new")
         assert taken.returncode == 2
         assert f"port {port}" in taken.stderr
+        with socket.create_connection(("127.0.0.1", port)) as wrong:
+            wrong.sendall(b"no HTTP at all\r\n\r\n")
+            answer = wrong.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 400")
+            assert b"nosniff" in answer
         # A connection that sends half of a request does not delay the end.
         with socket.create_connection(("127.0.0.1", port)) as open_connection:
             open_connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from toomuchtv.catalog.records import Item, Title
 from toomuchtv.search.calibration import Calibration
 from toomuchtv.search.hits import Modality
 from toomuchtv.search.index_folder import IndexedEncoder
-from toomuchtv.search.scoring import coarse_similarities, similarities
+from toomuchtv.search.scoring import SharedScan, coarse_similarities, similarities
 from toomuchtv.search.vector_files import ItemVectors
 
 ScoreArray = NDArray[np.float32]
@@ -79,6 +80,9 @@ class EncoderIndex:
         self.starts: IntArray = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         self._row_of = {entry.item.id: row for row, entry in enumerate(items)}
         self._title_means: dict[Modality, dict[int, Tensor]] = {}
+        self._num_threads = torch.get_num_threads()
+        self._scans: dict[Modality, SharedScan] = {}
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -146,7 +150,12 @@ class EncoderIndex:
         return None
 
     def scores(
-        self, query: Tensor, modality: Modality, allowed: NDArray[np.bool_] | None
+        self,
+        query: Tensor,
+        modality: Modality,
+        allowed: NDArray[np.bool_] | None,
+        *,
+        together: bool = False,
     ) -> ScoreArray:
         """Return the similarity of a query to every window.
 
@@ -154,6 +163,8 @@ class EncoderIndex:
             query: A unit vector, float32 `[D]`.
             modality: Which vectors of the windows to compare.
             allowed: Windows that may be returned, bool `[N]`; None for all.
+            together: Whether queries of several threads may be compared in one pass. That is
+                faster, and the errors depend on what other threads do.
 
         Returns:
             float32 `[N]`, wrong by less than `scoring.HALF_ERROR`; -inf for windows that are not
@@ -166,9 +177,11 @@ class EncoderIndex:
             if entry.vectors.has(modality)
             and (allowed is None or allowed[self.starts[row] : self.starts[row + 1]].any())
         ]
-        found = coarse_similarities(
-            [self._values(row, modality) for row in rows], query, torch.get_num_threads()
-        ).numpy()
+        if together and allowed is None:
+            found = self._scan(modality).similarities(query).numpy()
+        else:
+            arrays = [self._values(row, modality) for row in rows]
+            found = coarse_similarities(arrays, query, self._num_threads).numpy()
         position = 0
         for row in rows:
             part = slice(self.starts[row], self.starts[row + 1])
@@ -178,6 +191,14 @@ class EncoderIndex:
         if allowed is not None:
             out[~allowed] = -np.inf
         return out
+
+    def _scan(self, modality: Modality) -> SharedScan:
+        with self._lock:
+            if modality not in self._scans:
+                found = [entry.vectors.of(modality) for entry in self.items]
+                arrays = [values for values in found if values is not None]
+                self._scans[modality] = SharedScan(arrays, self._num_threads)
+            return self._scans[modality]
 
     def exact(self, windows: IntArray, query: Tensor, modality: Modality) -> ScoreArray:
         """Return the similarities of some windows, computed in float32, `[len(windows)]`."""

@@ -290,11 +290,15 @@ class SearchIndex:
                 mask,
             )
             title = excluded if centered else None
-            scored = self._score(encoder, parts, by, allowed, title, num_candidates)
+            scored = self._score(
+                encoder, parts, by, allowed, title, num_candidates, is_refined=follow is None
+            )
             if follow is None:
                 rankings.extend(Ranking.of_direction(one, weight) for one in scored)
                 continue
-            then_scored = self._score(encoder, follow, by, allowed, None, num_candidates)
+            then_scored = self._score(
+                encoder, follow, by, allowed, None, num_candidates, is_refined=False
+            )
             if scored and then_scored:
                 rankings.append(Ranking.of_sequence(scored, then_scored, within_seconds, weight))
         if not rankings:
@@ -384,6 +388,8 @@ class SearchIndex:
         allowed: NDArray[np.bool_] | None,
         centered_on: int | None,
         num_candidates: int,
+        *,
+        is_refined: bool,
     ) -> list[Scored]:
         """Return the similarities of a query to all windows, for each direction that it has.
 
@@ -394,6 +400,7 @@ class SearchIndex:
             allowed: As for `EncoderIndex.scores`.
             centered_on: The title of the query if means of titles are subtracted, else None.
             num_candidates: How many windows are enough where not all are compared.
+            is_refined: As for `score`.
         """
         found = []
         for query_modality, modality in self._directions(encoder, parts[0][0], by):
@@ -410,7 +417,7 @@ class SearchIndex:
             found.append(
                 score(
                     encoder, as_unit(total), query_modality, modality, allowed=allowed, mean=mean,
-                    num_candidates=num_candidates,
+                    num_candidates=num_candidates, is_refined=is_refined,
                 )
             )  # fmt: skip
         return found

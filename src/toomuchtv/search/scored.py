@@ -30,6 +30,7 @@ def score(
     allowed: NDArray[np.bool_] | None,
     mean: Tensor | None,
     num_candidates: int,
+    is_refined: bool = False,
 ) -> Scored:
     """Compare a query with the windows of an encoder.
 
@@ -42,6 +43,7 @@ def score(
         mean: Mean vector of the query's title, if the mean of its own title is subtracted from the
             query and every window; see `EncoderIndex.centered_scores`.
         num_candidates: How many windows are enough where not all are compared.
+        is_refined: Whether only `top` and `match` are used, which compute exact similarities.
     """
     direction = query
     if mean is not None:
@@ -52,7 +54,11 @@ def score(
             encoder, found, query, direction, query_modality, modality, mean is not None
         )
     if mean is None:
-        scores = encoder.scores(query, modality, allowed)
+        known = encoder.calibration
+        # Without a calibration, mean and standard deviation are those of the scores.
+        is_calibrated = known is not None and known.of(query_modality, modality) is not None
+        together = is_refined and is_calibrated
+        scores = encoder.scores(query, modality, allowed, together=together)
     else:
         scores = encoder.centered_scores(query, mean, modality, allowed)
     return Scored(

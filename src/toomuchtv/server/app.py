@@ -138,8 +138,8 @@ class State:
         self.excerpts = ExcerptCache(self.folder / "excerpts")
         self.overviews = Overviews()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-        # A search uses all cores by itself.
-        self.searching = Slots(2)
+        # Searches that wait for each other share a pass over the vectors; see `SharedScan`.
+        self.searching = Slots(8)
         self.drawing = Slots(max(2, cores))
         self.encoding = Slots(max(1, cores // 2))
 

@@ -1,10 +1,11 @@
-# Everything starts from here: `make demo`, `make test`, `make lint`. Each sets up .venv first.
+# Everything starts from here: `make demo`, `make test`, `make lint`, `make docs`.
+# Each sets up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo demo-full test test-browser test-lance test-newest test-oldest lint format clean
+.PHONY: setup demo demo-full test test-browser test-lance test-newest test-oldest docs dist smoke lint format clean
 
 setup: $(STAMP)
 
@@ -12,7 +13,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	touch $(STAMP)
 
 demo: setup
@@ -52,6 +53,26 @@ test-lance: setup
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lance,parquet]'
 	$(BIN)/python -m pytest tests/search/test_lance.py
 
+# The documentation site, without a network: site/index.html. Its search needs a server, such as
+# `python -m http.server --directory site`.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The wheel and the source distribution, from what is committed.
+dist: setup
+	rm -rf build/clone dist
+	git clone --quiet . build/clone
+	$(BIN)/python -m build --quiet --outdir dist build/clone
+	$(BIN)/python -m tests.check_distributions dist
+
+# The main job with the wheel, in an empty environment outside the repository.
+smoke: dist
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; unset PYTHONPATH; \
+	$(PYTHON) -m venv "$$folder/venv"; \
+	"$$folder/venv/bin/python" $(PIP_INSTALL) -c constraints.txt torch==2.13.0; \
+	"$$folder/venv/bin/python" $(PIP_INSTALL) -c constraints.txt dist/*.whl; \
+	"$$folder/venv/bin/python" -m tests.main_job --installed
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,4 +83,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-newest .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-newest .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist site

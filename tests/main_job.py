@@ -1,11 +1,14 @@
 """Run the main job once on a tiny library: scan to search, and read clips.
 
 `make test-newest` and `make test-oldest` run this file in environments of their own, to test the
-dependency bounds of pyproject.toml. It needs nothing but the package's own dependencies:
+dependency bounds of pyproject.toml, and `make smoke` runs it on the installed wheel. It needs
+nothing but the package's own dependencies:
 
     python -m tests.main_job
+    python -m tests.main_job --installed    # refuse a package that lies in this repository
 
-It prints the versions of Python and of the dependencies, and exits with 0 if every step passed.
+The verbs are those of the command `toomuchtv` of the same environment. The file prints the
+versions of Python and of the dependencies, and exits with 0 if every step passed.
 """
 
 from __future__ import annotations
@@ -21,12 +24,16 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 
+import toomuchtv
 from tests.media_files import write_film
 from tests.prepared import FILMS, tiny_config
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_clip
 from toomuchtv.media.timestamps import read_timeline
 
 STEPS = 2
+ROOT = Path(__file__).resolve().parents[1]
+#: The console script of this environment.
+COMMAND = Path(sys.executable).with_name("toomuchtv")
 
 
 def dependencies() -> list[str]:
@@ -36,21 +43,32 @@ def dependencies() -> list[str]:
     return sorted(names, key=str.lower)
 
 
-def run_verb(*arguments: str | Path) -> dict[str, Any]:
-    """Run a verb of the command line with --json, and return what it printed."""
+def run_command(*command: str | Path) -> str:
+    """Run a command outside the repository, and return what it printed on stdout."""
     done = subprocess.run(
-        [sys.executable, "-m", "toomuchtv", *map(str, arguments), "--json"],
+        [str(part) for part in command],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
+        cwd=tempfile.gettempdir(),
     )
-    result = json.loads(done.stdout)
+    return done.stdout
+
+
+def run_verb(*arguments: str | Path) -> dict[str, Any]:
+    """Run a verb of the command line with --json, and return what it printed."""
+    result = json.loads(run_command(COMMAND, *arguments, "--json"))
     assert isinstance(result, dict)
     return result
 
 
 def run_main_job(folder: Path) -> None:
     """Run every step in a folder, and check what each of them reports."""
+    assert run_command(COMMAND, "--version") == f"{toomuchtv.__version__}\n"
+    same = run_command(sys.executable, "-m", "toomuchtv", "--version")
+    assert same == f"{toomuchtv.__version__}\n", same
+    versions = run_verb("doctor")["libraries"]
+    assert versions["torch"] == version("torch"), versions
     library, catalog, run = folder / "library", folder / "catalog", folder / "run"
     for number, (name, seconds) in enumerate(FILMS.items()):
         write_film(library / name, seconds=seconds, first_frame=7 * number)
@@ -85,7 +103,12 @@ def run_main_job(folder: Path) -> None:
 def main() -> None:
     """Print the versions and run the main job."""
     warnings.simplefilter("default")
-    print(f"Python {platform.python_version()}")
+    place = Path(toomuchtv.__file__).resolve()
+    if "--installed" in sys.argv[1:] and place.is_relative_to(ROOT):
+        sys.exit(f"{place} is not an installed package; unset PYTHONPATH and install the wheel")
+    print(
+        f"Python {platform.python_version()}, toomuchtv {toomuchtv.__version__} in {place.parent}"
+    )
     for name in dependencies():
         print(f"{name} {version(name)}")
     with tempfile.TemporaryDirectory() as folder:

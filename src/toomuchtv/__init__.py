@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from toomuchtv.training.pretrain import PretrainResult, pretrain
     from toomuchtv.training.run_config import Config, load_config
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: The module of each public name.
 _HOMES = {

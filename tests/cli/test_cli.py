@@ -17,10 +17,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from typer.testing import CliRunner
 
 from experiments.rendered_tv import RenderedTVConfig, render_library
 from tests.processes import run_toomuchtv
-from toomuchtv.cli import main
+from toomuchtv.cli import app, main
 from toomuchtv.cli.doctor import warnings_about
 
 SMALL = [
@@ -319,6 +320,21 @@ def test_doctor_reports_this_machine() -> None:
 def test_version_is_that_of_the_package() -> None:
     done = toomuchtv("--version")
     assert (done.returncode, done.stdout.strip()) == (0, version("toomuchtv"))
+
+
+def test_bash_completes_verbs_and_options() -> None:
+    for words, number, expected in (
+        ("toomuchtv pre", "1", ["prepare", "pretrain"]),
+        ("toomuchtv index ex", "2", ["export"]),
+        ("toomuchtv scan --cat", "2", ["--catalog"]),
+    ):
+        environment = {
+            "_TOOMUCHTV_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": number,
+        }
+        done = CliRunner().invoke(app, prog_name="toomuchtv", env=environment)
+        assert done.stdout.split() == expected
 
 
 def test_catalog_show_describes_every_title(catalog: Path) -> None:

@@ -25,7 +25,7 @@ _CHECKS = [
     response_headers_conformance, response_schema_conformance,
 ]  # fmt: skip
 # These make films or maps, for seconds each.
-_SLOW = {"/api/export": 3, "/api/map": 3, "/api/uploads": 3}
+_SLOW = {"/api/export": 3, "/api/map": 3, "/api/uploads": 3, "/media/{item_id}/excerpt": 3}
 
 
 def send_examples(strategy: SearchStrategy[Case[Any]], num: int) -> set[int]:
@@ -42,7 +42,7 @@ def send_examples(strategy: SearchStrategy[Case[Any]], num: int) -> set[int]:
     )
     @given(strategy)
     def send(case: Case[Any]) -> None:
-        answer = case.call(headers={"X-Toomuchtv": "1"})
+        answer = case.call(headers={"X-Toomuchtv": "1"}, timeout=120)
         statuses.add(answer.status_code)
         case.validate_response(answer, checks=_CHECKS)
 
@@ -78,4 +78,4 @@ def test_answers_are_as_described(world: World) -> None:
 
 @pytest.mark.slow
 def test_many_answers_are_as_described(world: World) -> None:
-    print(try_all(world, 300))
+    try_all(world, 100)

@@ -30,7 +30,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="toomuchtv",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def score(
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
     """The similarities of one query to all windows of an encoder, in one direction.
 
@@ -107,7 +108,7 @@ class Scored:
 
     def z_scores(self) -> ScoreArray:
         """Return the z-score of every window, float32 `[N]`; -inf as in `scores`."""
-        mean, std = self._mean_and_std()
+        mean, std = self._mean_and_std
         return np.asarray((self.scores - mean) / std, np.float32)
 
     def has(self, window: int) -> bool:
@@ -123,7 +124,7 @@ class Scored:
         # Vectors in half precision can be longer than 1 by a rounding error.
         similarity = min(1.0, max(-1.0, self.similarity(window)))
         calibration = self.calibration()
-        mean, std = self._mean_and_std()
+        mean, std = self._mean_and_std
         z_score = (similarity - mean) / std
         return Match(
             encoder=self.encoder.record.name,
@@ -139,6 +140,7 @@ class Scored:
             rank=rank,
         )
 
+    @functools.cached_property
     def _mean_and_std(self) -> tuple[float, float]:
         calibration = self.calibration()
         if calibration is not None:
@@ -169,7 +171,7 @@ class ScoredCandidates(Scored):
 
     def z_scores(self) -> ScoreArray:
         """Return the z-score of every candidate, float32 `[N]`; -inf for other windows."""
-        mean, std = self._mean_and_std()
+        mean, std = self._mean_and_std
         out = np.full(len(self.encoder), -np.inf, np.float32)
         out[self.windows] = (self.order - mean) / std
         return out

@@ -1,11 +1,13 @@
 // Requests to the server. A request that a newer one of the same purpose supersedes is aborted.
 
+import { sentence } from "./dom.js";
+
 const running = new Map();
 
 /** An error whose message is one sentence for people. */
 export class ApiError extends Error {
   constructor(message, status) {
-    super(message);
+    super(sentence(message));
     this.status = status;
   }
 }

@@ -47,6 +47,12 @@ export function duration(seconds) {
 export const plural = (count, one, many = `${one}s`) =>
   `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
+/** Begin with a capital letter and end with a period, as messages for terminals do not. */
+export function sentence(text) {
+  const trimmed = text.trim();
+  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?…]$/.test(trimmed) ? "" : ".");
+}
+
 /** What a z-score means: how far a similarity lies above that of random moments. */
 export function chance(z) {
   if (z === null || z === undefined) return "chance not known";

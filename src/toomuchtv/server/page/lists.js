@@ -73,7 +73,7 @@ function placeButton({ item_id: itemId, name, start_seconds: start, stop_seconds
 export async function showUnusual(onHits) {
   const list = byId("unusual");
   const by = document.querySelector("input[name=unusual-by]:checked").value;
-  const request = { k: 48, by, encoder: null, filters: filtersOf(getState()) };
+  const request = { k: 24, by, encoder: null, filters: filtersOf(getState()) };
   const text = JSON.stringify(request);
   if (unusual?.text === text) return showCards(list, unusual.hits, { isUnusual: true });
   const answer = await ask("unusual", list, async (signal) => (await post("/api/outliers", request, signal)).json());

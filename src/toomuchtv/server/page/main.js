@@ -1,7 +1,7 @@
 // The page's beginning: reads the index, connects the parts, and shows what the URL says.
 
 import { startBasket } from "./basket.js";
-import { announce, byId } from "./dom.js";
+import { announce, byId, sentence } from "./dom.js";
 import * as find from "./find.js";
 import { startKeys } from "./keys.js";
 import { getIndex, hasChanged, loadIndex } from "./library.js";
@@ -48,7 +48,7 @@ async function readIndex() {
     find.showLibrary(index);
     forgetMap();
     forgetLists();
-    index.problems.forEach((problem) => showError(`problem ${problem}`, problem));
+    index.problems.forEach((problem) => showError(`problem ${problem}`, sentence(problem)));
     find.showExamples(index).catch((error) => showError("examples", error.message));
     return true;
   } catch (error) {

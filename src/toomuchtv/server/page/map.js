@@ -18,17 +18,20 @@ const card = byId("map-card");
 
 let points = null;
 let grid = null;
-let colors = null; // One RGBA value for each title, in the order of `titles`.
+let colors = null; // A color for each title.
+let inks = null; // The color of each point; 0 where its title is not shown.
 let titles = [];
 let chosenTitle = null;
 let view = { x: 0, y: 0, zoom: 1 };
-let hitsToMark = [];
+let hits = [];
+let marks = []; // The points of these hits.
 let frame = 0;
 let hovered = -1;
 
 /** Mark the hits of the last search on the map. */
-export function markHits(hits) {
-  hitsToMark = hits;
+export function markHits(list) {
+  hits = list;
+  if (points) marks = hits.map(pointOf).filter((i) => i >= 0);
   draw();
 }
 
@@ -70,7 +73,7 @@ function nearest(px, py, reach = REACH_PIXELS) {
       const cell = row * GRID + column;
       for (let k = grid.starts[cell]; k < grid.starts[cell + 1]; k++) {
         const i = grid.order[k];
-        if (chosenTitle !== null && points.title[i] !== chosenTitle) continue;
+        if (!inks[i]) continue;
         const distance = (points.x[i] - x) ** 2 + (points.y[i] - y) ** 2;
         if (distance < bestDistance) [best, bestDistance] = [i, distance];
       }
@@ -109,16 +112,16 @@ function paint() {
   const top = height / 2 + view.y * size;
   // Few points are drawn larger than many, and all of them when zoomed in.
   const side = Math.round(ratio * Math.max(2, Math.min(7, 5 - Math.log10(points.count / 1000) * 1.5 + Math.log2(view.zoom))));
-  const { count, x, y, title } = points;
+  const { count, x, y } = points;
   for (let i = 0; i < count; i++) {
-    if (chosenTitle !== null && title[i] !== chosenTitle) continue;
+    const ink = inks[i];
+    if (!ink) continue;
     const px = Math.round(left + x[i] * size - side / 2);
     const py = Math.round(top - y[i] * size - side / 2);
     if (px < 0 || py < 0 || px + side > width || py + side > height) continue;
-    const color = colors.get(title[i]);
-    for (let row = 0; row < side; row++) {
-      const first = (py + row) * width + px;
-      pixels.fill(color, first, first + side);
+    for (let row = py; row < py + side; row++) {
+      const first = row * width + px;
+      for (let at = first; at < first + side; at++) pixels[at] = ink;
     }
   }
   context.putImageData(image, 0, 0);
@@ -134,10 +137,7 @@ function paintMarks(context, ratio) {
     context.arc(...toScreen(points.x[i], points.y[i]), radius, 0, 2 * Math.PI);
     context.stroke();
   };
-  for (const hit of hitsToMark) {
-    const i = pointOf(hit);
-    if (i >= 0) ring(i, 7);
-  }
+  for (const i of marks) ring(i, 7);
   if (hovered >= 0) ring(hovered, 5);
   if (document.activeElement === canvas) {
     const [cx, cy] = [canvas.clientWidth / 2, canvas.clientHeight / 2];
@@ -157,6 +157,11 @@ function pointOf(hit) {
     if (away < distance) [best, distance] = [i, away];
   }
   return best;
+}
+
+function mixInks() {
+  inks = Uint32Array.from(points.title, (title) =>
+    (chosenTitle === null || title === chosenTitle ? colors.get(title) : 0));
 }
 
 /** A color for each title, apart in hue, readable on the background of the theme. */
@@ -190,6 +195,7 @@ async function load() {
     grid = makeGrid(points);
     titles = answer.titles;
     hovered = -1;
+    markHits(hits);
     empty.hidden = true;
     hideError("map");
     showLegend();
@@ -208,6 +214,7 @@ async function load() {
 
 function showLegend() {
   colors = makeColors(titles);
+  mixInks();
   const counts = new Map();
   for (let i = 0; i < points.count; i++) counts.set(points.title[i], (counts.get(points.title[i]) ?? 0) + 1);
   const order = titles.filter(({ id }) => counts.has(id)).sort((a, b) => counts.get(b.id) - counts.get(a.id));
@@ -228,6 +235,7 @@ async function choose(title) {
   for (const button of byId("legend").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(Number(button.dataset.title) === chosenTitle));
   }
+  mixInks();
   draw();
   const box = byId("similar");
   const signal = supersede("similar");

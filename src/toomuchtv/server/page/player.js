@@ -6,7 +6,7 @@
 import { supersede, wasAborted } from "./api.js";
 import { isSelected, onSelection, toggleSelected } from "./basket.js";
 import { hitKey, lessLike, moreLike, searchFrom } from "./cards.js";
-import { announce, byId, range, thumbnailUrl, timecode } from "./dom.js";
+import { announce, byId, range, sentence, thumbnailUrl, timecode } from "./dom.js";
 import { getItem } from "./library.js";
 import { openKey, getState, update } from "./state.js";
 import { Timeline } from "./timeline.js";
@@ -136,8 +136,8 @@ function play(seconds) {
     ?? (playable ? null : item.reason)
     ?? (video.canPlayType(playable.mime) ? null : `This browser does not play ${playable.mime}.`);
   if (!reason) return playSource(playable, seconds);
-  if (!item.excerpt) return fail(`${reason} There is no proxy to play instead: run \`toomuchtv prepare\`.`);
-  note(`${reason} You see an excerpt from its small copy, in lower quality.`);
+  if (!item.excerpt) return fail(`${sentence(reason)} There is no proxy to play instead; toomuchtv prepare makes one.`);
+  note(`${sentence(reason)} You see an excerpt from its small copy, in lower quality.`);
   playExcerpt(seconds);
 }
 
@@ -209,7 +209,7 @@ async function sourceFailed() {
   // The element does not tell why; the server does.
   const answer = await fetch(video.src).catch(() => null);
   const problem = answer && !answer.ok ? await answer.json().catch(() => ({})) : {};
-  fail(problem.detail ?? "The excerpt cannot be played.");
+  fail(sentence(problem.detail ?? "the excerpt cannot be played"));
 }
 
 function close() {

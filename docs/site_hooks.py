@@ -104,7 +104,7 @@ def api_pages() -> dict[str, str]:
         sections = [f"# {title}", introduction, *(f"::: {name}" for name in of_page)]
         pages[f"reference/api/{page}.md"] = "\n\n".join(sections) + "\n"
         links = [f"[`{name.removeprefix('toomuchtv.')}`][{name}]" for name in of_page]
-        index += [f"## {title}", f"{introduction} [All details]({page}.md).", ", ".join(links)]
+        index += [f"**[{title}]({page}.md).** {introduction}", ", ".join(links)]
     return {"reference/api/index.md": "\n\n".join(index) + "\n", **pages}
 
 

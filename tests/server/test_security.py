@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -20,6 +21,7 @@ from tests.media_files import write_film
 from tests.server.worlds import URL, World, copy_world, on_network, serving, state_of
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.server import state as state_module
 from toomuchtv.server import uploads as uploads_module
 from toomuchtv.server.exports import attachment_headers
 from toomuchtv.server.media_files import RefusedSourceError, open_source
@@ -386,6 +388,18 @@ def test_slow_uploads_are_ended(tmp_path: Path) -> None:
         assert caught.value.status == 408
         assert time.monotonic() - start < 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_busy_server_keeps_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "_WAIT_SECONDS", 0.01)
+    with serving(world) as client:
+        state = state_of(client)
+        with contextlib.ExitStack() as busy:
+            busy.enter_context(state.encoding.taken())
+            answer = client.post("/api/uploads?name=x.mp4", content=b"x")
+            assert answer.status_code == 429
+            assert client.get("/media/1/excerpt").status_code == 429
+        assert not list((state.folder / "uploads").iterdir())
 
 
 def test_few_uploads_are_kept(

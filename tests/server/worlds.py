@@ -16,8 +16,9 @@ from tests.search.indexes import tiny_encoder
 from toomuchtv.catalog.records import Segment
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.search.embedding import embed_catalog
-from toomuchtv.server.app import State, create_app
+from toomuchtv.server.app import create_app
 from toomuchtv.server.security import Policy
+from toomuchtv.server.state import State
 
 URL = "http://127.0.0.1:8765"
 

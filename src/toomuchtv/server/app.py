@@ -10,12 +10,10 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
-import threading
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import fastapi
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -23,53 +21,27 @@ from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from toomuchtv.catalog.records import Item, Proxy
-from toomuchtv.errors import CatalogError, MediaError, SearchError
-from toomuchtv.server.excerpts import ExcerptCache
 from toomuchtv.server.exports import EXPORT_FORMATS, MIME_TYPES, attachment_headers, export_hits
-from toomuchtv.server.library import Generation, Library
-from toomuchtv.server.media_files import (
-    RefusedSourceError,
-    file_response,
-    open_source,
-    playable_mime,
-    player_offset,
-)
-from toomuchtv.server.pictures import preview, thumbnail
+from toomuchtv.server.item_routes import JPEG, PICTURE_CACHE, add_items, add_overviews
+from toomuchtv.server.library import Library
+from toomuchtv.server.media_files import file_response
 from toomuchtv.server.schemas import (
-    MAX_EXCERPT_SECONDS,
     CompletionModel,
     EncoderModel,
     ExportRequest,
     FormatModel,
     GenerationModel,
     IndexModel,
-    ItemId,
-    ItemModel,
-    MapModel,
-    Modality,
     OutliersRequest,
-    PlayableModel,
-    Problem,
-    RecurringModel,
     SearchRequest,
     SearchResponse,
-    Seconds,
-    SegmentModel,
-    SimilarTitleModel,
     TitleModel,
     UploadModel,
 )
-from toomuchtv.server.searches import (
-    Overviews,
-    find_recurring,
-    find_similar_titles,
-    run_outliers,
-    run_search,
-    to_hits,
-)
+from toomuchtv.server.searches import run_outliers, run_search, to_hits
 from toomuchtv.server.security import GUARD_HEADER, UPLOAD_PATH, Guard, Policy
-from toomuchtv.server.uploads import UploadError, UploadStore
+from toomuchtv.server.state import State, plain, refusals, refusing
+from toomuchtv.server.uploads import Upload, UploadError
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 _MIME_BY_SUFFIX = {
@@ -80,72 +52,6 @@ _MIME_BY_SUFFIX = {
     ".webmanifest": "application/manifest+json",
 }  # fmt: skip
 _PAGE_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
-# Pictures of a moment do not change while its file does not.
-_PICTURE_CACHE = "private, max-age=600"
-_WAIT_SECONDS = 60.0
-
-_EncoderName = Annotated[str | None, Query(max_length=200)]
-_JPEG: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/jpeg": {}}, "description": "A picture."}
-}
-
-
-def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": Problem} for code in (400, 401, 403, 422, *codes)}
-
-
-class Slots:
-    """Bounds how many threads do one kind of work at the same time.
-
-    Args:
-        number: How many do.
-    """
-
-    def __init__(self, number: int) -> None:
-        self._free = threading.BoundedSemaphore(number)
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """Wait for a free slot, and keep it within the block.
-
-        Raises:
-            HTTPException: 429, if none becomes free within a minute.
-        """
-        if not self._free.acquire(timeout=_WAIT_SECONDS):
-            raise HTTPException(429, "the server is busy: try again in a moment")
-        try:
-            yield
-        finally:
-            self._free.release()
-
-
-class State:
-    """What all requests share.
-
-    Args:
-        library: The index.
-        folder: Where the folder for temporary files is made, or None for the usual place.
-        max_upload_bytes: Size of one upload.
-    """
-
-    def __init__(self, library: Library, folder: Path | None, max_upload_bytes: int) -> None:
-        self.library = library
-        self._temporary = tempfile.TemporaryDirectory(prefix="toomuchtv-serve-", dir=folder)
-        self.folder = Path(self._temporary.name)
-        for name in ("uploads", "excerpts", "exports"):
-            (self.folder / name).mkdir()
-        self.uploads = UploadStore(self.folder / "uploads", max_bytes=max_upload_bytes)
-        self.excerpts = ExcerptCache(self.folder / "excerpts")
-        self.overviews = Overviews()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-        # Searches that wait for each other share a pass over the vectors; see `SharedScan`.
-        self.searching = Slots(8)
-        self.drawing = Slots(max(2, cores))
-        self.encoding = Slots(max(1, cores // 2))
-
-    def delete_files(self) -> None:
-        """Delete all temporary files."""
-        self._temporary.cleanup()
 
 
 def create_app(
@@ -206,8 +112,8 @@ def create_app(
     _add_index(app, state)
     _add_search(app, state)
     _add_uploads(app, state)
-    _add_items(app, state)
-    _add_overviews(app, state)
+    add_items(app, state)
+    add_overviews(app, state)
     return app
 
 
@@ -218,25 +124,21 @@ async def _answer_invalid(_: Request, error: Exception) -> Response:
     for problem in error.errors()[:5]:
         where = ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0])
         parts.append(f"{where}: {problem['msg']}")
-    return JSONResponse({"detail": _plain("; ".join(parts))}, 422)
+    return JSONResponse({"detail": plain("; ".join(parts))}, 422)
 
 
 @contextlib.contextmanager
 def _sentences() -> Iterator[None]:
     """Turn errors of the engine, which are about the request, into answers."""
     try:
-        yield
+        with refusing(400):
+            yield
     except LookupError as error:
         if type(error) is not LookupError:
             raise  # a bug, such as a KeyError
-        raise HTTPException(404, _plain(str(error))) from error
-    except (SearchError, CatalogError, MediaError, ValueError) as error:
-        raise HTTPException(400, _plain(str(error))) from error
-
-
-def _plain(text: str) -> str:
-    """Return a text that JSON can hold: bytes of a path that are no text are replaced."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        raise HTTPException(404, plain(str(error))) from error
+    except ValueError as error:
+        raise HTTPException(400, plain(str(error))) from error
 
 
 # ---- The page
@@ -270,17 +172,17 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _add_index(app: FastAPI, state: State) -> None:
-    @app.get("/api/index", responses=_problems())
+    @app.get("/api/index", responses=refusals())
     def index() -> IndexModel:
         """Return what the index holds."""
         return _index_model(state)
 
-    @app.get("/api/generation", responses=_problems())
+    @app.get("/api/generation", responses=refusals())
     def generation() -> GenerationModel:
         """Return which state of the index is served."""
         return GenerationModel(generation=state.library.current.name)
 
-    @app.get("/api/complete", responses=_problems())
+    @app.get("/api/complete", responses=refusals())
     def complete(
         q: Annotated[str, Query(max_length=500)] = "",
         limit: Annotated[int, Query(ge=1, le=100)] = 12,
@@ -344,7 +246,7 @@ def _index_model(state: State) -> IndexModel:
         segment_kinds=sorted(
             {segment.kind for segments in current.segments.values() for segment in segments}
         ),
-        problems=[_plain(problem) for problem in state.library.problems],
+        problems=[plain(problem) for problem in state.library.problems],
         formats=[FormatModel(suffix=key, name=name) for key, name in EXPORT_FORMATS.items()],
         max_upload_bytes=state.uploads.max_bytes,
         has_text=any(encoder.text for encoder in encoders),
@@ -355,17 +257,17 @@ def _index_model(state: State) -> IndexModel:
 
 
 def _add_search(app: FastAPI, state: State) -> None:
-    @app.post("/api/search", responses=_problems(404, 408, 413, 429))
+    @app.post("/api/search", responses=refusals(404, 408, 413, 429))
     def search(request: SearchRequest) -> SearchResponse:
         """Return the moments that are most like a query, best first."""
-        problems = [_plain(problem) for problem in state.library.problems]
+        problems = [plain(problem) for problem in state.library.problems]
         with state.searching.taken(), _sentences():
             return run_search(state.library.current, state.uploads, request, problems)
 
-    @app.post("/api/outliers", responses=_problems(404, 408, 413, 429))
+    @app.post("/api/outliers", responses=refusals(404, 408, 413, 429))
     def outliers(request: OutliersRequest) -> SearchResponse:
         """Return the moments that nothing in other items resembles, the most unusual first."""
-        problems = [_plain(problem) for problem in state.library.problems]
+        problems = [plain(problem) for problem in state.library.problems]
         with state.searching.taken(), _sentences():
             return run_outliers(state.library.current, request, problems)
 
@@ -373,7 +275,7 @@ def _add_search(app: FastAPI, state: State) -> None:
         "/api/export",
         response_class=Response,
         responses={
-            **_problems(404, 408, 413, 429),
+            **refusals(404, 408, 413, 429),
             200: {"content": {mime: {} for mime in MIME_TYPES.values()}},
         },
     )
@@ -408,7 +310,7 @@ def _add_search(app: FastAPI, state: State) -> None:
 def _add_uploads(app: FastAPI, state: State) -> None:
     @app.post(
         UPLOAD_PATH,
-        responses=_problems(408, 413, 415, 429),
+        responses=refusals(408, 413, 415, 429),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -431,7 +333,7 @@ def _add_uploads(app: FastAPI, state: State) -> None:
         except UploadError as error:
             # What was not read of the body must not be taken for the next request.
             headers = {"connection": "close"} if error.status in (408, 413, 429) else None
-            raise HTTPException(error.status, _plain(str(error)), headers) from error
+            raise HTTPException(error.status, plain(str(error)), headers) from error
         return UploadModel(
             upload=kept.id,
             name=kept.name,
@@ -440,222 +342,23 @@ def _add_uploads(app: FastAPI, state: State) -> None:
             duration_seconds=kept.content.duration_seconds,
         )
 
-    def add(path: Path, name: str) -> Any:
-        with state.encoding.taken():
-            return state.uploads.add(path, name)
+    def add(path: Path, name: str) -> Upload:
+        try:
+            with state.encoding.taken():
+                return state.uploads.add(path, name)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     @app.get(
         "/api/uploads/{upload}/thumbnail",
         response_class=Response,
-        responses={**_problems(404), **_JPEG},
+        responses={**refusals(404), **JPEG},
     )
     def upload_thumbnail(upload: Annotated[str, PathParameter(max_length=64)]) -> Response:
         """Return a picture of an upload."""
         found = state.uploads.get(upload)
         if found is None or found.content.thumbnail is None:
             raise HTTPException(404, "there is no picture of this file")
-        headers = {"cache-control": _PICTURE_CACHE}
+        headers = {"cache-control": PICTURE_CACHE}
         return Response(found.content.thumbnail, headers=headers, media_type="image/jpeg")
-
-
-# ---- Items
-
-
-def _add_items(app: FastAPI, state: State) -> None:
-    def item_of(current: Generation, item_id: int) -> Item:
-        item = current.items.get(item_id)
-        if item is None:
-            raise HTTPException(404, f"there is no item {item_id} in the catalog")
-        return item
-
-    def proxy_of(current: Generation, item_id: int) -> Proxy:
-        item_of(current, item_id)
-        proxy = current.proxies.get(item_id)
-        if proxy is None:
-            raise HTTPException(404, "this item has no proxy: run `toomuchtv prepare`")
-        return proxy
-
-    @app.get("/api/items/{item_id}", responses=_problems(404))
-    def item(item_id: ItemId) -> ItemModel:
-        """Return an item, how it can be played, and its segments."""
-        current = state.library.current
-        return _item_model(current, item_of(current, item_id))
-
-    @app.get(
-        "/api/items/{item_id}/thumbnail",
-        response_class=Response,
-        responses={**_problems(404, 429), **_JPEG},
-    )
-    def item_thumbnail(
-        item_id: ItemId,
-        at: Seconds = 0.0,
-        width: Annotated[int, Query(ge=16, le=1280)] = 320,
-    ) -> Response:
-        """Return the picture of a moment."""
-        current = state.library.current
-        proxy = proxy_of(current, item_id)
-        with state.drawing.taken(), _missing():
-            content = thumbnail(current.catalog_folder, proxy, at, width)
-        headers = {"cache-control": _PICTURE_CACHE}
-        return Response(content, headers=headers, media_type="image/jpeg")
-
-    @app.get(
-        "/api/items/{item_id}/preview",
-        response_class=Response,
-        responses={**_problems(404, 429), **_JPEG},
-    )
-    def item_preview(item_id: ItemId, at: Seconds = 0.0) -> Response:
-        """Return 12 frames around a moment, side by side, each of 240x135 pixels."""
-        current = state.library.current
-        proxy = proxy_of(current, item_id)
-        with state.drawing.taken(), _missing():
-            content = preview(current.catalog_folder, proxy, at)
-        headers = {"cache-control": _PICTURE_CACHE}
-        return Response(content, headers=headers, media_type="image/jpeg")
-
-    def media(request: Request, item_id: ItemId) -> Response:
-        """Return the file of an item, or a range of it."""
-        current = state.library.current
-        found = item_of(current, item_id)
-        try:
-            descriptor, _ = open_source(current.root, found)
-        except RefusedSourceError as error:
-            raise HTTPException(404, _plain(str(error))) from error
-        mime, _ = playable_mime(descriptor, found)
-        return file_response(request, descriptor, mime=mime or "application/octet-stream")
-
-    media_answers: dict[int | str, dict[str, Any]] = {
-        **_problems(404, 416),
-        200: {"content": {"video/*": {}, "application/octet-stream": {}}},
-        206: {"content": {"video/*": {}, "application/octet-stream": {}}, "description": "A range"},
-        304: {"description": "The file has not changed."},
-    }
-
-    def excerpt(
-        request: Request,
-        item_id: ItemId,
-        start: Seconds = 0.0,
-        seconds: Annotated[float, Query(gt=0, le=MAX_EXCERPT_SECONDS)] = 20.0,
-    ) -> Response:
-        """Return a part of an item that every browser plays, made from its proxy."""
-        current = state.library.current
-        proxy = proxy_of(current, item_id)
-        if start > proxy.duration_seconds:
-            raise HTTPException(404, f"this item has only {proxy.duration_seconds:.1f} s")
-        with state.encoding.taken(), _missing():
-            file = state.excerpts.open(current.catalog_folder, proxy, start, seconds)
-        with file:
-            descriptor = os.dup(file.fileno())
-        return file_response(request, descriptor, mime="video/mp4", cache="private, max-age=600")
-
-    for path, route, answers in (
-        ("/media/{item_id}", media, media_answers),
-        ("/media/{item_id}/excerpt", excerpt, {**media_answers, 429: {"model": Problem}}),
-    ):
-        app.get(path, response_class=Response, responses=answers)(route)
-        app.head(path, include_in_schema=False)(route)
-
-
-@contextlib.contextmanager
-def _missing() -> Iterator[None]:
-    """Answer that there is no picture where a proxy is missing or damaged."""
-    try:
-        yield
-    except (CatalogError, MediaError) as error:
-        raise HTTPException(404, _plain(str(error))) from error
-
-
-def _item_model(current: Generation, item: Item) -> ItemModel:
-    title = current.titles[item.title_id]
-    playable, reason = None, None
-    try:
-        descriptor, _ = open_source(current.root, item)
-    except RefusedSourceError as error:
-        reason = str(error)
-    else:
-        try:
-            mime, reason = playable_mime(descriptor, item)
-        finally:
-            os.close(descriptor)
-        if mime is not None:
-            playable = PlayableModel(
-                url=f"/media/{item.id}", mime=mime, offset_seconds=player_offset(item)
-            )
-    video = item.probe.video
-    is_turned = video.rotation_degrees in (90, 270)
-    width, height = (video.height, video.width) if is_turned else (video.width, video.height)
-    previous_id, next_id = current.neighbors(item)
-    return ItemModel(
-        item_id=item.id,
-        name=current.name_of(item),
-        title=title.name,
-        kind=title.kind,
-        season=item.season,
-        episode=item.episode,
-        duration_seconds=current.duration_of(item),
-        width=width,
-        height=height,
-        frame_rate=video.frame_rate,
-        playable=playable,
-        reason=None if reason is None else _plain(reason),
-        excerpt=item.id in current.proxies,
-        segments=[
-            SegmentModel(
-                kind=segment.kind,
-                start_seconds=segment.start_seconds,
-                stop_seconds=segment.stop_seconds,
-                recurrence=segment.recurrence,
-            )
-            for segment in current.segments.get(item.id, ())
-        ],
-        previous_id=previous_id,
-        next_id=next_id,
-    )
-
-
-# ---- The whole catalog at one view
-
-
-def _add_overviews(app: FastAPI, state: State) -> None:
-    @app.get("/api/map", responses=_problems(404, 429))
-    def moment_map(encoder: _EncoderName = None, modality: Modality = "video") -> MapModel:
-        """Return a map of the moments. The first request for it takes seconds."""
-        with state.searching.taken(), _nothing():
-            return state.overviews.map(state.library.current, encoder, modality)[0]
-
-    @app.get(
-        "/api/map/points",
-        response_class=Response,
-        responses={**_problems(404, 429), 200: {"content": {"application/octet-stream": {}}}},
-    )
-    def map_points(number: Annotated[int, Query(ge=0, le=1000)], modality: Modality) -> Response:
-        """Return the points of a map: x, y, seconds (float32), item, title (uint32)."""
-        current = state.library.current
-        names = [*current.index.encoders]
-        if number >= len(names):
-            raise HTTPException(404, "there is no such map")
-        with state.searching.taken(), _nothing():
-            _, points = state.overviews.map(current, names[number], modality)
-        return Response(points, media_type="application/octet-stream")
-
-    @app.get("/api/similar-titles", responses=_problems(404))
-    def similar(
-        title: ItemId, modality: Modality = "video", encoder: _EncoderName = None
-    ) -> list[SimilarTitleModel]:
-        """Return the titles that resemble a title most."""
-        with _nothing():
-            return find_similar_titles(state.library.current, title, modality, encoder)
-
-    @app.get("/api/recurring", responses=_problems())
-    def recurring() -> list[RecurringModel]:
-        """Return the scenes that several items have, such as openings."""
-        return find_recurring(state.library.current)
-
-
-@contextlib.contextmanager
-def _nothing() -> Iterator[None]:
-    """Answer that there is nothing where the engine finds nothing."""
-    try:
-        yield
-    except SearchError as error:
-        raise HTTPException(404, _plain(str(error))) from error

@@ -102,6 +102,9 @@ class ExcerptCache:
         with contextlib.closing(results):
             for _, result in results:
                 if isinstance(result, Failure):
+                    # A process that was killed could not delete what it had begun.
+                    for partial in self._folder.glob(f"{job.target.name}.*"):
+                        partial.unlink(missing_ok=True)
                     raise MediaError(f"no excerpt can be made: {result.reason}")
         file = job.target.open("rb")
         with self._lock:

@@ -23,6 +23,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MIN_TOKEN_LENGTH = 16
@@ -193,6 +194,8 @@ class Guard:
             return
         try:
             await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            return  # nobody waits for an answer
         except Exception as error:  # an error of one request must not end the server
             _LOG.exception("error while answering %s %s", scope["method"], scope["path"])
             if has_started:

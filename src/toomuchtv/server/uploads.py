@@ -153,22 +153,18 @@ class UploadStore:
         return path
 
     def add(self, path: Path, name: str) -> Upload:
-        """Look into a file that has arrived, and keep it. It is deleted if it is no media.
+        """Look into a file that has arrived, and keep it.
 
         Raises:
             UploadError: It has neither video nor sound that can be decoded.
         """
-        try:
-            content = _inspect_isolated(path, name)
-            upload = Upload(
-                id=path.name, name=name, path=path, content=content, arrived=time.monotonic()
-            )
-            with self._lock:
-                self._kept[upload.id] = upload
-                self._delete_old()
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        content = _inspect_isolated(path, name)
+        upload = Upload(
+            id=path.name, name=name, path=path, content=content, arrived=time.monotonic()
+        )
+        with self._lock:
+            self._kept[upload.id] = upload
+            self._delete_old()
         return upload
 
     def _delete_old(self) -> None:

@@ -179,6 +179,10 @@ def test_everything_needs_the_token(world: World) -> None:
         assert client.get("/api/index").status_code == 200  # with the cookie
         client.cookies.clear()
         assert client.get("/api/index").status_code == 401
+        # A link from elsewhere comes without the strict cookie: the browser opens it once more.
+        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+        assert client.get("/?q=x", headers=link).headers["refresh"] == "0"
+        assert "refresh" not in client.get("/?q=x", headers={"Sec-Fetch-Site": "none"}).headers
         evil = client.get("/?token=a+token+of+the+tests&/=//evil.example", follow_redirects=False)
         assert evil.headers["location"].startswith("/?")
 

@@ -230,7 +230,12 @@ class Guard:
                     "a token is needed: open the address with ?token= that the server has "
                     "printed, or send it in the header Authorization: Bearer TOKEN"
                 )
-                return 401, text, {"WWW-Authenticate": "Bearer"}
+                answer = {"WWW-Authenticate": "Bearer"}
+                if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+                    # A browser sends no strict cookie with a link from elsewhere. The address that
+                    # it opens again comes from here.
+                    answer["Refresh"] = "0"
+                return 401, text, answer
         if not is_safe and headers.get(GUARD_HEADER) != "1":
             return 403, f"a {scope['method']} request needs the header {GUARD_HEADER}: 1", {}
         return None

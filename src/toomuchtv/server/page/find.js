@@ -101,7 +101,7 @@ function showAnswer(state, request, answer) {
   announce(`${count} found.${answer.confident || !hits.length ? "" : " No confident match."}`);
 }
 
-const messageRest = (message) => (message ?? "The query resembles this index less than nearly all of its own moments resemble other titles.")
+const messageRest = (message) => (message ?? "Moments that have nothing to do with each other are often as similar as the query and these hits.")
   .replace(/^no confident match[:.]?\s*/i, "").replace(/^./, (letter) => letter.toUpperCase());
 
 function showForm(state) {

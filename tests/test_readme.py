@@ -59,6 +59,7 @@ def user_folder(prepared_catalog: Path, tmp_path_factory: pytest.TempPathFactory
     encoder.save(folder / "out" / "run" / "model")
     encoder.save(folder / "runs" / "first" / "model")
     (folder / "out" / "cat").symlink_to(prepared_catalog)
+    tv.embed_catalog(folder / "out" / "run", prepared_catalog, folder / "out" / "idx")
     write_film(folder / "film.mkv", seconds=64.0, frame_rate=8)
     with wave.open(str(folder / "sound.wav"), "wb") as file:
         file.setnchannels(1)
@@ -100,7 +101,7 @@ def test_the_parts_work_in_a_training_loop_of_the_reader(
     user_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(user_folder)
-    _, parts = python_blocks("README.md")
+    [parts] = python_blocks("docs/guide/use_the_parts.md")
     titles = [f"title {number % 8}" for number in range(400)]
     video, audio = embeddings(6)
     names = execute(

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-browser test-lance test-newest test-oldest docs dist smoke lint format clean
+.PHONY: setup demo demo-full test test-browser test-lance test-newest test-oldest docs dist smoke lint format clean
 
 setup: $(STAMP)
 
@@ -18,6 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/python -m experiments.demo --out demo
+
+demo-full: setup
+	$(BIN)/python -m experiments.demo --out demo-full --full
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,6 +1,6 @@
 """Uniform and hierarchical sampling compared: the demo, repeated over seeds.
 
-    python -m benchmarks.sampling_effect --out DIR --json FILE     about ten minutes per seed
+    python -m benchmarks.sampling_effect --out DIR --json FILE     about five minutes per seed
 
 Each seed renders another library, starts from other weights and draws other batches. The figures
 are the mean accuracy of a linear probe of the events, from video and from audio, on titles that
@@ -13,21 +13,26 @@ import statistics
 from typing import Any
 
 from benchmarks.figures import Figures, argument_parser
-from experiments.demo.run import CONDITIONS, run_demo
+from experiments.demo.run import FULL, SMALL, run_demo
 from toomuchtv.cli.console import Output
+
+CONDITIONS = ("untrained", "uniform", "hierarchical")
 
 
 def main() -> None:
     """Run the demo for every seed."""
     parser = argument_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--full", action="store_true", help="the size of `make demo-full`")
     options = parser.parse_args()
     output = Output(as_json=False)
     results = []
-    for seed in range(options.seeds):
+    size = FULL if options.full else SMALL
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         output.info(f"seed {seed}")
         out = options.out / f"seed{seed}"
-        results.append(run_demo(out, seed=seed, num_workers=2, output=output))
+        results.append(run_demo(out, seed=seed, num_workers=2, output=output, size=size))
     Figures("sampling_effect", options.json).add(summarize(results))
 
 
@@ -40,7 +45,7 @@ def summarize(results: list[dict[str, Any]]) -> dict[str, float]:
                 result["scores"][condition][modality]["metrics"]["accuracy"]["mean"]
                 for result in results
             ]
-            for condition in ("untrained", *CONDITIONS)
+            for condition in CONDITIONS
         }
         for condition, accuracies in by_condition.items():
             values |= _mean_and_deviation(f"{modality}_{condition}", accuracies)
@@ -54,6 +59,12 @@ def summarize(results: list[dict[str, Any]]) -> dict[str, float]:
         values[f"{modality}_chance"] = results[0]["scores"]["uniform"][modality]["chance"][
             "accuracy"
         ]
+    for condition in CONDITIONS[1:]:
+        precisions = [result["search"]["precision_at_5"][condition] for result in results]
+        values |= _mean_and_deviation(f"search_precision_at_5_{condition}", precisions)
+    chances = [result["search"]["chance"] for result in results]
+    values["search_chance"] = statistics.mean(chances)
+    values |= _mean_and_deviation("seconds", [result["seconds"] for result in results])
     return values
 
 

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from benchmarks.figures import Figures, argument_parser, median_and_range
-from experiments.demo.run import SETTINGS
+from experiments.demo.run import FULL
 from experiments.rendered_tv import RenderedTVConfig, render_library
 from toomuchtv import (
     Moment,
@@ -318,7 +318,7 @@ def _events(
                "training.validate_every=0"]  # fmt: skip
         run = folder / "run"
         if not (run / "model" / "config.json").exists():
-            settings = [s for s in SETTINGS if "num_threads" not in s and "held_out" not in s]
+            settings = [s for s in FULL.settings if "num_threads" not in s]
             config = load_config(preset="tiny", settings=[*settings, *own])
             pretrain(folder / "cat", run, config, resume=True)
         load(run, untrained=True, seed=seed).save(folder / "untrained")

@@ -41,6 +41,8 @@ Call = tuple[str, object]
 
 def main() -> None:
     """Run the benchmark."""
+    from benchmarks.page_times import browser_figures  # which imports `served` from here
+
     parser = argument_parser(__doc__)
     parser.add_argument("--windows", type=int, default=1_000_000)
     parser.add_argument("--searches", type=int, default=400, help="of each way to compare")
@@ -76,17 +78,7 @@ def main() -> None:
         figures.add({"memory_mb": server.megabytes(), "growth_mb": server.megabytes() - before})
         calls = _mixed_calls(searches, options.requests)
         _add(figures, "requests", run_clients(server.url, _NUM_MANY_CLIENTS, calls))
-        figures.add(browser_figures(server.url))
-
-
-def browser_figures(url: str) -> dict[str, float]:
-    """Return what a browser measures: `first_paint_ms` and `play_ms`.
-
-    Args:
-        url: Address of the server.
-    """
-    del url
-    return {}
+    figures.add(browser_figures(out))
 
 
 def _add(figures: Figures, name: str, results: Sequence[Result]) -> None:

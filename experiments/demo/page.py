@@ -1,7 +1,9 @@
-"""The demo's report: scores, training curves, and examples of clips and retrieval results."""
+"""The demo's report: scores, negatives of both policies, a search, and training curves."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,26 +11,21 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.demo.search import DemoSearch
 from toomuchtv.catalog.store import Catalog, open_catalog
-from toomuchtv.data.batches import draw_validation_batch
+from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.evaluation.result import Evaluation
-from toomuchtv.evaluation.retrieval_benchmarks import embed_clips
-from toomuchtv.inference.pretrained import load
-from toomuchtv.media.clip import Clip
-from toomuchtv.reports.charts import (
-    COLORS,
-    Curve,
-    draw_clips,
-    draw_curves,
-    style_axes,
-    to_png,
-)
-from toomuchtv.reports.page import ResultTable, Section, write_page
+from toomuchtv.media.clip import Clip, ClipFormat
+from toomuchtv.media.cutting import cut_film
+from toomuchtv.reports.charts import COLORS, Curve, draw_curves, style_axes, to_png
+from toomuchtv.reports.page import Card, CardSide, Section, write_page
+from toomuchtv.search.queries import Moment, moment_of
 from toomuchtv.training.metrics import read_metrics
-from toomuchtv.training.split import split_of_run
+from toomuchtv.training.run_config import load_config
 
-_NUM_EXAMPLES = 5
-_NUM_NEIGHBORS = 4
+_NUM_NEGATIVES = 7
+# Shown around the middle of a hit.
+_VIDEO_SECONDS = 2.0
 _CURVES = {
     "loss": "loss",
     "effective_negatives": "effective negatives",
@@ -44,11 +41,16 @@ class DemoResult:
     run: Path
     video: Evaluation
     audio: Evaluation
-    retrieval: Evaluation
 
 
 def write_demo_page(
-    path: Path, *, out: Path, results: list[DemoResult], seed: int, steps: int
+    path: Path,
+    *,
+    out: Path,
+    results: list[DemoResult],
+    search: DemoSearch,
+    seed: int,
+    size_text: str,
 ) -> None:
     """Write the demo's report.
 
@@ -56,52 +58,61 @@ def write_demo_page(
         path: Path of the page.
         out: The demo's folder.
         results: `untrained` first, then the trained conditions.
+        search: The search for the same event in other titles.
         seed: The demo's seed.
-        steps: Number of training steps.
+        size_text: Length of the training.
     """
     trained = [one for one in results if one.name != "untrained"]
     scores = ", ".join(
         f"{one.video.metrics['accuracy']['mean']:.2f} ({one.name})" for one in results
     )
     with open_catalog(out / "cat") as catalog:
+        overview = draw_overview(catalog, results, search)
+        (out / "overview.png").write_bytes(overview)
         sections = [
+            Section(
+                heading="In short",
+                text="On the left, the accuracy of naming events from video in titles that were "
+                "not in training. On the right, a search for the same event in other titles.",
+                charts=[(overview, "Accuracy of three encoders, and the hits of a search")],
+            ),
             _scores_section(results),
+            _negatives_section(catalog, trained, seed),
+            _search_section(catalog, search),
             _curves_section(trained),
-            _retrieval_section(results),
-            *_example_sections(catalog, trained[-1]),
         ]
         num_titles = len(catalog.titles())
     write_page(
         path,
         title="toomuchtv: what two encoders learned from rendered television",
-        lead=f"A video encoder and an audio encoder were trained on {num_titles} rendered films "
-        f"and series, without labels, for {steps} steps of 64 clips. A linear classifier on the "
-        "frozen video features then recognizes the events in titles that were not in training. "
-        f"Its accuracy is {scores}; chance is {results[0].video.chance['accuracy']:.3f}. This is "
-        f"one run with seed {seed}. docs/experiments/2026-11-sampling-effect.md has the variation "
-        "over seeds.",
+        lead=f"A video encoder and an audio encoder were trained twice on {num_titles} rendered "
+        f"titles, without labels, for {size_text}. The two trainings differ only in which clips "
+        "make a batch. A linear classifier on the frozen video features then recognizes the events "
+        f"in titles that were not in training. Its accuracy is {scores}; chance is "
+        f"{results[0].video.chance['accuracy']:.2f}. This is one run with seed {seed}: other seeds "
+        "differ, see docs/experiments/2026-11-demo.md.",
         sections=sections,
     )
 
 
 def _scores_section(results: list[DemoResult]) -> Section:
-    def mean_and_std(evaluation: Evaluation) -> tuple[float, float]:
+    def mean_and_interval(evaluation: Evaluation) -> tuple[float, float, float]:
         accuracy = evaluation.metrics["accuracy"]
-        return accuracy["mean"], accuracy["std"]
+        return (accuracy["mean"], *accuracy["interval"])
 
     return Section(
         heading="Events in unseen titles",
         text="Accuracy of a linear classifier on frozen features, over the three splits of the "
         "rendered labeled clips. They have UCF101's layout and are split by title.",
-        how_to_read="Bars are means, and whiskers are standard deviations over the three splits, "
-        "which share clips. The gray bar has the same architecture with random weights, so the "
-        "difference from it was learned. Orange and blue differ only in the sampling of batches.",
+        how_to_read="Whiskers are 95% intervals over the titles of the labeled clips. The gray bar "
+        "has the same architecture with random weights, so the difference from it was learned. "
+        "Orange and blue differ only in the sampling of batches.",
         charts=[
             (
                 draw_scores(
                     {
-                        "from video": {one.name: mean_and_std(one.video) for one in results},
-                        "from audio": {one.name: mean_and_std(one.audio) for one in results},
+                        "from video": {one.name: mean_and_interval(one.video) for one in results},
+                        "from audio": {one.name: mean_and_interval(one.audio) for one in results},
                     },
                     chance=results[0].video.chance["accuracy"],
                     y_label="accuracy",
@@ -132,105 +143,146 @@ def _curves_section(trained: list[DemoResult]) -> Section:
     )
 
 
-def _retrieval_section(results: list[DemoResult]) -> Section:
-    rows = []
-    for one in results:
-        for side, scopes in one.retrieval.metrics.items():
-            for scope in ("all", "within_title"):
-                found = scopes[scope]["video_to_audio"]
-                chance = one.retrieval.chance[side][scope]["video_to_audio"]
-                row = [one.name, side.replace("_", " "), scope.replace("_", " ")]
-                row += [f"{found['recall_at_1']:.3f}", f"{found['recall_at_10']:.3f}"]
-                row += [f"{found['median_rank']:.0f}"]
-                row += [f"{chance['recall_at_1']:.3f} / {chance['recall_at_10']:.3f} / "
-                        f"{chance['median_rank']:.0f}"]  # fmt: skip
-                rows.append(row)
+def draw_overview(catalog: Catalog, results: list[DemoResult], search: DemoSearch) -> bytes:
+    """Draw the accuracy from video beside the query of the search and its hits, as PNG."""
+    rows = list(search.hits)
+    columns = 1 + max(len(hits) for hits in search.hits.values())
+    figure = Figure(figsize=(3.2 + 1.75 * columns, 3.3), layout="constrained")
+    grid = figure.add_gridspec(1, 2, width_ratios=(3.2, 1.75 * columns))
+    left, right = (figure.add_subfigure(grid[0, side]) for side in (0, 1))
+    axes = left.add_subplot()
+    accuracy = [one.video.metrics["accuracy"] for one in results]
+    errors = np.abs(
+        np.array([[a["interval"][side] - a["mean"] for a in accuracy] for side in (0, 1)])
+    )
+    means = [a["mean"] for a in accuracy]
+    bars = axes.bar(range(len(results)), means, 0.7, yerr=errors, capsize=3,
+                    color=COLORS[: len(results)])  # fmt: skip
+    axes.bar_label(bars, fmt="%.2f", padding=2)
+    axes.axhline(results[0].video.chance["accuracy"], color="black", linewidth=1, linestyle=":")
+    axes.set_xticks(range(len(results)), [one.name for one in results], fontsize=8)
+    axes.set_title("naming events in unseen titles", fontsize=9)
+    axes.set_ylabel("accuracy")
+    style_axes(axes)
+
+    def show(row: int, column: int, moment: Moment, text: str, color: str) -> None:
+        proxy = catalog.proxy(moment.item_id)
+        form = ClipFormat(
+            frames=1, frame_rate=proxy.frame_rate, sample_rate_hz=proxy.sample_rate_hz
+        )
+        latest = proxy.duration_seconds - 1 / proxy.frame_rate
+        frame = catalog.clip(moment.item_id, min(moment.seconds, latest), form).video[0]
+        cell = right.add_subplot(len(rows), columns, row * columns + column + 1)
+        cell.imshow(frame)
+        cell.set_title(text, fontsize=7.5, loc="left")
+        cell.set_xticks([])
+        cell.set_yticks([])
+        for spine in cell.spines.values():
+            spine.set_color(color)
+            spine.set_linewidth(2.5)
+
+    for row, encoder in enumerate(rows):
+        kind = search.kind.replace("_", " ")
+        show(row, 0, search.query, f"query: {kind}", COLORS[5])
+        for column, (hit, found) in enumerate(search.hits[encoder], start=1):
+            is_right = found == search.kind
+            text = f"{column}. {(found or 'nothing').replace('_', ' ')}"
+            show(row, column, moment_of(hit), text, "#009E73" if is_right else "#bbbbbb")
+    right.suptitle(
+        "best hits in other titles after " + " (above) and ".join(rows) + " training (below)",
+        fontsize=9,
+    )
+    return to_png(figure)
+
+
+def _negatives_section(catalog: Catalog, trained: list[DemoResult], seed: int) -> Section:
+    """Show a clip of a batch of each policy with some of its negatives."""
+    queries, answers, captions = [], [], []
+    for one in trained:
+        config = load_config(file=one.run / "config.toml")
+        snapshot = catalog.snapshot()
+        batch = ClipSampler(snapshot, config.sampling, config.clip).draw(seed=seed, step=0)
+        clips, texts = [], []
+        for number in range(_NUM_NEGATIVES + 1):
+            spec = batch[number]
+            item = catalog.item(int(snapshot.item_id[spec.item]))
+            clips.append(catalog.clip(item.id, spec.start_seconds, config.clip))
+            texts.append(f"{catalog.title(item.title_id).name}, {spec.start_seconds:.1f} s")
+        queries.append(clips[0])
+        answers.append(clips[1:])
+        captions.append([f"{one.name}: {texts[0]}", *texts[1:]])
     return Section(
-        heading="Retrieval: does a video find its own audio?",
-        text="Retrieval from video to audio among clips of the library that do not overlap, for "
-        "titles that were held out of training and for titles that were in training.",
-        how_to_read="'all' ranks the audio of all clips. 'within title' ranks only the audio of "
-        "the query's own title, where color palette and theme music do not help. The last column "
-        "has R@1, R@10 and the median rank of random guessing.",
-        table=ResultTable(
-            header=["encoders", "titles", "candidates", "R@1", "R@10", "median rank", "chance"],
-            rows=rows,
-        ),
+        heading="What a clip is told apart from",
+        text="The framed clip on the left is one of a training batch. To its right are seven of "
+        "the clips that serve as its negatives: the encoder must learn to tell their audio from "
+        "that of the framed clip.",
+        how_to_read="In a uniform batch the negatives are other shows, with other colors and other "
+        "music. The encoder needs to know nothing about events. In a hierarchical batch the "
+        "negatives have the same sets, colors and music, and what happens decides.",
+        charts=[
+            (
+                draw_neighbors(queries, answers, captions),
+                "A clip and some of its negatives, for both policies",
+            )
+        ],
     )
 
 
-def _example_sections(catalog: Catalog, result: DemoResult) -> list[Section]:
-    """Show clips of held-out titles, and the clips whose audio is nearest to their video."""
-    pretrained = load(result.run)
-    snapshot = catalog.snapshot().of_titles(split_of_run(result.run, catalog)["held_out"])
-    clip_format = pretrained.config.clip
-    batch = draw_validation_batch(
-        catalog.folder, snapshot, catalog.proxies(), clip_format, num_clips=128, seed=1
+def _search_section(catalog: Catalog, search: DemoSearch) -> Section:
+    """Show a query moment and its hits in other titles, with video and sound."""
+    folder = Path(tempfile.mkdtemp(prefix="toomuchtv-demo-"))
+    try:
+        cards = [
+            Card(
+                sides=[
+                    CardSide(
+                        caption=f"Query: {search.name}, {search.query.seconds:.1f} s",
+                        mp4=_video(catalog, search.query, folder),
+                    )
+                ],
+                text=f"What happens here: {search.kind.replace('_', ' ')}.",
+            )
+        ]
+        for encoder, hits in search.hits.items():
+            sides = [
+                CardSide(
+                    caption=f"{hit.rank}. {hit.name}, {hit.center_seconds:.1f} s: "
+                    + ("right" if kind == search.kind else (kind or "nothing").replace("_", " ")),
+                    mp4=_video(catalog, moment_of(hit), folder),
+                )
+                for hit, kind in hits
+            ]
+            right = sum(kind == search.kind for _, kind in hits)
+            text = f"The five best hits after {encoder} training: {right} show the same event."
+            cards.append(Card(sides=sides, text=text))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    precision = ", ".join(f"{name} {value:.0%}" for name, value in search.precision.items())
+    return Section(
+        heading="Find the same event in other titles",
+        text=f"For {search.num_queries} random moments at which something happens, the library was "
+        "searched by look, without the title of the moment. Share of the five best hits that show "
+        f"the same event: {precision}; chance is {search.chance:.0%}.",
+        how_to_read="The example was chosen by a rule: it is the query whose results are nearest "
+        "to the average of both trainings. Click a video for its sound. This is what `toomuchtv "
+        "search` does with --other-titles.",
+        cards=cards,
     )
-    if batch is None:
-        return []
-    video, audio, title = embed_clips(pretrained, batch)
-    names = {entry.id: entry.name for entry in catalog.titles()}
 
-    def clip(index: int) -> Clip:
-        item_id = int(snapshot.item_id[int(batch.specs.item[index])])
-        return catalog.clip(item_id, float(batch.specs.start_seconds[index]), clip_format)
 
-    def caption(index: int) -> str:
-        name = names[int(snapshot.title_id[int(batch.specs.item[index])])]
-        return f"{name}, {float(batch.specs.start_seconds[index]):.1f} s"
-
-    # One clip per title makes the rows differ.
-    queries = np.unique(title.numpy(), return_index=True)[1].tolist()[:_NUM_EXAMPLES]
-    nearest = [
-        (video[query] @ audio.T).argsort(descending=True)[:_NUM_NEIGHBORS].tolist()
-        for query in queries
-    ]
-    captions = [
-        ["query: " + caption(query)]
-        + [("own audio: " if index == query else "") + caption(index) for index in found]
-        for query, found in zip(queries, nearest, strict=True)
-    ]
-    clips = [clip(index) for index in queries]
-    return [
-        Section(
-            heading="What the encoders receive",
-            text="Clips of held-out titles: four of their frames, and the log-mel spectrogram of "
-            "their audio.",
-            charts=[
-                (
-                    draw_clips(
-                        clips,
-                        [caption(index) for index in queries],
-                        sample_rate_hz=clip_format.sample_rate_hz,
-                    ),
-                    "Frames and spectrograms of some clips",
-                )
-            ],
-        ),
-        Section(
-            heading="Nearest neighbors across modalities",
-            text=f"The framed clip on the left is the query. To its right are the clips whose "
-            f"audio embeddings are nearest to the query's video embedding ({result.name} "
-            "encoders), nearest first. They are shown by their middle frames.",
-            how_to_read="Good results show the same event, possibly in another title. 'own audio' "
-            "marks the audio that belongs to the query.",
-            charts=[
-                (
-                    draw_neighbors(
-                        clips, [[clip(index) for index in found] for found in nearest], captions
-                    ),
-                    "Query clips and the clips whose audio is nearest to them",
-                )
-            ],
-        ),
-    ]
+def _video(catalog: Catalog, moment: Moment, folder: Path) -> bytes:
+    """Return a short MP4 of a moment, with sound."""
+    path = catalog.source_path(catalog.item(moment.item_id))
+    start = max(0.0, moment.seconds - _VIDEO_SECONDS / 2)
+    target = folder / "clip.mp4"
+    cut_film(path, target, start_seconds=start, stop_seconds=start + _VIDEO_SECONDS, copy=False)
+    return target.read_bytes()
 
 
 def draw_scores(
-    scores: Mapping[str, Mapping[str, tuple[float, float]]], *, chance: float, y_label: str
+    scores: Mapping[str, Mapping[str, tuple[float, float, float]]], *, chance: float, y_label: str
 ) -> bytes:
-    """Draw groups of bars: `scores[group][name]` is (mean, standard deviation)."""
+    """Draw groups of bars: `scores[group][name]` is (mean, low end, high end of the interval)."""
     groups = list(scores)
     names = list(next(iter(scores.values())))
     figure = Figure(figsize=(3.4 * len(groups) + 1.5, 3.4), layout="constrained")
@@ -239,15 +291,18 @@ def draw_scores(
     for index, name in enumerate(names):
         x = np.arange(len(groups)) + (index - (len(names) - 1) / 2) * width
         mean = [scores[group][name][0] for group in groups]
-        std = [scores[group][name][1] for group in groups]
-        bars = axes.bar(x, mean, width * 0.92, yerr=std, color=COLORS[index], label=name, capsize=3)
+        errors = [
+            [max(0.0, scores[group][name][0] - scores[group][name][1]) for group in groups],
+            [max(0.0, scores[group][name][2] - scores[group][name][0]) for group in groups],
+        ]
+        bars = axes.bar(
+            x, mean, width * 0.92, yerr=errors, color=COLORS[index], label=name, capsize=3
+        )
         axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=8)
     axes.axhline(chance, color="black", linewidth=1, linestyle=":", label=f"chance {chance:.3f}")
     axes.set_xticks(np.arange(len(groups)), groups)
     axes.set_ylabel(y_label)
-    axes.set_ylim(
-        0, 1.12 * max(sum(value) for group in scores.values() for value in group.values())
-    )
+    axes.set_ylim(0, 1.12 * max(value[2] for group in scores.values() for value in group.values()))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     style_axes(axes)
     return to_png(figure)

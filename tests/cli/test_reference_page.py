@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from toomuchtv.cli import app
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reference" / "cli.md"
 
 
+@functools.cache
 def commands() -> dict[str, TyperCommand]:
     """Every verb by its full name, for example `catalog show`."""
     found: dict[str, TyperCommand] = {}
@@ -63,3 +67,32 @@ def test_every_option_has_a_complete_sentence_as_help() -> None:
             assert one.help, (verb, one.name)
             assert one.help[0].isupper(), (verb, one.name, one.help)
             assert one.help.endswith("."), (verb, one.name, one.help)
+
+
+def printed_commands() -> list[tuple[str, list[str]]]:
+    """Every command in a code block of the docs, as its page and its words after `toomuchtv`."""
+    found = []
+    for page in sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")]):
+        text = page.read_text("utf-8").replace("\\\n", " ")
+        blocks = re.findall(r"^```\w*\n(.*?)^```$|^    (\S[^\n]*)$", text, re.MULTILINE | re.DOTALL)
+        for line in "\n".join(fenced or indented for fenced, indented in blocks).splitlines():
+            match = re.fullmatch(r"(?:\$ |[A-Z_]+=\S+ )*toomuchtv ([a-z].*)", line.strip())
+            if match:
+                words = shlex.split(match[1], comments=True)
+                found.append((str(page.relative_to(ROOT)), words))
+    return found
+
+
+def test_every_printed_command_has_a_verb_and_options_that_exist() -> None:
+    printed = printed_commands()
+    assert len(printed) > 60
+    for page, words in printed:
+        verb = " ".join(words[:2]) if words[0] in {"catalog", "index"} else words[0]
+        assert verb in commands(), (page, words)
+        names = {
+            name
+            for one in parameters(commands()[verb])
+            for name in [*one.opts, *one.secondary_opts]
+        }
+        used = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert used <= {*names, "--help"}, (page, words)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.test_readme import execute, python_blocks
 from toomuchtv.evaluation.encoders import Encoder, choose_encoder
 from toomuchtv.evaluation.encoders.transformers_inputs import FrameTransform
 from toomuchtv.evaluation.encoders.transformers_towers import Clap
@@ -139,6 +140,20 @@ def test_frames_are_prepared_as_by_the_librarys_processors(
 def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("clip")
     return folder, save_clip(folder)
+
+
+def test_the_code_of_the_guide_embeds_texts(
+    clip: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "clip-vit-base-patch32").symlink_to(clip[0])
+    monkeypatch.chdir(tmp_path)
+    names = execute(python_blocks("docs/guide/external_encoders.md")[0])
+    dogs, cars = names["dogs"], names["cars"]
+    assert isinstance(dogs, torch.Tensor)
+    assert isinstance(cars, torch.Tensor)
+    assert dogs.shape == cars.shape
+    assert not torch.equal(dogs, cars)
 
 
 def test_clip_embeds_frames_and_texts_as_the_library_does(clip: tuple[Path, Any]) -> None:

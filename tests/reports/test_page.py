@@ -57,7 +57,9 @@ def test_charts_are_images() -> None:
         wide, high = size_of(png)
         assert wide > high
     size_of(
-        draw_scores({"video": {"a": (0.5, 0.1), "b": (0.2, 0.0)}}, chance=0.1, y_label="accuracy")
+        draw_scores(
+            {"video": {"a": (0.5, 0.4, 0.6), "b": (0.2, 0.2, 0.2)}}, chance=0.1, y_label="accuracy"
+        )
     )
     clips = [made_clip(seed) for seed in range(3)]
     size_of(draw_clips(clips, ["one", "two", "three"], sample_rate_hz=16_000))
@@ -66,7 +68,7 @@ def test_charts_are_images() -> None:
 
 def test_page_is_self_contained_and_escapes_names(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "report.html"
-    png = draw_scores({"video": {"a": (0.5, 0.1)}}, chance=0.1, y_label="accuracy")
+    png = draw_scores({"video": {"a": (0.5, 0.4, 0.6)}}, chance=0.1, y_label="accuracy")
     write_page(
         path,
         title="<Films> & more",
@@ -163,7 +165,7 @@ def test_names_are_never_markup(texts: list[Text]) -> None:
         ),
         lambda: draw_clips(clips, FEW_NAMES, sample_rate_hz=16_000),
         lambda: draw_neighbors(clips[:1], [clips], [["query", *FEW_NAMES]]),
-        lambda: draw_scores({name: dict.fromkeys(NAMES[:5], (0.5, 0.1)) for name in NAMES[:2]},
+        lambda: draw_scores({name: dict.fromkeys(NAMES[:5], (0.5, 0.4, 0.6)) for name in NAMES[:2]},
                             chance=0.1, y_label=NAMES[0]),
         lambda: draw_confusion_matrix(np.eye(len(NAMES), dtype=int).tolist(), NAMES),
         lambda: draw_title_lift(TitleConfusion(titles=tuple(NAMES), lift=lift, pairs=())),

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,6 +178,11 @@ def test_other_titles(index: SearchIndex) -> None:
         hits = index.search("Delta S01E01@2", k=50, other_titles=True, centered=centered)
         assert hits
         assert "Delta" not in {hit.title for hit in hits}
+    # After centering, hits are ordered by what the threshold is compared with.
+    options: dict[str, Any] = {"k": 50, "by": "look", "collapse": False, "other_titles": True}
+    one = index.search("Delta S01E01@2", weights={"random": 1.0}, **options)
+    confident = [hit.is_confident for hit in one]
+    assert confident == sorted(confident, reverse=True)
     vector = QueryVector(vector=torch.ones(8), modality="video", encoder="random")
     with pytest.raises(SearchError, match="moment"):
         index.search(vector, other_titles=True)

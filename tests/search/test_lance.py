@@ -24,6 +24,7 @@ from toomuchtv.search.lance_publishing import publish_index
 from toomuchtv.search.lance_store import LanceStore, is_lance_index
 from toomuchtv.search.queries import QueryVector
 from toomuchtv.search.vector_files import ItemVectors, write_vector_file
+from toomuchtv.server.library import Library
 
 
 @pytest.fixture
@@ -114,7 +115,11 @@ def test_a_copy_is_brought_up_to_date(
             publish_index(index, copy)
     with open_index(copy) as opened:
         assert {e.item.id for e in opened.encoders["random"].items} == {i.id for i in items[2:]}
+    library = Library(str(copy), None)
+    before = library.current
     again = publish_index(index, copy)
+    library.refresh()
+    assert library.current.name != before.name
     assert (again.added, again.removed) == (1, 0)
     store = LanceStore(copy)
     store.read()

@@ -128,8 +128,8 @@ def search(
     """Find moments that look or sound like a moment, a file, or a description.
 
     Every hit has a similarity (the cosine of two vectors) and a z-score (how far this exceeds the
-    similarity of random moments of different titles). If no hit is more similar than what nearly
-    all moments find in other titles, the search says that there is no confident match.
+    similarity of random moments of different titles). If no hit is more similar than what nine of
+    ten random moments find in other titles, the search says that there is no confident match.
 
     For example:
 

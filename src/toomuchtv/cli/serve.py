@@ -6,13 +6,14 @@ import secrets
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
+from toomuchtv.cli.index import Index
 from toomuchtv.cli.options import Json, verb_output
 
 
 def serve(
-    index: Annotated[Path, Argument(metavar="IDX", help="Folder of the index.")],
+    index: Index,
     *,
     host: Annotated[
         str,

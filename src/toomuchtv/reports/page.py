@@ -24,10 +24,17 @@ class ResultTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardSide:
-    """A caption over images. `jpegs` are pairs of an image and its text alternative."""
+    """A caption over images or a video.
+
+    Attributes:
+        caption: The caption.
+        jpegs: Pairs of an image and its text alternative.
+        mp4: A video, which is shown muted and in a loop until somebody starts its sound.
+    """
 
     caption: str
     jpegs: Sequence[tuple[bytes, str]] = ()
+    mp4: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,8 @@ def write_page(
     write_text(path, html)
 
 
-def _data_url(image: bytes) -> str:
-    kind = "jpeg" if image.startswith(b"\xff\xd8") else "png"
-    return f"data:image/{kind};base64," + base64.b64encode(image).decode("ascii")
+def _data_url(content: bytes) -> str:
+    kind = "image/jpeg" if content.startswith(b"\xff\xd8") else "image/png"
+    if content[4:8] == b"ftyp":
+        kind = "video/mp4"
+    return f"data:{kind};base64," + base64.b64encode(content).decode("ascii")

@@ -6,14 +6,17 @@ stores two distributions for each encoder and direction:
 
 - Similarities of random pairs of moments of different titles. Their mean and standard deviation
   turn a similarity into a z-score.
-- For random moments, the best similarity to any moment of another title. Nineteen of twenty moments
-  of the index find a moment in another title that is at least as similar as the `threshold`. A
-  query whose best hit stays below it resembles the index less than nearly all of its own moments
-  resemble each other, so the search reports no confident match.
+- For random moments, the best similarity to any moment of another title. Only one of ten reaches
+  the `threshold`. A query that has nothing to do with the catalog resembles it about as much as two
+  titles resemble each other, so such a query has a confident hit in about one of ten searches.
+  Moments that nothing resembles (`outliers`) are below what nineteen of twenty reach.
+- The same after the mean of its title was subtracted from every vector, as in a search of other
+  titles.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from toomuchtv._internal.files import read_json, write_json
-from toomuchtv._internal.random_numbers import IntArray
+from toomuchtv._internal.random_numbers import FloatArray, IntArray
 from toomuchtv.errors import CheckpointError
 from toomuchtv.search.hits import Modality, QueryModality
 from toomuchtv.search.index_folder import IndexedEncoder
@@ -33,7 +36,10 @@ from toomuchtv.search.scoring import similarities
 from toomuchtv.search.vector_files import ItemVectors
 
 _NUM_PAIRS, _NUM_QUERIES = 20_000, 200
-_CONFIDENT_SHARE = 0.95
+# On rendered films, hits in other titles above this quantile were right in 42% to 85% of the cases,
+# and above the 5% quantile in 18% to 34% (docs/experiments/2026-11-search.md).
+_CONFIDENT_QUANTILE = 0.9
+_OUTLIER_QUANTILE = 0.05
 # The distributions change slowly. Below this change of size they are kept, so that an update of one
 # item does not cost a pass over the whole index.
 _MAX_CHANGE = 0.1
@@ -47,7 +53,10 @@ class DirectionCalibration(BaseModel):
         modality: Modality of the moments that it is compared with.
         mean: Mean similarity of random pairs of different titles.
         std: Standard deviation of these similarities.
-        threshold: The similarity that 95% of the moments find, or exceed, in another title.
+        threshold: The similarity that 10% of the moments find, or exceed, in another title.
+        centered_threshold: The same after the mean of its title was subtracted from every vector;
+            None in an index of one title.
+        outlier_threshold: The similarity that 95% of the moments find, or exceed.
         quantiles: Similarities of the random pairs at 0%, 1%, ... 100%.
     """
 
@@ -58,6 +67,8 @@ class DirectionCalibration(BaseModel):
     mean: float
     std: float
     threshold: float
+    centered_threshold: float | None
+    outlier_threshold: float
     quantiles: tuple[float, ...]
 
     def z_score(self, similarity: float) -> float:
@@ -108,7 +119,9 @@ def calibrate(
     rng = np.random.default_rng(seed)
     directions = []
     for query_modality, modality in directions_of(encoder):
-        found = _direction(vectors, groups, query_modality, modality, rng)
+        found = _direction(
+            vectors, groups, query_modality, modality, rng, is_centered=group == "title"
+        )
         if found is not None:
             directions.append(found)
     return Calibration(sum(map(len, vectors)), group, tuple(directions))
@@ -135,6 +148,8 @@ def _direction(
     query_modality: Modality,
     modality: Modality,
     rng: np.random.Generator,
+    *,
+    is_centered: bool,
 ) -> DirectionCalibration | None:
     queries = _Moments(vectors, groups, query_modality)
     targets = _Moments(vectors, groups, modality)
@@ -147,16 +162,27 @@ def _direction(
     pairs = (queries.take(left[differ]) * targets.take(right[differ])).sum(dim=1).double().numpy()
     drawn = queries.draw(_NUM_QUERIES, rng)
     best = targets.best_of_other_groups(queries.take(drawn), queries.group(drawn))
-    best = best[np.isfinite(best)]
+    centered = np.array([])
+    if is_centered:
+        centered = targets.best_of_other_groups(
+            queries.take_centered(drawn), queries.group(drawn), is_centered=True
+        )
     return DirectionCalibration(
         query_modality=query_modality,
         modality=modality,
         mean=float(pairs.mean()),
         # Of a constant encoder all similarities are equal.
         std=max(float(pairs.std()), 1e-6),
-        threshold=float(np.quantile(best, 1 - _CONFIDENT_SHARE)),
+        threshold=_quantile(best, _CONFIDENT_QUANTILE),
+        centered_threshold=_quantile(centered, _CONFIDENT_QUANTILE) if is_centered else None,
+        outlier_threshold=_quantile(best, _OUTLIER_QUANTILE),
         quantiles=tuple(np.quantile(pairs, np.linspace(0, 1, 101)).tolist()),
     )
+
+
+def _quantile(best: FloatArray, share: float) -> float:
+    """Return a quantile of best similarities; there may be none, -inf."""
+    return float(np.quantile(best[np.isfinite(best)], share))
 
 
 class _Moments:
@@ -196,14 +222,36 @@ class _Moments:
             out[torch.from_numpy(here)] = self._arrays[row][index].float()
         return out
 
-    def best_of_other_groups(self, queries: Tensor, groups: IntArray) -> np.ndarray:
+    def take_centered(self, numbers: IntArray) -> Tensor:
+        """Return unit vectors from which the mean of their group was subtracted."""
+        means = torch.stack([self._means[group] for group in self.group(numbers).tolist()])
+        return torch.nn.functional.normalize(self.take(numbers) - means, dim=1)
+
+    def best_of_other_groups(
+        self, queries: Tensor, groups: IntArray, *, is_centered: bool = False
+    ) -> FloatArray:
         """Return the best similarity of each query to a moment of another group; -inf if none."""
         best = torch.full((len(queries),), -torch.inf)
         own = torch.from_numpy(groups)
         for values, group in zip(self._arrays, self.groups.tolist(), strict=True):
-            here = similarities(values, queries).amax(dim=0)
-            best = torch.where(own == group, best, torch.maximum(best, here))
+            found = similarities(values, queries)
+            if is_centered:
+                # See `EncoderIndex.centered_scores`: |x - m|^2 of a unit vector x.
+                mean = self._means[group]
+                squared = 1 - 2 * (values @ mean.half()).float() + mean.square().sum()
+                found = (found - queries @ mean) / squared.clamp(min=1e-6).sqrt().unsqueeze(1)
+            best = torch.where(own == group, best, torch.maximum(best, found.amax(dim=0)))
         return best.double().numpy()
+
+    @functools.cached_property
+    def _means(self) -> dict[int, Tensor]:
+        """Mean vector of each group, float32 `[D]`."""
+        sums: dict[int, Tensor] = {}
+        counts: dict[int, int] = {}
+        for values, group in zip(self._arrays, self.groups.tolist(), strict=True):
+            sums[group] = sums.get(group, 0.0) + values.double().sum(dim=0)
+            counts[group] = counts.get(group, 0) + len(values)
+        return {group: (total / counts[group]).float() for group, total in sums.items()}
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:

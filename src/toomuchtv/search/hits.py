@@ -15,8 +15,8 @@ QueryModality = Literal["video", "audio", "text"]
 
 #: What people are told if no hit of a search is confident.
 NO_CONFIDENT_MATCH = (
-    "No confident match: 19 of 20 moments of this index find something more similar in another "
-    "title than this query did."
+    "No confident match: moments that have nothing to do with each other are often as similar as "
+    "the query and these hits."
 )
 
 
@@ -31,7 +31,9 @@ class Match:
         similarity: Cosine of the two embeddings, in -1..1.
         z_score: By how many standard deviations this similarity exceeds the mean similarity of
             random moments of different titles, in the same direction. NaN if it is not known.
-        is_confident: Whether the similarity reaches the threshold of this encoder and direction.
+        is_confident: Whether the similarity reaches the threshold of this encoder and direction,
+            which one of ten random moments reaches in another title. After centering, what the hits
+            are ordered by decides.
         rank: Position of the moment in this encoder and direction, from 1.
     """
 

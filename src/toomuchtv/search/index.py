@@ -28,7 +28,7 @@ from toomuchtv.search.encoder_index import EncoderIndex, IndexedItem
 from toomuchtv.search.filters import Filters
 from toomuchtv.search.hits import MODALITIES, Hit, Match, Modality, QueryModality
 from toomuchtv.search.index_folder import IndexFolder, content_of
-from toomuchtv.search.lance_store import LanceEncoderIndex, LanceStore, is_lance_index
+from toomuchtv.search.lance_store import LanceEncoderIndex, LanceStore, open_store
 from toomuchtv.search.moments import MomentFinder, SeenPlaces
 from toomuchtv.search.queries import (
     Moment,
@@ -516,7 +516,7 @@ def open_index(
         SearchError: There is no index, or it is damaged.
         CatalogError: Its catalog cannot be opened.
     """
-    folder = LanceStore(path) if is_lance_index(path) else IndexFolder(Path(path))
+    folder = open_store(path)
     recorded = folder.read().catalog
     if catalog is None and not os.path.isdir(recorded):
         raise SearchError(

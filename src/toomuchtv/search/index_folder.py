@@ -17,7 +17,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -105,6 +105,15 @@ class IndexFolder:
         """Return whether the folder holds an index."""
         return (self.path / INDEX_NAME).exists()
 
+    def state(self) -> tuple[object, ...]:
+        """Return something that differs after `embed` has changed the index."""
+        paths = [self.path / INDEX_NAME]
+        for name in (_VECTORS, _CALIBRATION):
+            paths.append(self.path / name)
+            with suppress(OSError):
+                paths += sorted((self.path / name).iterdir())
+        return states_of_files(path for path in paths if path.suffix != ".partial")
+
     def read(self) -> IndexDescription:
         """Read `index.json`.
 
@@ -179,6 +188,16 @@ class IndexFolder:
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             yield from pool.map(read, contents)
+
+
+def states_of_files(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
+    """Return name, size and time of change of the files that exist."""
+    found = []
+    for path in paths:
+        with suppress(OSError):
+            status = path.stat()
+            found.append((path.name, status.st_size, status.st_mtime_ns))
+    return tuple(found)
 
 
 def content_of(item: Item, proxy: Proxy) -> str:

@@ -18,6 +18,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -30,7 +31,7 @@ from toomuchtv.errors import SearchError
 from toomuchtv.search.calibration import Calibration
 from toomuchtv.search.encoder_index import Candidates, EncoderIndex, IndexedItem, ScoreArray
 from toomuchtv.search.hits import MODALITIES, Modality
-from toomuchtv.search.index_folder import IndexDescription, IndexedEncoder
+from toomuchtv.search.index_folder import IndexDescription, IndexedEncoder, IndexFolder
 from toomuchtv.search.vector_files import ItemVectors
 
 #: Name of the table with the description.
@@ -43,6 +44,11 @@ _REFINE_FACTOR = 3
 _PROBED_SHARE = 0.05
 _LEAST_PROBES = 24
 _MAX_NAMES_IN_FILTER = 20_000
+
+
+def open_store(path: str | os.PathLike[str]) -> IndexFolder | LanceStore:
+    """Return the index at a path: a folder, or a copy in LanceDB."""
+    return LanceStore(path) if is_lance_index(path) else IndexFolder(Path(path))
 
 
 def is_lance_index(path: str | os.PathLike[str]) -> bool:
@@ -239,6 +245,13 @@ class LanceStore:
         self._database = connect(self.path)
         self._tables: dict[str, Any] = {}
         self._texts: dict[str, str] = {}
+
+    def state(self) -> tuple[object, ...]:
+        """Return something that differs after `index export` has changed the copy."""
+        try:
+            return (self._database.open_table(TABLE).version,)
+        except (ValueError, RuntimeError, OSError):
+            return ()
 
     def read(self) -> IndexDescription:
         """Read the description of the index.

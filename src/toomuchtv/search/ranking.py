@@ -113,7 +113,7 @@ class Ranking:
                 modality=self.modality,
                 similarity=similarity,
                 z_score=math.nan if calibration is None else calibration.z_score(similarity),
-                is_confident=calibration is not None and similarity < calibration.threshold,
+                is_confident=calibration is not None and similarity < calibration.outlier_threshold,
                 rank=rank,
             )
         ]

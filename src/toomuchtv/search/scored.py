@@ -123,7 +123,6 @@ class Scored:
         """Return how this direction found a window."""
         # Vectors in half precision can be longer than 1 by a rounding error.
         similarity = min(1.0, max(-1.0, self.similarity(window)))
-        calibration = self.calibration()
         mean, std = self._mean_and_std
         z_score = (similarity - mean) / std
         return Match(
@@ -132,13 +131,21 @@ class Scored:
             modality=self.modality,
             similarity=similarity,
             z_score=z_score,
-            is_confident=(
-                z_score >= _CONFIDENT_Z
-                if calibration is None
-                else similarity >= calibration.threshold
-            ),
+            is_confident=self._is_confident(window, similarity, z_score),
             rank=rank,
         )
+
+    def _is_confident(self, window: int, similarity: float, z_score: float) -> bool:
+        calibration = self.calibration()
+        if calibration is None:
+            return z_score >= _CONFIDENT_Z
+        if self.is_centered and calibration.centered_threshold is not None:
+            return self.order_of(window) >= calibration.centered_threshold
+        return similarity >= calibration.threshold
+
+    def order_of(self, window: int) -> float:
+        """Return what a window that was compared is ordered by."""
+        return float(self.scores[window])
 
     @functools.cached_property
     def _mean_and_std(self) -> tuple[float, float]:
@@ -183,6 +190,10 @@ class ScoredCandidates(Scored):
     def similarity(self, window: int) -> float:
         """Return the cosine of the query and a candidate."""
         return self.similarities[window]
+
+    def order_of(self, window: int) -> float:
+        """Return what a candidate is ordered by."""
+        return float(self.order[int(np.flatnonzero(self.windows == window)[0])])
 
 
 def _scored_candidates(

@@ -67,7 +67,7 @@ def create_app(
     Its lifespan deletes all temporary files at the end.
 
     Args:
-        index_path: Folder of the index.
+        index_path: Folder of the index, or the address of its copy in LanceDB.
         catalog: Folder of its catalog, if it has moved.
         policy: Who may talk to the server; by default, this machine on port 8765.
         max_upload_bytes: Size of one upload.
@@ -77,7 +77,7 @@ def create_app(
         SearchError: The index cannot be opened.
         CatalogError: Its catalog cannot be opened.
     """
-    library = Library(Path(index_path), None if catalog is None else Path(catalog))
+    library = Library(os.fspath(index_path), None if catalog is None else Path(catalog))
     folder = None if temporary_folder is None else Path(temporary_folder)
     state = State(library, folder, max_upload_bytes)
 

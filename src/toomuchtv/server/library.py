@@ -16,7 +16,8 @@ from toomuchtv.catalog.item_names import item_name, names_of
 from toomuchtv.catalog.records import Item, Proxy, Segment, Title
 from toomuchtv.errors import CatalogError, SearchError
 from toomuchtv.search.index import SearchIndex, open_index
-from toomuchtv.search.index_folder import INDEX_NAME, IndexFolder
+from toomuchtv.search.index_folder import states_of_files
+from toomuchtv.search.lance_store import open_store
 from toomuchtv.search.queries import parse_seconds
 
 CHECK_SECONDS = 1.0
@@ -66,7 +67,7 @@ class Generation:
         CatalogError: Its catalog cannot be opened.
     """
 
-    def __init__(self, index_path: Path, catalog: Path | None, name: str) -> None:
+    def __init__(self, index_path: str, catalog: Path | None, name: str) -> None:
         self.name = name
         with open_index(index_path, catalog=catalog) as index:
             self.index: SearchIndex = index
@@ -184,14 +185,15 @@ class Library:
         CatalogError: Its catalog cannot be opened.
     """
 
-    def __init__(self, index_path: Path, catalog: Path | None) -> None:
+    def __init__(self, index_path: str, catalog: Path | None) -> None:
         self._index_path = index_path
         self._catalog = catalog
         self._problem: str | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         # What changes while the index is being opened makes it be opened again.
-        self._files = _state_of(index_path, catalog or Path(IndexFolder(index_path).read().catalog))
+        folder = catalog or Path(open_store(index_path).read().catalog)
+        self._files = self._state(folder)
         self._current = self._open()
 
     @property
@@ -218,7 +220,7 @@ class Library:
 
     def refresh(self) -> None:
         """Open the index again if its files have changed."""
-        files = _state_of(self._index_path, self._current.catalog_folder)
+        files = self._state(self._current.catalog_folder)
         if files == self._files and self._problem is None:
             return
         try:
@@ -233,29 +235,17 @@ class Library:
         name = hashlib.sha256(repr(self._files).encode()).hexdigest()[:16]
         return Generation(self._index_path, self._catalog, name)
 
+    def _state(self, catalog_folder: Path) -> tuple[object, ...]:
+        """Return something that differs once a writer has changed the index or the catalog."""
+        database = [catalog_folder / f"{DATABASE_NAME}{suffix}" for suffix in ("", "-wal")]
+        states = states_of_files(database)
+        # The log of an open database exists, and is empty, while somebody reads.
+        written = tuple(one for one in states if one[1] or not one[0].endswith("-wal"))
+        return open_store(self._index_path).state() + written
+
     def _watch(self) -> None:
         pause = CHECK_SECONDS
         while not self._stopped.wait(pause):
             start = time.monotonic()
             self.refresh()
             pause = max(CHECK_SECONDS, _PAUSE_PER_OPENING * (time.monotonic() - start))
-
-
-def _state_of(index_path: Path, catalog_folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return size and time of change of the files that writers of an index and a catalog touch."""
-    paths = [index_path / INDEX_NAME]
-    for name in ("vectors", "calibration"):
-        folder = index_path / name
-        paths.append(folder)
-        if folder.is_dir():
-            paths += sorted(folder.iterdir())
-    paths += [catalog_folder / f"{DATABASE_NAME}{suffix}" for suffix in ("", "-wal")]
-    found = []
-    for path in paths:
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        if path.suffix != ".partial" and not (path.name.endswith("-wal") and not status.st_size):
-            found.append((path.name, status.st_size, status.st_mtime_ns))
-    return tuple(found)

@@ -10,9 +10,10 @@ import av
 import numpy as np
 import pytest
 
-from experiments.rendered_tv import RenderedTVConfig, render_library
+from experiments.rendered_tv import RenderedTVConfig, RenderSummary, render_library
 from experiments.rendered_tv.render import item_path
 from experiments.rendered_tv.titles import draw_title
+from tests.test_readme import execute, python_blocks
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
 
@@ -92,6 +93,23 @@ def test_the_library_has_the_layout_of_a_media_server(rendered: Path) -> None:
         assert count == facts["duration_seconds"] * 16 == 384
     assert not list(rendered.rglob("*.partial"))
     assert not list(rendered.rglob("rendered_tv.partial.json"))
+
+
+def test_the_code_of_the_guide_renders(
+    rendered: Path,
+    small_config: RenderedTVConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A finished library is not rendered again, so the folder has one with the small settings."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tv").symlink_to(rendered)
+    monkeypatch.chdir(tmp_path)
+    (code,) = python_blocks("docs/guide/rendered_tv.md")
+    printed = "RenderedTVConfig(movies=4, shows=1, minutes=1.0)"
+    assert printed in code
+    summary = execute(code.replace(printed, "small"), small=small_config)["summary"]
+    assert isinstance(summary, RenderSummary)
 
 
 def test_action_lists_have_the_layout_of_ucf101(rendered: Path) -> None:

@@ -9,6 +9,10 @@ export const hitKey = (hit) => momentKey(hit.item_id, hit.center_seconds);
 
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 const nodes = new WeakMap();
+let tellRest = () => {};
+
+/** Call this with the hit on whose card the pointer or the focus rests. */
+export const onRest = (listener) => { tellRest = listener; };
 
 /** The hit that a card shows, for keys that were pressed while the card has the focus. */
 export const hitOf = (node) => nodes.get(node?.closest?.(".card"));
@@ -41,12 +45,14 @@ export function searchFrom(itemId, seconds) {
   });
 }
 
+const openUrl = (hit) =>
+  toUrl({ ...getState(), open: openKey(hit.item_id, hit.start_seconds, hit.stop_seconds) });
+
 /** A card. In a list of unusual moments the similarity is that of the nearest moment elsewhere. */
 function hitCard(hit, isUnusual) {
   rememberName(hit.item_id, hit.name);
-  const open = openKey(hit.item_id, hit.start_seconds, hit.stop_seconds);
   const strip = el("span", { class: "strip" });
-  const name = el("a", { class: "thumb", href: toUrl({ ...getState(), open }) },
+  const name = el("a", { class: "thumb", href: openUrl(hit) },
     thumbnail(hit.item_id, hit.center_seconds), strip,
     el("span", { class: "time" }, range(hit.start_seconds, hit.stop_seconds)),
     isUnusual || !hit.matches.length ? null : strength(hit.z_score));
@@ -55,7 +61,7 @@ function hitCard(hit, isUnusual) {
     // With a modifier the browser opens the moment in a tab of its own.
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    update({ open });
+    update({ open: openKey(hit.item_id, hit.start_seconds, hit.stop_seconds) });
   });
   const card = el("li", { class: "card" }, name, el("div", { class: "card-body" },
     el("h3", { title: hit.name }, hit.name),
@@ -116,10 +122,11 @@ function buttons(hit) {
 function playPreview(card, strip, hit) {
   let timer = 0;
   function start() {
-    if (stillness.matches) return;
     clearTimeout(timer);
     // Passing over a card is no wish to see it.
     timer = setTimeout(async () => {
+      tellRest(hit);
+      if (stillness.matches) return;
       const image = new Image();
       image.src = `/api/items/${hit.item_id}/preview?at=${hit.center_seconds.toFixed(2)}`;
       try {
@@ -157,9 +164,8 @@ export function showCards(list, hits, { isUnusual = false } = {}) {
   const old = new Map([...list.children].map((node) => [node.dataset.key, node]));
   const cards = hits.map((hit) => {
     const node = old.get(hitKey(hit));
-    const fresh = hitCard(hit, isUnusual);
-    if (!node || JSON.stringify(nodes.get(node)) !== JSON.stringify(hit)) return fresh;
-    node.querySelector(".thumb").href = fresh.querySelector(".thumb").href;
+    if (!node || JSON.stringify(nodes.get(node)) !== JSON.stringify(hit)) return hitCard(hit, isUnusual);
+    node.querySelector(".thumb").href = openUrl(hit);
     return node;
   });
   // To move a node, even to where it is, takes the focus from it.

@@ -45,10 +45,11 @@ export function show(state) {
     if (state.file) showLostFile(state.file);
     return;
   }
+  // Nothing of the search has changed: a film was opened, or another view.
+  if (text === asked) return;
   // The answer to the last request names the query only if it is the same query.
   if (asked && JSON.stringify(JSON.parse(asked).query) !== JSON.stringify(request.query)) answered = null;
   byId("chips").replaceChildren(...chipsOf(state, answered));
-  if (text === asked) return showCards(byId("hits"), hits);
   asked = text;
   search(state, request);
 }
@@ -100,7 +101,7 @@ function showAnswer(state, request, answer) {
   announce(`${count} found.${answer.confident || !hits.length ? "" : " No confident match."}`);
 }
 
-const messageRest = (message) => (message ?? "The query resembles this index less than nearly all of its own moments resemble other titles.")
+const messageRest = (message) => (message ?? "Moments that have nothing to do with each other are often as similar as the query and these hits.")
   .replace(/^no confident match[:.]?\s*/i, "").replace(/^./, (letter) => letter.toUpperCase());
 
 function showForm(state) {

@@ -1,6 +1,7 @@
 // The page's beginning: reads the index, connects the parts, and shows what the URL says.
 
 import { startBasket } from "./basket.js";
+import { onRest } from "./cards.js";
 import { announce, byId, sentence } from "./dom.js";
 import * as find from "./find.js";
 import { startKeys } from "./keys.js";
@@ -8,7 +9,7 @@ import { getIndex, hasChanged, loadIndex } from "./library.js";
 import { forgetLists, showRecurring, showUnusual, unusualHits } from "./lists.js";
 import { forgetMap, markHits, showMap, startMap } from "./map.js";
 import { hideError, showError } from "./messages.js";
-import { setPlayerHits, showMoment, startPlayer } from "./player.js";
+import { setPlayerHits, showMoment, startPlayer, warmUp } from "./player.js";
 import { getState, openKey, parseOpen, subscribe, toUrl, update } from "./state.js";
 
 const VIEWS = ["find", "map", "recurring", "unusual"];
@@ -24,14 +25,15 @@ function showState(state) {
   }
   byId("options").hidden = view !== "find";
   document.body.dataset.view = view;
+  // The film first: it takes longest.
+  setPlayerHits(view === "unusual" ? unusualHits() : view === "find" ? find.currentHits() : []);
+  showMoment(parseOpen(state.open));
   find.show(state);
   if (view === "map") {
     markHits(find.currentHits());
     showMap();
   } else if (view === "recurring") showRecurring();
   else if (view === "unusual") showUnusual(setPlayerHits);
-  setPlayerHits(view === "unusual" ? unusualHits() : view === "find" ? find.currentHits() : []);
-  showMoment(parseOpen(state.open));
 }
 
 /** Open an item at its beginning: it was chosen without a time. */
@@ -119,6 +121,7 @@ find.onAnswer((hits) => {
 });
 startBasket();
 startPlayer();
+onRest(warmUp);
 startMap();
 startKeys();
 subscribe(showState);

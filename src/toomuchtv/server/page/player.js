@@ -26,6 +26,7 @@ let shown = null; // {key, item, start, stop, hit}
 let offset = 0; // Time of the item at time 0 of the video element.
 let isExcerpt = false;
 let ownSeek = false;
+let warmed = 0; // The item that was loaded in advance.
 
 export const isOpen = () => dialog.open;
 
@@ -50,7 +51,7 @@ export async function showMoment(open) {
   if (!dialog.open) dialog.showModal();
   byId("loop").checked = true;
   byId("player-time").textContent = range(open.start, open.stop);
-  if (!isSameItem) clearScreen();
+  if (!isSameItem && (warmed !== open.itemId || video.error)) clearScreen();
   try {
     moment.item = isSameItem ? last.item : await getItem(open.itemId);
   } catch (error) {
@@ -58,12 +59,13 @@ export async function showMoment(open) {
     return;
   }
   if (signal.aborted || shown !== moment) return;
+  // The film first: it takes longest.
+  play(open.start);
   if (!isSameItem) {
     timeline = new Timeline(byId("timeline"), moment.item, { onSeek: seek, onHit: (hit) => step(hit) });
   }
   byId("player-title").textContent = moment.item.name;
   showHits();
-  play(open.start);
 }
 
 function showHits() {
@@ -108,7 +110,21 @@ function showThumbnail(itemId, seconds) {
   video.parentElement.style.backgroundImage = `url("${thumbnailUrl(itemId, seconds, 640)}")`;
 }
 
+/**
+ * Load a film and seek in it while the pointer rests on a hit. A click then shows the picture at
+ * once, instead of after the table of an hour's frames was read and frames were decoded up to it.
+ */
+export async function warmUp(hit) {
+  const item = await getItem(hit.item_id).catch(() => null);
+  if (!item?.playable || dialog.open || refused.has(item.item_id)) return;
+  if (!video.canPlayType(item.playable.mime)) return;
+  warmed = item.item_id;
+  load(item, hit.start_seconds);
+  jump(hit.start_seconds);
+}
+
 function clearScreen() {
+  warmed = 0;
   video.removeAttribute("src");
   video.load();
   video.hidden = false;
@@ -135,24 +151,32 @@ function play(seconds) {
   const reason = refused.get(item.item_id)
     ?? (playable ? null : item.reason)
     ?? (video.canPlayType(playable.mime) ? null : `This browser does not play ${playable.mime}.`);
-  if (!reason) return playSource(playable, seconds);
+  if (!reason) return playSource(seconds);
   if (!item.excerpt) return fail(`${sentence(reason)} There is no proxy to play instead; toomuchtv prepare makes one.`);
   note(`${sentence(reason)} You see an excerpt from its small copy, in lower quality.`);
   playExcerpt(seconds);
 }
 
-function playSource({ url, offset_seconds: late }, seconds) {
+function playSource(seconds) {
   note("");
-  if (isExcerpt || video.getAttribute("src") !== url) {
-    isExcerpt = false;
-    // A player begins with the first stream, an item with its first picture.
-    offset = -late;
-    showThumbnail(shown.item.item_id, seconds);
-    video.src = url;
-  }
+  load(shown.item, seconds);
+  if (lacksPicture()) return sourceFailed();
   jump(seconds);
   startPlaying();
 }
+
+function load(item, seconds) {
+  const { url, offset_seconds: late } = item.playable;
+  if (!isExcerpt && video.getAttribute("src") === url) return;
+  isExcerpt = false;
+  // A player begins with the first stream, an item with its first picture.
+  offset = -late;
+  showThumbnail(item.item_id, seconds);
+  video.src = url;
+}
+
+/** Browsers play the sound of a film whose picture they cannot decode. */
+const lacksPicture = () => !isExcerpt && video.readyState > 0 && shown?.item?.width && !video.videoWidth;
 
 function playExcerpt(seconds) {
   const { item, start, stop } = shown;
@@ -182,8 +206,10 @@ async function startPlaying() {
 }
 
 function jump(seconds) {
+  const target = Math.max(0, seconds - offset);
+  if (Math.abs(video.currentTime - target) < 0.01) return; // It is there already, or on its way.
   ownSeek = true;
-  video.currentTime = Math.max(0, seconds - offset);
+  video.currentTime = target;
 }
 
 const position = () => video.currentTime + offset;
@@ -223,7 +249,7 @@ function close() {
 function tick() {
   if (!shown?.item) return;
   const now = position();
-  timeline.move(now);
+  timeline?.move(now);
   if (byId("loop").checked && !video.seeking && now >= shown.stop) jump(shown.start);
 }
 
@@ -265,8 +291,7 @@ export function startPlayer() {
   onSelection(showSelected);
   video.addEventListener("error", sourceFailed);
   video.addEventListener("loadedmetadata", () => {
-    // Browsers play the sound of a film whose picture they cannot decode.
-    if (!isExcerpt && shown?.item?.width && !video.videoWidth) sourceFailed();
+    if (lacksPicture()) sourceFailed();
   });
   video.addEventListener("seeking", () => {
     const now = position();

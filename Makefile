@@ -54,9 +54,9 @@ test-lance: setup
 	$(BIN)/python -m pytest tests/search/test_lance.py
 
 # The documentation site, without a network: site/index.html. Its search needs a server, such as
-# `python -m http.server --directory site`.
+# `python -m http.server --directory site`. With --quiet, mkdocs would not count warnings.
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The wheel and the source distribution, from what is committed.
 dist: setup

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from av.video.frame import VideoFrame
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
 
 from toomuchtv._internal.files import replacing
 from toomuchtv._internal.timecode import format_timecode
@@ -143,6 +140,11 @@ def _frames_of(catalog: Catalog, hit: Hit) -> list[VideoArray]:
 
 
 def _draw(rows: Sequence[_Row], path: Path) -> None:
+    # The import takes a second, and whoever searches without a contact sheet need not wait for it.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import fontManager
+
     width = 2 * _MARGIN + _NUM_FRAMES * _CELL_WIDTH + (_NUM_FRAMES - 1) * _GAP
     row_height = _LABEL_HEIGHT + _CELL_HEIGHT + _GAP
     height = 2 * _MARGIN + len(rows) * row_height

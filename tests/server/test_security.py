@@ -390,7 +390,7 @@ def test_slow_uploads_are_ended(tmp_path: Path) -> None:
         with pytest.raises(UploadError) as caught:
             anyio.run(store.receive, drip(seconds), None)
         assert caught.value.status == 408
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10
     assert not list(tmp_path.iterdir())
 
 

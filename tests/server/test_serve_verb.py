@@ -72,7 +72,7 @@ def test_from_start_to_end(world: World, tmp_path: Path) -> None:
             start = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=30) == 0
-            assert time.monotonic() - start < 8
+            assert time.monotonic() - start < 20
         assert not list((tmp_path / "t").iterdir())
 
 

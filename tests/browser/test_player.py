@@ -77,7 +77,7 @@ def test_a_film_plays_from_the_hit_and_loops_it(open_page: OpenPage) -> None:
     page.get_by_label("Loop the hit").uncheck()
     until(page, f"document.querySelector('#video').currentTime > {stop + 0.3}")
     page.get_by_label("Close").click()
-    assert "open=" not in page.url
+    until(page, "!location.search.includes('open=')")
     assert page.evaluate("document.querySelector('#video').paused")
 
 

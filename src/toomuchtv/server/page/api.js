@@ -5,7 +5,7 @@ import { sentence } from "./dom.js";
 const running = new Map();
 
 /** An error whose message is one sentence for people. */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(message, status) {
     super(sentence(message));
     this.status = status;

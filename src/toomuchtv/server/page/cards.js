@@ -3,7 +3,7 @@
 import { chance, el, foundBy, range, thumbnail, timecode } from "./dom.js";
 import { isSelected, toggleSelected } from "./basket.js";
 import { rememberName } from "./library.js";
-import { getState, momentKey, openKey, toUrl, update } from "./state.js";
+import { NEW_QUERY, getState, momentKey, openKey, toUrl, update } from "./state.js";
 
 export const hitKey = (hit) => momentKey(hit.item_id, hit.center_seconds);
 
@@ -39,10 +39,7 @@ export function lessLike(hit) {
 }
 
 export function searchFrom(itemId, seconds) {
-  update({
-    q: `item:${momentKey(itemId, seconds)}`, upload: null, file: "", more: [], less: [], plus: [],
-    minus: [], then: "", k: 24, view: "find", open: "",
-  });
+  update({ ...NEW_QUERY, q: `item:${momentKey(itemId, seconds)}` });
 }
 
 const openUrl = (hit) =>

@@ -119,7 +119,7 @@ function showLostFile(name) {
 }
 
 /** Search with a file from this machine. */
-export async function searchFile(file) {
+async function searchFile(file) {
   const limit = getIndex()?.max_upload_bytes;
   if (limit && file.size > limit) {
     return showError("search", `${file.name} has ${Math.round(file.size / 1e6)} MB. At most ${Math.round(limit / 1e6)} MB can be searched with; cut a shorter piece out of it.`);

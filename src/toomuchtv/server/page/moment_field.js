@@ -93,9 +93,9 @@ export function momentField(input, { onPick, onOpen, onError }) {
     if (/^(text|item):/.test(text)) return onPick(text);
     try {
       const [first] = await ask(text);
-      // The server explains what is wrong with a text that fits no item.
       if (first) pick(first);
-      else onPick(text);
+      // The server explains what is wrong with a text that fits no item.
+      else onPick(text.replace(/\s+(\d+(:\d+)+(\.\d+)?)$/, "@$1"));
     } catch (error) {
       if (!wasAborted(error)) onError(error);
     }

@@ -5,10 +5,10 @@
 
 import { supersede, wasAborted } from "./api.js";
 import { isSelected, onSelection, toggleSelected } from "./basket.js";
-import { hitKey, lessLike, moreLike, searchFrom } from "./cards.js";
+import { lessLike, moreLike, searchFrom } from "./cards.js";
 import { announce, byId, range, sentence, thumbnailUrl, timecode } from "./dom.js";
 import { getItem } from "./library.js";
-import { openKey, getState, update } from "./state.js";
+import { getState, leaveMoment, openKey, update } from "./state.js";
 import { Timeline } from "./timeline.js";
 
 const EXCERPT_SECONDS = 40;
@@ -273,7 +273,7 @@ export function togglePlay() {
 
 export function startPlayer() {
   dialog.addEventListener("close", () => {
-    if (getState().open) update({ open: "" });
+    if (getState().open) leaveMoment();
   });
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close(); // The backdrop.

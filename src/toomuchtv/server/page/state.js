@@ -15,17 +15,13 @@ export const DEFAULTS = Object.freeze({
   ...Object.fromEntries(Object.keys(LISTS).map((key) => [key, Object.freeze([])])),
 });
 
-/** What a search consists of; the rest of the state is what is looked at. */
-export const NO_SEARCH = Object.freeze(
-  Object.fromEntries(Object.entries(DEFAULTS).filter(([key]) => !["view", "open", "by"].includes(key))),
-);
 /** A new query begins without the corrections of the last one; filters stay. */
 export const NEW_QUERY = Object.freeze({
   upload: null, file: "", more: [], less: [], plus: [], minus: [], then: "", k: DEFAULTS.k,
   view: "find", open: "",
 });
 
-export function fromUrl(search) {
+function fromUrl(search) {
   const values = new URLSearchParams(search);
   const state = { ...DEFAULTS };
   for (const [key, name] of Object.entries(TEXTS)) if (values.has(name)) state[key] = values.get(name);
@@ -59,10 +55,17 @@ export const subscribe = (listener) => listeners.push(listener);
 /** Change the state. Each change is an entry of the history unless it replaces the last one. */
 export function update(patch, { replace = false } = {}) {
   current = { ...current, ...patch };
-  const entry = { upload: current.upload };
+  const isOpening = replace ? history.state?.isOpening : Boolean(patch.open);
+  const entry = { upload: current.upload, isOpening };
   if (replace) history.replaceState(entry, "", toUrl(current));
   else history.pushState(entry, "", toUrl(current));
   listeners.forEach((listener) => listener(current));
+}
+
+/** Leave the opened moment: back to where it was opened, or to the same search without it. */
+export function leaveMoment() {
+  if (history.state?.isOpening) history.back();
+  else update({ open: "" }, { replace: true });
 }
 
 addEventListener("popstate", (event) => {

@@ -28,7 +28,7 @@ test: setup
 # The page in Debian's Chromium (or the one of $CHROMIUM); skipped, with a reason, where there is none.
 test-browser: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
-	$(BIN)/python -m pytest -m browser tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests/browser
 
 # The main job on a tiny library, with the newest and with the oldest versions that pyproject.toml
 # allows, each in its own environment. torch is the CPU build of the only version that was tested.

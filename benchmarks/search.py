@@ -329,6 +329,8 @@ def _events(
         with open_index(folder / "idx") as index:
             for name, values in _precisions(index, rendered, seed, num_queries).items():
                 found.setdefault(name, []).append(values)
+            if seed == 0:
+                figures.add(_right_above_quantiles(index, rendered, seed))
         print(f"  seed {seed} done", flush=True)
         figures.add(_summary(found))
 
@@ -385,6 +387,46 @@ def _kinds_of(index: SearchIndex, rendered: Path, row: int) -> np.ndarray:
 
 
 _EVENT_NUMBERS: dict[str, int] = {}
+
+
+def _right_above_quantiles(index: SearchIndex, rendered: Path, seed: int) -> dict[str, float]:
+    """Return how often hits above a similarity are right, and how many queries have such a hit.
+
+    The similarities are quantiles of what random moments find in other titles. Of each query, the
+    ten best windows of other titles count.
+    """
+    encoder = index.encoders["run"]
+    kinds = np.concatenate([_kinds_of(index, rendered, row) for row in range(len(encoder.items))])
+    titles = np.concatenate([np.full(len(e.vectors), e.title.id) for e in encoder.items])
+    rng = np.random.default_rng(seed + 1)
+    queries = rng.choice(np.flatnonzero(kinds >= 0), 400, replace=False)
+    random = rng.choice(len(kinds), 400, replace=False)
+    figures: dict[str, float] = {}
+    for name, modality in (("look", "video"), ("sound", "audio")):
+        raw = torch.cat(
+            [v for e in encoder.items
+             if (v := e.vectors.of("video" if modality == "video" else "audio")) is not None]
+        ).float()  # fmt: skip
+        means = encoder.title_means("video" if modality == "video" else "audio")
+        rest = raw - torch.stack([means[title] for title in titles.tolist()])
+        centered = torch.nn.functional.normalize(rest, dim=1)
+        for suffix, vectors in (("", raw), ("_centered", centered)):
+
+            def elsewhere(numbers: np.ndarray, vectors: torch.Tensor = vectors) -> np.ndarray:
+                found = (vectors[torch.from_numpy(numbers)] @ vectors.T).numpy()
+                return np.where(titles[None] == titles[numbers][:, None], -np.inf, found)
+
+            limits = elsewhere(random).max(axis=1)
+            similar = elsewhere(queries)
+            best = np.argsort(-similar, axis=1)[:, :10]
+            values = np.take_along_axis(similar, best, axis=1)
+            right = kinds[best] == kinds[queries][:, None]
+            for quantile in (0.0, 0.05, 0.5, 0.75, 0.9, 0.95):
+                above = values >= np.quantile(limits, quantile) if quantile else values > -np.inf
+                key = f"{name}{suffix}_above_{quantile:.0%}".replace("%", "")
+                figures[f"{key}_right"] = float(right[above].mean())
+                figures[f"{key}_queries"] = float(above.any(axis=1).mean())
+    return figures
 
 
 def _kind_at(index: SearchIndex, kinds: dict[int, np.ndarray], item_id: int, seconds: float) -> int:

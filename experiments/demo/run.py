@@ -76,7 +76,7 @@ _COMMON = (
 SMALL = DemoSize(
     minutes=5,
     library=RenderedTVConfig(
-        movies=0, shows=16, episodes=4, seasons=2, minutes=0.5, frame_rate=8, sample_rate_hz=8000,
+        movies=0, shows=32, episodes=2, minutes=0.5, frame_rate=8, sample_rate_hz=8000,
         event_kinds=12, signature_picture=1.0, signature_sound=1.0, recurrence=1.0,
         music_overlap=1.0, event_share=1.0, transfer_titles=10, transfer_clips_per_kind=20,
         transfer_clip_seconds=2.0, transfer_sound_seconds=2.0,

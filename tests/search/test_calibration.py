@@ -44,11 +44,12 @@ def test_against_all_pairs_of_different_titles() -> None:
     # Of 200 random queries.
     assert 0.05 < float((best >= found.threshold).mean()) < 0.17  # 0.1
     assert 0.9 < float((best >= found.outlier_threshold).mean()) < 0.99  # 0.95
-    parts = (np.concatenate(video[:2]), video[2], np.concatenate(audio[:2]), audio[2])
-    centered = [_unit(values - values.mean(axis=0)) for values in parts]
-    best = np.concatenate(
-        [(centered[0] @ centered[3].T).max(axis=1), (centered[1] @ centered[2].T).max(axis=1)]
-    )
+    parts = (np.concatenate(video[:2]), video[2])
+    assert found.centered_threshold is None
+    found = calibrate(random_encoder(), vectors, titles).of("video", "video")
+    assert found is not None
+    one, other = (_unit(values - values.mean(axis=0)) for values in parts)
+    best = np.concatenate([(one @ other.T).max(axis=1), (other @ one.T).max(axis=1)])
     assert found.centered_threshold is not None
     assert 0.05 < float((best >= found.centered_threshold).mean()) < 0.17
     assert found.z_score(found.mean + 2 * found.std) == 2.0

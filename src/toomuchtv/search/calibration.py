@@ -55,7 +55,7 @@ class DirectionCalibration(BaseModel):
         std: Standard deviation of these similarities.
         threshold: The similarity that 10% of the moments find, or exceed, in another title.
         centered_threshold: The same after the mean of its title was subtracted from every vector;
-            None in an index of one title.
+            None in an index of one title, and between look and sound.
         outlier_threshold: The similarity that 95% of the moments find, or exceed.
         quantiles: Similarities of the random pairs at 0%, 1%, ... 100%.
     """
@@ -120,7 +120,12 @@ def calibrate(
     directions = []
     for query_modality, modality in directions_of(encoder):
         found = _direction(
-            vectors, groups, query_modality, modality, rng, is_centered=group == "title"
+            vectors,
+            groups,
+            query_modality,
+            modality,
+            rng,
+            is_centered=group == "title" and query_modality == modality,
         )
         if found is not None:
             directions.append(found)

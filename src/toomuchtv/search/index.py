@@ -238,7 +238,8 @@ class SearchIndex:
             less_like: Hits that were bad. Their mean is subtracted with a weight of 0.15.
             other_titles: Exclude the title of the query, to find the same event elsewhere. The
                 query must be a moment of the catalog.
-            centered: With `other_titles`, subtract from every embedding the mean of its title.
+            centered: With `other_titles`, subtract from every embedding the mean of its title,
+                where look is compared with look or sound with sound.
             then: A second query. Hits are sequences: the first moment, then the second one.
             within_seconds: Longest time from the end of the first moment to the start of the
                 second one.
@@ -412,7 +413,8 @@ class SearchIndex:
                 continue
             total = torch.stack([v * weight for v, weight in vectors if v is not None]).sum(dim=0)
             mean = None
-            if centered_on is not None and query_modality != "text":
+            # Between look and sound, centering makes results worse: see the docs/experiments.
+            if centered_on is not None and query_modality == modality:
                 mean = encoder.title_means(query_modality)[centered_on]
             found.append(
                 score(

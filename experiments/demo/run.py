@@ -37,18 +37,18 @@ class DemoSize:
     """What a demo renders and trains.
 
     Attributes:
-        minutes: About how long it takes on two cores.
         library: What is rendered, apart from the seed.
         proxy_format: How the films are prepared.
         steps: Number of training steps.
-        settings: Training settings of both conditions, apart from the steps and the seed.
+        batch_size: Number of clips of a step.
+        settings: Training settings of both conditions beyond these and the seed.
         clips_per_item: Clips that one title has in a hierarchical batch.
     """
 
-    minutes: int
     library: RenderedTVConfig
     proxy_format: ProxyFormat
     steps: int
+    batch_size: int
     settings: tuple[str, ...]
     clips_per_item: int
 
@@ -74,7 +74,6 @@ _COMMON = (
 #: Shows only, and batches from a single show: the case in which the policies differ most. Sizes are
 #: those of the study's conditions (experiments/study), whose audio has 8 kHz and 40 mel bands.
 SMALL = DemoSize(
-    minutes=5,
     library=RenderedTVConfig(
         movies=0, shows=32, episodes=2, minutes=0.5, frame_rate=8, sample_rate_hz=8000,
         event_kinds=12, signature_picture=1.0, signature_sound=1.0, recurrence=1.0,
@@ -83,26 +82,27 @@ SMALL = DemoSize(
     ),
     proxy_format=ProxyFormat(short_side=48, frame_rate=8.0, keyframe_every=4, sample_rate_hz=8000),
     steps=600,
+    batch_size=32,
     settings=(
         *_COMMON, "training.held_out_share=0", "training.precision=float32",
         "clip.frames=4", "clip.frame_rate=8.0", "clip.sample_rate_hz=8000",
         "transform.log_mel.sample_rate_hz=8000", "transform.log_mel.num_fft=256",
         "transform.log_mel.window_samples=200", "transform.log_mel.hop_samples=160",
         "transform.log_mel.num_bands=40", "model.embedding_dim=128", "model.video.width=0.125",
-        "model.audio.width=0.125", "sampling.batch_size=32", "optimizer.learning_rate=0.002",
+        "model.audio.width=0.125", "optimizer.learning_rate=0.002",
         "optimizer.warmup_steps=60",
     ),
     clips_per_item=32,
 )  # fmt: skip
 #: Many short titles with strong signatures, films and shows, larger clips and batches.
 FULL = DemoSize(
-    minutes=20,
     library=RenderedTVConfig(
         movies=96, shows=8, episodes=4, minutes=0.5, signature_picture=1.0, signature_sound=1.0,
         music_overlap=0.6, transfer_titles=10, transfer_clips_per_kind=10,
     ),
     proxy_format=ProxyFormat(short_side=48, frame_rate=8.0),
     steps=800,
+    batch_size=64,
     settings=(*_COMMON, "training.held_out_share=0.1", "clip.frames=8"),
     clips_per_item=16,
 )  # fmt: skip
@@ -191,10 +191,10 @@ def _run_steps(
     output.info(f"   {'chance':13} {search.chance:.0%}")
     output.info("7/7 Writing the report.")
     report = out / "report.html"
-    write_demo_page(report, out=out, results=results, search=search, seed=seed, size_text=(
-        f"{size.steps} steps of "
-        f"{_setting(size.settings, 'sampling.batch_size', '64')} clips"
-    ))  # fmt: skip
+    write_demo_page(
+        report, out=out, results=results, search=search, seed=seed,
+        size_text=f"{size.steps} steps of {size.batch_size} clips",
+    )  # fmt: skip
     seconds = time.monotonic() - begun
     output.info(f"   {report}, after {seconds / 60:.1f} minutes")
     return {
@@ -206,11 +206,6 @@ def _run_steps(
         "search": {"precision_at_5": search.precision, "chance": search.chance,
                    "queries": search.num_queries},
     }  # fmt: skip
-
-
-def _setting(settings: tuple[str, ...], name: str, default: str) -> str:
-    found = [value for key, _, value in (one.partition("=") for one in settings) if key == name]
-    return found[-1] if found else default
 
 
 def _train(out: Path, seed: int, size: DemoSize, progress: ProgressCallback) -> None:
@@ -240,7 +235,10 @@ def _start(out: Path, name: str, seed: int, size: DemoSize) -> TiedProcess:
         "pretrain", "--json",
         "--catalog", str(out / "cat"), "--run", str(run), "--preset", "tiny",
     ]  # fmt: skip
-    own = [f"training.steps={size.steps}", f"training.seed={seed}", *size.conditions()[name]]
+    own = [
+        f"training.steps={size.steps}", f"training.seed={seed}",
+        f"sampling.batch_size={size.batch_size}", *size.conditions()[name],
+    ]  # fmt: skip
     for setting in [*size.settings, *own]:
         command += ["--set", setting]
     if (run / "config.toml").exists():

@@ -26,7 +26,8 @@ class DemoSearch:
     """Searches for the same event in other titles, by look.
 
     Attributes:
-        query: The moment of the example, as the best hit of a search for it would be.
+        query: The moment of the example.
+        name: Name of the file of its item, without the suffix.
         kind: The event at this moment.
         hits: The first hits of each encoder, each with its event (None if nothing happens there).
         precision: Share of the first five hits of all queries that show the event, by encoder.

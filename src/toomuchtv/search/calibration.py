@@ -36,8 +36,8 @@ from toomuchtv.search.scoring import similarities
 from toomuchtv.search.vector_files import ItemVectors
 
 _NUM_PAIRS, _NUM_QUERIES = 20_000, 200
-# On rendered films, hits in other titles above this quantile were right in 42% to 85% of the cases,
-# and above the 5% quantile in 18% to 34% (docs/experiments/2026-11-search.md).
+# On rendered films, hits in other titles above this quantile were right in 42% to 78% of the cases,
+# and above the 5% quantile in 18% to 36% (docs/experiments/2026-11-search.md).
 _CONFIDENT_QUANTILE = 0.9
 _OUTLIER_QUANTILE = 0.05
 # The distributions change slowly. Below this change of size they are kept, so that an update of one

@@ -15,9 +15,10 @@ from toomuchtv.cli.console import Output
 def test_a_toy_demo_writes_a_report_and_is_not_repeated(tmp_path: Path) -> None:
     changes = {"shows": 4, "episodes": 2, "minutes": 0.25, "event_kinds": 3,
                "transfer_clips_per_kind": 5}  # fmt: skip
-    size = replace(SMALL, library=SMALL.library.model_copy(update=changes), steps=4,
-                   clips_per_item=8, settings=(*SMALL.settings, "sampling.batch_size=8",
-                                               "optimizer.warmup_steps=1"))  # fmt: skip
+    size = replace(
+        SMALL, library=SMALL.library.model_copy(update=changes), steps=4, batch_size=8,
+        clips_per_item=8, settings=(*SMALL.settings, "optimizer.warmup_steps=1"),
+    )  # fmt: skip
 
     def figures() -> tuple[dict[tuple[str, str], float], dict[str, float]]:
         output = Output(as_json=True, is_quiet=True)

@@ -16,7 +16,6 @@ copies of random moments that were cropped, made quieter, reduced and encoded an
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -33,6 +32,7 @@ import torch
 
 from benchmarks.figures import Figures, argument_parser, median_and_range
 from experiments.demo.run import FULL
+from experiments.demo.search import EventsOfIndex
 from experiments.rendered_tv import RenderedTVConfig, render_library
 from toomuchtv import (
     Moment,
@@ -339,10 +339,8 @@ def _precisions(
     index: SearchIndex, rendered: Path, seed: int, num_queries: int
 ) -> dict[str, tuple[list[float], list[int]]]:
     """Return the precision at 10 of every query, and the title of every query, by figure."""
-    kinds = {
-        entry.item.id: _kinds_of(index, rendered, row)
-        for row, entry in enumerate(index.encoders["run"].items)
-    }
+    events = EventsOfIndex(index, "run", rendered)
+    kinds = events.kinds
     rng = np.random.default_rng(seed)
     encoder = index.encoders["run"]
     windows = np.flatnonzero(np.concatenate([kinds[e.item.id] >= 0 for e in encoder.items]))
@@ -364,29 +362,13 @@ def _precisions(
                         query, by=by, k=10, other_titles=True, centered=centered,
                         weights={name: 1.0},
                     )  # fmt: skip
-                    right = [_kind_at(index, kinds, h.item_id, h.center_seconds) for h in hits]
                     suffix = "" if centered else "_uncentered"
-                    figures[f"{by}_{label}{suffix}"] = float(np.mean(np.array(right) == kind))
+                    figures[f"{by}_{label}{suffix}"] = float(np.mean(events.are_right(hits, kind)))
         for name, value in figures.items():
             values, of_title = found.setdefault(name, ([], []))
             values.append(value)
             of_title.append(entry.title.id)
     return found
-
-
-def _kinds_of(index: SearchIndex, rendered: Path, row: int) -> np.ndarray:
-    """Return the number of the event kind at the middle of each window of an item; -1 for none."""
-    encoder = index.encoders["run"]
-    path = rendered / "ground_truth" / encoder.items[row].item.path.with_suffix(".json")
-    centers = encoder.centers(row)
-    kinds = np.full(len(centers), -1)
-    for event in json.loads(path.read_text())["events"]:
-        inside = (centers >= event["start_seconds"]) & (centers < event["stop_seconds"])
-        kinds[inside] = _EVENT_NUMBERS.setdefault(event["kind"], len(_EVENT_NUMBERS))
-    return kinds
-
-
-_EVENT_NUMBERS: dict[str, int] = {}
 
 
 def _right_above_quantiles(index: SearchIndex, rendered: Path, seed: int) -> dict[str, float]:
@@ -396,7 +378,8 @@ def _right_above_quantiles(index: SearchIndex, rendered: Path, seed: int) -> dic
     ten best windows of other titles count.
     """
     encoder = index.encoders["run"]
-    kinds = np.concatenate([_kinds_of(index, rendered, row) for row in range(len(encoder.items))])
+    events = EventsOfIndex(index, "run", rendered)
+    kinds = np.concatenate([events.kinds[entry.item.id] for entry in encoder.items])
     titles = np.concatenate([np.full(len(e.vectors), e.title.id) for e in encoder.items])
     rng = np.random.default_rng(seed + 1)
     queries = rng.choice(np.flatnonzero(kinds >= 0), 400, replace=False)
@@ -427,13 +410,6 @@ def _right_above_quantiles(index: SearchIndex, rendered: Path, seed: int) -> dic
                 figures[f"{key}_right"] = float(right[above].mean())
                 figures[f"{key}_queries"] = float(above.any(axis=1).mean())
     return figures
-
-
-def _kind_at(index: SearchIndex, kinds: dict[int, np.ndarray], item_id: int, seconds: float) -> int:
-    encoder = index.encoders["run"]
-    row = encoder.row_of(item_id)
-    assert row is not None
-    return int(kinds[item_id][np.abs(encoder.centers(row) - seconds).argmin()])
 
 
 def _summary(found: dict[str, list[tuple[list[float], list[int]]]]) -> dict[str, float]:

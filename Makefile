@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo demo-full test test-browser test-lance test-newest test-oldest docs dist smoke lint format clean
+.PHONY: setup demo demo-full test test-browser test-lance test-ray test-newest test-oldest docs dist smoke lint format clean
 
 setup: $(STAMP)
 
@@ -52,6 +52,11 @@ test-oldest:
 test-lance: setup
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[lance,parquet]'
 	$(BIN)/python -m pytest tests/search/test_lance.py
+
+# The engine of many machines on Ray clusters of this one: 240 MB of packages that CI does not install.
+test-ray: setup
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ray]'
+	$(BIN)/python -m pytest tests/engines
 
 # The documentation site, without a network: site/index.html. Its search needs a server, such as
 # `python -m http.server --directory site`. With --quiet, mkdocs would not count warnings.

@@ -60,6 +60,16 @@ CASES = (
          ("catalog", "done")),
     Case("evaluate", ("evaluate", "done", "--benchmark", "retrieval", "--data", "catalog"),
          ("catalog", "done")),
+    Case("embed", ("embed", "done", "--catalog", "catalog", "--index", "idx"), ("catalog", "done")),
+    Case("search", ("search", "idx", "Alpha (2001)@00:01", "--catalog", "catalog", "--out",
+                    "hits.csv", "--clips", "clips"), ("catalog", "idx")),
+    Case("index_export", ("index", "export", "idx", "--catalog", "catalog", "--out", "vectors"),
+         ("catalog", "idx")),
+    Case("export", ("export", "done", "--to", "hub", "--out", "model"), ("done",)),
+    Case("catalog_rename", ("catalog", "rename", "catalog", "Alpha (2001)", "--title", "Omega"),
+         ("catalog",)),
+    Case("catalog_segments", ("catalog", "segments", "catalog", "--out", "segments.json"),
+         ("catalog",)),
     Case("catalog_show", ("catalog", "show", "catalog"), ("catalog",)),
     Case("render", ("experiments.rendered_tv", "rendered", "--movies", "1", "--shows", "0",
                     "--minutes", "0.25", "--set", "transfer_clips_per_kind=0")),
@@ -137,6 +147,7 @@ def try_case(case: Case, source: Path, disk: Path, kind: str, room: int) -> list
 def make_source(folder: Path) -> None:
     """Make what the verbs need, on a good disk."""
     from toomuchtv.catalog.scan import scan_library
+    from toomuchtv.search.embedding import embed_catalog
     from toomuchtv.training.pretrain import pretrain
 
     make_prepared_catalog(folder)
@@ -144,6 +155,7 @@ def make_source(folder: Path) -> None:
     config = tiny_config(training={"steps": 4, "checkpoint_every": 2})
     (folder / "tiny.toml").write_text(config.to_toml())
     pretrain(folder / "catalog", folder / "done", config)
+    embed_catalog(folder / "done", folder / "catalog", folder / "idx")
     shutil.copytree(folder / "done", folder / "run")
     shutil.rmtree(folder / "run" / "model")
     (folder / "run" / "checkpoints" / "step_00000004.safetensors").unlink()

@@ -2,15 +2,17 @@
 
     python -m benchmarks.kills --kills 60 --out DIR --json FILE               10 minutes
 
-`scan` and `prepare` run on a small library. Each time, either the main process or a worker of it is
-killed, at a time drawn uniformly over the duration of an undisturbed call. Then:
+`scan`, `prepare`, `embed` and the renderer of films run at small size. Each time, either the main
+process or a worker of it is killed, at a time drawn uniformly over the duration of an undisturbed
+call. Then:
 
 - a call whose worker was killed must end by itself, without an error of the program;
 - no process may be alive after the main process has died;
 - the same call, repeated, must use every file and leave the state of undisturbed calls: the same
-  items, the same proxies bit by bit, the same segments, and no partial file.
+  items, the same proxies bit by bit, the same segments, the same embeddings, the same films, and no
+  partial file.
 
-Further programs are added as a `Case`.
+Further programs are added as a `Case`. `--only NAME` runs one of them.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ import psutil
 
 from benchmarks.figures import Figures, argument_parser
 from tests.media_files import write_film
+from tests.prepared import tiny_config
+from tests.search.indexes import tiny_encoder
 from toomuchtv.catalog.store import open_catalog
 
 NUM_FILMS = 10
@@ -73,8 +77,21 @@ def catalog_state(folder: Path) -> object:
     return partial, files, items, skipped, [replace(one, recurrence=None) for one in segments]
 
 
-def cases(library: Path) -> list[Case]:
+def files_state(folder: Path) -> object:
+    """Return digests of all files of a folder, but for locks and what has a time in it."""
+    return {
+        str(path.relative_to(folder)): hashlib.blake2b(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+
+
+def cases(out: Path, library: Path) -> list[Case]:
     """Return the programs of the campaign."""
+    ready = out / "ready"
+    run(verb("scan", str(library), "--catalog", str(ready / "cat")))
+    run(verb("prepare", "--catalog", str(ready / "cat"), "--short-side", "32"))
+    tiny_encoder(tiny_config()).save(ready / "model")
 
     def scan(folder: Path) -> list[str]:
         return verb("scan", str(library), "--catalog", str(folder / "cat"), "--workers", "2")
@@ -86,9 +103,21 @@ def cases(library: Path) -> list[Case]:
     def scanned(folder: Path) -> None:
         subprocess.run(scan(folder), check=True, capture_output=True)
 
+    def embed(folder: Path) -> list[str]:
+        index = str(folder / "idx")
+        source = [str(ready / "model"), "--catalog", str(ready / "cat")]
+        return verb("embed", *source, "--index", index, "--workers", "2")
+
+    def render(folder: Path) -> list[str]:
+        options = ["--movies", "2", "--shows", "0", "--minutes", "0.25"]
+        module = [sys.executable, "-m", "experiments.rendered_tv", str(folder / "films")]
+        return [*module, *options, "--set", "transfer_clips_per_kind=0"]
+
     return [
         Case("scan", scan, lambda folder: None, catalog_state),
         Case("prepare", prepare, scanned, catalog_state),
+        Case("embed", embed, lambda folder: None, lambda folder: files_state(folder / "idx")),
+        Case("render", render, lambda folder: None, lambda folder: files_state(folder / "films")),
     ]
 
 
@@ -127,6 +156,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="name of one program")
     options = parser.parse_args()
     out: Path = options.out
     shutil.rmtree(out, ignore_errors=True)
@@ -137,7 +167,7 @@ def main() -> None:
     rng = random.Random(options.seed)
     figures = Figures("kills", options.json)
     num_faults = 0
-    all_cases = cases(library)
+    all_cases = [one for one in cases(out, library) if options.only in (None, one.name)]
     for case in all_cases:
         case.before(out / case.name / "whole")
         begun = time.monotonic()

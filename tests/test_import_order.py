@@ -15,7 +15,8 @@ import toomuchtv
 ROOT = Path(toomuchtv.__file__).parent
 
 _BASE = {"errors", "_internal"}
-_DATA = _BASE | {"media", "catalog", "detection", "data"}
+_JOBS = _BASE | {"engines"}
+_DATA = _JOBS | {"media", "catalog", "detection", "data"}
 _LEARNING = _DATA | {"models", "losses", "inference"}
 
 #: What each package may import of this project, besides itself. Every module of the package
@@ -23,9 +24,10 @@ _LEARNING = _DATA | {"models", "losses", "inference"}
 MAY_IMPORT = {
     "errors": set[str](),
     "_internal": {"errors"},
+    "engines": _BASE,
     "media": _BASE,
-    "catalog": _BASE | {"media"},
-    "detection": _BASE | {"media", "catalog"},
+    "catalog": _JOBS | {"media"},
+    "detection": _JOBS | {"media", "catalog"},
     "data": _BASE | {"media", "catalog", "detection"},
     "models": _BASE,
     "losses": _BASE,

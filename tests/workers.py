@@ -13,12 +13,11 @@ from typing import Any, cast
 import experiments.rendered_tv.render as render_module
 from toomuchtv._internal import subprocess_pool
 from toomuchtv._internal.subprocess_pool import Failure, run_isolated
-from toomuchtv.catalog import prepare as prepare_module
 from toomuchtv.catalog import scanner as scanner_module
-from toomuchtv.detection import detect as detect_module
+from toomuchtv.engines import local as engine_module
 
 #: The modules that read files in worker processes.
-CALLERS = (scanner_module, prepare_module, detect_module, render_module)
+CALLERS = (scanner_module, engine_module, render_module)
 
 _NONE = object()
 

@@ -37,3 +37,7 @@ class DistributedError(ToomuchtvError):
 
 class SearchError(ToomuchtvError):
     """An index cannot be used in the requested way, or a query cannot be answered."""
+
+
+class EngineError(ToomuchtvError):
+    """The machines that should run the jobs of a command cannot do so."""

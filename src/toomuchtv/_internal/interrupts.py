@@ -53,11 +53,22 @@ def raise_on_signals() -> Iterator[None]:
         yield
         return
     previous = {number: signal.getsignal(number) for number in _NUMBERS}
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        _raise(number, frame)
+
     for number, handler in previous.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, _raise)
+            signal.signal(number, handle)
     try:
         yield
+    except KeyboardInterrupt as error:
+        # Extension modules (Ray's) put a plain KeyboardInterrupt in its place.
+        if received and not isinstance(error, Interrupted):
+            raise Interrupted(received[0]) from error
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toomuchtv._internal.byte_size import format_bytes
+from toomuchtv._internal.files import PARTIAL
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv._internal.subprocess_pool import Failure, run_isolated
+from toomuchtv._internal.subprocess_pool import Failure
 from toomuchtv._internal.system_errors import DISK_FULL, is_disk_full
 from toomuchtv.catalog.file_identity import FileState, full_digest, sampled_digest
 from toomuchtv.catalog.proxies import (
@@ -23,6 +25,7 @@ from toomuchtv.catalog.proxies import (
 )
 from toomuchtv.catalog.records import Item, Proxy, ProxyAudio, SkippedFile
 from toomuchtv.catalog.store import Catalog, as_open_catalog
+from toomuchtv.engines import Engine, LocalEngine
 from toomuchtv.errors import CatalogError, MediaError
 from toomuchtv.media.damage import merge_intervals
 from toomuchtv.media.languages import normalize_language
@@ -92,6 +95,7 @@ def prepare_catalog(
     proxy_format: ProxyFormat | None = None,
     *,
     num_workers: int = 1,
+    engine: Engine | None = None,
     check_disk: bool = True,
     progress: ProgressCallback = no_progress,
 ) -> PrepareResult:
@@ -105,11 +109,14 @@ def prepare_catalog(
         catalog: The catalog or its folder. Proxies are written to the folder.
         proxy_format: Frame rate, size, quality and languages. Defaults to `ProxyFormat()`.
         num_workers: Number of items to prepare at the same time.
+        engine: Where to prepare them, such as a `RayEngine`. By default in `num_workers` processes
+            of this machine.
         check_disk: Refuse to start if the estimated size exceeds the free disk space.
         progress: Receives the seconds of film that are done.
 
     Raises:
         CatalogError: Another process writes to the catalog, or the disk is too small.
+        EngineError: A machine of the engine cannot do the work, or the connection to it is lost.
     """
     proxy_format = proxy_format or ProxyFormat()
     with as_open_catalog(catalog) as opened, opened.writing():
@@ -121,7 +128,9 @@ def prepare_catalog(
                 f"{str(opened.folder)!r} has {format_bytes(estimate.free_bytes)} free: free some "
                 "space, choose a smaller --short-side, or pass --no-disk-check to fill it up"
             )
-        return _Preparation(opened, proxy_format, jobs, progress).run(num_workers)
+        return _Preparation(opened, proxy_format, jobs, progress).run(
+            engine or LocalEngine(num_workers)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +150,11 @@ class _Job:
     def paths(self) -> tuple[Path, ...]:
         return (self.video_path, *(audio.path for audio in self.audio_files))
 
-    def partial_paths(self, folder: Path) -> list[Path]:
-        """Return the temporary names of the files while they are written."""
-        return [folder / f"{path}.partial" for path in self.paths]
+    def remove_partial_files(self, folder: Path) -> None:
+        """Delete what an attempt to write the files has left."""
+        for path in self.paths:
+            for partial in (folder / path).parent.glob(f"{path.name}.*{PARTIAL}"):
+                partial.unlink(missing_ok=True)
 
 
 def _jobs(catalog: Catalog, proxy_format: ProxyFormat) -> list[_Job]:
@@ -229,12 +240,12 @@ class _Preparation:
         self._done_seconds = {job.item.id: 0.0 for job in jobs}
         self._total_seconds = sum(job.duration_seconds for job in jobs)
 
-    def run(self, num_workers: int) -> PrepareResult:
+    def run(self, engine: Engine) -> PrepareResult:
         """Make all proxies and return what was done."""
-        for partial in self._catalog.folder.glob("proxies/*/*.partial"):
+        for partial in self._catalog.folder.glob(f"proxies/*/*{PARTIAL}"):
             partial.unlink(missing_ok=True)
         if self._jobs:
-            self._make_proxies(num_workers)
+            self._make_proxies(engine)
         items = self._catalog.items()
         present = {item.id for item in items}
         proxies = self._catalog.proxies(include_stale=True).values()
@@ -254,12 +265,13 @@ class _Preparation:
             film_seconds=self._total_seconds,
         )
 
-    def _make_proxies(self, num_workers: int) -> None:
-        threads = max(1, (os.cpu_count() or 1) // num_workers)
-        results = run_isolated(
-            functools.partial(_make_proxy, self._catalog.folder, self._format, threads),
+    def _make_proxies(self, engine: Engine) -> None:
+        folder = Path(os.path.abspath(self._catalog.folder))
+        engine.check_folders(folder, [self._catalog.library])
+        threads = engine.threads_per_job
+        results = engine.run(
+            functools.partial(_make_proxy, folder, self._format, threads),
             self._jobs,
-            num_workers=min(num_workers, len(self._jobs)),
             silence_seconds=_TIMEOUT_SECONDS,
             memory_bytes=_MEMORY_BYTES + threads * _MEMORY_BYTES_PER_THREAD,
             on_report=self._report,
@@ -284,8 +296,7 @@ class _Preparation:
         self._progress(sum(self._done_seconds.values()), self._total_seconds, job.source.name)
 
     def _fail(self, job: _Job, reason: str) -> None:
-        for path in job.partial_paths(self._catalog.folder):
-            path.unlink(missing_ok=True)
+        job.remove_partial_files(self._catalog.folder)
         relative = job.source.relative_to(self._catalog.library)
         self._failed.append(SkippedFile(path=relative, reason=reason))
 
@@ -340,7 +351,9 @@ def _make_proxy(
         MediaError: The source cannot be decoded, or it is not the file that was scanned.
     """
     (folder / job.video_path).parent.mkdir(parents=True, exist_ok=True)
-    partial = job.partial_paths(folder)
+    # The names are unique: a machine that seemed to be lost may still write the same proxy.
+    attempt = secrets.token_hex(4)
+    partial = [folder / f"{path}.{attempt}{PARTIAL}" for path in job.paths]
     # A proxy is recorded under the fingerprint of the file that was scanned, so it must be made
     # from that file: the source is checked before and after.
     _check_state(job)
@@ -349,8 +362,8 @@ def _make_proxy(
         raise MediaError(_CHANGED)
     facts = _write_files(partial, proxy_format, num_threads, job, report)
     _check_state(job)
-    for path in partial:
-        os.replace(path, path.with_suffix(""))
+    for written, path in zip(partial, job.paths, strict=True):
+        os.replace(written, folder / path)
     return facts, digest
 
 

@@ -10,7 +10,17 @@ import typer
 from typer import Argument, Option
 
 from toomuchtv._internal.byte_size import format_bytes
-from toomuchtv.cli.options import DONE_IN_PART, Catalog, Json, Workers, verb_output
+from toomuchtv.cli.options import (
+    DONE_IN_PART,
+    LOCAL_JOBS,
+    Address,
+    Catalog,
+    EngineName,
+    Jobs,
+    Json,
+    open_engine,
+    verb_output,
+)
 
 
 def embed(
@@ -33,9 +43,15 @@ def embed(
         Option(help="Duration of a window. Default: that of a clip in training."),
     ] = None,
     stride_seconds: Annotated[float, Option(help="Time between the starts of two windows.")] = 1.0,
-    workers: Workers = 2,
+    workers: Jobs = None,
+    engine: EngineName = "local",
+    address: Address = None,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], Option(help="Where to run the encoder.")
+        Literal["auto", "cpu", "cuda"],
+        Option(
+            help="Where to run the encoder. With the engine ray, `cuda` gives each film or episode "
+            "a GPU, and `auto` gives none."
+        ),
     ] = "auto",
     replace: Annotated[
         bool,
@@ -56,10 +72,16 @@ def embed(
 
         toomuchtv embed runs/first --catalog cat --index idx
         toomuchtv embed models/clip --catalog cat --index idx
+        toomuchtv embed runs/first --catalog /shared/cat --index /shared/idx --engine ray
     """
     from toomuchtv.search.embedding import embed_catalog
 
-    with verb_output(as_json=as_json) as output:
+    with (
+        verb_output(as_json=as_json) as output,
+        open_engine(
+            engine, address, workers, gpus_per_job=1.0 if device == "cuda" else 0.0
+        ) as machines,
+    ):
         with output.progress("s of film") as progress:
             result = embed_catalog(
                 encoder,
@@ -68,7 +90,8 @@ def embed(
                 name=name,
                 window_seconds=window_seconds,
                 stride_seconds=stride_seconds,
-                num_workers=workers,
+                num_workers=workers or LOCAL_JOBS,
+                engine=machines,
                 device=device,
                 replace=replace,
                 progress=progress,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from pydantic import ValidationError
@@ -18,6 +18,9 @@ from toomuchtv._internal.interrupts import INTERRUPTED, Interrupted, raise_on_si
 from toomuchtv.cli.console import Output, OutputError
 from toomuchtv.errors import ToomuchtvError
 
+if TYPE_CHECKING:
+    from toomuchtv.engines import Engine
+
 DONE, DONE_IN_PART, WRONG_INPUT = 0, 1, 2
 
 Catalog = Annotated[Path, typer.Option("--catalog", help="Folder of the catalog.")]
@@ -26,6 +29,29 @@ Json = Annotated[
     typer.Option("--json", help="Print one JSON object on stdout and everything else on stderr."),
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of worker processes.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Number of films and episodes at the same time. Default: 2, or as many as the Ray "
+        "cluster has processors or GPUs for.",
+    ),
+]
+EngineName = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="Work on this machine, or on all machines of a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="Address of the Ray cluster, e.g. 10.0.0.1:6379. Default: the cluster that this "
+        "machine belongs to.",
+    ),
+]
+#: Number of jobs at the same time on this machine, if nothing is asked for.
+LOCAL_JOBS = 2
 
 #: What a person can do about an error of the system.
 _ADVICE = {
@@ -80,6 +106,31 @@ def verb_output(*, as_json: bool, is_quiet: bool = False) -> Iterator[Output]:
         output.error(INTERRUPTED)
         code = error.exit_code if isinstance(error, Interrupted) else 130
         raise typer.Exit(code) from error
+
+
+@contextmanager
+def open_engine(
+    name: Literal["local", "ray"],
+    address: str | None,
+    max_jobs: int | None,
+    *,
+    gpus_per_job: float = 0.0,
+) -> Iterator[Engine | None]:
+    """Provide the engine that was asked for; None stands for processes of this machine.
+
+    Raises:
+        EngineError: The Ray cluster cannot be used.
+        ValueError: An address was given, but not the engine that has one.
+    """
+    if name == "local":
+        if address is not None:
+            raise ValueError("--address is of a Ray cluster: pass --engine ray too")
+        yield None
+        return
+    from toomuchtv.engines import RayEngine
+
+    with RayEngine(address or "auto", max_jobs=max_jobs, gpus_per_job=gpus_per_job) as engine:
+        yield engine
 
 
 def describe_error(error: Exception) -> str:

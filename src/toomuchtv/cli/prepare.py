@@ -10,7 +10,17 @@ from typer import Option
 
 from toomuchtv._internal.byte_size import format_bytes
 from toomuchtv.cli.console import Output
-from toomuchtv.cli.options import DONE_IN_PART, Catalog, Json, Workers, verb_output
+from toomuchtv.cli.options import (
+    DONE_IN_PART,
+    LOCAL_JOBS,
+    Address,
+    Catalog,
+    EngineName,
+    Jobs,
+    Json,
+    open_engine,
+    verb_output,
+)
 
 if TYPE_CHECKING:
     from toomuchtv.detection.detect import DetectionResult
@@ -19,7 +29,9 @@ if TYPE_CHECKING:
 def prepare(
     catalog: Catalog,
     *,
-    workers: Workers = 2,
+    workers: Jobs = None,
+    engine: EngineName = "local",
+    address: Address = None,
     short_side: Annotated[
         int, Option(help="Length of the proxies' shorter side, in pixels.")
     ] = 128,
@@ -57,13 +69,18 @@ def prepare(
 
         toomuchtv prepare --catalog cat --workers 8
         toomuchtv prepare --catalog cat --language eng --language fra
+        toomuchtv prepare --catalog /shared/cat --engine ray
     """
     from toomuchtv.catalog.prepare import estimate_prepare, prepare_catalog
     from toomuchtv.catalog.store import open_catalog
     from toomuchtv.detection.detect import detect_segments
     from toomuchtv.media.proxy_writer import ProxyFormat
 
-    with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
+    with (
+        verb_output(as_json=as_json) as output,
+        open_catalog(catalog) as opened,
+        open_engine(engine, address, workers) as machines,
+    ):
         proxy_format = ProxyFormat(
             short_side=short_side,
             frame_rate=frame_rate,
@@ -81,7 +98,8 @@ def prepare(
             result = prepare_catalog(
                 opened,
                 proxy_format,
-                num_workers=workers,
+                num_workers=workers or LOCAL_JOBS,
+                engine=machines,
                 check_disk=not no_disk_check,
                 progress=progress,
             )
@@ -107,7 +125,12 @@ def prepare(
         detection = None
         if not no_segments:
             with output.progress("s of film") as progress:
-                detection = detect_segments(opened, num_workers=workers, progress=progress)
+                detection = detect_segments(
+                    opened,
+                    num_workers=workers or LOCAL_JOBS,
+                    engine=machines,
+                    progress=progress,
+                )
             _print_detection(output, detection)
         output.print_json(
             {**asdict(result), "found": None if detection is None else asdict(detection)}

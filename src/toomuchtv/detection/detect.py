@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv._internal.subprocess_pool import Failure, run_isolated
+from toomuchtv._internal.subprocess_pool import Failure
 from toomuchtv._internal.system_errors import DISK_FULL, is_disk_full
 from toomuchtv.catalog.records import (
     Duplicate,
@@ -61,6 +61,7 @@ from toomuchtv.detection.recurrence import (
     Episode,
     detect_recurring,
 )
+from toomuchtv.engines import Engine, LocalEngine
 from toomuchtv.errors import CatalogError, MediaError
 
 R = TypeVar("R")
@@ -99,6 +100,7 @@ def detect_segments(
     catalog: Catalog | str | os.PathLike[str],
     *,
     num_workers: int = 1,
+    engine: Engine | None = None,
     progress: ProgressCallback = no_progress,
 ) -> DetectionResult:
     """Detect segments, recurring content and duplicates in the prepared items of a catalog.
@@ -108,13 +110,16 @@ def detect_segments(
     Args:
         catalog: The catalog or its folder. Features are written to the folder.
         num_workers: Number of items to analyze at the same time.
+        engine: Where to analyze them, such as a `RayEngine`. By default in `num_workers` processes
+            of this machine.
         progress: Receives the seconds of film that are done.
 
     Raises:
         CatalogError: Another process writes to the catalog.
+        EngineError: A machine of the engine cannot do the work, or the connection to it is lost.
     """
     with as_open_catalog(catalog) as opened, opened.writing():
-        return _Detection(opened, num_workers, progress).run()
+        return _Detection(opened, engine or LocalEngine(num_workers), progress).run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +176,7 @@ class _Detection:
     """One call of `detect_segments`, which holds the catalog's write lock."""
 
     catalog: Catalog
-    num_workers: int
+    engine: Engine
     progress: ProgressCallback
     failed: list[SkippedFile] = field(default_factory=list)
     num_jobs: int = 0
@@ -284,10 +289,11 @@ class _Detection:
         """Yield the results of jobs that are run in worker processes; collect the failures."""
         if not jobs:
             return
-        results = run_isolated(
-            functools.partial(function, self.catalog.folder),
+        folder = Path(os.path.abspath(self.catalog.folder))
+        self.engine.check_folders(folder, [])
+        results = self.engine.run(
+            functools.partial(function, folder),
             jobs,
-            num_workers=min(self.num_workers, len(jobs)),
             silence_seconds=timeout_seconds,
             on_report=report,
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from toomuchtv._internal.files import replacing
 from toomuchtv.catalog.proxies import open_proxy
 from toomuchtv.catalog.records import Proxy
 from toomuchtv.detection.fingerprints import (
@@ -98,10 +98,8 @@ def compute_features(
 
 def write_features(path: Path, features: ItemFeatures) -> None:
     """Write features to a file, completely or not at all. Frame features have half precision."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     frames = {name: getattr(features.frames, name).astype(np.float16) for name in FRAME_FEATURES}
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez(
             file,
             words=features.fingerprint.words,
@@ -110,7 +108,6 @@ def write_features(path: Path, features: ItemFeatures) -> None:
             frame_rate=np.float64(features.frames.frame_rate),
             **frames,
         )
-    os.replace(partial, path)
 
 
 @contextmanager

@@ -14,10 +14,11 @@ import torch
 from toomuchtv._internal.byte_size import format_bytes
 from toomuchtv._internal.files import remove_partial_files
 from toomuchtv._internal.progress import ProgressCallback, no_progress
-from toomuchtv._internal.subprocess_pool import Failure, run_isolated
+from toomuchtv._internal.subprocess_pool import Failure
 from toomuchtv._internal.system_errors import DISK_FULL, is_disk_full
 from toomuchtv.catalog.records import Item, Proxy, SkippedFile
 from toomuchtv.catalog.store import Catalog, as_open_catalog
+from toomuchtv.engines import Engine, LocalEngine
 from toomuchtv.errors import MediaError, SearchError
 from toomuchtv.search.calibration import calibrate, read_calibration, write_calibration
 from toomuchtv.search.index_folder import (
@@ -70,6 +71,7 @@ def embed_catalog(
     window_seconds: float | None = None,
     stride_seconds: float = 1.0,
     num_workers: int = 1,
+    engine: Engine | None = None,
     device: str = "auto",
     replace: bool = False,
     progress: ProgressCallback = no_progress,
@@ -89,6 +91,7 @@ def embed_catalog(
         window_seconds: Duration of a window. By default that of a clip in training.
         stride_seconds: Time between the starts of two windows.
         num_workers: Number of processes. With 1, the items are embedded in this process.
+        engine: Where to embed them instead, such as a `RayEngine`.
         device: "auto", "cpu" or "cuda".
         replace: Replace an encoder of the same name that has other weights or other windows.
         progress: Receives the seconds of film that are done.
@@ -97,10 +100,12 @@ def embed_catalog(
         SearchError: Another process writes to the index, it belongs to another catalog, it has
             another encoder of this name, or the disk is too small.
         EncoderError: The encoder cannot be loaded.
+        EngineError: A machine of the engine cannot do the work, or the connection to it is lost.
         ValueError: A duration is out of range.
     """
     source = os.fspath(source)
-    encoder = load_window_encoder(source, device=device)
+    # Machines of an engine load it themselves, and this one may have no GPU.
+    encoder = load_window_encoder(source, device=device if engine is None else "cpu")
     if window_seconds is None:
         window_seconds = encoder.default_window_seconds
     if not (0 < window_seconds < 3600 and 0 < stride_seconds < 3600):
@@ -120,7 +125,9 @@ def embed_catalog(
         folder.write(description)
         _remove_unused_encoders(folder, description)
         work = _Embedding(opened, folder, record, progress)
-        work.run(encoder, source, device, num_workers)
+        if engine is None and min(num_workers, work.num_jobs) > 1:
+            engine = LocalEngine(min(num_workers, work.num_jobs))
+        work.run(encoder, record.source, device, engine)
         return work.result()
 
 
@@ -238,11 +245,19 @@ class _Embedding:
             jobs.append(job)
         return sorted(jobs, key=lambda job: (-job.duration_seconds, job.item.id))
 
-    def run(self, encoder: WindowEncoder, source: str, device: str, num_workers: int) -> None:
-        """Embed all items that are missing, and measure the calibration if it is not current."""
+    @property
+    def num_jobs(self) -> int:
+        """Number of items to embed."""
+        return len(self._jobs)
+
+    def run(self, encoder: WindowEncoder, source: str, device: str, engine: Engine | None) -> None:
+        """Embed all items that are missing, and measure the calibration if it is not current.
+
+        Without an engine, they are embedded in this process.
+        """
         self._check_disk()
         remaining = {job.item.id: job for job in self._jobs}
-        for job, result in self._results(encoder, source, device, num_workers):
+        for job, result in self._results(encoder, source, device, engine):
             del remaining[job.item.id]
             if isinstance(result, Failure):
                 self._failed.append(SkippedFile(path=job.item.path, reason=result.reason))
@@ -259,17 +274,18 @@ class _Embedding:
         self._calibrate()
 
     def _results(
-        self, encoder: WindowEncoder, source: str, device: str, num_workers: int
+        self, encoder: WindowEncoder, source: str, device: str, engine: Engine | None
     ) -> Iterator[tuple[_Job, Failure | None]]:
         """Yield each job when it is done, with the reason if it failed."""
-        settings = (self._catalog.folder, self._folder.path, self._record)
-        num_workers = min(num_workers, len(self._jobs))
-        if num_workers > 1:
-            threads = max(1, (os.cpu_count() or 1) // num_workers)
-            yield from run_isolated(
+        catalog = Path(os.path.abspath(self._catalog.folder))
+        index = Path(os.path.abspath(self._folder.path))
+        settings = (catalog, index, self._record)
+        if engine is not None and self._jobs:
+            engine.check_folders(index, [catalog, *filter(Path.is_absolute, [Path(source)])])
+            threads = engine.threads_per_job
+            yield from engine.run(
                 functools.partial(_embed_in_worker, *settings, source, device, threads),
                 self._jobs,
-                num_workers=num_workers,
                 silence_seconds=_TIMEOUT_SECONDS,
                 on_report=self._report,
             )

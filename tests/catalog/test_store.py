@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -218,7 +219,7 @@ def test_the_work_for_a_title_does_not_grow_with_the_shots_of_the_catalog(tmp_pa
                 item_id=item.id, start_seconds=1, stop_seconds=9, kind="opening", recurrence=0
             )
             steps: list[None] = []
-            catalog._connection.set_progress_handler(lambda found=steps: found.append(None), 1)
+            catalog._connection.set_progress_handler(partial(steps.append, None), 1)
             catalog.record_segments(f"title {number}", "a", [item.id], ["opening"], [opening])
             catalog._connection.set_progress_handler(None, 0)
             num_steps.append(len(steps))

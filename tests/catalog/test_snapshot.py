@@ -165,6 +165,16 @@ def test_only_segments_of_the_requested_kinds_are_returned(snapshot: CatalogSnap
         snapshot.segments.of_kinds(["ending", "opening"])
 
 
+@pytest.mark.parametrize("kinds", [(), ("opening",), ("shot", "black"), SEGMENT_KINDS])
+def test_a_snapshot_of_some_kinds_is_the_whole_one_without_the_others(
+    tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    with fill(tmp_path, ENTRIES) as catalog:
+        some, whole = catalog.snapshot(kinds=kinds), catalog.snapshot()
+    expected = dataclasses.replace(whole, segments=whole.segments.of_kinds(kinds))
+    np.testing.assert_equal(dataclasses.asdict(some), dataclasses.asdict(expected))
+
+
 def test_of_titles_keeps_whole_titles_and_their_segments(snapshot: CatalogSnapshot) -> None:
     show = snapshot.title_id[snapshot.kind == list(TitleKind).index(TitleKind.SHOW)][0]
     part = snapshot.of_titles({int(show)})

@@ -12,11 +12,13 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from toomuchtv.catalog.database import SCHEMA_VERSION
+from toomuchtv.catalog.file_identity import full_digest
 from toomuchtv.catalog.records import (
     AudioTrack,
     Duplicate,
@@ -200,6 +202,57 @@ def test_a_proxy_that_is_replaced_while_it_is_read_is_read_whole(tmp_path: Path)
         assert reader.proxies() == {1: PROXY}
         assert not pending
         assert reader.proxies() == {1: new}
+
+
+def test_the_work_for_a_title_does_not_grow_with_the_shots_of_the_catalog(tmp_path: Path) -> None:
+    """A catalog of 12,000 hours has eleven million shots, and most titles have credits."""
+    num_steps = []
+    with open_catalog(tmp_path, create=True) as catalog:
+        items = [add(catalog, replace(ITEM, fingerprint=str(number))) for number in range(40)]
+        for number, item in enumerate(items):
+            shots = [
+                Segment(item_id=item.id, start_seconds=start, stop_seconds=start + 1, kind="shot")
+                for start in range(50)
+            ]
+            catalog.record_segments(f"item {item.id}", "a", [item.id], ["shot"], shots)
+            opening = Segment(
+                item_id=item.id, start_seconds=1, stop_seconds=9, kind="opening", recurrence=0
+            )
+            steps: list[None] = []
+            catalog._connection.set_progress_handler(partial(steps.append, None), 1)
+            catalog.record_segments(f"title {number}", "a", [item.id], ["opening"], [opening])
+            catalog._connection.set_progress_handler(None, 0)
+            num_steps.append(len(steps))
+        assert catalog.segment_counts()[items[3].id] == {"opening": 1, "shot": 50}
+        assert len({one.recurrence for one in catalog.recurring_segments()}) == 40
+    assert num_steps[-1] < 1.2 * num_steps[1]
+
+
+def test_a_catalog_without_indexes_gets_them(tmp_path: Path) -> None:
+    path = write_whole(tmp_path)
+    names = {"segments_item_kind", "segments_recurrence"}
+    with sqlite3.connect(path) as connection:
+        for name in names:
+            connection.execute(f"DROP INDEX {name}")
+        connection.execute("CREATE INDEX segments_item_id ON segments (item_id)")
+    (tmp_path / "catalog.sqlite.sum").unlink()
+    read_whole(tmp_path)
+    logo = Segment(item_id=1, start_seconds=0, stop_seconds=1, kind="logo")
+    with open_catalog(tmp_path) as catalog, catalog.writing():
+        catalog.record_segments("item 1", "b", [1], ["logo"], [logo])
+        sql = "SELECT name FROM sqlite_schema WHERE tbl_name = 'segments'"
+        found = {name for (name,) in catalog._connection.execute(sql)}
+    assert found == names | {"segments"}
+
+
+def test_a_checksum_of_an_earlier_version_is_checked(tmp_path: Path) -> None:
+    path = write_whole(tmp_path)
+    seal = tmp_path / "catalog.sqlite.sum"
+    seal.write_text(full_digest(path) + "\n")
+    read_whole(tmp_path)
+    seal.write_text("0" * 32 + "\n")
+    with pytest.raises(CatalogError, match="was damaged"):
+        open_catalog(tmp_path)
 
 
 def test_recurrence_numbers_are_unique_in_the_catalog(tmp_path: Path) -> None:

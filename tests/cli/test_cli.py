@@ -11,6 +11,7 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -344,8 +345,9 @@ def test_catalog_show_describes_every_title(catalog: Path) -> None:
     assert sum(len(title["items"]) for title in result["titles"]) == 5
     (item, *_) = result["titles"][0]["items"]
     assert item.keys() == {
-        "path", "season", "episode", "seconds", "prepared", "damage", "segments",
+        "path", "season", "episode", "seconds", "prepared", "damage", "segments", "segment_counts",
     }  # fmt: skip
+    assert item["segment_counts"] == Counter(segment["kind"] for segment in item["segments"])
     name = result["titles"][0]["name"]
     alone = run_json("catalog", "show", catalog, "--title", name)
     assert [title["name"] for title in alone["titles"]] == [name]

@@ -134,7 +134,7 @@ def test_a_posting_buffer_returns_all_postings_sorted_by_word(
     with PostingBuffer(tmp_path, in_memory=in_memory) as postings:
         for part in np.split(places, [7, 7, 200]):
             postings.add(part)
-        assert postings.is_spilled == (in_memory < 400)
+        assert (postings.spilled_to is not None) == (in_memory < 400)
         parts = list(postings.partitions())
         again = list(postings.partitions())
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.sort(places))
@@ -162,7 +162,7 @@ def test_votes_are_counted_over_all_partitions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [65_536, 131_072, 65_536 + 1])
 def test_very_frequent_votes_are_not_lost(tmp_path: Path, count: int) -> None:
-    """The counters of the first pass saturate: a counter that wraps drops these votes."""
+    """Counters of 8 or 16 bits would wrap and drop these votes."""
     words = np.arange(count, dtype=np.uint64)
     with PostingBuffer(tmp_path, in_memory=1000) as postings:
         postings.add(words << np.uint64(32) | words)
@@ -170,12 +170,13 @@ def test_very_frequent_votes_are_not_lost(tmp_path: Path, count: int) -> None:
     assert (votes.tolist(), counts.tolist()) == ([77], [count])
 
 
-@example([3, 3, 3, 4])  # slots have four numbers, so 4 is alone in its slot
-@example([4, 4, 4, 3])
+@example([31, 31, 31, 32])  # blocks have 16 numbers here, so these are in two blocks
+@example([32, 32, 32, 31])
+@example([30, 31, 31, 32, 32, 33])
 @given(st.lists(st.integers(0, 40), max_size=60))
 @settings(max_examples=25, deadline=None)
 def test_the_same_offsets_have_enough_votes_in_memory_and_on_disk(numbers: list[int]) -> None:
-    """Votes of a neighboring offset count, also if that offset is in another slot of counters."""
+    """Votes of a neighboring offset count, also if that offset is in another block."""
     words = np.arange(len(numbers), dtype=np.uint64)
 
     def votes_of(part: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -188,7 +189,8 @@ def test_the_same_offsets_have_enough_votes_in_memory_and_on_disk(numbers: list[
         enough = matching._with_enough_votes(votes, counts)
         return list(zip(votes[enough].tolist(), counts[enough].tolist(), strict=True))
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "_BLOCK_BITS", 4)
         assert offsets(Path(folder)) == offsets(None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tests.detection.random_fingerprints import encoded, random_words, silence
 from toomuchtv.catalog.records import Segment
 from toomuchtv.detection import recurrence
+from toomuchtv.detection.matching import Match
 from toomuchtv.detection.recurrence import ClusterMember, Episode, detect_recurring
 
 Words = NDArray[np.uint32]
@@ -226,3 +228,22 @@ def test_segments_do_not_overlap_and_do_not_depend_on_the_order_of_episodes() ->
     assert [(s.item_id, s.kind) for s in segments] == [(s.item_id, s.kind) for s in other]
     for one, same in zip(segments, other, strict=True):
         assert (one.start_seconds, one.stop_seconds) == about(same.start_seconds, same.stop_seconds)
+
+
+def test_the_work_of_clustering_grows_with_the_episodes_and_not_with_their_square() -> None:
+    def num_calls(num_episodes: int) -> int:
+        matches = [
+            Match(
+                first=item, second=item + step, start=1000 * content, stop=1000 * content + 300,
+                offset=7 * step, score=1000.0 + content, bit_error_rate=0.05,
+            )
+            for item in range(num_episodes - 3)
+            for step in (1, 2, 3)
+            for content in range(5)
+        ]  # fmt: skip
+        profile = cProfile.Profile()
+        clusters = profile.runcall(recurrence.cluster_matches, matches)
+        assert [len(cluster) for cluster in clusters] == 5 * [num_episodes]
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert num_calls(160) < 2.5 * num_calls(80)

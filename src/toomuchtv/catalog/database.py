@@ -47,6 +47,15 @@ DATABASE_NAME = "catalog.sqlite"
 _LOCK_NAME = "lock"
 _DAMAGE = ("video_damage", "audio_damage")
 
+# Shots are nearly all segments: eleven million in 12,000 hours. With these indexes, counts of
+# segments and numbers of recurrences are found without reading them. Catalogs that were made before
+# get them when segments are written.
+_SEGMENT_INDEXES = (
+    "CREATE INDEX IF NOT EXISTS segments_item_kind ON segments (item_id, kind)",
+    "CREATE INDEX IF NOT EXISTS segments_recurrence ON segments (recurrence) "
+    "WHERE recurrence IS NOT NULL",
+    "DROP INDEX IF EXISTS segments_item_id",
+)
 _SCHEMA = """
 CREATE TABLE library (root BLOB NOT NULL);
 
@@ -101,7 +110,6 @@ CREATE TABLE segments (
     kind TEXT NOT NULL,
     recurrence INTEGER             -- equal for segments with the same content
 );
-CREATE INDEX segments_item_id ON segments (item_id);
 
 CREATE TABLE duplicates (
     item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
@@ -229,7 +237,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         # Write-ahead logging lets readers continue while a scan or prepare writes.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_SCHEMA} {'; '.join(_SEGMENT_INDEXES)}; "
+            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
     except sqlite3.OperationalError:
         if connection.in_transaction:
@@ -421,14 +430,32 @@ def write_segments(
             raise ValueError(f"{segment} is not of item {items} and kinds {sorted(kinds)}")
         if not 0 <= segment.start_seconds < segment.stop_seconds:
             raise ValueError(f"{segment} must start at 0 or later and stop after its start")
+    for statement in _SEGMENT_INDEXES:
+        connection.execute(statement)
     connection.executemany(
         "DELETE FROM segments WHERE item_id = ? AND kind = ?",
         [(item_id, kind) for item_id in item_ids for kind in kinds],
     )
-    (free,) = connection.execute("SELECT COALESCE(MAX(recurrence) + 1, 0) FROM segments").fetchone()
-    numbers: dict[int | None, int] = {}
-    for segment in segments:
-        row = row_of(segment)
-        if segment.recurrence is not None:
-            row["recurrence"] = numbers.setdefault(segment.recurrence, free + len(numbers))
-        insert(connection, "segments", row)
+    numbers = _new_recurrences(connection, segments)
+    connection.executemany(
+        "INSERT INTO segments (item_id, start_seconds, stop_seconds, kind, recurrence) "
+        "VALUES (?, ?, ?, ?, ?)",
+        [
+            (one.item_id, one.start_seconds, one.stop_seconds, one.kind, numbers[one.recurrence])
+            for one in segments
+        ],
+    )
+
+
+def _new_recurrences(
+    connection: sqlite3.Connection, segments: Iterable[Segment]
+) -> dict[int | None, int | None]:
+    """Return a number that is new to the catalog for each recurrence of some segments."""
+    numbers: dict[int | None, int | None] = {None: None}
+    found = dict.fromkeys(one.recurrence for one in segments if one.recurrence is not None)
+    if found:
+        (free,) = connection.execute(
+            "SELECT COALESCE(MAX(recurrence) + 1, 0) FROM segments WHERE recurrence IS NOT NULL"
+        ).fetchone()
+        numbers |= {number: free + position for position, number in enumerate(found)}
+    return numbers

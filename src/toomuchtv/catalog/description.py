@@ -25,7 +25,8 @@ class ItemDescription:
         seconds: Duration of the video.
         prepared: True if the item has a proxy of its present content.
         damage: Where the file is damaged, in words; "" if it is whole or was not prepared.
-        segments: The segments of the item, by start.
+        segments: The segments of the item, by start; () if they were not asked for.
+        segment_counts: Number of its segments by kind.
     """
 
     path: str
@@ -35,6 +36,7 @@ class ItemDescription:
     prepared: bool
     damage: str
     segments: tuple[Segment, ...]
+    segment_counts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,10 @@ class CatalogDescription:
 
 
 def describe_catalog(
-    catalog: Catalog | str | os.PathLike[str], title: str | None = None
+    catalog: Catalog | str | os.PathLike[str],
+    title: str | None = None,
+    *,
+    list_segments: bool = True,
 ) -> CatalogDescription:
     """Describe a catalog, or one title of it.
 
@@ -106,6 +111,8 @@ def describe_catalog(
         catalog: The catalog or its folder.
         title: Name of the title to describe, in upper or lower case, with or without its year in
             brackets. None describes all titles.
+        list_segments: Whether the items have all their segments. Without them, a large catalog
+            takes much less time and memory.
 
     Raises:
         ValueError: There is no title of this name.
@@ -114,11 +121,14 @@ def describe_catalog(
         all_titles, items = opened.titles(), opened.items()
         titles = all_titles if title is None else _find_by_name(title, all_titles)
         proxies = opened.proxies()
-        segments: dict[int, list[Segment]] = {}
-        for segment in opened.segments():
-            segments.setdefault(segment.item_id, []).append(segment)
-        by_title: dict[int, list[ItemDescription]] = {}
-        for item in items:
+        wanted = {one.id for one in titles}
+        items_of = [item for item in items if item.title_id in wanted]
+        counts = opened.segment_counts()
+        recurring: dict[int, list[Segment]] = {}
+        for segment in opened.recurring_segments():
+            recurring.setdefault(segment.item_id, []).append(segment)
+        by_title: dict[int, list[tuple[ItemDescription, list[Segment]]]] = {}
+        for item in items_of:
             description = ItemDescription(
                 path=os.fspath(item.path),
                 season=item.season,
@@ -126,9 +136,10 @@ def describe_catalog(
                 seconds=item.probe.duration_seconds,
                 prepared=item.id in proxies,
                 damage=str((item.id in proxies and item_damage(item, proxies[item.id])) or ""),
-                segments=tuple(segments.get(item.id, ())),
+                segments=tuple(opened.segments(item.id)) if list_segments else (),
+                segment_counts=counts.get(item.id, {}),
             )
-            by_title.setdefault(item.title_id, []).append(description)
+            by_title.setdefault(item.title_id, []).append((description, recurring.get(item.id, [])))
         return CatalogDescription(
             catalog=os.fspath(opened.folder),
             titles=tuple(_describe_title(one, by_title.get(one.id, [])) for one in titles),
@@ -153,10 +164,14 @@ def _find_by_name(name: str, titles: list[Title]) -> list[Title]:
     return found
 
 
-def _describe_title(title: Title, items: list[ItemDescription]) -> TitleDescription:
+def _describe_title(
+    title: Title, pairs: list[tuple[ItemDescription, list[Segment]]]
+) -> TitleDescription:
+    """Describe a title from its items and their recurring segments."""
     recurring: dict[int, list[tuple[str, Segment]]] = {}
-    for item in items:
-        for segment in item.segments:
+    items = [item for item, _ in pairs]
+    for item, segments in pairs:
+        for segment in segments:
             if segment.recurrence is not None:
                 recurring.setdefault(segment.recurrence, []).append((item.path, segment))
     described = [_describe_recurrence(number, found) for number, found in recurring.items()]

@@ -144,6 +144,21 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogSize:
+    """How much a library holds, without extras.
+
+    Attributes:
+        titles: Number of titles.
+        items: Number of items.
+        seconds: Duration of the items.
+    """
+
+    titles: int
+    items: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedFile:
     """A file that cannot be used.
 

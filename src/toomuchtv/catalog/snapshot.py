@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -63,7 +65,9 @@ class SnapshotSegments:
 
 def no_segments() -> SnapshotSegments:
     """Return an empty set of segments."""
-    return _segments_of(np.zeros(0, _SEGMENT_ROW), np.zeros(0, np.int32))
+    return SnapshotSegments(
+        **{name: np.zeros(0, dtype) for name, dtype in _SEGMENT_COLUMNS.items()}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +130,13 @@ class CatalogSnapshot:
         )
 
 
+_SEGMENT_COLUMNS: dict[str, type[np.generic]] = {
+    "row": np.int32,
+    "start_seconds": np.float32,
+    "stop_seconds": np.float32,
+    "kind": np.uint8,
+    "recurrence": np.int32,
+}
 _ITEM_COLUMNS = tuple(field.name for field in fields(CatalogSnapshot) if field.name != "segments")
 _ITEM_ROW = np.dtype(
     [
@@ -138,16 +149,6 @@ _ITEM_ROW = np.dtype(
         ("num_tracks", np.uint8),
     ]
 )
-_SEGMENT_ROW = np.dtype(
-    [
-        ("item_id", np.int32),
-        ("start_seconds", np.float32),
-        ("stop_seconds", np.float32),
-        ("kind", np.uint8),
-        ("recurrence", np.int32),
-    ]
-)
-
 _SELECT_ITEMS = """
 SELECT items.id, items.title_id,
     (SELECT kind FROM titles WHERE titles.id = items.title_id),
@@ -157,52 +158,87 @@ FROM items JOIN proxies ON proxies.item_id = items.id AND proxies.fingerprint = 
 WHERE NOT items.missing AND items.extra IS NULL
 ORDER BY items.title_id, items.id
 """
-_SELECT_SEGMENTS = """
-SELECT item_id, start_seconds, stop_seconds, kind, coalesce(recurrence, -1) FROM segments
-ORDER BY item_id, start_seconds, stop_seconds, kind
+_CASES = " ".join(f"WHEN '{kind}' THEN {index}" for index, kind in enumerate(SEGMENT_KINDS))
+_SELECT_SEGMENTS = f"""
+SELECT item_id, start_seconds, stop_seconds, CASE kind {_CASES} ELSE kind END,
+    coalesce(recurrence, -1)
+FROM segments WHERE {{}} ORDER BY item_id, start_seconds, stop_seconds, kind
 """
+_OF_KINDS = "kind IN (SELECT value FROM json_each(?))"
 
 
-def read_snapshot(connection: sqlite3.Connection) -> CatalogSnapshot:
+def read_snapshot(
+    connection: sqlite3.Connection, kinds: Collection[str] | None = None
+) -> CatalogSnapshot:
     """Read the snapshot of a catalog from its database.
 
-    Rows are converted to arrays chunk by chunk, so that two million items need little more memory
-    than their arrays.
+    Rows are converted to arrays chunk by chunk, so that two million items, or the eleven million
+    segments of 12,000 hours, need little more memory than their arrays.
+
+    Args:
+        connection: The database.
+        kinds: The kinds of segments to read; None for all.
     """
-    title_kinds = [str(kind) for kind in TitleKind]
-    items = _read(connection.execute(_SELECT_ITEMS), _ITEM_ROW, 2, title_kinds)
-    segments = _read(connection.execute(_SELECT_SEGMENTS), _SEGMENT_ROW, 3, SEGMENT_KINDS)
-    # Items are sorted by title and then by item, so item ids must be searched through a sorted
-    # index. Segments of items that are not prepared are dropped.
-    by_id = np.argsort(items["item_id"], kind="stable")
-    position = np.searchsorted(items["item_id"], segments["item_id"], sorter=by_id)
-    is_prepared = np.isin(segments["item_id"], items["item_id"])
-    row = by_id[position[is_prepared]]
-    in_order = np.argsort(row, kind="stable")
+    items = _read_items(connection)
     return CatalogSnapshot(
         **{name: np.ascontiguousarray(items[name]) for name in _ITEM_COLUMNS},
-        segments=_segments_of(segments[is_prepared][in_order], row[in_order]),
+        segments=_read_segments(connection, items["item_id"], kinds),
     )
 
 
-def _read(
-    cursor: sqlite3.Cursor, dtype: np.dtype[np.void], column: int, words: Sequence[str]
-) -> NDArray[np.void]:
-    """Return all rows of a query as one structured array.
-
-    The text in `column` is replaced by its index in `words`.
-    """
-    number = {word: index for index, word in enumerate(words)}
+def _read_items(connection: sqlite3.Connection) -> NDArray[np.void]:
+    number = {str(kind): index for index, kind in enumerate(TitleKind)}
+    cursor = connection.execute(_SELECT_ITEMS)
     cursor.row_factory = None
     chunks = (
-        [(*row[:column], number[row[column]], *row[column + 1 :]) for row in rows]
+        [(*row[:2], number[row[2]], *row[3:]) for row in rows]
         for rows in iter(lambda: cursor.fetchmany(_ROWS_PER_CHUNK), [])
     )
-    return np.concatenate([np.zeros(0, dtype), *(np.array(rows, dtype) for rows in chunks)])
+    return np.concatenate([np.zeros(0, _ITEM_ROW), *(np.array(rows, _ITEM_ROW) for rows in chunks)])
 
 
-def _segments_of(rows: NDArray[np.void], row: NDArray[np.integer]) -> SnapshotSegments:
-    names = [name for name in _SEGMENT_ROW.names or () if name != "item_id"]
-    return SnapshotSegments(
-        row=row.astype(np.int32), **{name: np.ascontiguousarray(rows[name]) for name in names}
-    )
+def _num_segments(connection: sqlite3.Connection) -> int:
+    (count,) = connection.execute("SELECT count(*) FROM segments").fetchone()
+    return int(count)
+
+
+def _read_segments(
+    connection: sqlite3.Connection, item_id: NDArray[np.int32], kinds: Collection[str] | None
+) -> SnapshotSegments:
+    """Read the segments of the items `item_id`; those of other items are dropped."""
+    by_id = np.argsort(item_id, kind="stable").astype(np.int32)
+    sorted_ids = item_id[by_id]
+    columns = {
+        name: np.empty(_num_segments(connection), dtype) for name, dtype in _SEGMENT_COLUMNS.items()
+    }
+    if kinds is None:
+        cursor = connection.execute(_SELECT_SEGMENTS.format("TRUE"))
+    else:
+        # Nearly all segments are shots. One comparison with their kind is faster than several.
+        where = _OF_KINDS if "shot" in kinds else f"kind <> 'shot' AND {_OF_KINDS}"
+        cursor = connection.execute(_SELECT_SEGMENTS.format(where), [json.dumps(sorted(kinds))])
+    cursor.row_factory = None
+    stop = 0
+    for rows in iter(lambda: cursor.fetchmany(_ROWS_PER_CHUNK), []):
+        # One array of float64, which holds all these integers exactly, is the fastest way.
+        flat = np.fromiter(itertools.chain.from_iterable(rows), np.float64, 5 * len(rows))
+        table = flat.reshape(-1, 5)
+        at = np.searchsorted(sorted_ids[:-1], table[:, 0])
+        is_prepared = sorted_ids[at] == table[:, 0] if len(sorted_ids) else np.zeros_like(at, bool)
+        table[:, 0] = by_id[at] if len(by_id) else -1
+        begin, stop = stop, stop + int(is_prepared.sum())
+        for values, array in zip(table[is_prepared].T, columns.values(), strict=True):
+            array[begin:stop] = values
+    columns = {name: array[:stop] for name, array in columns.items()}
+    # Rows were read item by item in the order of ids. The segments of each item are moved to where
+    # those of the titles and items before it end.
+    count = np.bincount(columns["row"], minlength=len(item_id)).astype(np.int32)
+    shift = np.cumsum(count, dtype=np.int32) - count
+    shift[by_id] -= np.cumsum(count[by_id], dtype=np.int32) - count[by_id]
+    place = np.arange(len(columns["row"]), dtype=np.int32)
+    place += shift[columns["row"]]
+    for name, values in columns.items():
+        moved = np.empty_like(values)
+        moved[place] = values
+        columns[name] = moved
+    return SnapshotSegments(**columns)

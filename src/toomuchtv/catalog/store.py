@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -28,6 +28,7 @@ from toomuchtv.catalog.database import (
 )
 from toomuchtv.catalog.proxies import read_proxy_clip
 from toomuchtv.catalog.records import (
+    CatalogSize,
     Duplicate,
     Item,
     Proxy,
@@ -85,6 +86,15 @@ class Catalog:
         if not roots:
             raise CatalogError(f"the catalog in {self.folder} is empty: no library was scanned yet")
         return roots[0]
+
+    def size(self) -> CatalogSize:
+        """Return how much is in the library, without extras. It takes little time."""
+        return self._all(
+            functools.partial(record_of, CatalogSize),
+            "SELECT count(DISTINCT title_id) AS titles, count(*) AS items, "
+            "coalesce(sum(json_extract(probe, '$.duration_seconds')), 0.0) AS seconds "
+            "FROM items WHERE NOT missing AND extra IS NULL",
+        )[0]
 
     def titles(self) -> list[Title]:
         """Return all titles that have a feature (not only extras) in the library.
@@ -188,6 +198,22 @@ class Catalog:
             item_id,
         )
 
+    def recurring_segments(self) -> list[Segment]:
+        """Return the segments that have a recurrence number, sorted by item and start."""
+        return self._all(
+            functools.partial(record_of, Segment),
+            "SELECT * FROM segments WHERE recurrence IS NOT NULL "
+            "ORDER BY item_id, start_seconds, stop_seconds, kind",
+        )
+
+    def segment_counts(self) -> dict[int, dict[str, int]]:
+        """Return the number of segments of each kind, by item id. No segment is read for it."""
+        counts: dict[int, dict[str, int]] = {}
+        sql = "SELECT item_id, kind, count(*) FROM segments GROUP BY item_id, kind"
+        for item_id, kind, count in self._all(tuple, sql):
+            counts.setdefault(item_id, {})[kind] = count
+        return counts
+
     def duplicates(self) -> list[Duplicate]:
         """Return the intervals that items of different titles share, sorted by all their fields."""
         convert = functools.partial(record_of, Duplicate)
@@ -209,10 +235,15 @@ class Catalog:
         """
         return dict(self._all(lambda row: (row[0], row[1]), "SELECT scope, source FROM detections"))
 
-    def snapshot(self) -> CatalogSnapshot:
-        """Return arrays with everything that sampling needs about the prepared items."""
+    def snapshot(self, *, kinds: Collection[str] | None = None) -> CatalogSnapshot:
+        """Return arrays with everything that sampling needs about the prepared items.
+
+        Args:
+            kinds: The kinds of segments to read; None for all. Nearly all segments are shots, so
+                that large catalogs are read much faster without them.
+        """
         with self._reading():
-            return read_snapshot(self._connection)
+            return read_snapshot(self._connection, kinds)
 
     def clip(
         self, item_id: int, start_seconds: float, clip_format: ClipFormat | None = None

@@ -51,7 +51,11 @@ def show(
     from toomuchtv.catalog.store import open_catalog
 
     with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
-        description = describe_catalog(opened, title)
+        size = opened.size()
+        output.info(
+            f"{size.titles:,} titles, {size.items:,} items, {size.seconds / 3600:,.2f} hours"
+        )
+        description = describe_catalog(opened, title, list_segments=as_json or title is not None)
         _print_catalog(output, description, list_segments=title is not None)
         output.print_json(asdict(description))
 
@@ -192,7 +196,7 @@ def _print_catalog(output: Output, description: CatalogDescription, *, list_segm
 def _title_row(title: TitleDescription) -> list[object]:
     from toomuchtv.catalog.description import display_name
 
-    counts = Counter(segment.kind for item in title.items for segment in item.segments)
+    counts = sum((Counter(item.segment_counts) for item in title.items), Counter[str]())
     return [
         display_name(title.name, title.year),
         title.kind,
@@ -203,7 +207,7 @@ def _title_row(title: TitleDescription) -> list[object]:
 
 
 def _print_item(output: Output, item: ItemDescription) -> None:
-    num_shots = sum(segment.kind == "shot" for segment in item.segments)
+    num_shots = item.segment_counts.get("shot", 0)
     rows = [
         [
             segment.kind,

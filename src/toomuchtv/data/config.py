@@ -150,6 +150,12 @@ class SamplingConfig(BaseModel):
                 )
         return self
 
+    @property
+    def segment_kinds(self) -> set[str]:
+        """The kinds of segments that decide which clips are drawn and how pairs are labeled."""
+        cuts = {"shot"} if self.shots == "inside" else set()
+        return {*self.skip, *cuts, "opening", "credits", "recap", "recurring"}
+
     def clips_per_item_at(self, step: int) -> int:
         """Return the number of clips drawn from each item at a step."""
         return value_at(self.clips_per_item, step)

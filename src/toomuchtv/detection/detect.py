@@ -194,13 +194,15 @@ class _Detection:
             self._analyze_catalog(prepared)
         self._remove_partial_files()
         present = {item.id for item in items}
-        segments = [one for one in self.catalog.segments() if one.item_id in present]
+        counts = self.catalog.segment_counts()
+        segments = sum((Counter(counts.get(one, {})) for one in present), Counter[str]())
+        recurring = self.catalog.recurring_segments()
         return DetectionResult(
             analyzed=self.num_analyzed,
             skipped=len(present & proxies.keys()) - self.num_jobs,
             failed=tuple(self.failed),
-            segments=dict(sorted(Counter(one.kind for one in segments).items())),
-            recurring=len({one.recurrence for one in segments} - {None}),
+            segments=dict(sorted(segments.items())),
+            recurring=len({one.recurrence for one in recurring if one.item_id in present}),
             duplicates=len(self.catalog.duplicates()),
         )
 

@@ -16,8 +16,8 @@ The search has three steps. Its cost is nearly linear in the hours of audio.
    the cumulative sum of the scores turns.
 
 Voting can run on disk, so that a whole catalog can be searched with bounded memory: postings are
-partitioned by word into files, and a table of small saturating counters finds in a first pass which
-votes can reach the threshold and have to be counted exactly in a second pass.
+partitioned by word into files, and their votes by pair and offset into other files, which are
+counted one after the other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,9 +62,10 @@ _BRIDGE_DISTINCTIVE, _BRIDGE_WORDS = FINGERPRINT_RATE_HZ, 10 * FINGERPRINT_RATE_
 # Words that are not distinctive say little for a match and little against it.
 _INDISTINCT_SCORE = -1.0
 
-_PARTITION_BITS = 6
+_PARTITION_BITS = 8
+_NUM_PARTITIONS = 1 << _PARTITION_BITS
 _POSTINGS_IN_MEMORY = 1 << 22
-_COUNTER_BITS = 26
+_BLOCK_BITS = 20  # votes of a million neighboring numbers are in one partition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +230,37 @@ def _with_enough_votes(votes: NDArray[np.int64], counts: NDArray[np.int64]) -> N
     return np.flatnonzero((near >= MIN_VOTES) & (counts >= MIN_VOTES / 2))
 
 
+class _PartitionedFile:
+    """Numbers in files on disk, of which each holds the numbers of one partition.
+
+    Args:
+        folder: Folder of the files.
+        name: Beginning of their names.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+
+    def append(self, numbers: NDArray[Any], partition_of: NDArray[np.uint8]) -> None:
+        """Append each number to the file of its partition. The order within a file stays."""
+        order = np.argsort(partition_of, kind="stable")
+        numbers = numbers[order]
+        ends = np.cumsum(np.bincount(partition_of, minlength=_NUM_PARTITIONS)).tolist()
+        for partition, (begin, end) in enumerate(pairwise([0, *ends])):
+            if end > begin:
+                with self._path(partition).open("ab") as file:
+                    numbers[begin:end].tofile(file)
+
+    def read(self, dtype: type[np.generic]) -> Iterator[NDArray[Any]]:
+        """Yield the numbers of each partition that has some."""
+        for partition in range(_NUM_PARTITIONS):
+            if self._path(partition).exists():
+                yield np.fromfile(self._path(partition), dtype)
+
+    def _path(self, partition: int) -> Path:
+        return self._folder / f"{self._name}{partition:03d}"
+
+
 class PostingBuffer:
     """Collects postings and returns them sorted by word, in partitions if they are many.
 
@@ -252,9 +284,9 @@ class PostingBuffer:
             self._folder.cleanup()
 
     @property
-    def is_spilled(self) -> bool:
-        """True if postings were spilled to disk."""
-        return self._folder is not None
+    def spilled_to(self) -> Path | None:
+        """The folder that postings were spilled to; None if all are in memory."""
+        return None if self._folder is None else Path(self._folder.name)
 
     def add(self, postings: NDArray[np.uint64]) -> None:
         """Add postings, `word << 32 | position`, whose positions are higher than those before."""
@@ -269,23 +301,17 @@ class PostingBuffer:
             yield np.sort(np.concatenate(self._buffered))
             return
         self._spill()
-        for partition in range(1 << _PARTITION_BITS):
-            yield np.sort(np.fromfile(self._path(partition), np.uint64))
+        for postings in _PartitionedFile(Path(self._folder.name), "postings").read(np.uint64):
+            yield np.sort(postings)
 
     def _spill(self) -> None:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix=POSTINGS_PREFIX, dir=self._scratch)
         postings = np.concatenate(self._buffered)
         words = (postings >> np.uint64(32)).astype(np.uint32)
-        partition_of = _hash(words) >> np.uint32(32 - _PARTITION_BITS)
-        for partition in range(1 << _PARTITION_BITS):
-            with self._path(partition).open("ab") as file:
-                postings[partition_of == partition].tofile(file)
+        partition_of = (_hash(words) >> np.uint32(32 - _PARTITION_BITS)).astype(np.uint8)
+        _PartitionedFile(Path(self._folder.name), "postings").append(postings, partition_of)
         self._buffered, self._num_buffered = [np.zeros(0, np.uint64)], 0
-
-    def _path(self, partition: int) -> Path:
-        assert self._folder is not None
-        return Path(self._folder.name) / f"{partition:02d}"
 
 
 def count_votes(
@@ -302,31 +328,41 @@ def count_votes(
         The votes, sorted, and the count of each. If the postings were spilled, votes that
         `_with_enough_votes` would not use are missing.
     """
-    if not postings.is_spilled:
+    folder = postings.spilled_to
+    if folder is None:
         (partition,) = postings.partitions()
         return np.unique(votes_of(partition), return_counts=True)
-    # First pass: count votes in slots of four neighboring numbers. Different slots may share a
-    # counter, which keeps too many votes and never too few. Counters saturate: if they wrapped, a
-    # very frequent vote could end at zero and be lost.
-    counters = np.zeros(1 << _COUNTER_BITS, np.uint8)
-    for partition in postings.partitions():
-        slots, counts = np.unique(_counter_of(votes_of(partition)), return_counts=True)
-        counters[slots] = np.minimum(counters[slots] + counts, np.iinfo(np.uint8).max)
-    # Second pass: count the remaining votes exactly. An offset needs half of `MIN_VOTES` votes of
-    # its own, and all votes of its two neighbors count for it, also those in the next slot. So the
-    # slots of both neighbors of a vote are looked up too.
-    kept = []
+    # Chance votes grow with the square of the hours: 12,000 hours have most of a billion. So they
+    # go to disk as well, partitioned by blocks of neighboring numbers, and are counted block by
+    # block.
+    file = _PartitionedFile(folder, "votes")
     for partition in postings.partitions():
         votes = votes_of(partition)
-        slots = np.stack([_counter_of(votes + step) for step in (-1, 0, 1)])
-        kept.append(votes[counters[slots].max(0) >= MIN_VOTES // 2])
-    return np.unique(np.concatenate(kept), return_counts=True)
+        mixed = (votes >> _BLOCK_BITS).astype(np.uint64) * np.uint64(11_400_714_819_323_198_485)
+        file.append(votes, (mixed >> np.uint64(64 - _PARTITION_BITS)).astype(np.uint8))
+    nothing = np.zeros(0, np.int64)
+    parts = [_possible(*np.unique(votes, return_counts=True)) for votes in file.read(np.int64)]
+    votes, counts = map(np.concatenate, zip((nothing, nothing), *parts, strict=True))
+    order = np.argsort(votes)
+    return votes[order], counts[order]
 
 
-def _counter_of(votes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the counter of each vote: a hash of its slot of four neighboring numbers."""
-    mixed = (votes >> 2).astype(np.uint64) * np.uint64(11_400_714_819_323_198_485)
-    return (mixed >> np.uint64(64 - _COUNTER_BITS)).astype(np.int64)
+def _possible(
+    votes: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the votes of some blocks that can have enough votes, and their neighbors.
+
+    The neighbor of the first or last number of a block is in another block. So these numbers stay,
+    as do all neighbors of those that stay, because `_with_enough_votes` counts them again.
+    """
+    in_block = votes & ((1 << _BLOCK_BITS) - 1)
+    stays = (in_block == 0) | (in_block == (1 << _BLOCK_BITS) - 1)
+    stays[_with_enough_votes(votes, counts)] = True
+    beside = np.flatnonzero(np.diff(votes) == 1)
+    is_near = stays.copy()
+    is_near[beside] |= stays[beside + 1]
+    is_near[beside + 1] |= stays[beside]
+    return votes[is_near], counts[is_near]
 
 
 # ---- Verification

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from toomuchtv.catalog.records import Segment
@@ -306,9 +306,12 @@ def cluster_matches(matches: Iterable[Match]) -> list[Cluster]:
     # The first round drops what reaches beyond its clusters, such as the recap before an opening in
     # only two episodes. The second round clusters what is outside of the clusters of the first.
     for _ in range(2):
-        taken = [member for cluster in clusters for member in cluster]
-        pieces = [piece for match in remaining for piece in _outside(match, taken)]
-        clusters += _cluster_round(sorted(pieces, key=_best_first), taken)
+        taken_of: dict[int, list[ClusterMember]] = {}
+        for cluster in clusters:
+            for member in cluster:
+                taken_of.setdefault(member.item, []).append(member)
+        pieces = [piece for match in remaining for piece in _outside(match, taken_of)]
+        clusters += _cluster_round(sorted(pieces, key=_best_first), taken_of)
     return clusters
 
 
@@ -316,14 +319,11 @@ def _best_first(match: Match) -> tuple[float, int, int, int]:
     return -match.score, match.first, match.second, match.start
 
 
-def _cluster_round(matches: list[Match], taken: Iterable[ClusterMember]) -> list[Cluster]:
+def _cluster_round(matches: list[Match], taken_of: dict[int, list[ClusterMember]]) -> list[Cluster]:
     members_of: dict[int, list[_OpenMember]] = {}
     for match in matches:
         _add_match(match, members_of)
     open_clusters = {id(m.cluster): m.cluster for members in members_of.values() for m in members}
-    taken_of: dict[int, list[ClusterMember]] = {}
-    for member in taken:
-        taken_of.setdefault(member.item, []).append(member)
     clusters = []
     # Larger clusters take their intervals first; smaller ones get what is left of theirs.
     for cluster in sorted(open_clusters.values(), key=lambda cluster: -len(cluster.members)):
@@ -393,13 +393,12 @@ def _closed(member: _OpenMember, others: Iterable[ClusterMember]) -> ClusterMemb
     return ClusterMember(item=member.item, start=start, stop=stop)
 
 
-def _outside(match: Match, taken: Iterable[ClusterMember]) -> Iterator[Match]:
+def _outside(match: Match, taken_of: Mapping[int, list[ClusterMember]]) -> Iterator[Match]:
     """Yield the parts of a match that are outside of the taken intervals in both of its items."""
     blocked = sorted(
         (member.start - shift, member.stop - shift)
         for item, shift in ((match.first, 0), (match.second, match.offset))
-        for member in taken
-        if member.item == item
+        for member in taken_of.get(item, ())
     )
     at = match.start
     for start, stop in [*blocked, (match.stop, match.stop)]:

@@ -20,6 +20,7 @@ from toomuchtv.data.batches import PlannedBatches, blank_batch, draw_validation_
 from toomuchtv.data.clip_reader import ClipReader
 from toomuchtv.data.clip_specs import ClipBatch
 from toomuchtv.data.clip_transform import ClipTransform
+from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.sampler import ClipSampler
 from toomuchtv.errors import CatalogError
 from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder
@@ -130,7 +131,7 @@ def open_run(
     checkpoints = Checkpoints(
         path / "checkpoints", training.keep_checkpoints, training.keep_checkpoints_every
     )
-    source = RunSource.of(catalog)
+    source = RunSource.of(catalog, config.sampling)
     with ExitStack() as stack:
         folder = RunFolder(path, config, checkpoints, source.titles)
 
@@ -232,13 +233,14 @@ class RunSource:
     names: dict[int, str]
 
     @classmethod
-    def of(cls, catalog: Catalog) -> RunSource:
-        """Read a catalog.
+    def of(cls, catalog: Catalog, sampling: SamplingConfig) -> RunSource:
+        """Read a catalog, with the segments that its batches and its validation batch depend on.
 
         Raises:
             CatalogError: No item has a proxy.
         """
-        snapshot = catalog.snapshot()
+        kinds = sampling.segment_kinds | SamplingConfig().segment_kinds
+        snapshot = catalog.snapshot(kinds=kinds)
         if len(snapshot) == 0:
             raise CatalogError(
                 f"no item of the catalog {str(catalog.folder)!r} has a proxy: run `toomuchtv "
@@ -339,7 +341,7 @@ def titles_of_run(
         config: The settings of the run.
         path: Folder of the run. If it has a split, that counts; otherwise a new one is drawn.
     """
-    snapshot = catalog.snapshot()
+    snapshot = catalog.snapshot(kinds=config.sampling.segment_kinds)
     titles = prepared_titles(catalog, snapshot)
     has_split = path is not None and (path / SPLIT_NAME).exists()
     split = read_split(path) if path and has_split else draw_split(titles, config)

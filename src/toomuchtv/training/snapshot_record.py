@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,7 +30,7 @@ class FileRecord(BaseModel):
     Attributes:
         name: Display name.
         proxy: Digest of what is known of its proxy.
-        segments: Digest of its segments.
+        segments: Digest of those of its segments that batches depend on.
         seconds: Duration; None in records of older versions.
     """
 
@@ -157,18 +157,20 @@ def _segment_digests(snapshot: CatalogSnapshot) -> list[str]:
     they first appear.
     """
     segments = snapshot.segments
-    numbers: dict[int, int] = {-1: -1}
-    for recurrence in segments.recurrence.tolist():
-        numbers.setdefault(recurrence, len(numbers))
-    by_row: list[list[Any]] = [[] for _ in range(len(snapshot))]
-    columns = (segments.row, segments.start_seconds, segments.stop_seconds, segments.kind)
-    for (row, start, stop, kind), recurrence in zip(
-        zip(*(column.tolist() for column in columns), strict=True),
-        segments.recurrence.tolist(),
-        strict=True,
-    ):
-        by_row[row].append((start, stop, kind, numbers[recurrence]))
-    return [_digest(rows) for rows in by_row]
+    is_recurring = segments.recurrence >= 0
+    _, first, which = np.unique(
+        segments.recurrence[is_recurring], return_index=True, return_inverse=True
+    )
+    number = np.full(len(segments), -1, np.int32)
+    number[is_recurring] = np.argsort(np.argsort(first))[which]
+    columns = (segments.start_seconds, segments.stop_seconds, segments.kind, number)
+    edges = np.searchsorted(segments.row, np.arange(len(snapshot) + 1)).tolist()
+    return [
+        hashlib.sha256(b"".join(column[begin:stop].tobytes() for column in columns)).hexdigest()[
+            :16
+        ]
+        for begin, stop in pairwise(edges)
+    ]
 
 
 def _digest(*values: object) -> str:

@@ -5,6 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Compiling all packages takes longer than installing them, so what is imported is compiled when it
+# is imported, and kept: the variable, which some machines set, would prevent that.
+export PYTHONDONTWRITEBYTECODE :=
+QUICK_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
+
 .PHONY: setup demo demo-full test test-browser test-lance test-ray test-newest test-oldest docs dist smoke lint format clean
 
 setup: $(STAMP)
@@ -12,8 +17,8 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	$(BIN)/python $(QUICK_INSTALL) -c constraints.txt torch==2.13.0
+	$(BIN)/python $(QUICK_INSTALL) -c constraints.txt -e '.[dev,docs]'
 	touch $(STAMP)
 
 demo: setup
@@ -27,7 +32,7 @@ test: setup
 
 # The page in Debian's Chromium (or the one of $CHROMIUM); skipped, with a reason, where there is none.
 test-browser: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
+	$(BIN)/python $(QUICK_INSTALL) -c constraints.txt -e '.[dev,browser]'
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests/browser
 
 # The main job on a tiny library, with the newest and with the oldest versions that pyproject.toml

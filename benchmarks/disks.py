@@ -16,6 +16,7 @@ removed, and the same command must end with 0.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def try_case(case: Case, source: Path, disk: Path, kind: str, room: int) -> list
             done = run(case, source, disk, obeys_permissions=kind == "forbidden")
         if done.returncode not in (0, 1, 2) or "Traceback" in done.stderr:
             wrong.append(f"exit code {done.returncode}: {done.stderr[-1500:]}")
-        elif done.returncode == 2 and done.stderr.count("error: ") != 1:
+        elif done.returncode == 2 and len(re.findall("^error: ", done.stderr, re.MULTILINE)) != 1:
             wrong.append(f"not one sentence: {done.stderr[-1500:]}")
         if done.returncode:
             again = run(case, source, disk)

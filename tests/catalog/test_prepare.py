@@ -373,12 +373,10 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.usefixtures("worker_processes")
 def test_a_full_disk_stops_the_call_and_free_space_lets_it_resume(
-    library: Path, small_disk: Path, num_workers: int, request: pytest.FixtureRequest
+    library: Path, small_disk: Path
 ) -> None:
-    if num_workers > 1:
-        request.getfixturevalue("worker_processes")
     cat = small_disk / "cat"
     for number in range(4):
         write_film(library / f"film {number} (200{number}).mp4", seconds=10.0 - number)
@@ -389,7 +387,7 @@ def test_a_full_disk_stops_the_call_and_free_space_lets_it_resume(
         stuffing = small_disk / "stuffing"
         free = shutil.disk_usage(small_disk).free
         stuffing.write_bytes(bytes(free - 200_000))
-        result = prepare_catalog(catalog, proxy_format, num_workers=num_workers, check_disk=False)
+        result = prepare_catalog(catalog, proxy_format, num_workers=2, check_disk=False)
     assert result.failed
     assert result.prepared + len(result.failed) == 4
     assert any(file.reason.startswith("the disk is full: free some") for file in result.failed)

@@ -54,6 +54,13 @@ def pretrain(prepared_catalog: Path, tmp_path: Path) -> list[str | Path]:
     ]  # fmt: skip
 
 
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the profile and the page of a run, which take most of its time."""
+    monkeypatch.setattr("toomuchtv.training.profile.describe_run", mock.Mock(return_value={}))
+    monkeypatch.setattr(run_page, "write_run_page", mock.Mock())
+
+
 @contextlib.contextmanager
 def full_disk(num_files: int) -> Iterator[None]:
     """Make the disk full after this many files. As from `write`, the error has no name."""
@@ -70,11 +77,9 @@ def full_disk(num_files: int) -> Iterator[None]:
         yield
 
 
-def test_a_training_goes_on_after_a_full_disk(
-    pretrain: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("no_report")
+def test_a_training_goes_on_after_a_full_disk(pretrain: list[str | Path], tmp_path: Path) -> None:
     """Each file is once the first that does not fit. The run goes on from where it was."""
-    monkeypatch.setattr("toomuchtv.training.profile.describe_run", mock.Mock(return_value={}))
     run, whole, named = tmp_path / "run", tmp_path / "whole", set()
     assert run_verb(*[whole if one == run else one for one in pretrain])[0] == 0
     # The files of a new run, then those of one that is resumed.
@@ -137,6 +142,7 @@ def test_a_run_has_one_owner(pretrain: list[str | Path], tmp_path: Path) -> None
     assert not list(run.iterdir())
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_damaged_config_or_metrics_file(pretrain: list[str | Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert run_verb(*pretrain)[0] == 0

@@ -110,16 +110,6 @@ def test_fine_tuning_fits_the_real_sample(real: Benchmark) -> None:
         torch.testing.assert_close(value, before[name])
 
 
-def test_resume_gives_the_same_predictions(real: Benchmark, tmp_path: Path) -> None:
-    made, recipe = encoder(), short()
-    assert made.video is not None
-    whole = run_finetune(made, real, recipe)
-    cut = FineTuner(made.video, real, real.folds[0], recipe, seed=0, folder=tmp_path / "split-1")
-    assert next(cut.epochs()) == 1  # and then it is interrupted
-    again = run_finetune(made, real, recipe, folder=tmp_path)
-    np.testing.assert_allclose(again[0].scores, whole[0].scores, atol=1e-6)
-
-
 def test_head_epochs_do_not_change_the_network(real: Benchmark) -> None:
     made = encoder()
     assert made.video is not None

@@ -181,8 +181,9 @@ def test_prefetched_batches_give_the_same_weights() -> None:
     expected = [plain(batch, 1e-3).loss for batch in batches]
     found = [prefetched(batch, 1e-3).loss for batch in Prefetcher(batches, prefetched.prepare, CPU)]
     assert found == expected
+    after = state_of(prefetched)
     for name, value in state_of(plain).items():
-        assert torch.equal(value, state_of(prefetched)[name]), name
+        assert torch.equal(value, after[name]), name
 
 
 def test_a_batch_is_taken_only_when_the_step_before_was_launched() -> None:

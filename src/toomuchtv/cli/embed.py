@@ -92,7 +92,8 @@ def embed(
                 stride_seconds=stride_seconds,
                 num_workers=workers or LOCAL_JOBS,
                 engine=machines,
-                device=device,
+                # A Ray job without a GPU of its own may still see those of its machine.
+                device="cpu" if (engine, device) == ("ray", "auto") else device,
                 replace=replace,
                 progress=progress,
             )

@@ -10,10 +10,12 @@ import av
 import numpy as np
 import pytest
 
+import experiments.rendered_tv.render as render_module
 from experiments.rendered_tv import RenderedTVConfig, RenderSummary, render_library
 from experiments.rendered_tv.render import item_path
 from experiments.rendered_tv.titles import draw_title
 from tests.test_readme import execute, python_blocks
+from tests.workers import run_in_process
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
 
@@ -28,21 +30,29 @@ def hashes(out: Path) -> dict[str, str]:
 
 @pytest.mark.usefixtures("worker_processes")
 def test_neither_an_interruption_nor_the_number_of_workers_changes_the_files(
-    rendered: Path, small_config: RenderedTVConfig, tmp_path: Path
+    small_config: RenderedTVConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    config = small_config.model_copy(
+        update={"shows": 0, "transfer_titles": 5, "transfer_clips_per_kind": 5,
+                "event_kinds": ("bounce", "siren")}
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(render_module, "run_isolated", run_in_process)
+        render_library(tmp_path / "whole", config)
+
     def stop(done: float, total: float, what: str) -> None:
         if done > 0:
             raise KeyboardInterrupt
 
     out = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
-        render_library(out, small_config, num_workers=2, progress=stop)
+        render_library(out, config, num_workers=2, progress=stop)
     assert not (out / "rendered_tv.json").exists()
     first = next(out.rglob("*.mp4"))
     stamp = first.stat().st_mtime_ns
-    render_library(out, small_config, num_workers=2)
+    render_library(out, config, num_workers=2)
     assert first.stat().st_mtime_ns == stamp
-    assert hashes(out) == hashes(rendered)
+    assert hashes(out) == hashes(tmp_path / "whole")
 
 
 def test_a_finished_library_is_not_changed(rendered: Path, small_config: RenderedTVConfig) -> None:

@@ -309,7 +309,8 @@ class PostingBuffer:
             self._folder = tempfile.TemporaryDirectory(prefix=POSTINGS_PREFIX, dir=self._scratch)
         postings = np.concatenate(self._buffered)
         words = (postings >> np.uint64(32)).astype(np.uint32)
-        partition_of = (_hash(words) >> np.uint32(32 - _PARTITION_BITS)).astype(np.uint8)
+        # The high bits decide which words are indexed at all, so that they are not spread evenly.
+        partition_of = (_hash(words) >> np.uint32(16 - _PARTITION_BITS)).astype(np.uint8)
         _PartitionedFile(Path(self._folder.name), "postings").append(postings, partition_of)
         self._buffered, self._num_buffered = [np.zeros(0, np.uint64)], 0
 

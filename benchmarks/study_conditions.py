@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binom
 
-from experiments.study.conditions import ALTERNATIVES, LEVELS, Design, chosen, uniform
+from experiments.study.conditions import ALTERNATIVES, LEVELS, Design, chosen, read_design, uniform
 from experiments.study.findings import BENCHMARK_NAMES, on_content
 from experiments.study.scores import condition_path, read_scores
 from experiments.study.statistics import Measurements, over_seeds
@@ -30,13 +30,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("studies", nargs="+", type=Path, help="folders of studies")
     studies: list[Path] = parser.parse_args().studies
-    designs = [
-        Design.model_validate_json((study / "design.json").read_text("utf-8")) for study in studies
-    ]
+    designs = [read_design(study) for study in studies]
     every = tuple(condition for design in designs for condition in design.conditions)
     design = designs[0].model_copy(update={"conditions": every})
     read = [
-        read_scores(study, condition)
+        read_scores(study, one, condition)
         for study, one in zip(studies, designs, strict=True)
         for condition in one.conditions
     ]

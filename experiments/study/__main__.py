@@ -1,4 +1,4 @@
-"""`python -m experiments.study run|agreement`: the study from the command line."""
+"""`python -m experiments.study run|plan|merge|agreement`: the study from the command line."""
 
 from __future__ import annotations
 
@@ -8,37 +8,69 @@ from typing import Annotated
 
 import typer
 
-from experiments.study.conditions import design
+from experiments.study.conditions import (
+    Design,
+    check_same_design,
+    design,
+    read_design,
+    select,
+)
+from experiments.study.merge import merge_studies
+from experiments.study.plan import Plan, choose_rates, plan_study
+from experiments.study.rates import read_timings
 from experiments.study.report import compare_studies
-from experiments.study.run import forecast, run_study, write_findings
+from experiments.study.run import run_study, write_findings
 from experiments.study.size import FULL, QUICK, read_size
+from toomuchtv.cli.console import Output
 from toomuchtv.cli.options import DONE_IN_PART, Json, Workers, verb_output
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
 
 
+Out = Annotated[Path, typer.Option("--out", help="Output folder.")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Run a small study in minutes, with one seed.")
+]
+SizeFile = Annotated[
+    Path | None,
+    typer.Option("--size", help="TOML file of another size, e.g. benchmarks/study_large.toml."),
+]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="Number of seeds. [default: 5, with --quick 1]")
+]
+FirstSeed = Annotated[
+    int, typer.Option(min=0, help="First seed. Seed 0 was used to choose settings; avoid it.")
+]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--conditions",
+        help="Only the conditions whose name matches this pattern, e.g. 'shows-*'. Repeatable.",
+    ),
+]
+
+
+def _design(*, quick: bool, size_file: Path | None, seeds: int | None, first_seed: int) -> Design:
+    if quick and size_file is not None:
+        raise ValueError("got both --quick and --size; use one of them")
+    size = QUICK if quick else FULL if size_file is None else read_size(size_file)
+    return design(size if seeds is None else size.with_seeds(seeds), first_seed=first_seed)
+
+
 @app.command()
 def run(
-    out: Annotated[Path, typer.Option("--out", help="Output folder.")],
+    out: Out,
     *,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Run a small study in minutes, with one seed.")
-    ] = False,
-    size_file: Annotated[
-        Path | None,
-        typer.Option("--size", help="TOML file of another size, e.g. benchmarks/study_large.toml."),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Number of seeds. [default: 5, with --quick 1]")
-    ] = None,
-    first_seed: Annotated[
-        int,
-        typer.Option(min=0, help="First seed. Seed 0 was used to choose settings; avoid it."),
-    ] = 1,
+    quick: Quick = False,
+    size_file: SizeFile = None,
+    seeds: Seeds = None,
+    first_seed: FirstSeed = 1,
     workers: Workers = 2,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Only list the conditions and the expected time.")
-    ] = False,
+    conditions: Patterns = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Time limit. What would not end in time is not begun."),
+    ] = None,
     so_far: Annotated[
         bool, typer.Option("--so-far", help="Only write the findings of finished conditions.")
     ] = False,
@@ -56,39 +88,143 @@ def run(
     harmful; whether films match curated clips, and complex losses match InfoNCE; how many steps
     are saved; and whether the result depends on a setting. OUT/study.json has all scores.
 
-    Each worker runs one condition on one core. An interrupted study continues when the command
-    is repeated. If a condition fails, it is listed, the others continue, and the exit code is 1.
-    A second study with another --first-seed should agree: see `agreement`. The results so far are
-    in docs/experiments/2026-11-study.md.
+    Each worker runs one condition. An interrupted study continues when the command is repeated.
+    If a condition fails, it is listed and the others continue. With --minutes, the call ends
+    before its time is over and lists what is left. The exit code is 1 if a condition failed or is
+    left. `plan` lists all conditions, and `merge` unites what ran on several machines. A second
+    study with another --first-seed should agree: see `agreement`. The results so far are in
+    docs/experiments/2026-11-study.md.
 
     Example: `python -m experiments.study run --out out/quick --quick`
     """
     with verb_output(as_json=as_json) as output:
-        if quick and size_file is not None:
-            raise ValueError("got both --quick and --size; use one of them")
-        size = QUICK if quick else FULL if size_file is None else read_size(size_file)
-        order = design(size if seeds is None else size.with_seeds(seeds), first_seed=first_seed)
-        if plan:
-            names = [condition.name for condition in order.conditions]
-            output.print_values("Planned study", forecast(order, workers))
-            output.print_table("Conditions", ["condition"], [[name] for name in names])
-            output.print_json({"conditions": names, "core_seconds": order.core_seconds})
-            return
+        order = _design(quick=quick, size_file=size_file, seeds=seeds, first_seed=first_seed)
         if so_far:
             result = write_findings(out, order)
         else:
-            result = run_study(out, order, num_workers=workers, output=output)
+            result = run_study(out, order, num_workers=workers, output=output,
+                               patterns=conditions or (), minutes=minutes)  # fmt: skip
         for findings in result.findings:
             output.info("\n  ".join([f"\n{findings.question}", *findings.sentences]))
         output.info(f"\n{result.page}, after {result.seconds / 60:.1f} minutes")
         for failure in result.failed:
             output.warning(f"failed: {failure.condition}: {failure.reason}")
+        if result.left:
+            output.warning(
+                f"{len(result.left)} conditions are left: {', '.join(result.left)}. Repeat the "
+                "command to continue"
+            )
         output.print_json({"page": result.page, "record": result.record,
                            "conditions": result.num_conditions,
                            "failed": [asdict(one) for one in result.failed],
+                           "left": result.left,
                            "seconds": result.seconds})  # fmt: skip
-        if result.failed:
+        if result.failed or result.left:
             raise typer.Exit(DONE_IN_PART)
+
+
+@app.command()
+def plan(
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the study: measured times, finished conditions."),
+    ] = None,
+    quick: Quick = False,
+    size_file: SizeFile = None,
+    seeds: Seeds = None,
+    first_seed: FirstSeed = 1,
+    workers: Workers = 2,
+    conditions: Patterns = None,
+    minutes: Annotated[
+        float, typer.Option(min=1.0, help="Length of a piece of time, as in `run --minutes`.")
+    ] = 9.0,
+    machine: Annotated[
+        str | None,
+        typer.Option(help="Part of the name of the measured machine to plan for, e.g. H100."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the conditions of a study, the most important first, with what each costs.
+
+    Costs are the medians of the times in OUT/timings.jsonl, which `run` measures: those of this
+    machine, or if it was not measured, of the machine that was measured most. Without any, they
+    are those that the study's size states. Nothing is run.
+
+    The last lines say how many pieces of time the unfinished conditions need. Each piece makes the
+    libraries that it needs, unless OUT has them.
+
+    Example: `python -m experiments.study plan --quick`
+    """
+    with verb_output(as_json=as_json) as output:
+        order = _design(quick=quick, size_file=size_file, seeds=seeds, first_seed=first_seed)
+        timings = [] if out is None else read_timings(out)
+        if out is not None and (out / "design.json").exists():
+            check_same_design(read_design(out), order, (out, "this study"))
+        rates = choose_rates(order, timings, workers=workers, machine=machine)
+        planned = plan_study(out, order, select(order.conditions, conditions or ()), rates,
+                             workers=workers, piece_seconds=60 * minutes)  # fmt: skip
+        _print_plan(planned, order, minutes, output)
+
+
+def _print_plan(planned: Plan, order: Design, minutes: float, output: Output) -> None:
+    rows = [
+        [str(number), one.name,
+         "done" if one.done else "?" if one.seconds is None else f"{one.seconds / 60:.1f}",
+         "" if one.piece is None else str(one.piece)]
+        for number, one in enumerate(planned.conditions, start=1)
+    ]  # fmt: skip
+    output.print_table("Conditions", ["", "condition", "minutes", "piece"], rows)
+    size, left = order.size, [one for one in planned.conditions if not one.done]
+    needed = "unknown: run a few conditions first, for example with `run --minutes`"
+    if planned.seconds is not None:
+        needed = (
+            f"{planned.seconds / 60:.0f} minutes in {planned.num_pieces} of {minutes:g} minutes"
+        )
+    values = {
+        "study": size.name,
+        "libraries": f"{len(order.libraries)} of {size.hours:.2f} hours, seeds "
+        f"{', '.join(map(str, order.seeds))}",
+        "unfinished": f"{len(left)} of {len(planned.conditions)} conditions",
+        "costs": planned.source,
+        "needed": needed,
+    }
+    output.print_values("Planned study", values)
+    if planned.too_long:
+        output.warning(
+            f"longer than a piece of {minutes:g} minutes: {', '.join(planned.too_long)}. Give "
+            "`run` more minutes, or repeat it, because a training that was stopped resumes"
+        )
+    output.print_json(asdict(planned))
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of a study that ran in slices.")],
+    out: Out,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Unite the results of several folders, and write the findings.
+
+    A folder needs only design.json and results/, which are small, and timings.jsonl if the
+    measured times shall be united too. Folders of different designs are refused, and so are two
+    results of one condition that differ in more than their cost. If OUT has results already, they
+    are kept, and a study can continue there.
+
+    Example: `python -m experiments.study merge slice1 slice2 --out out/large`
+    """
+    with verb_output(as_json=as_json) as output:
+        merged = merge_studies(folders, out)
+        rows = [[folder, str(count)] for folder, count in merged.by_folder.items()]
+        output.print_table("Merged", ["folder", "results"], rows)
+        result = write_findings(out, merged.design)
+        output.info(f"{merged.num_results} of {len(merged.design.conditions)} conditions have a "
+                    f"result: {result.page}")  # fmt: skip
+        output.print_json({"page": result.page, "record": result.record,
+                           "conditions": merged.num_results,
+                           "planned": len(merged.design.conditions),
+                           "by_folder": merged.by_folder})  # fmt: skip
 
 
 @app.command()

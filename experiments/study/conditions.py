@@ -8,7 +8,11 @@ hierarchical policy, it is the one with `CHOSEN_CLIPS` clips per title.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import fnmatch
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -122,17 +126,92 @@ class Design(Frozen):
         return tuple(dict.fromkeys(condition.library.seed for condition in self.conditions))
 
     @property
-    def core_seconds(self) -> float | None:
-        """Expected time of the whole study on one core; None if nobody has measured this size."""
-        size = self.size
-        if size.condition_core_seconds is None:
-            return None
-        trained = sum(steps_of(size, condition) for condition in self.conditions) / size.steps
-        return (
-            trained * size.condition_core_seconds
-            + len(self.libraries) * size.library_core_seconds
-            + len(self.seeds) * size.transfer_core_seconds
-        )
+    def fingerprint(self) -> str:
+        """Hash of what all results of a study share: the first seed and the numbers of its size.
+
+        It does not depend on which conditions and how many seeds are listed, so that a study can
+        grow. A setting that is added to `StudySize` with a default changes no fingerprint.
+        """
+        shared = {"first_seed": self.first_seed, **self.size.shared()}
+        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_design(folder: Path) -> Design:
+    """Read the design of a study's folder.
+
+    Raises:
+        ValueError: If the folder has none, or none that this version can read.
+    """
+    path = folder / "design.json"
+    try:
+        # Settings that an older version did not have are read as their defaults.
+        return Design.model_validate_json(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"{folder} is not a folder of a study, because {path} cannot be read: "
+            f"{error.strerror}. Carry design.json together with the results"
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged or of another version: choose another folder, or delete this one "
+            "to start again"
+        ) from error
+
+
+def check_same_design(one: Design, other: Design, names: tuple[object, object]) -> None:
+    """Check that the results of two designs may stand beside each other.
+
+    Raises:
+        ValueError: If they differ in a number that all conditions share, or in the first seed.
+    """
+    if one.fingerprint == other.fingerprint:
+        return
+    sides = [{**study.size.model_dump(), "first_seed": study.first_seed} for study in (one, other)]
+    shared = {"first_seed", *one.size.shared(), *other.size.shared()}
+    texts = [
+        f"{name} is {sides[0][name]} and {sides[1][name]}"
+        for name in sorted(shared)
+        if sides[0][name] != sides[1][name]
+    ]
+    raise ValueError(
+        f"{names[0]} and {names[1]} hold another study each: {', '.join(texts)}. Choose folders of "
+        "one design, or delete one of them to start again"
+    )
+
+
+def unite(designs: Sequence[Design]) -> Design:
+    """Return one design with the conditions of all, which must have the same fingerprint.
+
+    The size, its name and its lists are those of the design with the most conditions.
+    """
+    largest = max(designs, key=lambda one: len(one.conditions))
+    every = [one for study in (largest, *designs) for one in study.conditions]
+    by_name = {one.name: one for one in reversed(every)}
+    names = dict.fromkeys(one.name for one in every)
+    return largest.model_copy(update={"conditions": tuple(by_name[name] for name in names)})
+
+
+def select(conditions: Sequence[Condition], patterns: Sequence[str]) -> tuple[Condition, ...]:
+    """Return the conditions whose name matches any of some patterns, in their order.
+
+    Args:
+        conditions: The conditions to choose from.
+        patterns: Patterns with `*`, `?` and `[...]`; none selects everything.
+
+    Raises:
+        ValueError: If a pattern matches no name.
+    """
+    names = [one.name for one in conditions]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(
+                f"no condition matches {pattern!r}; the names are like {', '.join(names[:3])}: "
+                "list all of them with `python -m experiments.study plan`"
+            )
+    return tuple(
+        one for one in conditions
+        if not patterns or any(fnmatch.fnmatchcase(one.name, pattern) for pattern in patterns)
+    )  # fmt: skip
 
 
 def steps_of(size: StudySize, condition: Condition) -> int:

@@ -16,14 +16,29 @@ from toomuchtv.detection.detect import detect_segments
 from toomuchtv.errors import CatalogError
 
 
+def library_path(out: Path, library: Library) -> Path:
+    """Return a library's folder."""
+    return out / "libraries" / library.name
+
+
 def catalog_path(out: Path, library: Library) -> Path:
     """Return the path of a library's catalog."""
-    return out / "libraries" / library.name / "cat"
+    return library_path(out, library) / "cat"
 
 
 def transfer_path(out: Path, seed: int) -> Path:
-    """Return the folder of a seed's transfer sets, `actions` and `sounds`."""
-    return out / "libraries" / f"transfer-seed{seed}" / "transfer"
+    """Return the folder of a seed's transfer sets."""
+    return out / "libraries" / f"transfer-seed{seed}"
+
+
+def benchmarks_path(out: Path, seed: int) -> Path:
+    """Return the folder of a seed's benchmarks `actions` and `sounds`, in its transfer sets."""
+    return transfer_path(out, seed) / "rendered" / "transfer"
+
+
+def is_ready(folder: Path) -> bool:
+    """Return whether the library or the transfer sets of a folder have been made."""
+    return (folder / "ready").exists()
 
 
 def make_library(
@@ -40,12 +55,11 @@ def make_library(
         CatalogError: If one of its files cannot be used.
         ValueError: If its folder holds another library.
     """
-    folder = out / "libraries" / library.name
-    ready = folder / "ready"
+    folder = library_path(out, library)
     # Rendering raises an error if the existing files are of another library.
     config = library_config(size, library)
     render_library(folder / "rendered", config, num_workers=num_workers, progress=progress)
-    if ready.exists():
+    if is_ready(folder):
         return
     catalog = catalog_path(out, library)
     scanned = scan_library(folder / "rendered" / "library", catalog, num_workers=num_workers)
@@ -60,7 +74,7 @@ def make_library(
             f"{len(bad)} files of the library {library.name} cannot be used, the first "
             f"{bad[0].path}: {bad[0].reason}; delete {folder} and run the study again"
         )
-    ready.touch()
+    (folder / "ready").touch()
 
 
 def make_transfer(
@@ -76,5 +90,6 @@ def make_transfer(
     Raises:
         ValueError: If the folder holds other clips.
     """
-    folder = transfer_path(out, seed).parent
-    render_library(folder, transfer_config(size, seed), num_workers=num_workers, progress=progress)
+    folder, config = transfer_path(out, seed), transfer_config(size, seed)
+    render_library(folder / "rendered", config, num_workers=num_workers, progress=progress)
+    (folder / "ready").touch()

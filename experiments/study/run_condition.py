@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from experiments.study.conditions import Condition, steps_of
-from experiments.study.libraries import catalog_path, transfer_path
+from experiments.study.conditions import Condition, Design, steps_of
+from experiments.study.libraries import benchmarks_path, catalog_path
 from experiments.study.scores import (
     ConditionScores,
     Milestone,
     Score,
     condition_path,
-    scores_path,
+    write_scores,
 )
 from experiments.study.settings import condition_config, finetune_protocol, milestone_steps
 from experiments.study.size import StudySize
-from toomuchtv._internal.files import write_text
 from toomuchtv._internal.progress import no_progress
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.diagnosis.embedding import ClipSource, Embedder, ProgressCounter
@@ -55,7 +55,7 @@ _NEGATIVE_BATCHES = 4
 FiguresByPolicy = dict[str, dict[str, float]]
 
 
-def run_condition(out: Path, size: StudySize, condition: Condition) -> ConditionScores | None:
+def run_condition(out: Path, design: Design, condition: Condition) -> ConditionScores | None:
     """Train a condition or resume its training, evaluate it, and write its scores.
 
     Returns:
@@ -64,36 +64,52 @@ def run_condition(out: Path, size: StudySize, condition: Condition) -> Condition
     Raises:
         ToomuchtvError: If training or evaluation failed.
     """
-    begun = time.process_time()
+    begun, size = time.process_time(), design.size
+    seconds: dict[str, float] = defaultdict(float)
     config = condition_config(size, condition)
     run = condition_path(out, condition) / "run"
     with open_catalog(catalog_path(out, condition.library)) as catalog:
         hours = float(catalog.snapshot().duration_seconds.sum()) / 3600
         if condition.policy == "untrained":
             _save_model(config, TwoTower.from_config(config.model, seed=config.training.seed), run)
-        elif pretrain(catalog, run, config, resume=True).interrupted:
-            return None
+        else:
+            with _adding_time(seconds, "training"):
+                trained = pretrain(catalog, run, config, resume=True)
+            if trained.interrupted:
+                return None
     pretrained = load(run).to(choose_device(config.training.device))
     negatives, even = _negatives(pretrained, catalog_path(out, condition.library), config)
     scores = ConditionScores(
         condition=condition,
-        scores=_scores(out, size, condition, run),
-        milestones=_milestones(out, size, condition, config),
+        scores=_scores(out, size, condition, run, seconds),
+        milestones=_milestones(out, size, condition, config, seconds),
         negatives=negatives,
         even=even,
         steps=steps_of(size, condition),
         hours=hours,
         core_seconds=time.process_time() - begun,
+        seconds=dict(seconds),
+        design=design.fingerprint,
     )
-    write_text(scores_path(out, condition), scores.model_dump_json(indent=1) + "\n")
+    write_scores(out, scores)
     return scores
 
 
-def _scores(out: Path, size: StudySize, condition: Condition, run: Path) -> tuple[Score, ...]:
+@contextmanager
+def _adding_time(seconds: dict[str, float], part: str) -> Iterator[None]:
+    """Add the duration of the block to the time of a part."""
+    begun = time.monotonic()
+    yield
+    seconds[part] += time.monotonic() - begun
+
+
+def _scores(
+    out: Path, size: StudySize, condition: Condition, run: Path, seconds: dict[str, float]
+) -> tuple[Score, ...]:
     seed = condition.library.seed
     encoder = run_encoder(run, untrained=False, seed=seed)
     folder, cache = run.parent / "finetune", run.parent / "features"
-    transfer = transfer_path(out, seed)
+    transfer = benchmarks_path(out, seed)
     sets = {name: _read_transfer_set(transfer, name) for name in _TRANSFER_SETS}
     scores = [_probe(encoder, benchmark, name, cache=cache) for name, benchmark in sets.items()]
     if "shuffled" in condition.measures:
@@ -104,27 +120,34 @@ def _scores(out: Path, size: StudySize, condition: Condition, run: Path) -> tupl
         for name, benchmark in sets.items():
             first = replace(benchmark, folds=benchmark.folds[:1])
             protocol = finetune_protocol(size, _TRANSFER_SETS[name][1])
-            found = run_finetune(encoder, first, protocol, seed=seed, folder=folder / name)
+            with _adding_time(seconds, "finetune"):
+                found = run_finetune(encoder, first, protocol, seed=seed, folder=folder / name)
             scores.append(_score(name, "finetune", first, found))
     return tuple(scores)
 
 
 def _milestones(
-    out: Path, size: StudySize, condition: Condition, config: Config
+    out: Path,
+    size: StudySize,
+    condition: Condition,
+    config: Config,
+    seconds: dict[str, float],
 ) -> tuple[Milestone, ...]:
     """Probe the checkpoints along the way. Each is first saved as a model folder."""
     if "milestones" not in condition.measures or condition.policy == "untrained":
         return ()
     folder = condition_path(out, condition)
     checkpoints = Checkpoints(folder / "run" / "checkpoints", keep=config.training.keep_checkpoints)
-    benchmark = _read_transfer_set(transfer_path(out, condition.library.seed), "actions")
+    benchmark = _read_transfer_set(benchmarks_path(out, condition.library.seed), "actions")
     found = []
     for step in milestone_steps(size):
         model = TwoTower.from_config(config.model, seed=config.training.seed)
         checkpoints.load_module(step, "model", model)
         at = folder / "milestones" / f"step{step}"
         _save_model(config, model, at)
-        score = _probe(run_encoder(at, untrained=False, seed=0), benchmark, "actions", cache=None)
+        encoder = run_encoder(at, untrained=False, seed=0)
+        with _adding_time(seconds, "milestones"):
+            score = _probe(encoder, benchmark, "actions", cache=None)
         found.append(Milestone(step=step, accuracy=score.accuracy))
     return tuple(found)
 

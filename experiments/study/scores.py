@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from experiments.study.conditions import Condition
+from experiments.study.conditions import Condition, Design
 from experiments.study.size import Frozen
+from toomuchtv._internal.files import write_text
 
 
 class Score(Frozen):
@@ -52,6 +53,8 @@ class ConditionScores(Frozen):
         steps: Number of training steps.
         hours: Duration of the library.
         core_seconds: CPU time of training and measuring.
+        seconds: Duration of the parts that were timed; see `experiments.study.rates`.
+        design: Fingerprint of the design that the condition belongs to.
     """
 
     condition: Condition
@@ -62,6 +65,8 @@ class ConditionScores(Frozen):
     steps: int
     hours: float
     core_seconds: float
+    seconds: dict[str, float] = Field(default_factory=dict)
+    design: str = ""
 
     def accuracy(self, benchmark: str, protocol: str = "linear") -> float | None:
         """Return the accuracy of one score, or None if it was not measured."""
@@ -81,16 +86,43 @@ def condition_path(out: Path, condition: Condition) -> Path:
     return out / "conditions" / condition.name
 
 
-def scores_path(out: Path, condition: Condition) -> Path:
-    """Return the path of a condition's scores."""
-    return condition_path(out, condition) / "scores.json"
+def results_path(out: Path) -> Path:
+    """Return the folder of the results of all conditions, one small file each."""
+    return out / "results"
 
 
-def read_scores(out: Path, condition: Condition) -> ConditionScores | None:
-    """Read a condition's scores. None means that they are missing or of another condition."""
+def write_scores(out: Path, scores: ConditionScores) -> None:
+    """Write the result of a condition."""
+    path = results_path(out) / f"{scores.condition.name}.json"
+    write_text(path, scores.model_dump_json(indent=1) + "\n")
+
+
+def read_scores(out: Path, design: Design, condition: Condition) -> ConditionScores | None:
+    """Read the result of a condition.
+
+    Returns:
+        The result; None if there is none, or if less or other things were measured.
+
+    Raises:
+        ValueError: If the result belongs to another design.
+    """
+    path = results_path(out) / f"{condition.name}.json"
     try:
-        text = scores_path(out, condition).read_text("utf-8")
-        scores = ConditionScores.model_validate_json(text)
+        scores = ConditionScores.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
+    check_result(path, scores, out, design)
     return scores if scores.condition == condition else None
+
+
+def check_result(path: Path, scores: ConditionScores, folder: Path, design: Design) -> None:
+    """Check that a result belongs to the design of a folder.
+
+    Raises:
+        ValueError: If it belongs to another design.
+    """
+    if scores.design != design.fingerprint:
+        raise ValueError(
+            f"{path} is a result of the design {scores.design or 'of an older version'}, and "
+            f"{folder / 'design.json'} is the design {design.fingerprint}: remove this result"
+        )

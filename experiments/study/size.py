@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -66,6 +66,14 @@ class Detail(Frozen):
         return self
 
 
+#: Fields of a size that do not change the result of any condition.
+_NOT_SHARED = frozenset(
+    {"name", "seeds", "side_seeds", "guard_seeds", "map_seeds", "signatures", "diversities",
+     "clips_per_title", "contents", "condition_core_seconds", "library_core_seconds",
+     "transfer_core_seconds"}
+)  # fmt: skip
+
+
 class StudySize(Frozen):
     """Numbers that are the same for all conditions of a study.
 
@@ -90,9 +98,10 @@ class StudySize(Frozen):
         milestones: Shares of the training after which a condition is evaluated, besides the end.
         finetune_epochs: Number of epochs of fine-tuning.
         threads: Number of threads of each training.
-        condition_core_seconds: Measured time of a condition on one core; None if not measured.
-        library_core_seconds: Measured time of a library on one core.
-        transfer_core_seconds: Measured time of a seed's transfer sets on one core.
+        condition_core_seconds: Time of a condition in one worker, measured on a machine that the
+            documentation names; None if not measured. Times of the own machine replace it.
+        library_core_seconds: The same for a library, times the number of rendering processes.
+        transfer_core_seconds: The same for a seed's transfer sets.
         width: Width of the encoders relative to the full encoders.
         event_kinds: Number of kinds of events; None for all.
         detail: Resolution of the films and of the encoders' input.
@@ -142,6 +151,10 @@ class StudySize(Frozen):
             "learning_rate": self.learning_rate / 2,
             "steps": 2 * self.steps,
         }
+
+    def shared(self) -> dict[str, Any]:
+        """Return the numbers on which the result of a condition depends, except for defaults."""
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=set(_NOT_SHARED))
 
     def with_seeds(self, seeds: int) -> StudySize:
         """Return a copy with another number of seeds, which also limits the side comparisons."""

@@ -1,0 +1,95 @@
+"""Uniting the results of a study that ran in slices, on one machine or on several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from experiments.study.conditions import Design, check_same_design, read_design, unite
+from experiments.study.rates import read_timings, write_timings
+from experiments.study.run import claim_folder
+from experiments.study.scores import (
+    ConditionScores,
+    check_result,
+    results_path,
+    write_scores,
+)
+
+#: What may differ between two results of one condition: what it cost.
+_COSTS = ("core_seconds", "seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What a merge has united.
+
+    Attributes:
+        design: The design with the conditions of all folders.
+        num_results: Number of results in the merged folder.
+        by_folder: Number of results that each folder has.
+    """
+
+    design: Design
+    num_results: int
+    by_folder: dict[str, int]
+
+
+def merge_studies(folders: Sequence[Path], out: Path) -> Merged:
+    """Unite the results and the measured times of several folders of one design.
+
+    A folder needs only `design.json` and `results/`; `timings.jsonl` is used where it is. If `out`
+    is a study already, it counts as one of the folders. Nothing is written if anything is refused.
+
+    Raises:
+        ValueError: If a folder is no study, if two designs differ, if a result is damaged or of
+            another design, or if two results of one condition differ.
+    """
+    folders = list(dict.fromkeys([*([out] if (out / "design.json").exists() else []), *folders]))
+    designs = [read_design(folder) for folder in folders]
+    for (one, first), (other, second) in pairwise(zip(folders, designs, strict=True)):
+        check_same_design(first, second, (one, other))
+    found: dict[str, tuple[Path, ConditionScores]] = {}
+    by_folder = {str(folder): 0 for folder in folders}
+    for folder, design in zip(folders, designs, strict=True):
+        for path in sorted(results_path(folder).glob("*.json")):
+            scores = _read_result(path, folder, design)
+            known = found.setdefault(scores.condition.name, (path, scores))
+            _check_equal(known, (path, scores))
+            by_folder[str(folder)] += 1
+    united = unite(designs)
+    claim_folder(out, united)
+    for _, scores in found.values():
+        write_scores(out, scores)
+    timings = [timing for folder in folders for timing in read_timings(folder)]
+    write_timings(out, dict.fromkeys(timings))
+    return Merged(design=united, num_results=len(found), by_folder=by_folder)
+
+
+def _read_result(path: Path, folder: Path, design: Design) -> ConditionScores:
+    try:
+        scores = ConditionScores.model_validate_json(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not the result of a condition, or it is damaged: copy it again, or delete "
+            "it and run the condition again"
+        ) from error
+    check_result(path, scores, folder, design)
+    return scores
+
+
+def _check_equal(one: tuple[Path, ConditionScores], other: tuple[Path, ConditionScores]) -> None:
+    """Check that two results of one condition are equal except for what they cost."""
+    sides = [scores.model_dump(exclude=set(_COSTS)) for _, scores in (one, other)]
+    differ = [name for name in sides[0] if sides[0][name] != sides[1][name]]
+    if not differ:
+        return
+    texts = []
+    for _, scores in (one, other):
+        accuracies = (f"{s.benchmark} {s.protocol} {s.accuracy:.4f}" for s in scores.scores)
+        texts.append(", ".join(accuracies))
+    raise ValueError(
+        f"{one[0]} and {other[0]} contradict each other: they differ in {', '.join(differ)} "
+        f"({texts[0]}; {texts[1]}). Delete the one that shall not count"
+    )

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,12 +160,19 @@ WHERE NOT items.missing AND items.extra IS NULL
 ORDER BY items.title_id, items.id
 """
 _CASES = " ".join(f"WHEN '{kind}' THEN {index}" for index, kind in enumerate(SEGMENT_KINDS))
-_SELECT_SEGMENTS = f"""
-SELECT item_id, start_seconds, stop_seconds, CASE kind {_CASES} ELSE kind END,
-    coalesce(recurrence, -1)
-FROM segments WHERE {{}} ORDER BY item_id, start_seconds, stop_seconds, kind
+_SEGMENT_VALUES = (
+    f"item_id, start_seconds, stop_seconds, CASE segments.kind {_CASES} ELSE segments.kind END, "
+    "coalesce(recurrence, -1)"
+)
+_SELECT_SEGMENTS = (
+    f"SELECT {_SEGMENT_VALUES} FROM segments ORDER BY item_id, start_seconds, stop_seconds, kind"
+)
+# Every kind of every item is looked up in the index, so that millions of shots are not visited. It
+# is sorted afterwards: for ORDER BY, SQLite would make an index of its own.
+_SELECT_SOME_KINDS = f"""
+SELECT {_SEGMENT_VALUES} FROM items CROSS JOIN json_each(?) AS wanted CROSS JOIN segments
+ON segments.item_id = items.id AND segments.kind = wanted.value
 """
-_OF_KINDS = "kind IN (SELECT value FROM json_each(?))"
 
 
 def read_snapshot(
@@ -197,26 +205,51 @@ def _read_items(connection: sqlite3.Connection) -> NDArray[np.void]:
     return np.concatenate([np.zeros(0, _ITEM_ROW), *(np.array(rows, _ITEM_ROW) for rows in chunks)])
 
 
-def _num_segments(connection: sqlite3.Connection) -> int:
-    (count,) = connection.execute("SELECT count(*) FROM segments").fetchone()
-    return int(count)
-
-
 def _read_segments(
     connection: sqlite3.Connection, item_id: NDArray[np.int32], kinds: Collection[str] | None
 ) -> SnapshotSegments:
     """Read the segments of the items `item_id`; those of other items are dropped."""
     by_id = np.argsort(item_id, kind="stable").astype(np.int32)
+    if kinds is not None:
+        cursor = connection.execute(_SELECT_SOME_KINDS, [json.dumps(sorted(kinds))])
+        columns = _read_columns(connection, cursor, item_id, by_id)
+        kind_rank = np.argsort(np.argsort(SEGMENT_KINDS))[columns["kind"]]
+        order = np.lexsort(
+            (kind_rank, columns["stop_seconds"], columns["start_seconds"], columns["row"])
+        )
+        return SnapshotSegments(**{name: values[order] for name, values in columns.items()})
+    columns = _read_columns(connection, connection.execute(_SELECT_SEGMENTS), item_id, by_id)
+    # Rows were read item by item in the order of ids. The segments of each item are moved to where
+    # those of the titles and items before it end. Sorting would take more memory.
+    count = np.bincount(columns["row"], minlength=len(item_id)).astype(np.int32)
+    shift = np.cumsum(count, dtype=np.int32) - count
+    shift[by_id] -= np.cumsum(count[by_id], dtype=np.int32) - count[by_id]
+    place = np.arange(len(columns["row"]), dtype=np.int32)
+    place += shift[columns["row"]]
+    for name, values in columns.items():
+        moved = np.empty_like(values)
+        moved[place] = values
+        columns[name] = moved
+    return SnapshotSegments(**columns)
+
+
+def _read_columns(
+    connection: sqlite3.Connection,
+    cursor: sqlite3.Cursor,
+    item_id: NDArray[np.int32],
+    by_id: NDArray[np.int32],
+) -> dict[str, NDArray[Any]]:
+    """Return the columns of the segments that a query selects, in its order.
+
+    Args:
+        connection: The database.
+        cursor: The query.
+        item_id: The items of the rows of the snapshot.
+        by_id: The rows, sorted by item.
+    """
+    (count,) = connection.execute("SELECT count(*) FROM segments").fetchone()
+    columns = {name: np.empty(count, dtype) for name, dtype in _SEGMENT_COLUMNS.items()}
     sorted_ids = item_id[by_id]
-    columns = {
-        name: np.empty(_num_segments(connection), dtype) for name, dtype in _SEGMENT_COLUMNS.items()
-    }
-    if kinds is None:
-        cursor = connection.execute(_SELECT_SEGMENTS.format("TRUE"))
-    else:
-        # Nearly all segments are shots. One comparison with their kind is faster than several.
-        where = _OF_KINDS if "shot" in kinds else f"kind <> 'shot' AND {_OF_KINDS}"
-        cursor = connection.execute(_SELECT_SEGMENTS.format(where), [json.dumps(sorted(kinds))])
     cursor.row_factory = None
     stop = 0
     for rows in iter(lambda: cursor.fetchmany(_ROWS_PER_CHUNK), []):
@@ -229,16 +262,4 @@ def _read_segments(
         begin, stop = stop, stop + int(is_prepared.sum())
         for values, array in zip(table[is_prepared].T, columns.values(), strict=True):
             array[begin:stop] = values
-    columns = {name: array[:stop] for name, array in columns.items()}
-    # Rows were read item by item in the order of ids. The segments of each item are moved to where
-    # those of the titles and items before it end.
-    count = np.bincount(columns["row"], minlength=len(item_id)).astype(np.int32)
-    shift = np.cumsum(count, dtype=np.int32) - count
-    shift[by_id] -= np.cumsum(count[by_id], dtype=np.int32) - count[by_id]
-    place = np.arange(len(columns["row"]), dtype=np.int32)
-    place += shift[columns["row"]]
-    for name, values in columns.items():
-        moved = np.empty_like(values)
-        moved[place] = values
-        columns[name] = moved
-    return SnapshotSegments(**columns)
+    return {name: array[:stop] for name, array in columns.items()}

@@ -36,7 +36,6 @@ from toomuchtv.detection.fingerprints import (
     FINGERPRINT_RATE_HZ,
     WORD_BITS,
     AudioFingerprint,
-    running_mean,
     seconds_to_words,
 )
 
@@ -59,8 +58,9 @@ _SMOOTHING_WORDS = FINGERPRINT_RATE_HZ
 # Two intervals at one offset are one interval if fewer distinctive words are between them, provided
 # that the gap is not longer than the second number.
 _BRIDGE_DISTINCTIVE, _BRIDGE_WORDS = FINGERPRINT_RATE_HZ, 10 * FINGERPRINT_RATE_HZ
-# Words that are not distinctive say little for a match and little against it.
-_INDISTINCT_SCORE = -1.0
+_BIT_ERRORS_ALLOWED = round(_MAX_BIT_ERROR_RATE * WORD_BITS)
+# The score of words that are not distinctive: they say little for a match and little against it.
+_INDISTINCT = np.int8(-1)
 
 _PARTITION_BITS = 8
 _NUM_PARTITIONS = 1 << _PARTITION_BITS
@@ -309,7 +309,8 @@ class PostingBuffer:
             self._folder = tempfile.TemporaryDirectory(prefix=POSTINGS_PREFIX, dir=self._scratch)
         postings = np.concatenate(self._buffered)
         words = (postings >> np.uint64(32)).astype(np.uint32)
-        partition_of = (_hash(words) >> np.uint32(32 - _PARTITION_BITS)).astype(np.uint8)
+        # The high bits decide which words are indexed at all, so that they are not spread evenly.
+        partition_of = (_hash(words) >> np.uint32(16 - _PARTITION_BITS)).astype(np.uint8)
         _PartitionedFile(Path(self._folder.name), "postings").append(postings, partition_of)
         self._buffered, self._num_buffered = [np.zeros(0, np.uint64)], 0
 
@@ -376,15 +377,20 @@ def _verify(
     if end - begin < min_words:
         return
     there = slice(begin + offset, end + offset)
-    errors = np.bitwise_count(one.words[begin:end] ^ other.words[there]).astype(np.float64)
+    errors = np.bitwise_count(one.words[begin:end] ^ other.words[there])
     is_distinctive = one.is_distinctive[begin:end] & other.is_distinctive[there]
-    score = np.where(is_distinctive, _MAX_BIT_ERROR_RATE * WORD_BITS - errors, _INDISTINCT_SCORE)
-    total = np.concatenate([[0.0], np.cumsum(score)])
-    is_good = running_mean(score, _SMOOTHING_WORDS) > 0
+    # Scores are small integers. An episode has a hundred thousand words and a show of 500 episodes
+    # tens of thousands of offsets, so that the size of the numbers decides the time.
+    score = np.where(
+        is_distinctive, np.int8(_BIT_ERRORS_ALLOWED) - errors.view(np.int8), _INDISTINCT
+    )
+    total = np.zeros(len(score) + 1, np.int32)
+    np.cumsum(score, dtype=np.int32, out=total[1:])
+    is_good = _sums_around(total, _SMOOTHING_WORDS) > 0
     for rough_start, rough_stop in _bridged_runs(is_good, is_distinctive):
-        # The running mean blurs the edges. The exact start is where the cumulative sum has its
+        # The running sum blurs the edges. The exact start is where the cumulative sum has its
         # minimum near the rough start, and the exact stop is where it has its maximum.
-        start, stop = _argmax_near(-total, rough_start), _argmax_near(total, rough_stop)
+        start, stop = _least_near(total, rough_start), _greatest_near(total, rough_stop)
         counted = is_distinctive[start:stop]
         if stop - start < min_words or counted.sum() * 2 < stop - start:
             continue
@@ -393,7 +399,26 @@ def _verify(
             yield begin + start, begin + stop, float(total[stop] - total[start]), error_rate
 
 
-def _argmax_near(values: NDArray[np.float64], index: int) -> int:
+def _sums_around(total: NDArray[np.int32], width: int) -> NDArray[np.int32]:
+    """Return the sums of the `width` entries around each entry from their cumulative sum.
+
+    Near the ends, they are the sums of the entries that exist.
+    """
+    before = width // 2
+    stop, begin = total[width - before :], total[: max(len(total) - 1 - before, 0)]
+    count = len(total) - 1
+    sums = np.full(count, total[-1], np.int32)
+    sums[: len(stop)] = stop[:count]
+    sums[before:] -= begin[: max(count - before, 0)]
+    return sums
+
+
+def _least_near(values: NDArray[np.int32], index: int) -> int:
+    begin = max(index - _SMOOTHING_WORDS, 0)
+    return begin + int(np.argmin(values[begin : index + _SMOOTHING_WORDS + 1]))
+
+
+def _greatest_near(values: NDArray[np.int32], index: int) -> int:
     begin = max(index - _SMOOTHING_WORDS, 0)
     return begin + int(np.argmax(values[begin : index + _SMOOTHING_WORDS + 1]))
 
@@ -402,14 +427,15 @@ def _bridged_runs(
     is_good: NDArray[np.bool_], is_distinctive: NDArray[np.bool_]
 ) -> Iterator[tuple[int, int]]:
     """Yield `[start, stop)` of the runs of good words. Runs with a short gap are one run."""
-    edges = np.flatnonzero(np.diff(is_good.astype(np.int8), prepend=0, append=0))
+    changes = np.flatnonzero(is_good[1:] != is_good[:-1]) + 1
+    ends = [0] if is_good[0] else [], [len(is_good)] if is_good[-1] else []
+    edges = np.concatenate([ends[0], changes, ends[1]]).astype(np.int64)
     if len(edges) == 0:
         return
     starts, stops = edges[::2], edges[1::2]
-    num_distinctive = np.concatenate([[0], np.cumsum(is_distinctive)])
-    is_gap = (num_distinctive[starts[1:]] - num_distinctive[stops[:-1]] >= _BRIDGE_DISTINCTIVE) | (
-        starts[1:] - stops[:-1] >= _BRIDGE_WORDS
-    )
+    gaps = zip(stops[:-1].tolist(), starts[1:].tolist(), strict=True)
+    num_distinctive = np.array([np.count_nonzero(is_distinctive[a:b]) for a, b in gaps], np.int64)
+    is_gap = (num_distinctive >= _BRIDGE_DISTINCTIVE) | (starts[1:] - stops[:-1] >= _BRIDGE_WORDS)
     first, last = np.append(True, is_gap), np.append(is_gap, True)
     yield from zip(starts[first].tolist(), stops[last].tolist(), strict=True)
 

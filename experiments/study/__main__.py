@@ -86,7 +86,8 @@ def run(
     negatives are easy; whether hierarchical sampling transfers better; whether the gain is larger
     on shows; how much the number of clips per title matters; whether recurring openings are
     harmful; whether films match curated clips, and complex losses match InfoNCE; how many steps
-    are saved; and whether the result depends on a setting. OUT/study.json has all scores.
+    are saved; and whether the result depends on a setting. Where the size has libraries of more
+    hours, a ninth is whether better sampling replaces more data. OUT/study.json has all scores.
 
     Each worker runs one condition. An interrupted study continues when the command is repeated.
     If a condition fails, it is listed and the others continue. With --minutes, the call ends
@@ -178,9 +179,7 @@ def _print_plan(planned: Plan, order: Design, minutes: float, output: Output) ->
     size, left = order.size, [one for one in planned.conditions if not one.done]
     needed = "unknown: run a few conditions first, for example with `run --minutes`"
     if planned.seconds is not None:
-        needed = (
-            f"{planned.seconds / 60:.0f} minutes in {planned.num_pieces} of {minutes:g} minutes"
-        )
+        needed = f"{planned.seconds / 60:.0f} minutes in {planned.num_pieces} pieces"
     values = {
         "study": size.name,
         "libraries": f"{len(order.libraries)} of {size.hours:.2f} hours, seeds "
@@ -192,8 +191,8 @@ def _print_plan(planned: Plan, order: Design, minutes: float, output: Output) ->
     output.print_values("Planned study", values)
     if planned.too_long:
         output.warning(
-            f"longer than a piece of {minutes:g} minutes: {', '.join(planned.too_long)}. Give "
-            "`run` more minutes, or repeat it, because a training that was stopped resumes"
+            f"longer than a piece of {minutes:g} minutes with what they need: "
+            f"{', '.join(planned.too_long)}. Give `run` more minutes for them"
         )
     output.print_json(asdict(planned))
 

@@ -49,6 +49,7 @@ class Library(Frozen):
         diversity: Share of the kinds of events and of the sets that a film uses. A series uses
             half of it.
         opening_seconds: Length of each episode's opening; None for the renderer's default.
+        scale: How many times the hours of the other libraries it has.
     """
 
     content: Content
@@ -56,6 +57,7 @@ class Library(Frozen):
     signature: float = SIGNATURE
     diversity: float = DIVERSITY
     opening_seconds: float | None = None
+    scale: int = Field(default=1, ge=1)
 
     @property
     def name(self) -> str:
@@ -65,6 +67,8 @@ class Library(Frozen):
             parts.append(f"signature{self.signature:g}-diversity{self.diversity:g}")
         if self.opening_seconds is not None:
             parts.append(f"opening{self.opening_seconds:g}")
+        if self.scale != 1:
+            parts.append(f"hours-x{self.scale}")
         return "-".join([*parts, f"seed{self.seed}"])
 
 
@@ -239,6 +243,8 @@ def design(size: StudySize, *, first_seed: int = FIRST_SEED) -> Design:
         conditions += opening_conditions(size, seed)
         conditions.append(uniform(Library(content="clips", seed=seed)))
         conditions += [*(uniform(films, loss=name) for name in LOSSES), chosen(films)]
+    for seed in seeds[: size.data_seeds]:
+        conditions += data_conditions(size, seed)
     for seed in seeds[: size.map_seeds]:
         conditions += map_conditions(size, seed)
     for seed in seeds[: size.guard_seeds]:
@@ -285,6 +291,11 @@ def map_conditions(size: StudySize, seed: int) -> list[Condition]:
         for diversity in size.diversities
         for policy in (uniform, chosen)
     ]
+
+
+def data_conditions(size: StudySize, seed: int) -> list[Condition]:
+    """Return the conditions of question 9: uniform sampling of more hours, for equal steps."""
+    return [uniform(Library(content="shows", seed=seed, scale=scale)) for scale in size.data_scales]
 
 
 def opening_conditions(size: StudySize, seed: int) -> list[Condition]:

@@ -1,4 +1,4 @@
-"""Questions 5 to 8: openings, curated clips and other losses, speed, and checks."""
+"""Questions 5 to 9: openings, curated clips and other losses, speed, checks, and more data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from statistics import mean
 
 from experiments.study.conditions import (
     ALTERNATIVES,
+    CHOSEN_CLIPS,
     LOSSES,
+    Library,
     chosen,
     opening_conditions,
     uniform,
@@ -15,6 +17,7 @@ from experiments.study.conditions import (
 from experiments.study.findings import (
     BENCHMARK_NAMES,
     CONTENT_NAMES,
+    NOT_MEASURED,
     Findings,
     FindingsBuilder,
     choose,
@@ -22,7 +25,13 @@ from experiments.study.findings import (
     on_content,
 )
 from experiments.study.scores import ConditionScores
-from experiments.study.statistics import DIFFERENCE_HEADER, Estimate, Measurements, over_seeds
+from experiments.study.statistics import (
+    DIFFERENCE_HEADER,
+    Estimate,
+    Measurements,
+    OfSeed,
+    over_seeds,
+)
 from toomuchtv.reports.charts import COLORS, Curve, draw_curves
 
 
@@ -210,6 +219,36 @@ def checks(m: Measurements) -> Findings:
         how_to_read="Accuracy with hierarchical minus accuracy with uniform sampling on films, "
         "both trained with the changed setting.",
     )
+
+
+def more_data(m: Measurements) -> Findings:
+    """Question 9: more hours with uniform sampling, against hierarchical sampling of shows."""
+    b = FindingsBuilder(["condition", *DIFFERENCE_HEADER])
+    size = m.design.size
+    for k in sorted({CHOSEN_CLIPS, *size.clips_per_title}):
+        for scale in size.data_scales:
+            found = m.difference(
+                on_content("shows", chosen, clips_per_title=k), _uniform_on_more_hours(scale)
+            )
+            if found is None:
+                continue
+            what = f"uniform, {scale} times the hours"
+            than = f"k={k} and the usual hours"
+            b.sentences.append(compare(f"Shows, {what}", found, than=than))
+            b.add(found, cells=[f"{what} - k={k}"], panel=f"minus k={k}", label=what,
+                  estimate=f"shows, {what} minus k={k}")  # fmt: skip
+    if not b.sentences:
+        b.sentences.append(NOT_MEASURED)
+    return b.build(
+        "Does better sampling of shows replace more data?",
+        how_to_read="Linear probe on actions, from video: accuracy with uniform sampling of more "
+        "hours, minus accuracy with k clips per title of shows of the usual hours, for equal "
+        "steps. Left of the dotted line, hierarchical sampling is better.",
+    )
+
+
+def _uniform_on_more_hours(scale: int) -> OfSeed:
+    return lambda seed: uniform(Library(content="shows", seed=seed, scale=scale))
 
 
 def _shuffled_minus_chance(m: Measurements, benchmark: str) -> Estimate | None:

@@ -107,14 +107,13 @@ class Rates:
     ) -> None:
         self.machine = machine
         self._size, self._workers = size, workers
-        here = [one for one in timings if one.machine == machine and one.units > 0]
-        self._timings = [one for one in here if one.workers == workers] or here
+        self._timings = [one for one in timings if one.machine == machine and one.units > 0]
 
     @property
     def source(self) -> str:
         """Where the costs come from, for people."""
         if self._timings:
-            return f"{len(self._timings)} times measured on: {self.machine}"
+            return f"measured on this kind of machine: {self.machine}"
         if self._size.condition_core_seconds is not None:
             return "those that the study's size states, measured on another machine"
         return "none, because nothing of this size has been measured on this machine"
@@ -138,8 +137,8 @@ class Rates:
         """Return the expected seconds for rendering and preparing a library, or None."""
         rate = self._seconds_per_unit("library", without_seed(library))
         if rate is None:
-            return self._stated(self._size.library_core_seconds)
-        return rate * self._size.hours
+            return self._stated(self._size.library_core_seconds * library.scale)
+        return rate * self._size.hours * library.scale
 
     def transfer(self) -> float | None:
         """Return the expected seconds for a seed's transfer sets, or None."""
@@ -158,6 +157,7 @@ class Rates:
     def _seconds_per_unit(self, part: Part, of: str) -> float | None:
         """Return the median time per unit, of the same condition if there is one."""
         times = [one for one in self._timings if one.part == part]
+        times = [one for one in times if one.workers == self._workers] or times
         times = [one for one in times if one.of == of] or times
         return median(one.seconds / one.units for one in times) if times else None
 

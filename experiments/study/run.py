@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.study.conditions import Design, check_same_design, read_design, select, unite
-from experiments.study.control_questions import checks, curated, openings, steps_to_score
+from experiments.study.control_questions import (
+    checks,
+    curated,
+    more_data,
+    openings,
+    steps_to_score,
+)
 from experiments.study.findings import Findings
 from experiments.study.report import Failure, write_record, write_study_page
 from experiments.study.sampling_questions import (
@@ -149,8 +155,9 @@ def write_findings(
 
 
 def findings_per_question(measurements: Measurements) -> list[Findings]:
-    """Return the findings of all eight questions, in order."""
-    return [question(measurements) for question in _QUESTIONS]
+    """Return the findings of all questions, in order; the ninth only where it was asked."""
+    found = [question(measurements) for question in _QUESTIONS]
+    return [*found, more_data(measurements)] if measurements.design.size.data_scales else found
 
 
 def claim_folder(out: Path, design: Design) -> None:

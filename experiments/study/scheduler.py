@@ -318,7 +318,8 @@ class _Scheduler:
         if is_ready(place.folder):
             of, units = "transfer", 1.0
             if place.library is not None:
-                of, units = without_seed(place.library), self._design.size.hours
+                hours = self._design.size.hours * place.library.scale
+                of, units = without_seed(place.library), hours
             self._learn([self._timing(place.kind, of, units, seconds)])
             return
         users = [one for one in self._waiting if place in places_of(self._out, one)]

@@ -69,13 +69,13 @@ def _media(size: StudySize) -> dict[str, Any]:
 
 def library_config(size: StudySize, library: Library) -> RenderedTVConfig:
     """Return what is rendered for a library; its duration does not depend on the content."""
-    clip_seconds = 6.0
-    series = size.items // LEVELS["show"]
-    clips = round(size.items * size.minutes * 60 / clip_seconds)
+    clip_seconds, items = 6.0, library.scale * size.items
+    series = items // LEVELS["show"]
+    clips = round(items * size.minutes * 60 / clip_seconds)
     movies, shows, clips = {
-        "movies": (size.items, 0, 0),
+        "movies": (items, 0, 0),
         "shows": (0, series, 0),
-        "both": (size.items // 2, series // 2, 0),
+        "both": (items // 2, series // 2, 0),
         "clips": (0, 0, clips),
     }[library.content]
     return RenderedTVConfig(

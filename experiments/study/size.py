@@ -69,8 +69,8 @@ class Detail(Frozen):
 #: Fields of a size that do not change the result of any condition.
 _NOT_SHARED = frozenset(
     {"name", "seeds", "side_seeds", "guard_seeds", "map_seeds", "signatures", "diversities",
-     "clips_per_title", "contents", "condition_core_seconds", "library_core_seconds",
-     "transfer_core_seconds"}
+     "clips_per_title", "contents", "data_seeds", "data_scales",
+     "condition_core_seconds", "library_core_seconds", "transfer_core_seconds"}
 )  # fmt: skip
 
 
@@ -91,6 +91,8 @@ class StudySize(Frozen):
         side_seeds: Number of seeds of questions 4 (levels), 5 and 6.
         guard_seeds: Number of seeds of the conditions with an alternative setting.
         map_seeds: Number of seeds of each cell of the map.
+        data_seeds: Number of seeds of the conditions on libraries of more hours.
+        data_scales: How many times the hours those libraries have.
         signatures: Strengths of the signature on the map.
         diversities: Diversities on the map.
         clips_per_title: Values of k that are tried.
@@ -119,6 +121,8 @@ class StudySize(Frozen):
     side_seeds: int = Field(ge=0)
     guard_seeds: int = Field(ge=0)
     map_seeds: int = Field(ge=0)
+    data_seeds: int = Field(default=0, ge=0)
+    data_scales: tuple[int, ...] = ()
     signatures: tuple[float, ...] = (0.2, 0.6, 1.0)
     diversities: tuple[float, ...] = (0.2, 0.8)
     clips_per_title: tuple[int, ...] = (2, 4, 8, 16, 32)
@@ -140,7 +144,7 @@ class StudySize(Frozen):
 
     @property
     def hours(self) -> float:
-        """Duration of every library."""
+        """Duration of every library, except for those of more hours."""
         return self.items * self.minutes / 60
 
     @property
@@ -159,7 +163,7 @@ class StudySize(Frozen):
     def with_seeds(self, seeds: int) -> StudySize:
         """Return a copy with another number of seeds, which also limits the side comparisons."""
         fewer = {name: min(getattr(self, name), seeds) for name in
-                 ("side_seeds", "guard_seeds", "map_seeds")}  # fmt: skip
+                 ("side_seeds", "guard_seeds", "map_seeds", "data_seeds")}  # fmt: skip
         return self.model_copy(update={"seeds": seeds, **fewer})
 
 

@@ -166,8 +166,13 @@ def test_alternatives_differ_from_the_usual_values() -> None:
 def test_the_large_size_is_consistent() -> None:
     size = read_size(Path(__file__).parents[3] / "benchmarks" / "study_large.toml")
     whole = design(size)
-    assert len(whole.conditions) == 3 * (1 + 2 * 3)
-    assert len(whole.libraries) == 3 * 2
+    assert len(whole.conditions) == 3 * (1 + 2 * 7 + 2)
+    assert len(whole.libraries) == 3 * (2 + 2)
+    for library in whole.libraries:
+        order = library_config(size, library)
+        seconds = 60 * order.minutes * (order.movies + order.shows * order.episodes)
+        seconds += order.clips * order.clip_seconds
+        assert seconds == pytest.approx(3600 * size.hours * library.scale)
     for library in whole.libraries:
         assert library_config(size, library).height == size.detail.height
     for condition in whole.conditions:

@@ -49,6 +49,19 @@ def test_the_papers_claims_are_found_where_they_hold() -> None:
     assert "at chance, as it must be" in guards
 
 
+def test_more_data_is_compared_with_better_sampling() -> None:
+    whole = design(SIZE.model_copy(update={"data_seeds": 3, "data_scales": (4,)}))
+    scores = [evaluated(condition, paper_like) for condition in whole.conditions]
+    found = findings_per_question(Measurements(whole, scores))[8]
+    ks = {8, *SIZE.clips_per_title}
+    # The rule knows of no hours, so that uniform sampling is as bad with four times as many.
+    assert text(found).count("scores lower") == len(ks)
+    usual = found.estimates["shows, uniform, 4 times the hours minus k=8"]
+    assert usual.mean == pytest.approx(-0.2, abs=0.02)
+    empty = findings_per_question(Measurements(whole, []))[8]
+    assert empty.sentences == ("Not measured in this run.",)
+
+
 def test_the_opposite_is_found_where_it_holds() -> None:
     found = findings_of(lambda condition: 0.5 - paper_like(condition))
     assert text(found[1]).count("scores lower") == 12

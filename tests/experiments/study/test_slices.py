@@ -173,6 +173,16 @@ def test_rates_are_those_of_the_machine_and_of_the_condition_if_they_were_measur
     assert here.condition(uniform) == pytest.approx(20.0)  # the median of two
     assert here.condition(k8) == pytest.approx(30.0)
     assert here.condition(k8, steps_done=order.size.steps / 2) == pytest.approx(15.0)
+    # A part that was not measured with this number of workers has the times of another number.
+    other = [one.model_copy(update={"workers": 1, "seconds": 40.0}) for one in near]
+    only = [one for one in other if one.part == "training"]
+    mixed = [*only, *(one for one in near if one.part != "training")]
+    assert choose_rates(order, mixed, workers=2).condition(uniform) == pytest.approx(40.0)
+    # One training, and 40 seconds for each unit of the other parts.
+    units = sum(condition_parts(order.size, uniform).values()) - order.size.steps * 32
+    assert choose_rates(order, [*near, *other], workers=1).condition(uniform) == pytest.approx(
+        40.0 * (1 + units)
+    )
     assert choose_rates(order, far, workers=6).condition(k8) == pytest.approx(1.0)
     assert choose_rates(order, near + far, workers=2, machine="fast").condition(k8) == 1.0
     with pytest.raises(ValueError, match="8 x fast"):

@@ -311,6 +311,10 @@ class World:
                 "task_times_real_time_lowest": 1 / max(times.per_second),
                 "task_times_real_time_highest": 1 / min(times.per_second),
                 "record_seconds": times.record_seconds,
+                **{
+                    f"task_times_real_time_film_{number}": 1 / rate
+                    for number, rate in enumerate(times.per_second, 1)
+                },
             }
         )
         self.figures.add(simulate_nodes(times, self.num_items))

@@ -332,10 +332,12 @@ class World:
         record_seconds = []
         for name, times in measured.items():
             with open_catalog(folder / name) as catalog, catalog.writing():
-                driver = _Preparation(catalog, ProxyFormat(), [], no_progress)
+                driver = _Preparation(catalog, ProxyFormat(), [], None, no_progress)
                 for job in _jobs(catalog, ProxyFormat()):
                     begun = time.process_time()
-                    result = _make_proxy(catalog.folder, ProxyFormat(), 1, job, lambda done: None)
+                    result = _make_proxy(
+                        catalog.folder, ProxyFormat(), 1, None, job, lambda done: None
+                    )
                     made = time.process_time()
                     assert driver._record(job, *result) is None
                     recorded = time.process_time()

@@ -325,7 +325,7 @@ def test_damage_and_missing_parts_are_listed_and_recorded(
 def make_proxy_of_a_damaged_file(*arguments: Any) -> Any:
     """Stand in for the decoding of a damaged file; runs in the worker."""
     facts, digest = make_proxy(*arguments)
-    if "damaged" in arguments[3].source.name:
+    if "damaged" in arguments[4].source.name:
         facts = replace(
             facts,
             video_damage=(DamagedInterval(0.5, 1.0),),

@@ -58,12 +58,17 @@ def sampled_digest(path: Path, size_bytes: int) -> str:
     return digest.hexdigest()
 
 
-def full_digest(path: Path, report: Callable[[int], None] = lambda num_bytes: None) -> str:
+def full_digest(
+    path: Path,
+    report: Callable[[int], None] = lambda num_bytes: None,
+    use: Callable[[bytes], None] = lambda block: None,
+) -> str:
     """Return a digest of all bytes of a file.
 
     Args:
         path: The file.
         report: Called every 64 MB with the number of bytes that were read.
+        use: Called with every block of bytes, in order.
 
     Raises:
         OSError: The file cannot be read.
@@ -73,6 +78,7 @@ def full_digest(path: Path, report: Callable[[int], None] = lambda num_bytes: No
     with path.open("rb", buffering=0) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
+            use(block)
             num_bytes += len(block)
             if num_bytes % _REPORT_EVERY_BYTES < len(block):
                 report(num_bytes)

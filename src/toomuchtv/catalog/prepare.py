@@ -15,7 +15,7 @@ from toomuchtv._internal.files import PARTIAL
 from toomuchtv._internal.progress import ProgressCallback, no_progress
 from toomuchtv._internal.subprocess_pool import Failure
 from toomuchtv._internal.system_errors import DISK_FULL, is_disk_full
-from toomuchtv.catalog.file_identity import FileState, full_digest, sampled_digest
+from toomuchtv.catalog.file_identity import FileState, sampled_digest
 from toomuchtv.catalog.proxies import (
     ItemDamage,
     choose_audio_tracks,
@@ -24,6 +24,7 @@ from toomuchtv.catalog.proxies import (
     proxy_format_id,
 )
 from toomuchtv.catalog.records import Item, Proxy, ProxyAudio, SkippedFile
+from toomuchtv.catalog.scratch import local_copy
 from toomuchtv.catalog.store import Catalog, as_open_catalog
 from toomuchtv.engines import Engine, LocalEngine
 from toomuchtv.errors import CatalogError, MediaError
@@ -96,6 +97,7 @@ def prepare_catalog(
     *,
     num_workers: int = 1,
     engine: Engine | None = None,
+    scratch: str | os.PathLike[str] | None = None,
     check_disk: bool = True,
     progress: ProgressCallback = no_progress,
 ) -> PrepareResult:
@@ -111,6 +113,9 @@ def prepare_catalog(
         num_workers: Number of items to prepare at the same time.
         engine: Where to prepare them, such as a `RayEngine`. By default in `num_workers` processes
             of this machine.
+        scratch: Folder on a local disk of every machine, where each film is copied to and read
+            from, so that it is read only once from where the library is. A film that does not fit
+            is not copied. By default no film is copied.
         check_disk: Refuse to start if the estimated size exceeds the free disk space.
         progress: Receives the seconds of film that are done.
 
@@ -128,7 +133,8 @@ def prepare_catalog(
                 f"{str(opened.folder)!r} has {format_bytes(estimate.free_bytes)} free: free some "
                 "space, choose a smaller --short-side, or pass --no-disk-check to fill it up"
             )
-        return _Preparation(opened, proxy_format, jobs, progress).run(
+        local = None if scratch is None else Path(os.path.abspath(scratch))
+        return _Preparation(opened, proxy_format, jobs, local, progress).run(
             engine or LocalEngine(num_workers)
         )
 
@@ -228,11 +234,13 @@ class _Preparation:
         catalog: Catalog,
         proxy_format: ProxyFormat,
         jobs: list[_Job],
+        scratch: Path | None,
         progress: ProgressCallback,
     ) -> None:
         self._catalog = catalog
         self._format = proxy_format
         self._jobs = jobs
+        self._scratch = scratch
         self._progress = progress
         self._failed: list[SkippedFile] = []
         # Stale proxies count here: their files are deleted when they have been replaced.
@@ -270,7 +278,7 @@ class _Preparation:
         engine.check_folders(folder, [self._catalog.library])
         threads = engine.threads_per_job
         results = engine.run(
-            functools.partial(_make_proxy, folder, self._format, threads),
+            functools.partial(_make_proxy, folder, self._format, threads, self._scratch),
             self._jobs,
             silence_seconds=_TIMEOUT_SECONDS,
             memory_bytes=_MEMORY_BYTES + threads * _MEMORY_BYTES_PER_THREAD,
@@ -342,6 +350,7 @@ def _make_proxy(
     folder: Path,
     proxy_format: ProxyFormat,
     num_threads: int,
+    scratch: Path | None,
     job: _Job,
     report: Callable[[float], None],
 ) -> tuple[ProxySummary, str]:
@@ -357,10 +366,16 @@ def _make_proxy(
     # A proxy is recorded under the fingerprint of the file that was scanned, so it must be made
     # from that file: the source is checked before and after.
     _check_state(job)
-    digest = full_digest(job.source, lambda num_bytes: report(0.0))
-    if job.item.full_digest not in (None, digest):
-        raise MediaError(_CHANGED)
-    facts = _write_files(partial, proxy_format, num_threads, job, report)
+    with local_copy(job.source, scratch, lambda num_bytes: report(0.0)) as (source, digest):
+        if job.item.full_digest not in (None, digest):
+            raise MediaError(_CHANGED)
+        try:
+            facts = _write_files(
+                partial, proxy_format, num_threads, replace(job, source=source), report
+            )
+        except MediaError as error:
+            paths = repr(os.fspath(source)), repr(os.fspath(job.source))
+            raise MediaError(str(error).replace(*paths)) from error
     _check_state(job)
     for written, path in zip(partial, job.paths, strict=True):
         os.replace(written, folder / path)

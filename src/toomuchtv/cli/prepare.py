@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -48,6 +49,13 @@ def prepare(
         ),
     ] = None,
     letterbox: Annotated[Literal["keep", "crop"], Option(help="Keep or crop black bars.")] = "keep",
+    scratch: Annotated[
+        Path | None,
+        Option(
+            help="Folder on a local disk, to copy each film to and read it from there. Use it if "
+            "the library is on a network disk, which then sends each film only once."
+        ),
+    ] = None,
     no_disk_check: Annotated[
         bool, Option("--no-disk-check", help="Begin although the disk seems to be too small.")
     ] = False,
@@ -100,6 +108,7 @@ def prepare(
                 proxy_format,
                 num_workers=workers or LOCAL_JOBS,
                 engine=machines,
+                scratch=scratch,
                 check_disk=not no_disk_check,
                 progress=progress,
             )

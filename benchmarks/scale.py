@@ -411,8 +411,9 @@ class Cluster:
         dispatch_seconds: Time of the driver to send one task and to receive its result.
         node_bytes_per_second: Network of a node.
         storage_bytes_per_second: Network of the storage.
-        bytes_per_film_second: Bit rate of the films, in bytes. Each file is read twice: for the
-            digest of its content and to be decoded.
+        bytes_per_film_second: Bit rate of the films, in bytes.
+        num_reads: How often each file is read from the storage: for the digest of its content and
+            to be decoded, or once with `--scratch`.
     """
 
     cores_per_node: int = 16
@@ -420,14 +421,16 @@ class Cluster:
     node_bytes_per_second: float = 1.25e9
     storage_bytes_per_second: float = 20e9
     bytes_per_film_second: float = 1e6
+    num_reads: int = 2
 
 
 def simulate(lengths: Sequence[float], times: TaskTimes, cluster: Cluster, num_nodes: int) -> float:
     """Return the seconds that a cluster takes to prepare items.
 
     The driver sends the longest item first, one at a time, to the core that is free first. A task
-    reads its file for the digest, and then works while it reads the file again. The network of a
-    node and that of the storage serve one read after the other, each at its full rate.
+    reads its file for the digest, and then works while it reads the file again, or its local copy.
+    The network of a node and that of the storage serve one read after the other, each at its full
+    rate.
     """
     rng = np.random.default_rng(0)
     rates = rng.choice(np.asarray(times.per_second), len(lengths))
@@ -443,7 +446,7 @@ def simulate(lengths: Sequence[float], times: TaskTimes, cluster: Cluster, num_n
             core // cluster.cores_per_node,
         )
         read_at = []
-        for _ in range(2):
+        for _ in range(cluster.num_reads):
             storage_is_free = (
                 max(storage_is_free, sent) + num_bytes / cluster.storage_bytes_per_second
             )
@@ -452,7 +455,7 @@ def simulate(lengths: Sequence[float], times: TaskTimes, cluster: Cluster, num_n
             )
             read_at.append(max(storage_is_free, node_is_free[node]))
         work = times.fixed_seconds + rates[item] * lengths[item]
-        end = max(read_at[0] + work, read_at[1])
+        end = max(read_at[0] + work, read_at[-1])
         heapq.heappush(free, (end, core))
         last = max(last, end)
     return last
@@ -461,8 +464,8 @@ def simulate(lengths: Sequence[float], times: TaskTimes, cluster: Cluster, num_n
 def simulate_nodes(times: TaskTimes, num_items: int) -> dict[str, float]:
     """Return hours and efficiency of 1 to 256 nodes, relative to one node.
 
-    The efficiency of 64 nodes is also returned with half and twice the rate of the storage, and
-    for tasks that take half as long.
+    The efficiency of 64 nodes is also returned with half and twice the rate of the storage, for
+    tasks that take half as long, and with `prepare --scratch`, which reads each film once.
     """
     lengths = [item.seconds for item in paper_items(num_items)]
     cluster = Cluster()
@@ -475,12 +478,14 @@ def simulate_nodes(times: TaskTimes, num_items: int) -> dict[str, float]:
         figures[f"efficiency_{num_nodes}_{unit}"] = one / (num_nodes * seconds)
     storage = cluster.storage_bytes_per_second
     faster = replace(times, per_second=[rate / 2 for rate in times.per_second])
-    for name, changed_times, rate in (
-        ("half_the_storage", times, storage / 2),
-        ("twice_the_storage", times, storage * 2),
-        ("tasks_twice_as_fast", faster, storage),
+    for name, changed_times, rate, num_reads in (
+        ("half_the_storage", times, storage / 2, 2),
+        ("twice_the_storage", times, storage * 2, 2),
+        ("tasks_twice_as_fast", faster, storage, 2),
+        ("scratch", times, storage, 1),
+        ("scratch_tasks_twice_as_fast", faster, storage, 1),
     ):
-        changed = replace(cluster, storage_bytes_per_second=rate)
+        changed = replace(cluster, storage_bytes_per_second=rate, num_reads=num_reads)
         alone, many = (simulate(lengths, changed_times, changed, count) for count in (1, 64))
         figures[f"efficiency_64_nodes_{name}"] = alone / (64 * many)
     return figures

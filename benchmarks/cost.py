@@ -47,7 +47,7 @@ class Rates:
     prepare_times_real_time: float = 9.6
     proxy_mb_per_hour: float = 119.0
     features_mb_per_hour: float = 1.2
-    duplicates_core_hours: float = 0.5
+    duplicates_core_hours: float = 0.07
     training_clips: float = 100_000 * 1024
     base_clips_per_second: float = 1102.0
     vit_base_clips_per_second: float = 1635.0

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -248,35 +247,6 @@ def test_a_driver_that_ends_in_the_middle_is_resumed(
     prepare_catalog(tmp_path / "whole", RECIPE, engine=LocalEngine(2))
     detect_segments(tmp_path / "whole")
     assert state(catalog) == state(tmp_path / "whole")
-
-
-def test_a_node_that_is_killed_loses_nothing(tmp_path: Path) -> None:
-    """Its jobs are run again on the other nodes, more often than a bad job would be."""
-    with ray_cluster(1) as cluster, RayEngine(cluster.address) as engine:
-        node = cluster.add_node(num_cpus=2)
-        results = engine.run(partial(wait_for, tmp_path), range(5), silence_seconds=60.0)
-        kill = KillWhenBusy(cluster, node, tmp_path)
-        kill.start()
-        assert dict(results) == {number: number for number in range(5)}
-        kill.join()
-        assert kill.num_lost >= 1
-
-
-class KillWhenBusy(threading.Thread):
-    """Kills a node once all processors of the cluster are busy, then lets the jobs end."""
-
-    def __init__(self, cluster: Any, node: Any, marks: Path) -> None:
-        super().__init__()
-        self._cluster, self._node, self._marks = cluster, node, marks
-        self.num_lost = 0
-
-    def run(self) -> None:
-        until(lambda: len(list(self._marks.glob("begun-*"))) == 3)
-        self._cluster.remove_node(self._node, allow_graceful=False)
-        begun = [int(path.name.split("-")[2]) for path in self._marks.glob("begun-*")]
-        until(lambda: sum(not psutil.pid_exists(pid) for pid in begun) >= 2)
-        self.num_lost = sum(not psutil.pid_exists(pid) for pid in begun)
-        (self._marks / "go on").touch()
 
 
 def test_the_code_of_the_guide(

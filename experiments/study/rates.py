@@ -22,7 +22,6 @@ from toomuchtv._internal.files import write_text
 #: one by one. The evaluation includes all of a condition that is no other part.
 Part = Literal["training", "milestones", "finetune", "evaluation", "library", "transfer"]
 
-
 #: Share of evaluation in a condition's time, where a size states only that time.
 _EVALUATION = 0.3
 
@@ -120,16 +119,12 @@ class Rates:
 
     def condition(self, condition: Condition, *, steps_done: float = 0.0) -> float | None:
         """Return the expected seconds of a condition that has taken some steps, or None."""
-        size, total = self._size, 0.0
-        steps = steps_of(size, condition)
+        total, steps = 0.0, steps_of(self._size, condition)
         left = 1.0 - min(steps_done / steps, 1.0) if steps else 1.0
-        for part, units in condition_parts(size, condition).items():
+        for part, units in condition_parts(self._size, condition).items():
             rate = self._seconds_per_unit(part, without_seed(condition))
             if rate is None:
-                stated = size.condition_core_seconds
-                return (
-                    None if stated is None else stated * max(steps, 0.3 * size.steps) / size.steps
-                )
+                return self._stated_condition(steps)
             total += rate * units * (left if part == "training" else 1.0)
         return total
 

@@ -7,13 +7,14 @@ import fcntl
 import os
 import time
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.media_files import write_film
 from tests.prepared import RECIPE
-from toomuchtv.catalog import scratch as scratch_module
 from toomuchtv.catalog.file_identity import full_digest, sampled_digest
 from toomuchtv.catalog.prepare import PrepareResult, prepare_catalog
 from toomuchtv.catalog.scan import scan_library
@@ -57,42 +58,41 @@ def test_what_is_read_is_the_copy(film: Path, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("room", [0, 1000])
 def test_a_film_that_does_not_fit_is_read_where_it_is(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    limit = 1000
+    """A full disk was also tried for real, on a file system in memory; this one is made up."""
+    opened = Path.open
 
-    class SmallDisk(scratch_module._Copy):
-        def write(self, block: bytes) -> None:
-            self._file = _Full(self._file, limit)  # type: ignore[assignment]
-            super().write(block)
+    def open_on_small_disk(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if mode != "wb":
+            return opened(path, mode, *arguments, **options)
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return _SmallFile(path, room)
 
-    monkeypatch.setattr(scratch_module, "_Copy", SmallDisk)
+    monkeypatch.setattr(Path, "open", open_on_small_disk)
     with local_copy(film, tmp_path / "local", lambda num_bytes: None) as (path, digest):
         assert path == film
         assert digest == full_digest(film)
-        (copy,) = (tmp_path / "local").glob("*/*")
-        assert copy.stat().st_size == 0
+        assert sum(copy.stat().st_size for copy in (tmp_path / "local").glob("*/*")) == 0
+    assert list((tmp_path / "local").iterdir()) == []
 
 
-class _Full:
+class _SmallFile(FileIO):
     """A file on a disk with little space: writes are short, and then refused."""
 
-    def __init__(self, file: object, room: int) -> None:
-        self._file, self._room = file, room
+    def __init__(self, path: Path, room: int) -> None:
+        super().__init__(path, "wb")
+        self._room = room
 
-    def write(self, view: memoryview) -> int:
+    def write(self, data: Any) -> int:
         if not self._room:
             raise OSError(errno.ENOSPC, "No space left on device")
-        part = view[: min(300, self._room)]
+        part = memoryview(data)[: min(300, self._room)]
         self._room -= len(part)
-        return int(self._file.write(part))  # type: ignore[attr-defined]
-
-    def truncate(self, size: int) -> None:
-        self._file.truncate(size)  # type: ignore[attr-defined]
-
-    def close(self) -> None:
-        self._file.close()  # type: ignore[attr-defined]
+        return super().write(part)
 
 
 def test_errors_name_the_film_and_not_the_copy(film: Path, tmp_path: Path) -> None:

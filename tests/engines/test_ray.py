@@ -31,7 +31,7 @@ from toomuchtv.catalog.prepare import prepare_catalog
 from toomuchtv.catalog.scan import scan_library
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.detection.detect import detect_segments
-from toomuchtv.engines import Engine, LocalEngine, RayEngine, ray_engine
+from toomuchtv.engines import Engine, LocalEngine, RayEngine, ray_engine, ray_jobs
 from toomuchtv.engines.ray_worker import versions
 from toomuchtv.errors import EngineError
 from toomuchtv.search.embedding import embed_catalog
@@ -108,8 +108,8 @@ def test_a_job_whose_ray_worker_dies_each_time_is_set_aside(
 def test_a_machine_that_stalls_loses_its_job_only(
     engine: RayEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_engine, "START_SECONDS", 1.0)
-    monkeypatch.setattr(ray_engine, "_GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(ray_jobs, "START_SECONDS", 1.0)
+    monkeypatch.setattr(ray_jobs, "_GRACE_SECONDS", 1.0)
     results = dict(engine.run(stop_ray_worker, ["stalled", "a", "b"], silence_seconds=2.0))
     assert results == {"stalled": Failure("no sign of life for 4 s"), "a": "a", "b": "b"}
 

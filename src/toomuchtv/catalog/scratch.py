@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from toomuchtv._internal.system_errors import is_disk_full
@@ -43,9 +44,24 @@ def local_copy(
     Raises:
         OSError: The file cannot be read, or the scratch folder cannot be written.
     """
-    if scratch is None:
-        yield source, full_digest(source, report)
-        return
+    with contextlib.ExitStack() as stack:
+        copy = None
+        if scratch is not None:
+            try:
+                copy = stack.enter_context(_new_copy(scratch, source.name))
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+        if copy is None:
+            yield source, full_digest(source, report)
+            return
+        digest = full_digest(source, report, copy.write)
+        yield (copy.path if copy.is_whole else source), digest
+
+
+@contextmanager
+def _new_copy(scratch: Path, name: str) -> Iterator[_Copy]:
+    """Yield an empty copy in a folder that belongs to this process and is deleted at the end."""
     scratch.mkdir(parents=True, exist_ok=True)
     remove_left_copies(scratch)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch))
@@ -53,10 +69,8 @@ def local_copy(
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # The name stays, because the suffix helps FFmpeg.
-        copy = _Copy(folder / source.name)
-        with contextlib.closing(copy):
-            digest = full_digest(source, report, copy.write)
-        yield (copy.path if copy.is_whole else source), digest
+        with (folder / name).open("wb", buffering=0) as file:
+            yield _Copy(folder / name, file)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
@@ -83,10 +97,10 @@ class _Copy:
         is_whole: Whether everything was written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: FileIO) -> None:
         self.path = path
         self.is_whole = True
-        self._file = path.open("wb", buffering=0)
+        self._file = file
 
     def write(self, block: bytes) -> None:
         """Write a block. On a full disk, give up the copy and free its space."""
@@ -101,7 +115,3 @@ class _Copy:
                 raise
             self.is_whole = False
             self._file.truncate(0)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

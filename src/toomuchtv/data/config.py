@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from toomuchtv.catalog.records import TitleKind
+from toomuchtv.detection.recurrence import RECURRING_KINDS
 
 #: Largest number of clips of one step.
 MAX_BATCH_SIZE = 2**20
@@ -154,7 +155,7 @@ class SamplingConfig(BaseModel):
     def segment_kinds(self) -> set[str]:
         """The kinds of segments that decide which clips are drawn and how pairs are labeled."""
         cuts = {"shot"} if self.shots == "inside" else set()
-        return {*self.skip, *cuts, "opening", "credits", "recap", "recurring"}
+        return {*self.skip, *cuts, *RECURRING_KINDS}
 
     def clips_per_item_at(self, step: int) -> int:
         """Return the number of clips drawn from each item at a step."""

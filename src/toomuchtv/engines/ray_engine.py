@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import os
 import secrets
@@ -11,34 +10,21 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Self, TypeVar, cast
 
-from toomuchtv._internal.subprocess_pool import START_SECONDS, Failure
-from toomuchtv.engines.ray_worker import (
-    JobSettings,
-    NodeFacts,
-    ProgressBoard,
-    describe_node,
-    run_job,
-    versions,
-)
+from toomuchtv._internal.byte_size import format_bytes
+from toomuchtv._internal.subprocess_pool import Failure
+from toomuchtv.engines.ray_jobs import POLL_SECONDS, RayJobs, import_ray, on_node
+from toomuchtv.engines.ray_worker import JobSettings, NodeFacts, describe_node, versions
 from toomuchtv.errors import EngineError
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-_NONE = object()
-_POLL_SECONDS = 1.0
 _CHECK_SECONDS = 120.0
 _KNOCK_SECONDS = 10.0
-# The worker process of a job ends a silent job by itself. This much later, its machine is taken to
-# be stalled too.
-_GRACE_SECONDS = 60.0
-# A job whose Ray worker was lost while its machine stayed is run once more, as in `run_isolated`.
-_MAX_ATTEMPTS = 2
 
 
 class RayEngine:
@@ -95,7 +81,7 @@ class RayEngine:
 
     def __enter__(self) -> Self:
         """Connect to the cluster."""
-        ray = _import_ray()
+        ray = import_ray()
         if not ray.is_initialized():
             try:
                 _knock(self.address)
@@ -110,8 +96,9 @@ class RayEngine:
         if self._slots() < 1:
             self._disconnect()
             raise EngineError(
-                f"no machine of the Ray cluster has {self._cpus} processors and {self._gpus:g} "
-                "GPUs for a job: start one that has, or ask for less"
+                f"no machine of the Ray cluster has {self._cpus} processors, {self._gpus:g} GPUs "
+                f"and {format_bytes(self._memory_bytes)} of memory for a job: start one that has, "
+                "or ask for less"
             )
         return self
 
@@ -126,12 +113,12 @@ class RayEngine:
 
     def _disconnect(self) -> None:
         if self._is_connected_here:
-            _import_ray().shutdown()
+            import_ray().shutdown()
             self._is_connected_here = False
 
     def _slots(self) -> int:
         """Return how many jobs the cluster has resources for."""
-        ray = _import_ray()
+        ray = import_ray()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         return sum(self._slots_of(resources) for resources in nodes)
 
@@ -170,12 +157,12 @@ class RayEngine:
                 )
 
     def _ask_nodes(self, paths: list[Path]) -> list[NodeFacts]:
-        ray = _import_ray()
+        ray = import_ray()
         task = ray.remote(describe_node)
         nodes = [
             node for node in ray.nodes() if node["Alive"] and self._slots_of(node["Resources"]) > 0
         ]
-        asked = [task.options(**_on_node(node["NodeID"])).remote(paths) for node in nodes]
+        asked = [task.options(**on_node(node["NodeID"])).remote(paths) for node in nodes]
         try:
             return cast(list[NodeFacts], ray.get(asked, timeout=_CHECK_SECONDS))
         except ray.exceptions.RayTaskError as error:
@@ -219,14 +206,14 @@ class RayEngine:
             "memory": self._memory_bytes,
             "max_retries": 0,
         }
-        call = _Call[A, R](settings, options, on_report)
+        call = RayJobs[A, R](settings, options, on_report)
         waiting = iter(arguments)
         capacity, next_look = 0, 0.0
         try:
             while True:
                 if time.monotonic() >= next_look:  # machines come and go
                     capacity = self._max_jobs or 2 * max(1, self._slots())
-                    next_look = time.monotonic() + _POLL_SECONDS
+                    next_look = time.monotonic() + POLL_SECONDS
                 call.submit(waiting, capacity)
                 if not call.running:
                     return
@@ -234,151 +221,6 @@ class RayEngine:
                 yield from call.stalled()
         finally:
             call.close()
-
-
-@dataclass(slots=True)
-class _Running(Generic[A]):
-    """A job that was given to Ray.
-
-    Attributes:
-        number: Its number in this call.
-        argument: Its argument.
-        attempts: How often its Ray worker was lost while the machine stayed.
-        node_id: The machine that runs it; None while it waits for one.
-        last_heard: Time of its last report.
-    """
-
-    number: int
-    argument: A
-    attempts: int = 0
-    node_id: str | None = None
-    last_heard: float = 0.0
-
-
-class _Call(Generic[A, R]):
-    """The jobs of one call of `RayEngine.run`.
-
-    Attributes:
-        running: The jobs that were given to Ray, by the reference of their result.
-    """
-
-    def __init__(
-        self,
-        settings: JobSettings,
-        options: dict[str, Any],
-        on_report: Callable[[A, float], None] | None,
-    ) -> None:
-        self._ray = _import_ray()
-        self._on_report = on_report
-        self._silence_seconds = settings.silence_seconds + START_SECONDS + _GRACE_SECONDS
-        self.running: dict[Any, _Running[A]] = {}
-        self._again: collections.deque[_Running[A]] = collections.deque()
-        self._num_jobs = 0
-        self._next_poll = 0.0
-        here = _on_node(self._ray.get_runtime_context().get_node_id())
-        self._board = self._ray.remote(ProgressBoard).options(**here).remote()
-        self._settings = self._ray.put(settings)
-        self._task = self._ray.remote(run_job).options(**options)
-
-    def submit(self, waiting: Iterator[A], capacity: int) -> None:
-        """Give jobs to Ray, no more than it needs to keep the cluster busy."""
-        while len(self.running) < capacity:
-            if self._again:
-                job = self._again.popleft()
-                job.node_id = None
-            elif (argument := next(waiting, _NONE)) is not _NONE:
-                job = _Running(self._num_jobs, cast(A, argument))
-                self._num_jobs += 1
-            else:
-                return
-            ref = self._task.remote(self._settings, job.number, job.argument, self._board)
-            self.running[ref] = job
-
-    def finished(self) -> Iterator[tuple[A, R | Failure]]:
-        """Wait for a moment, and yield a job that has ended."""
-        with self._connection():
-            ready, _ = self._ray.wait(list(self.running), timeout=_POLL_SECONDS)
-            if time.monotonic() >= self._next_poll:
-                self._take_reports()
-        for ref in ready:
-            job = self.running.pop(ref)
-            outcome = self._outcome(ref, job)
-            if outcome is _NONE:
-                self._again.append(job)
-            else:
-                yield job.argument, outcome
-
-    def stalled(self) -> Iterator[tuple[A, R | Failure]]:
-        """Give up the jobs whose machine has been silent for too long."""
-        limit = time.monotonic() - self._silence_seconds
-        late = [r for r, job in self.running.items() if job.node_id and job.last_heard < limit]
-        for ref in late:
-            job = self.running.pop(ref)
-            self._ray.cancel(ref, force=True)
-            yield job.argument, Failure(f"no sign of life for {self._silence_seconds:g} s")
-
-    def _outcome(self, ref: Any, job: _Running[A]) -> Any:
-        """Return the result of a job, a `Failure`, or `_NONE` if it must be run again."""
-        errors = self._ray.exceptions
-        try:
-            with self._connection():
-                return self._ray.get(ref)
-        except errors.RayTaskError as error:
-            raise error.cause from None
-        except errors.RayError as error:
-            with self._connection():
-                self._take_reports(job)  # where it ran
-            if job.node_id is None or self._is_alive(job.node_id):
-                job.attempts += 1
-            if job.attempts >= _MAX_ATTEMPTS:
-                return Failure(f"the process reading it died twice ({type(error).__name__})")
-            return _NONE
-
-    def _is_alive(self, node_id: str | None) -> bool:
-        return any(node["NodeID"] == node_id and node["Alive"] for node in self._ray.nodes())
-
-    def _take_reports(self, *ended: _Running[A]) -> None:
-        """Pass on the progress of the running jobs."""
-        self._next_poll = time.monotonic() + _POLL_SECONDS
-        reports = self._ray.get(self._board.take.remote())
-        for job in (*self.running.values(), *ended):
-            if job.number in reports:
-                job.node_id, amount = reports[job.number]
-                job.last_heard = time.monotonic()
-                if self._on_report is not None:
-                    self._on_report(job.argument, amount)
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[None]:
-        """Turn the loss of the cluster into an `EngineError`."""
-        errors = self._ray.exceptions
-        try:
-            yield
-        except (errors.LocalRayletDiedError, errors.RayActorError, errors.RpcError) as error:
-            raise EngineError(
-                "the connection to the Ray cluster is lost. What was finished is kept: run the "
-                "same command again when the cluster is back"
-            ) from error
-
-    def close(self) -> None:
-        """End all jobs."""
-        with contextlib.suppress(self._ray.exceptions.RayError):
-            for ref in self.running:
-                self._ray.cancel(ref, force=True)
-            self._ray.kill(self._board)
-
-
-def _import_ray() -> Any:
-    # Ray reports usage to its makers unless told otherwise.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise EngineError(
-            "the engine ray needs Ray: run `pip install 'toomuchtv[ray]'` on every machine"
-        ) from error
-    return ray
 
 
 def _knock(address: str) -> None:
@@ -393,14 +235,6 @@ def _knock(address: str) -> None:
     if address != "auto":
         host, _, port = address.rpartition(":")
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
-
-
-def _on_node(node_id: str) -> dict[str, Any]:
-    """Return the options of a task or an actor that must run on a machine and needs little."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    strategy = NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
-    return {"num_cpus": 0, "scheduling_strategy": strategy}
 
 
 @contextlib.contextmanager

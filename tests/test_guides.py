@@ -7,6 +7,7 @@ pages is executed by `test_readme.py` and by the tests of the package that the p
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,19 @@ def test_from_a_library_to_a_comparison(tmp_path: Path, monkeypatch: pytest.Monk
     (title,) = description.titles
     assert (title.name, len(title.items)) == ("Alpha", 1)
 
-    train, published = python_blocks("docs/guide/train.md")
+    train, own_loss, published = python_blocks("docs/guide/train.md")
     assert '"training.steps=300"' in train
     trained = execute(train.replace('"training.steps=300"', f"*{SMALL}"))["result"]
     assert isinstance(trained, tv.PretrainResult)
     assert trained.steps == 2
+    (tmp_path / "my_losses.py").write_text(own_loss)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = [*SMALL, "loss.name=my_losses:SigmoidLoss", "loss.options.bias=-5.0"]
+    own = tv.load_config(preset="tiny", settings=settings)
+    assert tv.pretrain("cat", "runs/own_loss", own).steps == 2
+    (tmp_path / "my_losses.py").unlink()
+    del sys.modules["my_losses"]
+    assert tv.load("runs/own_loss").model.embedding_dim == 256  # without the class of the loss
     # Only the settings: the folders of published weights have hundreds of megabytes.
     config = execute(published.rpartition("result =")[0], tv=tv)["config"]
     assert isinstance(config, tv.Config)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from toomuchtv.losses import MemoryBankConfig
+from toomuchtv.losses import CustomLossConfig, MemoryBankConfig, build_loss
 from toomuchtv.training.run_config import PRESETS, Config, _models, config_from, load_config
 
 
@@ -86,8 +86,10 @@ def test_values_are_parsed_as_toml(setting: str, value: object) -> None:
         (
             "loss.name=siglip",
             "loss.name: must be one of info_nce, joint_nce, memory_bank, "
-            "within_modal, got 'siglip'",
+            "within_modal, module:Class, got 'siglip'",
         ),
+        ("loss.name=my.losses:", r"^loss.name: .*pattern.*got 'my.losses:'"),
+        ("loss.name=m:A:B", r"^loss.name: .*pattern.*got 'm:A:B'"),
         ("loss=5", "loss: must be a table of settings, got 5"),
         ("loss.temprature=1", "unknown setting loss.temprature: did you mean 'temper"),
         ("loss.temperature=0", "^loss.temperature: .*greater than 0, got 0"),
@@ -112,6 +114,45 @@ def test_the_loss_section_is_checked_by_its_name() -> None:
     with pytest.raises(ValueError, match=r"^loss\.momentum: .* got 1000"):
         load_config(settings=["loss.name=memory_bank", "loss.momentum=1000"])
     assert Config().loss.name == "info_nce"
+
+
+def test_a_loss_of_ones_own_is_read_without_importing_it(tmp_path: Path) -> None:
+    settings = [
+        "loss.name=no.such_module:Loss",
+        "loss.options.sizes=[1, 2.5]",
+        "loss.temperature=1",
+    ]
+    config = load_config(preset="tiny", settings=["loss.within_weight=3", *settings])
+    assert isinstance(config.loss, CustomLossConfig)
+    assert config.loss.options == {"sizes": [1, 2.5]}
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    more = load_config(file=tmp_path / "config.toml", settings=["loss.options.k=true"])
+    assert more.loss.model_dump()["options"] == {"sizes": [1, 2.5], "k": True}
+    for wrong, message in (
+        ("loss.option=1", "unknown setting loss.option: did you mean 'options'"),
+        ("loss.options=1", "^loss.options: .*dictionary, got 1"),
+        ("loss.options.day=2000-01-01", "^loss.options.day: "),
+        ("loss.options.temperature=1", "set loss.temperature instead"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_config(settings=[*settings, wrong])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("loss.name=no.such_module:Loss", "cannot be imported .No module named 'no'"),
+        ("loss.name=math:Loss", "the module has no class Loss"),
+        ("loss.name=torch.nn:Linear", "is no toomuchtv.losses.PairLoss"),
+        ("loss.options.weight=1", "WithinModal does not take loss.options .*: weight: Extra"),
+        ("loss.options.within_weight=x", "does not take loss.options .*: must be real number"),
+    ],
+)
+def test_errors_of_a_loss_of_ones_own_are_one_sentence(setting: str, message: str) -> None:
+    config = load_config(settings=["loss.name=toomuchtv.losses:WithinModal", setting])
+    with pytest.raises(ValueError, match=message) as error:
+        build_loss(config.loss, embedding_dim=4)
+    assert "\n" not in str(error.value)
 
 
 def test_all_errors_are_reported_at_once() -> None:

@@ -4,7 +4,8 @@ loss = InfoNCE(temperature=0.07)
 value = loss(video_embeddings, audio_embeddings)  # [N, D] each; row i of both is of clip i
 """
 
-from toomuchtv.losses.base import PairLabelRows, PairLabelsLike, PairLoss
+from toomuchtv.losses.base import PairLabelRows, PairLabelsLike, PairLoss, label_rows
+from toomuchtv.losses.custom import CustomLossConfig
 from toomuchtv.losses.gather import GatheredLoss
 from toomuchtv.losses.info_nce import InfoNCE, InfoNCEConfig
 from toomuchtv.losses.joint_nce import JointNCE, JointNCEConfig
@@ -15,6 +16,7 @@ from toomuchtv.losses.within_modal import WithinModal, WithinModalConfig
 
 __all__ = [
     "LOSSES",
+    "CustomLossConfig",
     "GatheredLoss",
     "InfoNCE",
     "InfoNCEConfig",
@@ -30,5 +32,6 @@ __all__ = [
     "WithinModal",
     "WithinModalConfig",
     "build_loss",
+    "label_rows",
     "negative_figures",
 ]

@@ -267,6 +267,7 @@ def build_step(
 
     Raises:
         CheckpointError: A folder cannot be read, or its weights do not fit the config.
+        ValueError: A loss of the user's own cannot be built; see `build_loss`.
     """
     model = build_model(config, device).to(device)
     if published_weights:
@@ -276,7 +277,9 @@ def build_step(
         ):
             if folder := getattr(settings, "init", ""):
                 _start_from(encoder, folder, device)
-    loss = build_loss(config.loss, embedding_dim=config.model.embedding_dim).to(device)
+    loss = build_loss(
+        config.loss, embedding_dim=config.model.embedding_dim, seed=config.training.seed
+    ).to(device)
     decay = config.training.ema_decay
     return TrainingStep(
         model=model,

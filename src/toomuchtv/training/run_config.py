@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -288,7 +289,7 @@ def _merge(
     others that the new model has as well.
     """
     models = [Config] if models is None else models
-    chosen = [model for model in models if other.get("name", into.get("name")) in _names(model)]
+    chosen = [model for model in models if _is_named(model, other.get("name", into.get("name")))]
     models = chosen or models
     if chosen and other.get("name") not in (None, into.get("name")):
         for key in set(into).difference(*(model.model_fields for model in chosen)):
@@ -353,7 +354,7 @@ def _locate(loc: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     models: list[type[BaseModel]] = [Config]
     for part in map(str, loc):
         if len(models) > 1:
-            models = [model for model in models if part in _names(model)]
+            models = [model for model in models if _is_named(model, part)]
             continue
         path.append(part)
         known = sorted(models[0].model_fields) if models else []
@@ -369,7 +370,12 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return list(dict.fromkeys(found))
 
 
-def _names(model: type[BaseModel]) -> tuple[Any, ...]:
-    """Return the names that select a model; empty if it is not one of several."""
+def _is_named(model: type[BaseModel], name: Any) -> bool:
+    """Return whether a name selects a model, which is one of several."""
     field = model.model_fields.get("name")
-    return () if field is None else get_args(field.annotation)
+    if field is None:
+        return False
+    patterns = [found for rule in field.metadata if (found := getattr(rule, "pattern", None))]
+    return name in get_args(field.annotation) or any(
+        isinstance(name, str) and re.search(pattern, name) for pattern in patterns
+    )

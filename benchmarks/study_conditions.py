@@ -4,10 +4,9 @@
     python -m benchmarks.study_conditions out/study out/again
 
 It prints these figures of the linear probes, over the seeds of all given studies: the gain on shows
-minus the gain on films, for each k; the gain on films with an alternative setting, the gain with
-the study's setting for the same seeds, and their difference; and the last loss with uniform
-sampling and with k = 32, beside the loss of a model that knows only the title of each clip in a
-uniform batch.
+minus the gain on films, for each k; the gain with each other setting, the gain with the study's
+setting for the same seeds, and their difference; and the last loss with uniform sampling and with
+k = 32, beside the loss of a model that knows only the title of each clip in a uniform batch.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binom
 
-from experiments.study.conditions import ALTERNATIVES, LEVELS, Design, chosen, read_design, uniform
+from experiments.study.conditions import LEVELS, Design, chosen, read_design, uniform
 from experiments.study.findings import BENCHMARK_NAMES, on_content
 from experiments.study.scores import condition_path, read_scores
 from experiments.study.statistics import Measurements, over_seeds
+from experiments.study.variant_questions import on_variant, varied
 from toomuchtv.training.metrics import read_metrics
 
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def print_gains(measurements: Measurements) -> None:
-    """Print the gains on shows minus films, and with alternative settings."""
+    """Print the gains on shows minus films, and with other settings."""
     for benchmark in BENCHMARK_NAMES:
         for k in sorted({8, *measurements.design.size.clips_per_title}):
             films, shows = (
@@ -56,20 +56,19 @@ def print_gains(measurements: Measurements) -> None:
             )
             more = [shows[seed] - films[seed] for seed in films.keys() & shows.keys()]
             _show(f"{benchmark}: gain on shows minus gain on films, k={k}", more)
-        for name in ALTERNATIVES:
+        for planned, content, k in varied(measurements):
+            if k == 1 or 1 not in planned.clips_per_title:
+                continue
             usual, other = (
                 measurements.gains(
-                    on_content("movies", uniform, alternative=alternative),
-                    on_content("movies", chosen, alternative=alternative),
-                    benchmark,
+                    on_variant(content, 1, variant), on_variant(content, k, variant), benchmark
                 )
-                for alternative in ("", name)
+                for variant in (None, planned.variant)
             )
-            _show(f"{benchmark}: gain on films, alternative {name}", list(other.values()))
-            _show(
-                "   with the study's setting, for the same seeds", [usual[seed] for seed in other]
-            )
-            _show("   difference", [other[seed] - usual[seed] for seed in other])
+            _show(f"{benchmark}: gain on {content}, k={k}, {planned.name}", list(other.values()))
+            same = other.keys() & usual.keys()
+            _show("   with the study's setting, for the same seeds", [usual[s] for s in same])
+            _show("   difference", [other[seed] - usual[seed] for seed in same])
 
 
 def print_losses(studies: list[Path], designs: list[Design]) -> None:

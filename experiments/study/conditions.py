@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from experiments.study.size import Content, Frozen, StudySize
+from experiments.study.size import Content, Frozen, PlannedVariant, StudySize, Variant
 
 Policy = Literal["untrained", "uniform", "hierarchical"]
 Level = Literal["episode", "season", "show"]
@@ -32,10 +32,6 @@ CHOSEN_CLIPS = 8
 LEVELS: dict[Level, int] = {"season": 2, "show": 4}
 #: Seed 0 was used to choose the settings, so its results are no evidence.
 FIRST_SEED = 1
-#: Losses that are more complex than InfoNCE.
-LOSSES = ("within_modal", "memory_bank")
-#: Settings for which one alternative value is tried.
-ALTERNATIVES = ("temperature", "learning_rate", "steps")
 
 
 class Library(Frozen):
@@ -82,8 +78,7 @@ class Condition(Frozen):
         items_per_title: Number of episodes that the k clips are divided among.
         level: The level that counts as a title for those episodes.
         recurring: Pair label of two clips in the same opening or credits of two episodes.
-        loss: Name of the loss.
-        alternative: The setting that has its alternative value; see `StudySize.alternatives`.
+        variant: Settings that it has in place of those of the study.
         measures: What is measured besides the linear probes.
     """
 
@@ -93,8 +88,7 @@ class Condition(Frozen):
     items_per_title: int = Field(default=1, ge=1)
     level: Level = "show"
     recurring: Literal["ignore", "negative"] = "ignore"
-    loss: str = "info_nce"
-    alternative: str = ""
+    variant: Variant | None = None
     measures: tuple[Measure, ...] = ()
 
     @property
@@ -107,8 +101,7 @@ class Condition(Frozen):
             sampling += f"over{self.items_per_title}-in-{self.level}"
         parts = [self.library.name, sampling]
         parts += ["openings-as-negatives"] * (self.recurring == "negative")
-        parts += [self.loss] * (self.loss != "info_nce")
-        parts += [f"other-{self.alternative}"] * bool(self.alternative)
+        parts += [] if self.variant is None else [self.variant.name]
         return "-".join(parts)
 
 
@@ -186,13 +179,29 @@ def check_same_design(one: Design, other: Design, names: tuple[object, object]) 
 def unite(designs: Sequence[Design]) -> Design:
     """Return one design with the conditions of all, which must have the same fingerprint.
 
-    The size, its name and its lists are those of the design with the most conditions.
+    The size, its name and its lists are those of the design with the most conditions, with the
+    variants of all.
+
+    Raises:
+        ValueError: If two conditions of one name have different settings.
     """
     largest = max(designs, key=lambda one: len(one.conditions))
     every = [one for study in (largest, *designs) for one in study.conditions]
-    by_name = {one.name: one for one in reversed(every)}
-    names = dict.fromkeys(one.name for one in every)
-    return largest.model_copy(update={"conditions": tuple(by_name[name] for name in names)})
+    by_name: dict[str, Condition] = {}
+    for one in every:
+        known = by_name.setdefault(one.name, one)
+        if differences(known, one):
+            settings = [c.variant.settings if c.variant else () for c in (known, one)]
+            raise ValueError(
+                f"two conditions with the name {one.name} have different settings, "
+                f"{', '.join(settings[0])} and {', '.join(settings[1])}: give one of the variants "
+                "another name"
+            )
+    planned = [one for study in (largest, *designs) for one in study.size.variants]
+    variants = {one.name: one for one in reversed(planned)}
+    names = dict.fromkeys(one.name for one in planned)
+    size = largest.size.model_copy(update={"variants": tuple(variants[name] for name in names)})
+    return largest.model_copy(update={"size": size, "conditions": tuple(by_name.values())})
 
 
 def select(conditions: Sequence[Condition], patterns: Sequence[str]) -> tuple[Condition, ...]:
@@ -222,7 +231,17 @@ def steps_of(size: StudySize, condition: Condition) -> int:
     """Return the number of training steps of a condition."""
     if condition.policy == "untrained":
         return 0
-    return int(size.alternatives["steps"]) if condition.alternative == "steps" else size.steps
+    return int(_value_of(condition, "training.steps") or size.steps)
+
+
+def clips_of(size: StudySize, condition: Condition) -> int:
+    """Return the number of clips that a condition is trained on, repeated ones included."""
+    batch_size = int(_value_of(condition, "sampling.batch_size") or size.batch_size)
+    return steps_of(size, condition) * batch_size
+
+
+def _value_of(condition: Condition, key: str) -> str | None:
+    return None if condition.variant is None else condition.variant.value(key)
 
 
 def design(size: StudySize, *, first_seed: int = FIRST_SEED) -> Design:
@@ -242,20 +261,20 @@ def design(size: StudySize, *, first_seed: int = FIRST_SEED) -> Design:
         conditions += [chosen(shows, level=k, items_per_title=n) for k, n in LEVELS.items()]
         conditions += opening_conditions(size, seed)
         conditions.append(uniform(Library(content="clips", seed=seed)))
-        conditions += [*(uniform(films, loss=name) for name in LOSSES), chosen(films)]
+        conditions.append(chosen(films))
     for seed in seeds[: size.data_seeds]:
         conditions += data_conditions(size, seed)
     for seed in seeds[: size.map_seeds]:
         conditions += map_conditions(size, seed)
-    for seed in seeds[: size.guard_seeds]:
-        films = Library(content="movies", seed=seed)
-        conditions += [p(films, alternative=n) for n in ALTERNATIVES for p in (uniform, chosen)]
     conditions += [
         chosen(Library(content=content, seed=seed), clips_per_title=clips)
         for seed in seeds
         for content in size.contents
         for clips in size.clips_per_title
     ]
+    for planned in size.variants:
+        for seed in seeds[: planned.seeds]:
+            conditions += variant_conditions(planned, seed)
     return Design(size=size, first_seed=first_seed, conditions=_merged(conditions))
 
 
@@ -284,9 +303,10 @@ def main_conditions(size: StudySize, seed: int) -> list[Condition]:
 
 
 def map_conditions(size: StudySize, seed: int) -> list[Condition]:
-    """Return the conditions of question 3: both policies on films, by signature and diversity."""
+    """Return the conditions of question 3: both policies, by signature and diversity."""
+    content = size.map_content
     return [
-        policy(Library(content="movies", seed=seed, signature=signature, diversity=diversity))
+        policy(Library(content=content, seed=seed, signature=signature, diversity=diversity))
         for signature in size.signatures
         for diversity in size.diversities
         for policy in (uniform, chosen)
@@ -294,8 +314,30 @@ def map_conditions(size: StudySize, seed: int) -> list[Condition]:
 
 
 def data_conditions(size: StudySize, seed: int) -> list[Condition]:
-    """Return the conditions of question 9: uniform sampling of more hours, for equal steps."""
-    return [uniform(Library(content="shows", seed=seed, scale=scale)) for scale in size.data_scales]
+    """Return the conditions with uniform sampling of more hours, for equal steps."""
+    scales: dict[Content, tuple[int, ...]] = {"shows": size.data_scales, "clips": size.clip_scales}
+    return [
+        uniform(Library(content=content, seed=seed, scale=scale))
+        for content in scales
+        for scale in scales[content]
+    ]
+
+
+def sampled(library: Library, clips_per_title: int, **changes: Any) -> Condition:
+    """Return a library's condition with k clips per title; k = 1 is uniform sampling."""
+    if clips_per_title == 1:
+        return uniform(library, **changes)
+    return chosen(library, clips_per_title=clips_per_title, **changes)
+
+
+def variant_conditions(planned: PlannedVariant, seed: int) -> list[Condition]:
+    """Return the conditions of a variant, each after the same condition without it."""
+    return [
+        sampled(Library(content=content, seed=seed), clips, variant=variant)
+        for content in planned.contents
+        for clips in planned.clips_per_title
+        for variant in (None, planned.variant)
+    ]
 
 
 def opening_conditions(size: StudySize, seed: int) -> list[Condition]:

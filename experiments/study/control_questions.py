@@ -1,4 +1,4 @@
-"""Questions 5 to 9: openings, curated clips and other losses, speed, checks, and more data."""
+"""Questions 5, 7 and 9: openings, speed, and more data."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import math
 from statistics import mean
 
 from experiments.study.conditions import (
-    ALTERNATIVES,
     CHOSEN_CLIPS,
-    LOSSES,
     Library,
     chosen,
     opening_conditions,
@@ -20,14 +18,12 @@ from experiments.study.findings import (
     NOT_MEASURED,
     Findings,
     FindingsBuilder,
-    choose,
     compare,
     on_content,
 )
 from experiments.study.scores import ConditionScores
 from experiments.study.statistics import (
     DIFFERENCE_HEADER,
-    Estimate,
     Measurements,
     OfSeed,
     over_seeds,
@@ -57,36 +53,6 @@ def openings(m: Measurements) -> Findings:
     return b.build(
         "Are recurring openings harmful as false negatives, and does ignoring them help?",
         how_to_read="Accuracy with such pairs ignored minus accuracy with them as negatives.",
-    )
-
-
-def curated(m: Measurements) -> Findings:
-    """Question 6: curated clips, and more complex losses, against films sampled hierarchically."""
-    b = FindingsBuilder(["condition", *DIFFERENCE_HEADER])
-    others = {"curated clips, uniform": on_content("clips", uniform), "films, uniform": None} | {
-        f"films, uniform, {name}": on_content("movies", uniform, loss=name) for name in LOSSES
-    }
-    for benchmark, name in BENCHMARK_NAMES.items():
-        for other, condition in others.items():
-            found = m.difference(
-                on_content("movies", chosen), condition or on_content("movies", uniform), benchmark
-            )
-            label = f"{other}: {name}"
-            # Films with uniform sampling are shown for comparison; question 2 has that figure.
-            if condition is not None:
-                than = "films sampled hierarchically with InfoNCE"
-                b.sentences.append(compare(label.capitalize(), found, than=than))
-            b.add(found, cells=[label], panel="minus hierarchical on films", label=label,
-                  estimate=f"{other} minus hierarchical, {benchmark}" if condition else ""
-                  )  # fmt: skip
-    if not b.estimates:
-        b.panels.clear()
-    return b.build(
-        "Do films, sampled hierarchically, match curated clips of the same duration? Do more "
-        "complex losses with uniform sampling match InfoNCE with hierarchical sampling?",
-        how_to_read="Accuracy of each condition minus that of films sampled hierarchically with "
-        "InfoNCE. Left of the dotted line, the condition is worse. Curated clips are titles of "
-        "their own with one event each, balanced over all kinds.",
     )
 
 
@@ -164,63 +130,6 @@ def steps_until(points: list[tuple[float, float]], target: float) -> float | Non
     return None
 
 
-def checks(m: Measurements) -> Findings:
-    """Question 8: other settings, and labels in random order."""
-    b = FindingsBuilder(["setting", *DIFFERENCE_HEADER])
-    size = m.design.size
-    values = ", ".join(f"{key.replace('_', ' ')} {x:g}" for key, x in size.alternatives.items())
-    b.sentences.append(
-        f"Each setting has one alternative value for both policies: {values}, instead of "
-        f"temperature {size.temperature:g}, learning rate {size.learning_rate:g}, steps "
-        f"{size.steps}. Probes never train on a title that they are tested on: reading a transfer "
-        "set fails if a fold has a title on both sides, and no library has a transfer title."
-    )
-    for name in ("", *ALTERNATIVES):
-        words = "number of steps" if name == "steps" else name.replace("_", " ")
-        label = f"other {words}" if name else "as in the study"
-        base = on_content("movies", uniform, alternative=name)
-        hierarchical = on_content("movies", chosen, alternative=name)
-        for benchmark, benchmark_name in BENCHMARK_NAMES.items():
-            found = m.difference(base, hierarchical, benchmark)
-            text = f"{label}, {benchmark_name}"
-            b.add(found, cells=[text], panel="gain on films", label=text,
-                  estimate=f"gain on movies, {text}" if name else "")  # fmt: skip
-            if name:
-                what = f"With another {words}, {benchmark_name}: hierarchical sampling"
-                b.sentences.append(compare(what, found, than="uniform sampling"))
-            if name and found is not None:
-                # The few seeds with an alternative setting may differ from the other seeds, so
-                # the gain is compared with the usual one in the same seeds.
-                usual = m.gains(
-                    on_content("movies", uniform), on_content("movies", chosen), benchmark
-                )
-                other = m.gains(base, hierarchical, benchmark)
-                more = over_seeds([other[seed] - usual[seed] for seed in other if seed in usual])
-                b.sentences.append(
-                    "That gain minus the gain with the study's own setting in the same seeds: "
-                    + choose(more, above="it is larger", below="it is smaller",
-                             unclear="the two do not differ clearly")
-                )  # fmt: skip
-    for benchmark, benchmark_name in BENCHMARK_NAMES.items():
-        above = _shuffled_minus_chance(m, benchmark)
-        if above is not None:
-            b.estimates[f"shuffled labels minus chance, {benchmark}"] = above
-        text = choose(
-            above,
-            above="above chance, so the probe cannot be trusted",
-            below="below chance, as expected of a probe that does not see its test labels: labels "
-            "are permuted within a fixed set, so a class that is more frequent in training is "
-            "less frequent in testing",
-            unclear="at chance, as it must be",
-        )
-        b.sentences.append(f"Shuffled labels, {benchmark_name}, minus chance: {text}")
-    return b.build(
-        "Do the conclusions depend on a setting, and can the probe be trusted?",
-        how_to_read="Accuracy with hierarchical minus accuracy with uniform sampling on films, "
-        "both trained with the changed setting.",
-    )
-
-
 def more_data(m: Measurements) -> Findings:
     """Question 9: more hours with uniform sampling, against hierarchical sampling of shows."""
     b = FindingsBuilder(["condition", *DIFFERENCE_HEADER])
@@ -249,14 +158,3 @@ def more_data(m: Measurements) -> Findings:
 
 def _uniform_on_more_hours(scale: int) -> OfSeed:
     return lambda seed: uniform(Library(content="shows", seed=seed, scale=scale))
-
-
-def _shuffled_minus_chance(m: Measurements, benchmark: str) -> Estimate | None:
-    content, above = m.design.size.contents[0], []
-    for seed in m.design.seeds:
-        # Both conditions of a seed are tested on the same labels, so they count as one value.
-        finished = [m.of(on_content(content, policy)(seed)) for policy in (uniform, chosen)]
-        scores = [one.score(benchmark, "shuffled") for one in finished if one is not None]
-        values = [score.accuracy - score.chance for score in scores if score is not None]
-        above += [mean(values)] if values else []
-    return over_seeds(above)

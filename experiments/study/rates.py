@@ -14,7 +14,7 @@ from typing import Literal
 
 import torch
 
-from experiments.study.conditions import Condition, Library, steps_of
+from experiments.study.conditions import Condition, Library, clips_of, steps_of
 from experiments.study.size import Frozen, StudySize
 from toomuchtv._internal.files import write_text
 
@@ -80,7 +80,7 @@ def condition_parts(size: StudySize, condition: Condition) -> dict[Part, float]:
     """Return the parts of a condition and how many units each has."""
     parts: dict[Part, float] = {"evaluation": 1.0}
     if condition.policy != "untrained":
-        parts["training"] = float(steps_of(size, condition) * size.batch_size)
+        parts["training"] = float(clips_of(size, condition))
         if "milestones" in condition.measures:
             parts["milestones"] = float(len(size.milestones))
     if "finetune" in condition.measures:

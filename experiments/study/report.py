@@ -155,6 +155,7 @@ def write_record(
                         "low": estimate.low if estimate.has_interval else None,
                         "high": estimate.high if estimate.has_interval else None,
                         "values": list(estimate.values),
+                        "p_holm": one.p_holm.get(name),
                     }
                     for name, estimate in one.estimates.items()
                 },

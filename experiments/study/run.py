@@ -13,13 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.study.conditions import Design, check_same_design, read_design, select, unite
-from experiments.study.control_questions import (
-    checks,
-    curated,
-    more_data,
-    openings,
-    steps_to_score,
-)
+from experiments.study.control_questions import more_data, openings, steps_to_score
 from experiments.study.findings import Findings
 from experiments.study.report import Failure, write_record, write_study_page
 from experiments.study.sampling_questions import (
@@ -32,6 +26,11 @@ from experiments.study.scheduler import Outcome, run_conditions
 from experiments.study.scores import read_scores
 from experiments.study.settings import check_design
 from experiments.study.statistics import Measurements
+from experiments.study.variant_questions import (
+    effects_of_settings,
+    other_settings,
+    simple_against_complex,
+)
 from toomuchtv._internal.files import write_text
 from toomuchtv._internal.folder_lock import folder_lock
 from toomuchtv.cli.console import Output
@@ -44,9 +43,9 @@ _QUESTIONS = (
     shows,
     clips_per_title,
     openings,
-    curated,
+    simple_against_complex,
     steps_to_score,
-    checks,
+    other_settings,
 )
 
 
@@ -155,9 +154,12 @@ def write_findings(
 
 
 def findings_per_question(measurements: Measurements) -> list[Findings]:
-    """Return the findings of all questions, in order; the ninth only where it was asked."""
-    found = [question(measurements) for question in _QUESTIONS]
-    return [*found, more_data(measurements)] if measurements.design.size.data_scales else found
+    """Return the findings of all questions, in order; the last two only where they were asked."""
+    size = measurements.design.size
+    asked = [*_QUESTIONS]
+    asked += [more_data] if size.data_scales else []
+    asked += [effects_of_settings] if size.variants else []
+    return [question(measurements) for question in asked]
 
 
 def claim_folder(out: Path, design: Design) -> None:

@@ -22,6 +22,7 @@ from experiments.study.findings import (
     NOT_MEASURED,
     Findings,
     FindingsBuilder,
+    Sentence,
     choose,
     compare,
     on_content,
@@ -87,7 +88,7 @@ def _figures(negatives: list[dict[str, dict[str, float]]], policy: str, key: str
 
 def _easy_sentence(
     content: Content, finished: list[ConditionScores], estimates: dict[str, Estimate]
-) -> str:
+) -> str | Sentence:
     both = [one for one in finished if set(_POLICIES) <= set(one.negatives)]
     if not both:
         return f"{CONTENT_NAMES[content]}: {NOT_MEASURED}"
@@ -130,7 +131,7 @@ def transfer(m: Measurements) -> Findings:
     """Question 2: hierarchical against uniform sampling, by content, benchmark and protocol."""
     b = FindingsBuilder(["content", "score", *DIFFERENCE_HEADER])
     size = m.design.size
-    floors = []
+    floors: list[list[str | Difference]] = []
     for protocol, protocol_name in _PROTOCOL_NAMES.items():
         for benchmark, name in BENCHMARK_NAMES.items():
             label = f"{name}, {protocol_name}"
@@ -150,7 +151,7 @@ def transfer(m: Measurements) -> Findings:
             scores = [one.accuracy(benchmark, protocol) for one in untrained]
             values = [score for score in scores if score is not None]
             if values:
-                floors.append(["random weights", label, f"{mean(values):.3f}", *["-"] * 4,
+                floors.append(["random weights", label, f"{mean(values):.3f}", *["-"] * 5,
                                str(len(values))])  # fmt: skip
     b.rows += floors
     return b.build(
@@ -178,7 +179,7 @@ def shows(m: Measurements) -> Findings:
             below="the gain is smaller on shows than on films, in contrast to the paper",
             unclear="the gains do not differ clearly",
         )
-        b.sentences.append(f"{name.capitalize()}, gain on shows minus gain on films: {text}")
+        b.sentences.append(f"{name.capitalize()}, gain on shows minus gain on films: " + text)
         if more is not None:
             b.estimates[f"gain on shows minus gain on films, {benchmark}"] = more
     panels = {}
@@ -196,29 +197,24 @@ def shows(m: Measurements) -> Findings:
             [key for key, gain in measured.items() for _ in gain.estimate.values],
             [value for gain in measured.values() for value in gain.estimate.values],
         )
-        texts = []
-        for what, slope in zip(("signature", "diversity"), fitted or (None, None), strict=True):
-            texts.append(choose(slope, above=f"the gain rises with {what}",
-                                below=f"the gain falls with {what}",
-                                unclear=f"there is no clear dependence on {what}"))  # fmt: skip
-            if slope is not None:
-                b.estimates[f"gain per unit of {what}, {benchmark}"] = slope
-        text = (
-            "; ".join(texts).replace(").;", ");")
-            if fitted
-            else "there are not enough cells for slopes."
-        )
-        b.sentences.append(f"{name.capitalize()}, over the map: {text}")
+        sentence: str | Sentence = f"{name.capitalize()}, over the map: "
+        for what, slope in zip(("signature", "diversity"), fitted or (), strict=False):
+            sentence += choose(slope, above=f"the gain rises with {what}",
+                               below=f"the gain falls with {what}",
+                               unclear=f"there is no clear dependence on {what}")  # fmt: skip
+            sentence += " " if what == "signature" else ""
+            b.estimates[f"gain per unit of {what}, {benchmark}"] = slope
+        b.sentences.append(sentence + ("" if fitted else "there are not enough cells for slopes."))
         for (signature, diversity), gain in measured.items():
-            b.rows.append([f"{signature:g}", f"{diversity:g}", name, *gain.row()])
+            b.rows.append([f"{signature:g}", f"{diversity:g}", name, gain])
     labels = {"x_label": "strength of the titles' signatures", "y_label": "diversity of a title"}
     return b.build(
         "Is the gain larger on TV shows, and why?",
         draw_chart=partial(draw_map, panels, **labels) if panels else None,
-        how_to_read="Each cell is a library of films. The number is the accuracy with hierarchical "
-        f"(k={CHOSEN_CLIPS}) minus the accuracy with uniform sampling, and below it is its 95% "
-        "interval. Blue means that hierarchical sampling is better. Slopes are least squares over "
-        "all cells and seeds.",
+        how_to_read=f"Each cell is a library of {CONTENT_NAMES[size.map_content].lower()}. The "
+        f"number is the accuracy with hierarchical (k={CHOSEN_CLIPS}) minus the accuracy with "
+        "uniform sampling, and below it is its 95% interval. Blue means that hierarchical sampling "
+        "is better. Slopes are least squares over all cells and seeds.",
     )
 
 
@@ -226,7 +222,8 @@ def _map_gain(
     m: Measurements, signature: float, diversity: float, benchmark: str
 ) -> Difference | None:
     def library(seed: int) -> Library:
-        return Library(content="movies", seed=seed, signature=signature, diversity=diversity)
+        content = m.design.size.map_content
+        return Library(content=content, seed=seed, signature=signature, diversity=diversity)
 
     return m.difference(
         lambda seed: uniform(library(seed)), lambda seed: chosen(library(seed)), benchmark
@@ -290,7 +287,9 @@ def _per_doubling(m: Measurements, content: Content, tried: list[int]) -> Estima
     )
 
 
-def _best_sentence(m: Measurements, content: Content, gains: dict[int, Difference]) -> str:
+def _best_sentence(
+    m: Measurements, content: Content, gains: dict[int, Difference]
+) -> str | Sentence:
     on = CONTENT_NAMES[content]
     if not gains:
         return f"{on}: {NOT_MEASURED}"

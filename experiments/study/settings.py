@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from experiments.rendered_tv import RenderedTVConfig
@@ -13,7 +14,6 @@ from experiments.study.conditions import (
     Condition,
     Design,
     Library,
-    steps_of,
 )
 from experiments.study.size import CLIP_FRAME_RATE, TRANSFER_SECONDS, Detail, StudySize
 from toomuchtv.evaluation.benchmark import Modality
@@ -114,8 +114,7 @@ def transfer_config(size: StudySize, seed: int) -> RenderedTVConfig:
 
 def condition_config(size: StudySize, condition: Condition) -> Config:
     """Return all settings of a condition's training."""
-    name, detail = condition.alternative, size.detail
-    changed = {name: size.alternatives[name]} if name else {}
+    detail = size.detail
     clips = condition.clips_per_title if condition.policy == "hierarchical" else CHOSEN_CLIPS
     milestones = "milestones" in condition.measures
     rate = detail.sample_rate_hz
@@ -141,20 +140,33 @@ def condition_config(size: StudySize, condition: Condition) -> Config:
             f"sampling.clips_per_item={clips // condition.items_per_title}",
             f"sampling.items_per_title={condition.items_per_title}",
             f"sampling.level={condition.level}",
+            f"sampling.min_gap_seconds={_min_gap_seconds(size, condition)}",
             f"pair_labels.same_recurrence={condition.recurring}",
-            f"loss.name={condition.loss}",
-            f"loss.temperature={changed.get('temperature', size.temperature)}",
-            f"optimizer.learning_rate={changed.get('learning_rate', size.learning_rate)}",
+            f"loss.temperature={size.temperature}",
+            f"optimizer.learning_rate={size.learning_rate}",
             f"optimizer.warmup_steps={max(size.steps // 10, 1)}",
-            f"training.steps={max(steps_of(size, condition), 1)}",
+            f"training.steps={size.steps}",
             f"training.seed={condition.library.seed}",
             f"training.num_workers={detail.loader_workers}",
             f"training.num_threads={size.threads}",
             f"training.precision={detail.precision}",
             f"training.checkpoint_every={_milestone_every(size) if milestones else 100}",
             f"training.keep_checkpoints_every={_milestone_every(size) if milestones else 0}",
+            *(condition.variant.settings if condition.variant else ()),
         ),
     )
+
+
+def _min_gap_seconds(size: StudySize, condition: Condition) -> float:
+    """Return how far apart the clips of an item start: 2 seconds, or less if k would not fit.
+
+    A film of half a minute has room for 15 clips that are 2 seconds apart. More clips of it would
+    be drawn from other titles instead. The rule leaves room for skipped segments, such as credits.
+    """
+    episodes = LEVELS["show"] if condition.library.content == "shows" else 1
+    clips_per_episode = -(-condition.clips_per_title // episodes)
+    fits = 0.7 * size.minutes * 60 / clips_per_episode
+    return min(2.0, math.floor(fits * CLIP_FRAME_RATE) / CLIP_FRAME_RATE)
 
 
 def _milestone_every(size: StudySize) -> int:

@@ -1,6 +1,7 @@
 """Differences between conditions, with confidence intervals.
 
-Intervals over seeds use Student's t. Intervals over test titles use a paired bootstrap.
+Intervals over seeds use Student's t. Intervals over test titles use a paired bootstrap. Whether an
+effect is claimed is decided by p-values that are corrected for all estimates of a question.
 """
 
 from __future__ import annotations
@@ -30,27 +31,20 @@ class Estimate:
         low: Lower end of the interval; NaN if there are too few values.
         high: Upper end of the interval; NaN if there are too few values.
         values: The values, one per seed; empty for a slope.
+        p_value: p of the t-test against zero, which is below 0.05 where the interval excludes
+            zero; NaN if there are too few values.
     """
 
     mean: float
     low: float
     high: float
     values: tuple[float, ...]
+    p_value: float = math.nan
 
     @property
     def has_interval(self) -> bool:
         """True if there were enough values for an interval."""
         return math.isfinite(self.low)
-
-    @property
-    def is_above_zero(self) -> bool:
-        """True if the whole interval is above zero."""
-        return self.has_interval and self.low > 0
-
-    @property
-    def is_below_zero(self) -> bool:
-        """True if the whole interval is below zero."""
-        return self.has_interval and self.high < 0
 
     def __str__(self) -> str:
         if not self.has_interval:
@@ -74,8 +68,12 @@ class Difference:
     base: float
     score: float
 
-    def row(self) -> list[str]:
-        """Return the cells of a table with the columns `DIFFERENCE_HEADER`."""
+    def row(self, p_holm: float | None) -> list[str]:
+        """Return the cells of a table with the columns `DIFFERENCE_HEADER`.
+
+        Args:
+            p_holm: p after Holm's correction; None if no sentence judges this difference.
+        """
         one = self.estimate
         interval = f"{one.low:+.3f} to {one.high:+.3f}" if one.has_interval else "one seed: none"
         return [
@@ -83,12 +81,15 @@ class Difference:
             f"{self.score:.3f}",
             f"{one.mean:+.3f}",
             interval,
+            "-" if p_holm is None else f"{p_holm:.4f}",
             f"{self.by_titles[0]:+.3f} to {self.by_titles[1]:+.3f}",
             str(len(one.values)),
         ]
 
 
-DIFFERENCE_HEADER = ["base", "score", "difference", "95%, seeds", "95%, test titles", "seeds"]
+DIFFERENCE_HEADER = [
+    "base", "score", "difference", "95%, seeds", "p, Holm", "95%, test titles", "seeds"
+]  # fmt: skip
 
 
 class Measurements:
@@ -152,10 +153,35 @@ def over_seeds(values: Sequence[float]) -> Estimate | None:
     """Return the mean of independent values with Student's 95% interval, or None for no values."""
     if not values:
         return None
-    mean, reach = float(np.mean(values)), math.nan
-    if len(values) > 1:
-        reach = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    return Estimate(mean=mean, low=mean - reach, high=mean + reach, values=tuple(values))
+    mean, free = float(np.mean(values)), len(values) - 1
+    error = float(stats.sem(values)) if free else math.nan
+    return _with_interval(mean, error, free, tuple(values))
+
+
+def _with_interval(
+    mean: float, error: float, free: int, values: tuple[float, ...] = ()
+) -> Estimate:
+    """Return an estimate from its standard error and its degrees of freedom."""
+    if math.isnan(error):
+        return Estimate(mean=mean, low=math.nan, high=math.nan, values=values)
+    reach = float(stats.t.ppf(0.975, free)) * error
+    p_value = float(2 * stats.t.sf(abs(mean) / error, free)) if error else float(mean == 0)
+    return Estimate(mean=mean, low=mean - reach, high=mean + reach, values=values, p_value=p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's method.
+
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
+    Statistics 1979. The smallest of m is multiplied by m, the next one by m - 1, and so on. None
+    becomes smaller than one before it, or larger than 1. If those below 0.05 are claimed, the
+    probability that any of the claims is wrong is at most 0.05.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
 
 
 def over_titles(pairs: Sequence[tuple[Score, Score]], *, seed: int = 0) -> tuple[float, float]:
@@ -197,9 +223,9 @@ def slopes(
     solution = np.linalg.lstsq(design, np.array(y), rcond=None)[0]
     rest = np.array(y) - design @ solution
     covariance = np.linalg.inv(design.T @ design) * float(rest @ rest) / free
-    reach = stats.t.ppf(0.975, free) * np.sqrt(np.diag(covariance))
+    errors = np.sqrt(np.diag(covariance))
     first, second = (
-        Estimate(mean=float(b), low=float(b - r), high=float(b + r), values=())
-        for b, r in zip(solution[1:], reach[1:], strict=True)
+        _with_interval(float(b), float(error), free)
+        for b, error in zip(solution[1:], errors[1:], strict=True)
     )
     return first, second

@@ -36,6 +36,9 @@ class AugmentationConfig(BaseModel):
         blur: Probability of a Gaussian blur.
         min_blur_sigma: Smallest standard deviation of the blur, in pixels of the output.
         max_blur_sigma: Largest standard deviation of the blur.
+        audio_shift_seconds: The audio of a clip is read up to this much earlier or later than its
+            frames, but from inside the item. It may then touch a skipped segment. `ClipReader`
+            does this, and only for trainings.
         gain_db: Audio is amplified by up to this many decibels, either way.
         time_masks: Number of masks over time in the spectrogram.
         time_mask_share: Largest length of a time mask, as a share of the spectrogram.
@@ -56,6 +59,7 @@ class AugmentationConfig(BaseModel):
     blur: float = Field(default=0.0, ge=0.0, le=1.0)
     min_blur_sigma: float = Field(default=0.1, ge=0.0, le=64.0)
     max_blur_sigma: float = Field(default=1.0, ge=0.0, le=64.0)
+    audio_shift_seconds: float = Field(default=0.0, ge=0.0, le=600.0)
     gain_db: float = Field(default=6.0, ge=0.0, le=60.0)
     time_masks: int = Field(default=1, ge=0, le=16)
     time_mask_share: float = Field(default=0.1, ge=0.0, lt=1.0)

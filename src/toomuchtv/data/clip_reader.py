@@ -16,7 +16,7 @@ from toomuchtv.errors import CatalogError
 from toomuchtv.media.clip import ClipFormat, VideoArray, WaveformArray
 from toomuchtv.media.proxy_reader import ProxyPool, ProxyReader
 
-_CROP = 100  # a stream of random numbers, apart from those of the samplers
+_CROP, _AUDIO_SHIFT = 100, 101  # streams of random numbers, apart from those of the samplers
 
 
 class ClipReader:
@@ -28,6 +28,7 @@ class ClipReader:
         proxies: Proxy of each item, by item id.
         clip_format: Frames and audio of a clip.
         max_open: Number of proxies that are kept open.
+        audio_shift_seconds: See `AugmentationConfig`. The shift of a clip follows from its seed.
 
     Attributes:
         snapshot: See above.
@@ -50,6 +51,7 @@ class ClipReader:
         clip_format: ClipFormat,
         *,
         max_open: int = 64,
+        audio_shift_seconds: float = 0.0,
     ) -> None:
         self.snapshot = snapshot
         self.clip_format = clip_format
@@ -65,6 +67,7 @@ class ClipReader:
         self.side = _common_side(self._proxies, clip_format)
         self.video_shape = (clip_format.frames, self.side * 3 // 2, self.side)
         self._max_open = max_open
+        self._audio_shift_seconds = audio_shift_seconds
         self._pools = {os.getpid(): ProxyPool(max_open)}
 
     def __getstate__(self) -> dict[str, object]:
@@ -112,10 +115,21 @@ class ClipReader:
             out=video,
         )
         reader.read_waveform(
-            first_sample=clip_format.audio_start_sample(clip.start_seconds),
+            first_sample=self._first_sample(clip, proxy),
             num_samples=clip_format.num_samples,
             out=waveform,
         )
+
+    def _first_sample(self, clip: ClipSpec, proxy: Proxy) -> int:
+        """Return the first sample of a clip's audio, moved by a random shift if there is one."""
+        first = self.clip_format.audio_start_sample(clip.start_seconds)
+        if self._audio_shift_seconds == 0:
+            return first
+        draw = float(uniforms(np.array([clip.seed], np.uint64), _AUDIO_SHIFT)[0])
+        shift = (2 * draw - 1) * self._audio_shift_seconds * proxy.sample_rate_hz
+        # Audio that reaches beyond an end of the item without a shift may stay where it is.
+        last = max(proxy.num_samples - self.clip_format.num_samples, first)
+        return min(max(first + round(shift), min(first, 0)), last)
 
     def reading_order(self, specs: ClipSpecs) -> list[int]:
         """Forget all earlier reads, and return the indices of a batch's clips in reading order.

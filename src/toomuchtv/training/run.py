@@ -155,7 +155,10 @@ def open_run(
             device=device,
             start_step=start_step,
             batches=PlannedBatches(
-                ClipReader(catalog.folder, train, source.proxies, config.clip),
+                ClipReader(
+                    catalog.folder, train, source.proxies, config.clip,
+                    audio_shift_seconds=config.augmentation.audio_shift_seconds,
+                ),
                 ClipSampler(train, config.sampling, config.clip),
                 seed=training.seed,
                 rank=distributed.rank(),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from experiments.study.conditions import Condition, Design, design, steps_of
 from experiments.study.scores import ConditionScores, Milestone, Score
-from experiments.study.size import StudySize
+from experiments.study.size import FULL, StudySize
 
 SIZE = StudySize(
     name="toy",
@@ -14,11 +14,11 @@ SIZE = StudySize(
     steps=80,
     seeds=4,
     side_seeds=3,
-    guard_seeds=3,
     map_seeds=2,
     signatures=(0.2, 1.0),
     diversities=(0.2, 0.8),
     milestones=(0.25, 0.5),
+    variants=tuple(one.model_copy(update={"seeds": 3}) for one in FULL.variants),
 )
 #: Returns a condition's accuracy on actions; on sounds it is 0.3 more.
 Rule = Callable[[Condition], float]

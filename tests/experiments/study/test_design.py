@@ -5,31 +5,37 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.study.conditions import (
-    ALTERNATIVES,
     Condition,
     Library,
     chosen,
+    clips_of,
     design,
     differences,
     main_conditions,
     map_conditions,
     opening_conditions,
+    steps_of,
     uniform,
 )
 from experiments.study.plan import Plan, plan_study
 from experiments.study.rates import Rates
 from experiments.study.settings import (
+    check_design,
     condition_config,
     library_config,
     milestone_steps,
     proxy_format,
     transfer_config,
 )
-from experiments.study.size import FULL, QUICK, Detail, StudySize, read_size
+from experiments.study.size import FULL, QUICK, Content, Detail, StudySize, read_size
+from tests.data.snapshots import snapshot_of
 from tests.experiments.study.made_up import study
+from toomuchtv.data.sampler import ClipSampler
+from toomuchtv.training.run_config import differing_keys
 
 
 def planned(size: StudySize, *, minutes: float) -> Plan:
@@ -55,8 +61,7 @@ def test_the_full_study_has_the_planned_conditions() -> None:
         for content in ("movies", "shows", "both"):
             library = Library(content=content, seed=seed)
             own = [one for one in whole.conditions if one.library == library
-                   and one.loss == "info_nce" and one.items_per_title == 1
-                   and not one.alternative]  # fmt: skip
+                   and one.items_per_title == 1 and one.variant is None]  # fmt: skip
             trained = [
                 (condition.policy, condition.clips_per_title)
                 for condition in own
@@ -87,24 +92,49 @@ def test_compared_conditions_differ_only_in_what_is_compared(
     assert differences(one, other) == what
 
 
-def test_all_other_settings_are_equal_for_all_conditions() -> None:
-    """Only sampling, pair labels, the loss and the alternative setting may differ."""
-    conditions = design(QUICK).conditions
-    first = condition_config(FULL, conditions[0])
-    for condition in conditions:
-        config = condition_config(FULL, condition)
-        for section in ("clip", "transform", "augmentation", "model"):
-            assert getattr(config, section) == getattr(first, section)
-        assert config.sampling.batch_size == FULL.batch_size
-        assert config.training.seed == condition.library.seed
-        usual = (FULL.steps, FULL.learning_rate, FULL.temperature)
-        found = (config.training.steps, config.optimizer.learning_rate,
-                 config.loss.temperature)  # fmt: skip
-        if condition.policy == "untrained":
-            continue
-        changed = [name for name, a, b in zip(("steps", "learning_rate", "temperature"), usual,
-                                              found, strict=True) if a != b]  # fmt: skip
-        assert changed == ([condition.alternative] if condition.alternative else [])
+LARGE = read_size(Path(__file__).parents[3] / "benchmarks" / "study_large.toml")
+CONDITIONS = [
+    pytest.param(size, condition, id=condition.name)
+    for size in (FULL, QUICK, LARGE)
+    for condition in design(size.with_seeds(1)).conditions
+]
+
+
+@pytest.mark.parametrize(("size", "condition"), CONDITIONS)
+def test_every_condition_has_the_settings_of_the_study_except_for_its_own(
+    size: StudySize, condition: Condition
+) -> None:
+    config = condition_config(size, condition)
+    own = differing_keys(config, condition_config(size, uniform(condition.library)))
+    assert config.training.seed == condition.library.seed
+    changed = [] if condition.variant is None else condition.variant.settings
+    allowed = {"sampling.name", "sampling.clips_per_item", "sampling.items_per_title",
+               "sampling.level", "sampling.min_gap_seconds", "pair_labels.same_recurrence",
+               "training.checkpoint_every", "training.keep_checkpoints_every",
+               *(setting.partition("=")[0] for setting in changed)}  # fmt: skip
+    # A loss and an encoder of another name bring settings of their own.
+    sections = tuple(key.removesuffix("name") for key in allowed if key.endswith(".name"))
+    assert [key for key in own if key not in allowed and not key.startswith(sections)] == []
+    assert all(setting.partition("=")[0] in own for setting in changed)
+    if condition.policy != "untrained":
+        assert steps_of(size, condition) == config.training.steps
+        assert clips_of(size, condition) == config.training.steps * config.sampling.batch_size
+
+
+@pytest.mark.parametrize("size", [FULL, LARGE], ids=lambda size: size.name)
+@pytest.mark.parametrize("content", ["movies", "shows"])
+def test_k_clips_of_a_batch_are_of_one_title(size: StudySize, content: Content) -> None:
+    """Films of half a minute have room for k clips, even if a tenth of them is skipped."""
+    frames = round(size.minutes * 60 * 8)
+    title = np.arange(size.items) // (4 if content == "shows" else 1)
+    skipped = [(item, 0.0, size.minutes * 6, "credits", -1) for item in range(size.items)]
+    snapshot = snapshot_of([frames] * size.items, title.tolist(), segments=skipped)
+    for k in size.clips_per_title:
+        condition = chosen(Library(content=content, seed=1), clips_per_title=k)
+        config = condition_config(size, condition)
+        specs = ClipSampler(snapshot, config.sampling, config.clip).draw(seed=1, step=0)
+        _, counts = np.unique(specs.title, return_counts=True)
+        assert counts.tolist() == [k] * (size.batch_size // k)
 
 
 def test_libraries_have_equal_hours_and_the_same_events() -> None:
@@ -138,8 +168,7 @@ def test_a_condition_of_two_questions_is_run_once() -> None:
         for condition in study().conditions
         if condition.library == Library(content="movies", seed=1)
     ]
-    plain = [one for one in conditions if one.policy == "uniform" and not one.alternative
-             and one.loss == "info_nce"]  # fmt: skip
+    plain = [one for one in conditions if one.policy == "uniform" and one.variant is None]
     assert len(plain) == 1
     assert set(plain[0].measures) == {"finetune", "milestones", "shuffled"}
 
@@ -156,18 +185,45 @@ def test_milestones_are_at_kept_checkpoints() -> None:
     assert max(steps) < FULL.steps
 
 
-def test_alternatives_differ_from_the_usual_values() -> None:
-    assert set(FULL.alternatives) == set(ALTERNATIVES)
-    usual = {"temperature": FULL.temperature, "learning_rate": FULL.learning_rate,
-             "steps": FULL.steps}  # fmt: skip
-    assert all(FULL.alternatives[name] != value for name, value in usual.items())
+def test_variants_are_read_from_toml_and_change_no_fingerprint(tmp_path: Path) -> None:
+    path = tmp_path / "size.toml"
+    path.write_text("steps = 7\n")
+    plain = read_size(path)
+    assert plain.variants == ()
+    path.write_text(
+        'steps = 7\n[[variants]]\nname = "long"\nsettings = ["training.steps=21"]\nseeds = 2\n'
+        'contents = ["shows"]\nclips_per_title = [1, 4]\n'
+    )
+    more = design(read_size(path))
+    assert more.fingerprint == design(plain).fingerprint
+    added = [one for one in more.conditions if one.variant is not None]
+    assert [one.name for one in added] == [
+        f"shows-seed{seed}-{sampling}-long" for seed in (1, 2) for sampling in ("uniform", "k4")
+    ]
+    assert {condition_config(more.size, one).training.steps for one in added} == {21}
+    # Every one can be compared with the same condition without the variant.
+    for one in added:
+        assert one.model_copy(update={"variant": None}) in more.conditions
+    for wrong, message in (
+        ('name = "a b"\nsettings = ["loss.temperature=1"]\nseeds = 1', "name"),
+        ('name = "a"\nsettings = []\nseeds = 1', "settings"),
+        ('name = "a"\nsettings = ["loss.temperature=1"]\nseeds = 1\nseed = 1', "seed"),
+    ):
+        path.write_text(f"[[variants]]\n{wrong}\n")
+        with pytest.raises(ValueError, match=message):
+            read_size(path)
+    path.write_text('[[variants]]\nname = "a"\nsettings = ["loss.temperatur=1"]\nseeds = 1\n')
+    with pytest.raises(ValueError, match=r"loss\.temperatur: did you mean"):
+        check_design(design(read_size(path)))
 
 
 def test_the_large_size_is_consistent() -> None:
-    size = read_size(Path(__file__).parents[3] / "benchmarks" / "study_large.toml")
-    whole = design(size)
-    assert len(whole.conditions) == 3 * (1 + 2 * 7 + 2)
-    assert len(whole.libraries) == 3 * (2 + 2)
+    size, whole = LARGE, design(LARGE)
+    # Contents with uniform and seven k; levels, openings, curated clips; more hours; the map.
+    plain = 1 + 3 * 8 + 2 + 2 + 1 + 3 + 2 * 2
+    varied = sum(len(one.contents) * len(one.clips_per_title) for one in size.variants)
+    assert len(whole.conditions) == 3 * (plain + varied)
+    assert len(whole.libraries) == 3 * (3 + 1 + 1 + 3 + 2)
     for library in whole.libraries:
         order = library_config(size, library)
         seconds = 60 * order.minutes * (order.movies + order.shows * order.episodes)
@@ -197,7 +253,8 @@ def test_a_custom_size_is_read_from_toml(tmp_path: Path) -> None:
     path = tmp_path / "large.toml"
     path.write_text("steps = 5000\nwidth = 1.0\n")
     size = read_size(path)
-    changed = {"name": "large", "steps": 5000, "width": 1.0, "condition_core_seconds": None}
+    changed = {"name": "large", "steps": 5000, "width": 1.0, "condition_core_seconds": None,
+               "variants": ()}  # fmt: skip
     assert size == FULL.model_copy(update=changed)
     assert planned(size, minutes=9).num_pieces is None
     path.write_text("step = 5000\n")

@@ -31,7 +31,7 @@ def text(findings: Findings) -> str:
 
 
 def test_the_papers_claims_are_found_where_they_hold() -> None:
-    easy, transfer, shows, clips, openings, curated, steps, guards = map(
+    easy, transfer, shows, clips, openings, complex_, steps, guards, effects = map(
         text, findings_of(paper_like)
     )
     assert "By this count, uniform negatives are easier" in easy
@@ -42,11 +42,16 @@ def test_the_papers_claims_are_found_where_they_hold() -> None:
     assert "the lowest that of k=2" in clips
     assert "The two differ" in clips
     assert openings.count("scores higher") == 2
-    assert "Curated clips, uniform: actions, from video scores lower" in curated
+    assert "Curated clips, uniform: actions, from video scores lower" in complex_
+    # Curated clips, two losses and double the steps, each on two transfer sets.
+    assert complex_.count("scores lower") == 8
+    assert complex_.count("against 0.26") >= 4
     assert "times fewer steps" in steps
     assert guards.count("scores higher") == 6
     assert guards.count("study's own setting in the same seeds: the two do not differ clearly") == 6
     assert "at chance, as it must be" in guards
+    # Three settings for two policies and two losses for one, each on two transfer sets.
+    assert effects.count("does not differ clearly from the study's own setting") == 16
 
 
 def test_more_data_is_compared_with_better_sampling() -> None:
@@ -77,15 +82,35 @@ def test_noise_is_not_reported_as_a_difference() -> None:
 
 def test_a_gain_that_depends_on_a_setting_is_compared_within_the_same_seeds() -> None:
     def rule(condition: Condition) -> float:
-        more = 0.1 if condition.alternative == "learning_rate" else 0.0
+        variant = condition.variant
+        more = 0.1 if variant is not None and variant.value("optimizer.learning_rate") else 0.0
         wobble = 0.001 if condition.library.seed % 2 else -0.001
         return paper_like(condition) + (more + wobble) * (condition.policy == "hierarchical")
 
     guards = findings_of(rule)[7]
     whole = guards.sentences
-    (at,) = [n for n, said in enumerate(whole) if said.startswith("With another learning rate, ac")]
+    (at,) = [n for n, said in enumerate(whole) if "learning_rate-x0.5, k=8, actions" in said]
     assert "study's own setting in the same seeds: it is larger (+0.1" in whole[at + 1]
     assert text(guards).count("it is larger") == 2
+
+
+def test_effects_are_claimed_only_after_holms_correction() -> None:
+    """Twelve gains whose intervals exclude zero, but so narrowly that twelve are too many."""
+
+    def rule(condition: Condition) -> float:
+        spread = 0.1 * (condition.library.seed - 2.5)  # of the gains over the seeds 1 to 4
+        gain = 0.3 if condition.policy == "hierarchical" else 0.0
+        return 0.2 + gain + spread * (condition.policy == "hierarchical")
+
+    found = findings_of(rule)[1]
+    assert text(found).count("does not differ clearly") == 12
+    assert all(one.low > 0 for one in found.estimates.values())
+    p_value = stats.ttest_1samp([0.15, 0.25, 0.35, 0.45], 0.0).pvalue
+    assert list(found.p_holm.values()) == pytest.approx([min(1.0, 12 * p_value)] * 12)
+    assert 0.01 < p_value < 0.05
+    assert found.table is not None
+    column = found.table.header.index("p, Holm")
+    assert {row[column] for row in found.table.rows[:12]} == {f"{12 * p_value:.4f}"}
 
 
 def test_one_seed_is_not_enough() -> None:
@@ -104,9 +129,7 @@ def test_unmeasured_questions_are_reported_as_such() -> None:
 
 
 def test_missing_parts_are_listed_once() -> None:
-    few = SIZE.model_copy(
-        update={"contents": ("movies", "shows"), "side_seeds": 0, "map_seeds": 0, "guard_seeds": 0}
-    )
+    few = SIZE.model_copy(update={"contents": ("movies", "shows"), "side_seeds": 0, "map_seeds": 0})
     whole = design(few)
     found = findings_per_question(
         Measurements(whole, [evaluated(condition, paper_like) for condition in whole.conditions])

@@ -26,6 +26,7 @@ from experiments.study.rates import (
 from experiments.study.run import claim_folder
 from experiments.study.scheduler import Outcome, run_conditions
 from experiments.study.scores import read_scores, write_scores
+from experiments.study.size import PlannedVariant
 from tests.experiments.study.made_up import SIZE, evaluated, paper_like, study
 
 PARTS = ("training", "milestones", "finetune", "evaluation", "library", "transfer")
@@ -243,6 +244,26 @@ def test_other_designs_and_contradictions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"design\.json"):
         merge_studies([first, tmp_path / "none"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_conditions_of_one_name_with_other_settings_are_refused(tmp_path: Path) -> None:
+    folders = []
+    for value in (0.14, 0.2):
+        settings = (f"loss.temperature={value}",)
+        variant = PlannedVariant(name="warm", settings=settings, clips_per_title=(1,), seeds=1)
+        order = design(SIZE.model_copy(update={"variants": (variant,)}))
+        (one,) = select(order.conditions, ["*-warm"])
+        folders.append(results(tmp_path / str(value), order, [one]))
+    with pytest.raises(ValueError, match="differ in condition"):
+        merge_studies(folders, tmp_path / "out")
+    # Neither may the folder continue with the other settings, even before there is a result.
+    with pytest.raises(ValueError, match=r"temperature=0\.2 and loss\.temperature=0\.14: give"):
+        claim_folder(folders[0], order)
+    # Other variants are added.
+    united = merge_studies([folders[0], results(tmp_path / "study", study(), [])], tmp_path / "all")
+    assert {one.name for one in united.design.size.variants} == {
+        "warm", *(one.name for one in SIZE.variants)
+    }  # fmt: skip
 
 
 def test_a_pattern_that_matches_nothing_is_refused() -> None:

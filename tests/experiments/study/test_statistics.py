@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from experiments.study.scores import Score
-from experiments.study.statistics import over_seeds, over_titles, slopes
+from experiments.study.statistics import holm, over_seeds, over_titles, slopes
 
 
 def test_interval_over_seeds_equals_that_of_scipys_t_test() -> None:
@@ -18,18 +20,55 @@ def test_interval_over_seeds_equals_that_of_scipys_t_test() -> None:
     assert found is not None
     low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
     assert [found.low, found.high] == pytest.approx([low, high])
-    assert found.is_above_zero
-    assert not found.is_below_zero
+    assert found.p_value == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue)
 
 
 def test_one_value_has_no_interval() -> None:
     found = over_seeds([0.3])
     assert found is not None
     assert math.isnan(found.low)
-    assert not found.is_above_zero
-    assert not found.is_below_zero
+    assert math.isnan(found.p_value)
     assert "one seed" in str(found)
     assert over_seeds([]) is None
+
+
+def test_values_without_any_spread_are_certain() -> None:
+    for value, p_value in ((0.25, 0.0), (0.0, 1.0)):
+        found = over_seeds([value] * 3)
+        assert found is not None
+        assert (found.low, found.high, found.p_value) == (value, value, p_value)
+
+
+def test_holms_correction_of_known_values() -> None:
+    # Of five, 0.01 is multiplied by 5, 0.02 by 4, 0.022 by 3, 0.09 by 2; 0.022 may not pass 0.02.
+    expected = [0.08, 0.18, 0.05, 0.9, 0.08]
+    assert holm([0.02, 0.09, 0.01, 0.9, 0.022]) == pytest.approx(expected)
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+@given(
+    st.lists(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=6), min_size=1, max_size=8)
+)
+def test_holm_never_claims_what_the_uncorrected_interval_does_not(
+    values: list[list[float]],
+) -> None:
+    found = [estimate for one in values if (estimate := over_seeds(one)) is not None]
+    p_values = [one.p_value for one in found]
+    adjusted = holm(p_values)
+    assert all(p <= corrected <= 1.0 for p, corrected in zip(p_values, adjusted, strict=True))
+    for one, corrected in zip(found, adjusted, strict=True):
+        if corrected < 0.05:
+            assert one.low > 0 or one.high < 0
+    # Every claim at the level of Bonferroni's correction is also a claim of Holm's.
+    assert all(
+        corrected < 0.05
+        for p, corrected in zip(p_values, adjusted, strict=True)
+        if p * len(found) < 0.05
+    )
+    # The order does not matter.
+    assert holm(p_values[::-1]) == pytest.approx(adjusted[::-1])
 
 
 def test_intervals_cover_the_true_mean_in_95_percent() -> None:

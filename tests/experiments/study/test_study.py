@@ -11,7 +11,7 @@ from experiments.study import StudySize, design, run_study
 from experiments.study.conditions import Design
 from experiments.study.run import claim_folder
 from experiments.study.scores import condition_path, read_scores
-from experiments.study.size import read_size
+from experiments.study.size import PlannedVariant, read_size
 from toomuchtv.cli.console import Output
 
 TOY = StudySize(
@@ -21,7 +21,6 @@ TOY = StudySize(
     steps=4,
     seeds=1,
     side_seeds=1,
-    guard_seeds=1,
     map_seeds=1,
     signatures=(0.2, 1.0),
     diversities=(0.8,),
@@ -31,6 +30,12 @@ TOY = StudySize(
     finetune_epochs=1,
     transfer_clips_per_kind=5,
     event_kinds=3,
+    variants=(
+        PlannedVariant(name="temperature-x2", settings=("loss.temperature=0.14",), seeds=1),
+        PlannedVariant(
+            name="memory_bank", settings=("loss.name=memory_bank",), clips_per_title=(1,), seeds=1
+        ),
+    ),
 )
 
 

@@ -73,7 +73,9 @@ def test_from_a_library_to_a_comparison(tmp_path: Path, monkeypatch: pytest.Monk
     assert tv.pretrain("cat", "runs/own_loss", own).steps == 2
     (tmp_path / "my_losses.py").unlink()
     del sys.modules["my_losses"]
-    assert tv.load("runs/own_loss").model.embedding_dim == 256  # without the class of the loss
+    assert (
+        tv.load("runs/own_loss").config.model.embedding_dim == 256
+    )  # without the class of the loss
     # Only the settings: the folders of published weights have hundreds of megabytes.
     config = execute(published.rpartition("result =")[0], tv=tv)["config"]
     assert isinstance(config, tv.Config)

@@ -36,16 +36,20 @@ _EPISODES = (
 )
 # fmt: on
 
+#: What stands before a name when all names without it are used.
+_BEFORE = ("", "Beyond the ", "Under the ", "Before the ")
+_NUM_PAIRS = len(_FIRST) * len(_SECOND)
 #: Number of distinct title names.
-MAX_TITLE_NAMES = len(_FIRST) * len(_SECOND)
+MAX_TITLE_NAMES = len(_BEFORE) * _NUM_PAIRS
 #: Number of distinct episode names within one series.
 MAX_EPISODE_NAMES = len(_EPISODES)
 
 
 def title_name(seed: int, index: int) -> str:
     """Return the name of the title with this index in the library, distinct from all others."""
-    pair = int(stream(seed, "names").permutation(MAX_TITLE_NAMES)[index])
-    return f"{_FIRST[pair // len(_SECOND)]} {_SECOND[pair % len(_SECOND)]}"
+    turn, place = divmod(index, _NUM_PAIRS)
+    pair = int(stream(seed, "names").permutation(_NUM_PAIRS)[place])
+    return f"{_BEFORE[turn]}{_FIRST[pair // len(_SECOND)]} {_SECOND[pair % len(_SECOND)]}"
 
 
 def title_year(seed: int, index: int) -> int:

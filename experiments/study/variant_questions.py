@@ -68,18 +68,18 @@ def simple_against_complex(m: Measurements) -> Findings:
 def other_settings(m: Measurements) -> Findings:
     """Question 8: the gain of hierarchical sampling with other settings, and shuffled labels."""
     b = FindingsBuilder(["setting", *DIFFERENCE_HEADER])
-    gains = [one for one in varied(m) if one[2] > 1]
     b.sentences.append(
         "Probes never train on a title that they are tested on: reading a transfer set fails if a "
         "fold has a title on both sides, and no library has a transfer title."
     )
-    for planned, content, k in gains:
-        both = 1 in planned.clips_per_title
+    for planned, content, k in varied(m):
+        if k == 1 or 1 not in planned.clips_per_title:
+            continue
         usual_pair, pair = (
             (on_variant(content, 1, variant), on_variant(content, k, variant))
             for variant in (None, planned.variant)
         )
-        for benchmark, name in BENCHMARK_NAMES.items() if both else ():
+        for benchmark, name in BENCHMARK_NAMES.items():
             found = m.difference(*pair, benchmark)
             label = f"{CONTENT_NAMES[content]}, {planned.name}, k={k}, {name}"
             b.sentences.append(compare(f"{label}: hierarchical", found, than="uniform sampling"))
@@ -135,7 +135,8 @@ def effects_of_settings(m: Measurements) -> Findings:
             policy = "uniform" if k == 1 else f"k={k}"
             label = f"{CONTENT_NAMES[content]}, {policy}, {planned.name}"
             than = "the study's own setting"
-            b.sentences.append(compare(f"{label}: {name}", found, than=than))
+            if benchmark == "actions":  # the more estimates are judged, the fewer can be claimed
+                b.sentences.append(compare(f"{label}: {name}", found, than=than))
             b.add(found, cells=[f"{label}: {name}"], panel=f"effect: {name}", label=label,
                   estimate=f"effect of {planned.name} on {content}, {policy}, {benchmark}"
                   )  # fmt: skip

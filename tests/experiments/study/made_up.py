@@ -8,6 +8,8 @@ from experiments.study.conditions import Condition, Design, design, steps_of
 from experiments.study.scores import ConditionScores, Milestone, Score
 from experiments.study.size import FULL, StudySize
 
+#: The settings of the variants that depend on the size.
+_SETTINGS = {"steps-x2": ("training.steps=160",)}
 SIZE = StudySize(
     name="toy",
     items=16,
@@ -18,7 +20,10 @@ SIZE = StudySize(
     signatures=(0.2, 1.0),
     diversities=(0.2, 0.8),
     milestones=(0.25, 0.5),
-    variants=tuple(one.model_copy(update={"seeds": 3}) for one in FULL.variants),
+    variants=tuple(
+        one.model_copy(update={"seeds": 3, "settings": _SETTINGS.get(one.name, one.settings)})
+        for one in FULL.variants
+    ),
 )
 #: Returns a condition's accuracy on actions; on sounds it is 0.3 more.
 Rule = Callable[[Condition], float]

@@ -45,13 +45,13 @@ def test_the_papers_claims_are_found_where_they_hold() -> None:
     assert "Curated clips, uniform: actions, from video scores lower" in complex_
     # Curated clips, two losses and double the steps, each on two transfer sets.
     assert complex_.count("scores lower") == 8
-    assert complex_.count("against 0.26") >= 4
+    assert complex_.count("for films with InfoNCE and k=32") == 8
     assert "times fewer steps" in steps
     assert guards.count("scores higher") == 6
     assert guards.count("study's own setting in the same seeds: the two do not differ clearly") == 6
     assert "at chance, as it must be" in guards
-    # Three settings for two policies and two losses for one, each on two transfer sets.
-    assert effects.count("does not differ clearly from the study's own setting") == 16
+    # Three settings for two policies and two losses for one, on one of the transfer sets.
+    assert effects.count("for the study's own setting") == 8
 
 
 def test_more_data_is_compared_with_better_sampling() -> None:
@@ -129,13 +129,15 @@ def test_unmeasured_questions_are_reported_as_such() -> None:
 
 
 def test_missing_parts_are_listed_once() -> None:
-    few = SIZE.model_copy(update={"contents": ("movies", "shows"), "side_seeds": 0, "map_seeds": 0})
+    few = SIZE.model_copy(
+        update={"contents": ("movies", "shows"), "side_seeds": 0, "map_seeds": 0, "variants": ()}
+    )
     whole = design(few)
     found = findings_per_question(
         Measurements(whole, [evaluated(condition, paper_like) for condition in whole.conditions])
     )
     lacking = [text(one).lower().count("not measured") for one in found]
-    assert lacking == [0, 0, 0, 1, 1, 1, 0, 1]
+    assert lacking == [0, 0, 0, 1, 1, 1, 0, 0]
     assert "of the 2 episodes of one season; Shows, 8 clips of the 4" in text(found[3])
     assert found[2].draw_chart is None
     assert found[5].draw_chart is None
@@ -178,8 +180,8 @@ def test_page_and_record_contain_every_condition(tmp_path: Path) -> None:
     page = write_study_page(tmp_path, whole, scores, found, failures)
     html = page.read_text()
     assert "&lt;no memory&gt;" in html
-    assert html.count("data:image/png") == 8
-    assert len(list((tmp_path / "figures").glob("question*.png"))) == 8
+    assert html.count("data:image/png") == 9
+    assert len(list((tmp_path / "figures").glob("question*.png"))) == 9
     assert all(one.condition.name in html for one in scores)
 
 

@@ -30,7 +30,8 @@ def array(value: Tensor) -> Float:
 
 
 def unit(value: Float) -> Float:
-    return value / np.linalg.norm(value, axis=-1, keepdims=True)
+    length: Float = np.linalg.norm(value, axis=-1, keepdims=True)
+    return value / length
 
 
 def others(value: Float) -> Float:
@@ -110,7 +111,7 @@ def test_clustering_is_that_of_the_reference_with_a_queue_that_fills() -> None:
 
 def test_the_assignment_has_no_gradient_and_clusters_of_equal_size() -> None:
     torch.manual_seed(0)
-    loss = Clustering(5, num_clusters=3, queue_size=0, iterations=50)
+    loss = Clustering(5, num_clusters=3, queue_size=0, epsilon=0.3, iterations=50)
     values = torch.nn.functional.normalize(torch.randn(2, 12, 5), dim=2)
     targets = loss._assign(values, torch.nn.functional.normalize(loss.prototypes, dim=2),
                            torch.ones(12, dtype=torch.bool))  # fmt: skip

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 import toomuchtv as tv
 from tests.data.test_loader import FORMAT, POLICY, batches_of
 from toomuchtv.catalog.store import open_catalog
+from toomuchtv.data.clip_reader import ClipReader
+from toomuchtv.data.clip_specs import ClipSpec
 from toomuchtv.errors import MediaError
 
 
@@ -51,6 +54,49 @@ def test_a_clip_alone_is_the_clip_of_the_batch(prepared_catalog: Path) -> None:
         assert sample.spec == spec
         assert torch.equal(sample.video, batch.video[index])
         assert torch.equal(sample.waveform, batch.waveform[index])
+
+
+def test_audio_is_shifted_by_a_function_of_the_seed_and_stays_inside_the_item(
+    prepared_catalog: Path,
+) -> None:
+    """The shifted audio of a clip is found in the whole audio of its item, near the clip."""
+    limit, rate = 0.75, FORMAT.sample_rate_hz
+    with open_catalog(prepared_catalog) as catalog:
+        snapshot, proxies = catalog.snapshot(), catalog.proxies()
+        plain, shifted = (
+            ClipReader(prepared_catalog, snapshot, proxies, FORMAT, audio_shift_seconds=seconds)
+            for seconds in (0.0, limit)
+        )
+    proxy = proxies[int(snapshot.item_id[0])]
+    # From before the item to after its end.
+    longest = FORMAT.model_copy(update={"audio_seconds": 2 * proxy.num_samples / rate + 2})
+    whole = ClipReader(prepared_catalog, snapshot, proxies, longest)
+
+    def waveform_of(reader: ClipReader, clip: ClipSpec) -> Tensor:
+        video = np.empty(reader.video_shape, np.uint8)
+        waveform = np.empty(reader.clip_format.num_samples, np.float32)
+        reader.read(clip, video, waveform)
+        return torch.from_numpy(waveform)
+
+    everything = waveform_of(whole, ClipSpec(item=0, title=0, start_seconds=0.0))
+    zero, most = -longest.audio_start_sample(0.0), round(limit * rate)
+    shifts = []
+    for start_seconds in (0.0, 2.0, (proxy.num_frames - 8) / proxy.frame_rate):
+        at = FORMAT.audio_start_sample(start_seconds)
+        for seed in range(4):
+            clip = ClipSpec(item=0, title=0, start_seconds=start_seconds, seed=seed)
+            found = waveform_of(shifted, clip)
+            assert torch.equal(found, waveform_of(shifted, clip))
+            # Find the shift by every 37th sample, then compare all of them.
+            near = everything[zero + at - most : zero + at + most + len(found)]
+            apart = near.unfold(0, len(found), 1)[:, ::37] - found[::37]
+            shifts.append(int(apart.abs().amax(dim=1).argmin()) - most)
+            expected = everything[zero + at + shifts[-1] :][: len(found)]
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+            assert 0 <= at + shifts[-1] <= proxy.num_samples - len(found)
+        assert torch.equal(waveform_of(plain, clip), everything[zero + at :][: len(found)])
+    assert len(set(shifts[4:8])) == 4
+    assert min(shifts[4:8]) < 0 < max(shifts[4:8])
 
 
 def test_a_dataset_of_some_titles_draws_only_those(prepared_catalog: Path) -> None:

@@ -17,8 +17,11 @@ def square_of(number: int, report: Report) -> int:
 
 
 def wait_for(marks: Path, number: int, report: Report) -> int:
-    """Say that this job has begun, by a file that names the Ray worker; end when told to."""
-    (marks / f"begun-{number}-{os.getppid()}").touch()
+    """Say that this job has begun, by a file that names the Ray worker; end when told to.
+
+    The file contains the number of the job's process.
+    """
+    (marks / f"begun-{number}-{os.getppid()}").write_text(str(os.getpid()))
     while not (marks / "go on").exists():
         report(0.5)
         time.sleep(0.05)

@@ -114,6 +114,24 @@ def test_a_machine_that_stalls_loses_its_job_only(
     assert results == {"stalled": Failure("no sign of life for 4 s"), "a": "a", "b": "b"}
 
 
+def test_jobs_of_a_call_that_is_given_up_end(engine: RayEngine, tmp_path: Path) -> None:
+    results = engine.run(partial(wait_for, tmp_path), range(12), silence_seconds=60.0)
+    (tmp_path / "go on").touch()
+    next(results)
+    (tmp_path / "go on").unlink()
+    until(lambda: waiting_jobs(tmp_path))
+    results.close()
+    assert dict(engine.run(square_of, range(6), silence_seconds=30.0))[5] == 25
+    until(lambda: not waiting_jobs(tmp_path))
+    assert len(list(tmp_path.glob("begun-*"))) < 12
+
+
+def waiting_jobs(marks: Path) -> list[int]:
+    """The processes of jobs that have begun and not ended."""
+    numbers = [int(mark.read_text() or 0) for mark in marks.glob("begun-*")]
+    return [number for number in numbers if psutil.pid_exists(number)]
+
+
 def test_no_more_jobs_at_once_than_allowed(cluster: Any, tmp_path: Path) -> None:
     with RayEngine(cluster.address, max_jobs=1) as engine:
         results = engine.run(partial(wait_for, tmp_path), range(3), silence_seconds=60.0)

@@ -158,10 +158,12 @@ class RayJobs(Generic[A, R]):
             ) from error
 
     def close(self) -> None:
-        """End all jobs."""
+        """End all jobs: without the board, they end at their next report.
+
+        They are not canceled, because Ray can end this process when a task that is canceled
+        returns at that moment ("Tried to complete task that was not pending").
+        """
         with contextlib.suppress(self._ray.exceptions.RayError):
-            for ref in self.running:
-                self._ray.cancel(ref, force=True)
             self._ray.kill(self._board)
 
 

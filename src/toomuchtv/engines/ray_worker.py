@@ -88,6 +88,8 @@ class JobSettings:
 def run_job(settings: JobSettings, number: int, argument: Any, board: Any) -> Any:
     """Run a job in the worker process of this Ray worker; this is the Ray task.
 
+    Without the board the call has ended. Then the job is ended too, at its next report.
+
     Returns:
         The result of the function, or a `Failure`.
     """
@@ -100,10 +102,22 @@ def run_job(settings: JobSettings, number: int, argument: Any, board: Any) -> An
         )
     for call in _runners.keys() - {settings.call}:
         _runners.pop(call).close()
-    runner = _runners.setdefault(settings.call, _Runner(settings))
     node_id = ray.get_runtime_context().get_node_id()
-    board.report.remote(number, node_id, 0.0)
-    return runner.run(argument, lambda amount: board.report.remote(number, node_id, amount))
+    sent = board.report.remote(number, node_id, 0.0)
+
+    def report(amount: float) -> None:
+        nonlocal sent
+        if ray.wait([sent], timeout=0)[0]:
+            ray.get(sent)
+            sent = board.report.remote(number, node_id, amount)
+
+    try:
+        ray.get(sent)
+        return _runners.setdefault(settings.call, _Runner(settings)).run(argument, report)
+    except ray.exceptions.RayActorError:
+        if settings.call in _runners:
+            _runners.pop(settings.call).close()
+        return Failure("the call that gave out this job has ended")
 
 
 def _in_words(found: dict[str, str]) -> str:

@@ -124,7 +124,7 @@ class Rates:
         for part, units in condition_parts(self._size, condition).items():
             rate = self._seconds_per_unit(part, without_seed(condition))
             if rate is None:
-                return self._stated_condition(steps)
+                return self._stated_condition(condition)
             total += rate * units * (left if part == "training" else 1.0)
         return total
 
@@ -140,9 +140,10 @@ class Rates:
         rate = self._seconds_per_unit("transfer", "transfer")
         return self._stated(self._size.transfer_core_seconds) if rate is None else rate
 
-    def _stated_condition(self, steps: int) -> float | None:
-        seconds = self._size.condition_core_seconds
-        return None if seconds is None else seconds * max(steps / self._size.steps, _EVALUATION)
+    def _stated_condition(self, condition: Condition) -> float | None:
+        seconds, size = self._size.condition_core_seconds, self._size
+        share = clips_of(size, condition) / (size.steps * size.batch_size)
+        return None if seconds is None else seconds * max(share, _EVALUATION)
 
     def _stated(self, core_seconds: float) -> float | None:
         if self._size.condition_core_seconds is None:

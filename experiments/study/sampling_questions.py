@@ -197,14 +197,16 @@ def shows(m: Measurements) -> Findings:
             [key for key, gain in measured.items() for _ in gain.estimate.values],
             [value for gain in measured.values() for value in gain.estimate.values],
         )
-        sentence: str | Sentence = f"{name.capitalize()}, over the map: "
-        for what, slope in zip(("signature", "diversity"), fitted or (), strict=False):
-            sentence += choose(slope, above=f"the gain rises with {what}",
-                               below=f"the gain falls with {what}",
-                               unclear=f"there is no clear dependence on {what}")  # fmt: skip
-            sentence += " " if what == "signature" else ""
+        sentence: str | Sentence = f"{name.capitalize()}, over the map:"
+        for what, slope in zip(("signature", "diversity"), fitted, strict=True):
+            if slope is None:
+                continue
+            sentence += " " + choose(slope, above=f"the gain rises with {what}",
+                                     below=f"the gain falls with {what}",
+                                     unclear=f"there is no clear dependence on {what}")  # fmt: skip
             b.estimates[f"gain per unit of {what}, {benchmark}"] = slope
-        b.sentences.append(sentence + ("" if fitted else "there are not enough cells for slopes."))
+        missing = "" if any(fitted) else " there are not enough cells for slopes."
+        b.sentences.append(sentence + missing)
         for (signature, diversity), gain in measured.items():
             b.rows.append([f"{signature:g}", f"{diversity:g}", name, gain])
     labels = {"x_label": "strength of the titles' signatures", "y_label": "diversity of a title"}

@@ -210,22 +210,24 @@ def over_titles(pairs: Sequence[tuple[Score, Score]], *, seed: int = 0) -> tuple
 
 def slopes(
     x: Sequence[tuple[float, float]], y: Sequence[float]
-) -> tuple[Estimate, Estimate] | None:
+) -> tuple[Estimate | None, Estimate | None]:
     """Fit y = a + b x1 + c x2 by least squares and return b and c with their 95% intervals.
 
-    Returns:
-        None if there are too few values, or if x1 or x2 does not vary.
+    The slope of an x that does not vary is None, as both are with too few values.
     """
-    design = np.array([[1.0, *row] for row in x])
-    free = len(y) - 3
-    if free < 1 or np.linalg.matrix_rank(design) < 3:
-        return None
+    varies = [len({row[k] for row in x}) > 1 for k in (0, 1)]
+    design = np.array([[1.0, *(value for value, v in zip(row, varies, strict=True) if v)]
+                       for row in x])  # fmt: skip
+    free = len(y) - 1 - sum(varies)
+    if free < 1 or np.linalg.matrix_rank(design) < 1 + sum(varies):
+        return None, None
     solution = np.linalg.lstsq(design, np.array(y), rcond=None)[0]
     rest = np.array(y) - design @ solution
     covariance = np.linalg.inv(design.T @ design) * float(rest @ rest) / free
     errors = np.sqrt(np.diag(covariance))
-    first, second = (
+    found = [
         _with_interval(float(b), float(error), free)
         for b, error in zip(solution[1:], errors[1:], strict=True)
-    )
+    ]
+    first, second = (found.pop(0) if varied else None for varied in varies)
     return first, second

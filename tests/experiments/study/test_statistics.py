@@ -109,8 +109,21 @@ def test_slopes_recover_the_true_coefficients() -> None:
     x = [(a, b) for a in (0.2, 0.6, 1.0) for b in (0.2, 0.5, 0.8) for _ in range(3)]
     y = [0.05 + 0.3 * a - 0.1 * b + rng.normal(0, 0.01) for a, b in x]
     found = slopes(x, y)
-    assert found is not None
+    assert found[0] is not None
+    assert found[1] is not None
     assert found[0].low < 0.3 < found[0].high
     assert found[1].low < -0.1 < found[1].high
     assert found[0].high - found[0].low < 0.05
-    assert slopes([(0.2, 0.2), (1.0, 0.2)], [0.0, 0.1]) is None
+    assert slopes([(0.2, 0.2), (1.0, 0.2)], [0.0, 0.1]) == (None, None)
+    assert slopes([(0.2, 0.2), (1.0, 0.8)] * 3, [0.0, 0.1] * 3) == (None, None)
+
+
+def test_a_slope_over_one_setting_is_that_of_scipy() -> None:
+    x, y = [0.0, 0.5, 1.0] * 3, [0.1, 0.22, 0.31, 0.12, 0.2, 0.29, 0.08, 0.21, 0.33]
+    first, second = slopes([(value, 0.8) for value in x], y)
+    expected = stats.linregress(x, y)
+    assert second is None
+    assert first is not None
+    assert first.mean == pytest.approx(expected.slope)
+    assert first.p_value == pytest.approx(expected.pvalue)
+    assert (first.high - first.low) / 2 == pytest.approx(stats.t.ppf(0.975, 7) * expected.stderr)

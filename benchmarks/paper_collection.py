@@ -10,6 +10,7 @@ them.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -110,6 +111,8 @@ def _episode_path(show: int, number: int) -> Path:
 
 # ---- Files
 
+_LINKS_PER_FILE = 50_000
+
 
 def write_library(library: Path, items: Sequence[PaperItem], *, distinct: bool) -> None:
     """Write the files of a library, unless they are there.
@@ -117,10 +120,11 @@ def write_library(library: Path, items: Sequence[PaperItem], *, distinct: bool) 
     Args:
         library: The folder.
         items: The items.
-        distinct: Whether every file has its own content. Otherwise all are hard links to one file.
+        distinct: Whether every file has its own content. Otherwise all are hard links to one file,
+            or to its copies, because file systems limit the links of a file.
     """
-    source = write_film(library.parent / "one_second.mp4", seconds=1.0)
-    content = source.read_bytes()
+    film = write_film(library.parent / "one_second.mp4", seconds=1.0)
+    content = film.read_bytes()
     for number, item in enumerate(items):
         path = library / item.path
         if path.exists():
@@ -129,6 +133,9 @@ def write_library(library: Path, items: Sequence[PaperItem], *, distinct: bool) 
         if distinct:  # a box of type "free" at the end is ignored by all readers
             path.write_bytes(content + (16).to_bytes(4) + b"free" + number.to_bytes(8))
         else:
+            source = film.with_name(f"one_second_{number // _LINKS_PER_FILE}.mp4")
+            if not source.exists():
+                shutil.copy2(film, source)
             os.link(source, path)
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figures, argument_parser, median_and_range
-from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot, SnapshotSegments, no_segments
+from toomuchtv.catalog.records import SEGMENT_KINDS
+from toomuchtv.catalog.snapshot import CatalogSnapshot, SnapshotSegments, no_segments
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.sampler import ClipSampler

@@ -33,12 +33,12 @@ def test_the_driver_and_the_storage_bound_what_many_nodes_gain() -> None:
     # 1,000 s of film are 1 GB, which are read twice at 1 GB/s. The last film of 10 MB is read for
     # its digest before its second of work begins, and again during that.
     one_node = replace(FAST, cores_per_node=100)
-    for slow in (
+    for once in (
         replace(one_node, storage_bytes_per_second=1e9),
         replace(one_node, node_bytes_per_second=1e9),
     ):
-        assert simulate([10.0] * 100, TIMES, slow, 1) == pytest.approx(1.99 + 1.0)
-        once = replace(slow, num_reads=1)
+        twice = replace(once, num_reads=2)
+        assert simulate([10.0] * 100, TIMES, twice, 1) == pytest.approx(1.99 + 1.0)
         assert simulate([10.0] * 100, TIMES, once, 1) == pytest.approx(1.0 + 1.0)
 
 

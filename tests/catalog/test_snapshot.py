@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from toomuchtv.catalog.records import (
+    SEGMENT_KINDS,
     Item,
     Probe,
     Proxy,
@@ -17,7 +18,7 @@ from toomuchtv.catalog.records import (
     TitleKind,
     VideoStream,
 )
-from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot
+from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.catalog.store import Catalog, open_catalog
 
 PROBE = Probe(

@@ -11,7 +11,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import replace
+from collections import Counter
+from dataclasses import astuple, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from toomuchtv.catalog.records import (
     TitleKind,
     VideoStream,
 )
+from toomuchtv.catalog.snapshot import CatalogSnapshot, SnapshotSegments
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.damage import DamagedInterval
@@ -228,21 +230,73 @@ def test_the_work_for_a_title_does_not_grow_with_the_shots_of_the_catalog(tmp_pa
     assert num_steps[-1] < 1.2 * num_steps[1]
 
 
-def test_a_catalog_without_indexes_gets_them(tmp_path: Path) -> None:
-    path = write_whole(tmp_path)
-    names = {"segments_item_kind", "segments_recurrence"}
+def write_version_5(folder: Path) -> tuple[list[Segment], str]:
+    """Make a catalog with random segments as version 5 had it; return them and the snapshot."""
+    rng = random.Random(5)
+    path = write_whole(folder)
+    with open_catalog(folder) as catalog, catalog.writing():
+        for item in catalog.items():
+            found = [
+                Segment(item_id=item.id, start_seconds=start, stop_seconds=start + rng.random() + 1,
+                        kind=kind, recurrence=rng.choice([None, 3]) if kind == "opening" else None)
+                for kind in ("shot", "black", "opening")
+                for start in (rng.choice([0.0, 1.5, rng.random()]) for _ in range(20))
+            ]  # fmt: skip
+            catalog.record_segments(
+                f"item {item.id}", "a", [item.id], ["shot", "black", "opening"], found
+            )
+        segments, snapshot = catalog.segments(), describe(catalog.snapshot())
     with sqlite3.connect(path) as connection:
-        for name in names:
-            connection.execute(f"DROP INDEX {name}")
-        connection.execute("CREATE INDEX segments_item_id ON segments (item_id)")
-    (tmp_path / "catalog.sqlite.sum").unlink()
+        connection.executescript(
+            "DROP TABLE segments; CREATE TABLE segments (item_id INTEGER NOT NULL "
+            "REFERENCES items (id) ON DELETE CASCADE, start_seconds REAL NOT NULL, "
+            "stop_seconds REAL NOT NULL, kind TEXT NOT NULL, recurrence INTEGER); "
+            "CREATE INDEX segments_item_kind ON segments (item_id, kind); PRAGMA user_version = 5;"
+        )
+        rows = [astuple(one) for one in segments]
+        rng.shuffle(rows)
+        connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", rows)
+    (folder / "catalog.sqlite.sum").unlink()
+    return segments, snapshot
+
+
+def describe(snapshot: CatalogSnapshot) -> str:
+    arrays = [getattr(snapshot.segments, field.name) for field in fields(SnapshotSegments)]
+    return repr([array.tolist() for array in arrays])
+
+
+def test_a_catalog_of_version_5_is_upgraded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    segments, snapshot = write_version_5(tmp_path)
+    with open_catalog(tmp_path) as catalog:
+        assert catalog.segments() == segments
+        assert catalog.recurring_segments() == [s for s in segments if s.recurrence is not None]
+        counts = Counter((one.item_id, one.kind) for one in segments)
+        assert catalog.segment_counts() == {
+            item.id: {kind: counts[item.id, kind] for kind in ("black", "opening", "shot")}
+            for item in catalog.items()
+        }
+        assert describe(catalog.snapshot()) == snapshot
+    assert [record.message for record in caplog.records] == [
+        f"the catalog {tmp_path} is changed to version 6, once: millions of segments take a minute"
+    ]
+    assert (tmp_path / "catalog.sqlite.sum").exists()
+    caplog.clear()
     read_whole(tmp_path)
-    logo = Segment(item_id=1, start_seconds=0, stop_seconds=1, kind="logo")
-    with open_catalog(tmp_path) as catalog, catalog.writing():
-        catalog.record_segments("item 1", "b", [1], ["logo"], [logo])
-        sql = "SELECT name FROM sqlite_schema WHERE tbl_name = 'segments'"
-        found = {name for (name,) in catalog._connection.execute(sql)}
-    assert found == names | {"segments"}
+    assert not caplog.records
+
+
+def test_a_catalog_of_version_5_that_cannot_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_version_5(tmp_path)
+    before = (tmp_path / "catalog.sqlite").read_bytes()
+    # As in the test of a read-only folder: tests may run as root.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(CatalogError, match="`toomuchtv catalog show` once where"):
+        open_catalog(tmp_path)
+    assert (tmp_path / "catalog.sqlite").read_bytes() == before
 
 
 def test_a_checksum_of_an_earlier_version_is_checked(tmp_path: Path) -> None:
@@ -305,7 +359,7 @@ def test_duplicates_are_replaced_and_removed_with_their_content(tmp_path: Path) 
 def test_older_catalog_is_refused_with_the_command_that_helps(tmp_path: Path, create: bool) -> None:
     open_catalog(tmp_path, create=True).close()
     connection = sqlite3.connect(tmp_path / "catalog.sqlite")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 2}")
     connection.close()
     with pytest.raises(CatalogError, match=r"older toomuchtv .* run `toomuchtv scan`"):
         open_catalog(tmp_path, create=create)
@@ -507,7 +561,10 @@ def test_a_schema_that_is_no_text_is_refused(tmp_path: Path) -> None:
         "UPDATE items SET probe = x'00'",
         "UPDATE titles SET kind = 'opera'",
         "UPDATE segments SET kind = 'opera'",
-        "UPDATE segments SET start_seconds = 'soon'",
+        "UPDATE segments SET intervals = x'00'",
+        "UPDATE segments SET intervals = 7",
+        "UPDATE segments SET num_segments = 7",
+        "UPDATE segments SET recurrences = x'000000'",
         "UPDATE proxies SET num_frames = 'many'",
         "UPDATE proxies SET video_damage = '[1]'",
         "UPDATE library SET root = 7",

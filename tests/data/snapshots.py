@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot, SnapshotSegments
+from toomuchtv.catalog.records import SEGMENT_KINDS
+from toomuchtv.catalog.snapshot import CatalogSnapshot, SnapshotSegments
 from toomuchtv.media.clip import ClipFormat
 
 #: Four frames half a second apart: a clip's first and last frame are 1.5 s apart.

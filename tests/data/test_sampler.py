@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from tests.data.snapshots import CLIP_FRAMES, FORMAT, FRAME_RATE, snapshot_of, snapshots
-from toomuchtv.catalog.records import TitleKind
-from toomuchtv.catalog.snapshot import SEGMENT_KINDS, CatalogSnapshot
+from toomuchtv.catalog.records import SEGMENT_KINDS, TitleKind
+from toomuchtv.catalog.snapshot import CatalogSnapshot
 from toomuchtv.data.clip_specs import ClipSpecs
 from toomuchtv.data.config import SamplingConfig
 from toomuchtv.data.item_groups import group_items

@@ -6,11 +6,13 @@ Paths are stored as the bytes that the file system has (BLOB), because they need
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
+import logging
 import os
 import sqlite3
-from collections.abc import Collection, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Collection, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,13 +23,12 @@ from toomuchtv.catalog.records import (
     Probe,
     Proxy,
     ProxyAudio,
-    Segment,
     Title,
     TitleKind,
     VideoStream,
 )
-from toomuchtv.catalog.seal import REMEDY, check_seal, has_seal
-from toomuchtv.catalog.snapshot import SEGMENT_KINDS
+from toomuchtv.catalog.seal import REMEDY, break_seal, check_seal, has_seal, put_seal
+from toomuchtv.catalog.segment_table import SEGMENT_SCHEMA, upgrade_segments
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.damage import DamagedInterval
 
@@ -36,26 +37,19 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="DataclassInstance")
 
+_log = logging.getLogger(__name__)
+
 
 class InvalidRecordError(CatalogError):
     """The database refuses a record, whose values it cannot store."""
 
 
 #: Version of the tables. It is raised when they change; other versions are refused.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 DATABASE_NAME = "catalog.sqlite"
 _LOCK_NAME = "lock"
 _DAMAGE = ("video_damage", "audio_damage")
 
-# Shots are nearly all segments: eleven million in 12,000 hours. With these indexes, counts of
-# segments and numbers of recurrences are found without reading them. Catalogs that were made before
-# get them when segments are written.
-_SEGMENT_INDEXES = (
-    "CREATE INDEX IF NOT EXISTS segments_item_kind ON segments (item_id, kind)",
-    "CREATE INDEX IF NOT EXISTS segments_recurrence ON segments (recurrence) "
-    "WHERE recurrence IS NOT NULL",
-    "DROP INDEX IF EXISTS segments_item_id",
-)
 _SCHEMA = """
 CREATE TABLE library (root BLOB NOT NULL);
 
@@ -101,14 +95,6 @@ CREATE TABLE skipped_files (
     modified_ns INTEGER,
     same_as BLOB,                  -- path with the same content that is used instead
     full_digest TEXT               -- digest of all bytes of such a copy
-);
-
-CREATE TABLE segments (
-    item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE CASCADE,
-    start_seconds REAL NOT NULL,
-    stop_seconds REAL NOT NULL,
-    kind TEXT NOT NULL,
-    recurrence INTEGER             -- equal for segments with the same content
 );
 
 CREATE TABLE duplicates (
@@ -215,8 +201,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == SCHEMA_VERSION:
+    if version in (SCHEMA_VERSION, SCHEMA_VERSION - 1):
         check_seal(path, connection)
+        if version != SCHEMA_VERSION:
+            _upgrade(connection, path)
         return
     if version > SCHEMA_VERSION:
         raise CatalogError(
@@ -237,7 +225,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         # Write-ahead logging lets readers continue while a scan or prepare writes.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA} {'; '.join(_SEGMENT_INDEXES)}; "
+            f"BEGIN IMMEDIATE; {_SCHEMA} {'; '.join(SEGMENT_SCHEMA)}; "
             f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
     except sqlite3.OperationalError:
@@ -246,6 +234,41 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != SCHEMA_VERSION:  # otherwise another process has just created the tables
             raise
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Change the tables of the version before to those of this version.
+
+    Raises:
+        CatalogError: The catalog cannot be written, or another process is writing it.
+    """
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise CatalogError(
+            f"{path} was written by an older toomuchtv (catalog version {SCHEMA_VERSION - 1}): run "
+            "`toomuchtv catalog show` once where its folder can be written, which changes it to "
+            f"version {SCHEMA_VERSION}"
+        )
+    with write_lock(path.parent):
+        if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+            return  # another process has just done it
+        _log.warning(
+            "the catalog %s is changed to version %d, once: millions of segments take a minute",
+            path.parent,
+            SCHEMA_VERSION,
+        )
+        break_seal(path)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            upgrade_segments(connection)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        with suppress(sqlite3.OperationalError):  # a full disk: the file stays as large as it was
+            connection.execute("VACUUM")
+        put_seal(path, connection)
 
 
 @contextmanager
@@ -313,13 +336,16 @@ def record_of(record_type: type[R], row: sqlite3.Row, /, **values: object) -> R:
     """Return the record of a row, with `values` in addition to or in place of its columns."""
     columns: dict[str, Any] = {**dict(row), **values}
     decoded = {
-        field.name: path_of(value)
-        if str(field.type).startswith("Path") and value is not None
-        else value
-        for field in fields(record_type)
-        for value in [columns[field.name]]
+        name: path_of(columns[name]) if is_path and columns[name] is not None else columns[name]
+        for name, is_path in _fields_of(record_type)
     }
     return record_type(**decoded)
+
+
+@functools.cache
+def _fields_of(record_type: type[DataclassInstance]) -> tuple[tuple[str, bool], ...]:
+    """Return the name of each field of a record, and whether it is a path."""
+    return tuple((one.name, str(one.type).startswith("Path")) for one in fields(record_type))
 
 
 def path_of(value: bytes) -> Path:
@@ -402,60 +428,3 @@ def write_proxy(connection: sqlite3.Connection, proxy: Proxy) -> None:
     for position, audio in enumerate(proxy.audio_files):
         row = {"item_id": proxy.item_id, "position": position, **row_of(audio)}
         insert(connection, "proxy_audio", row)
-
-
-def write_segments(
-    connection: sqlite3.Connection,
-    item_ids: Collection[int],
-    kinds: Collection[str],
-    segments: Iterable[Segment],
-) -> None:
-    """Write segments in place of all segments that the items have of these kinds.
-
-    The recurrence numbers of `segments` only have to differ from each other. Every one is replaced
-    by a number that no other segment of the catalog has.
-
-    Raises:
-        ValueError: There is no such kind, a segment belongs to another item or kind, or its
-            interval is not valid.
-    """
-    if not set(SEGMENT_KINDS).issuperset(kinds):
-        raise ValueError(
-            f"segments have the kinds {', '.join(SEGMENT_KINDS)}, but {sorted(kinds)} were given"
-        )
-    segments = list(segments)
-    for segment in segments:
-        if segment.item_id not in item_ids or segment.kind not in kinds:
-            items = ", ".join(map(str, sorted(item_ids)))
-            raise ValueError(f"{segment} is not of item {items} and kinds {sorted(kinds)}")
-        if not 0 <= segment.start_seconds < segment.stop_seconds:
-            raise ValueError(f"{segment} must start at 0 or later and stop after its start")
-    for statement in _SEGMENT_INDEXES:
-        connection.execute(statement)
-    connection.executemany(
-        "DELETE FROM segments WHERE item_id = ? AND kind = ?",
-        [(item_id, kind) for item_id in item_ids for kind in kinds],
-    )
-    numbers = _new_recurrences(connection, segments)
-    connection.executemany(
-        "INSERT INTO segments (item_id, start_seconds, stop_seconds, kind, recurrence) "
-        "VALUES (?, ?, ?, ?, ?)",
-        [
-            (one.item_id, one.start_seconds, one.stop_seconds, one.kind, numbers[one.recurrence])
-            for one in segments
-        ],
-    )
-
-
-def _new_recurrences(
-    connection: sqlite3.Connection, segments: Iterable[Segment]
-) -> dict[int | None, int | None]:
-    """Return a number that is new to the catalog for each recurrence of some segments."""
-    numbers: dict[int | None, int | None] = {None: None}
-    found = dict.fromkeys(one.recurrence for one in segments if one.recurrence is not None)
-    if found:
-        (free,) = connection.execute(
-            "SELECT COALESCE(MAX(recurrence) + 1, 0) FROM segments WHERE recurrence IS NOT NULL"
-        ).fetchone()
-        numbers |= {number: free + position for position, number in enumerate(found)}
-    return numbers

@@ -11,8 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from toomuchtv.media.damage import DamagedInterval
+
+#: The kinds of segments.
+SEGMENT_KINDS = (
+    "opening", "credits", "recap", "recurring", "black", "silence", "logo", "shot",
+)  # fmt: skip
 
 
 class TitleKind(StrEnum):
@@ -141,6 +147,16 @@ class Item:
     probe: Probe
     sampled_digest: str = ""
     full_digest: str | None = None
+
+
+class ItemLabel(NamedTuple):
+    """What names an item and its content: some fields of `Item`, which are read fast."""
+
+    item_id: int
+    title_id: int
+    season: int | None
+    episode: int | None
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toomuchtv.catalog.records import TitleKind
+from toomuchtv.catalog.records import SEGMENT_KINDS, TitleKind
+from toomuchtv.catalog.segment_table import read_counts, read_rows
 
 _ROWS_PER_CHUNK = 50_000
-
-#: The kinds of segments. `SnapshotSegments.kind` is an index into this tuple.
-SEGMENT_KINDS = (
-    "opening", "credits", "recap", "recurring", "black", "silence", "logo", "shot",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,20 +153,6 @@ FROM items JOIN proxies ON proxies.item_id = items.id AND proxies.fingerprint = 
 WHERE NOT items.missing AND items.extra IS NULL
 ORDER BY items.title_id, items.id
 """
-_CASES = " ".join(f"WHEN '{kind}' THEN {index}" for index, kind in enumerate(SEGMENT_KINDS))
-_SEGMENT_VALUES = (
-    f"item_id, start_seconds, stop_seconds, CASE segments.kind {_CASES} ELSE segments.kind END, "
-    "coalesce(recurrence, -1)"
-)
-_SELECT_SEGMENTS = (
-    f"SELECT {_SEGMENT_VALUES} FROM segments ORDER BY item_id, start_seconds, stop_seconds, kind"
-)
-# Every kind of every item is looked up in the index, so that millions of shots are not visited. It
-# is sorted afterwards: for ORDER BY, SQLite would make an index of its own.
-_SELECT_SOME_KINDS = f"""
-SELECT {_SEGMENT_VALUES} FROM items CROSS JOIN json_each(?) AS wanted CROSS JOIN segments
-ON segments.item_id = items.id AND segments.kind = wanted.value
-"""
 
 
 def read_snapshot(
@@ -180,7 +160,7 @@ def read_snapshot(
 ) -> CatalogSnapshot:
     """Read the snapshot of a catalog from its database.
 
-    Rows are converted to arrays chunk by chunk, so that two million items, or the eleven million
+    Rows are converted to arrays part by part, so that two million items, or the eleven million
     segments of 12,000 hours, need little more memory than their arrays.
 
     Args:
@@ -209,57 +189,32 @@ def _read_segments(
     connection: sqlite3.Connection, item_id: NDArray[np.int32], kinds: Collection[str] | None
 ) -> SnapshotSegments:
     """Read the segments of the items `item_id`; those of other items are dropped."""
-    by_id = np.argsort(item_id, kind="stable").astype(np.int32)
-    if kinds is not None:
-        cursor = connection.execute(_SELECT_SOME_KINDS, [json.dumps(sorted(kinds))])
-        columns = _read_columns(connection, cursor, item_id, by_id)
-        kind_rank = np.argsort(np.argsort(SEGMENT_KINDS))[columns["kind"]]
-        order = np.lexsort(
-            (kind_rank, columns["stop_seconds"], columns["start_seconds"], columns["row"])
-        )
-        return SnapshotSegments(**{name: values[order] for name, values in columns.items()})
-    columns = _read_columns(connection, connection.execute(_SELECT_SEGMENTS), item_id, by_id)
-    # Rows were read item by item in the order of ids. The segments of each item are moved to where
-    # those of the titles and items before it end. Sorting would take more memory.
-    count = np.bincount(columns["row"], minlength=len(item_id)).astype(np.int32)
-    shift = np.cumsum(count, dtype=np.int32) - count
-    shift[by_id] -= np.cumsum(count[by_id], dtype=np.int32) - count[by_id]
-    place = np.arange(len(columns["row"]), dtype=np.int32)
-    place += shift[columns["row"]]
-    for name, values in columns.items():
-        moved = np.empty_like(values)
-        moved[place] = values
-        columns[name] = moved
+    row_of = {item: row for row, item in enumerate(item_id.tolist())}
+    found = read_counts(connection)
+    count = np.array(
+        [
+            sum(n for kind, n in found.get(item, {}).items() if kinds is None or kind in kinds)
+            for item in row_of
+        ],
+        np.int64,
+    )
+    begin = np.cumsum(count) - count
+    columns = {name: np.empty(count.sum(), dtype) for name, dtype in _SEGMENT_COLUMNS.items()}
+    columns["row"][:] = np.repeat(np.arange(len(item_id)), count)
+    rows = (one for one in read_rows(connection, kinds=kinds) if one.item_id in row_of)
+    for item, group in itertools.groupby(rows, lambda one: one.item_id):
+        of_kinds = list(group)
+        lengths = [len(one.recurrences) for one in of_kinds]
+        intervals = np.concatenate([one.intervals for one in of_kinds])
+        # Of equal intervals, the kinds stay in the order of their names.
+        order = np.lexsort((intervals[:, 1], intervals[:, 0]))
+        values = {
+            "start_seconds": intervals[:, 0],
+            "stop_seconds": intervals[:, 1],
+            "kind": np.repeat([SEGMENT_KINDS.index(one.kind) for one in of_kinds], lengths),
+            "recurrence": np.concatenate([one.recurrences for one in of_kinds]),
+        }
+        first = begin[row_of[item]]
+        for name, value in values.items():
+            columns[name][first : first + len(order)] = value[order]
     return SnapshotSegments(**columns)
-
-
-def _read_columns(
-    connection: sqlite3.Connection,
-    cursor: sqlite3.Cursor,
-    item_id: NDArray[np.int32],
-    by_id: NDArray[np.int32],
-) -> dict[str, NDArray[Any]]:
-    """Return the columns of the segments that a query selects, in its order.
-
-    Args:
-        connection: The database.
-        cursor: The query.
-        item_id: The items of the rows of the snapshot.
-        by_id: The rows, sorted by item.
-    """
-    (count,) = connection.execute("SELECT count(*) FROM segments").fetchone()
-    columns = {name: np.empty(count, dtype) for name, dtype in _SEGMENT_COLUMNS.items()}
-    sorted_ids = item_id[by_id]
-    cursor.row_factory = None
-    stop = 0
-    for rows in iter(lambda: cursor.fetchmany(_ROWS_PER_CHUNK), []):
-        # One array of float64, which holds all these integers exactly, is the fastest way.
-        flat = np.fromiter(itertools.chain.from_iterable(rows), np.float64, 5 * len(rows))
-        table = flat.reshape(-1, 5)
-        at = np.searchsorted(sorted_ids[:-1], table[:, 0])
-        is_prepared = sorted_ids[at] == table[:, 0] if len(sorted_ids) else np.zeros_like(at, bool)
-        table[:, 0] = by_id[at] if len(by_id) else -1
-        begin, stop = stop, stop + int(is_prepared.sum())
-        for values, array in zip(table[is_prepared].T, columns.values(), strict=True):
-            array[begin:stop] = values
-    return {name: array[:stop] for name, array in columns.items()}

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toomuchtv._internal.random_numbers import FloatArray
-from toomuchtv.catalog.records import Item, Title, TitleKind
-from toomuchtv.catalog.snapshot import SEGMENT_KINDS
+from toomuchtv.catalog.records import SEGMENT_KINDS, Item, Title, TitleKind
 from toomuchtv.search.moments import MomentFinder
 
 

@@ -357,7 +357,7 @@ def titles_of_run(
 def item_names(catalog: Catalog, snapshot: CatalogSnapshot) -> tuple[str, ...]:
     """Return the display name of each row of a snapshot: title, year, season and episode."""
     titles = {title.id: title for title in catalog.titles()}
-    items = {item.id: item for item in catalog.items(include_extras=True, include_missing=True)}
+    items = {item.item_id: item for item in catalog.item_labels()}
     names = []
     for item_id in snapshot.item_id.tolist():
         item = items[item_id]

@@ -111,7 +111,7 @@ def prepared_titles(catalog: Catalog, snapshot: CatalogSnapshot | None = None) -
     snapshot = catalog.snapshot() if snapshot is None else snapshot
     prepared = set(snapshot.title_id.tolist())
     files: dict[int, list[str]] = {title_id: [] for title_id in prepared}
-    for item in catalog.items():
+    for item in catalog.item_labels():
         if item.title_id in prepared:
             files[item.title_id].append(item.fingerprint)
     return PreparedTitles(

@@ -2,15 +2,15 @@
 
     python -m benchmarks.kills --kills 60 --out DIR --json FILE               10 minutes
 
-`scan`, `prepare`, `embed` and the renderer of films run at small size. Each time, either the main
-process or a worker of it is killed, at a time drawn uniformly over the duration of an undisturbed
-call. Then:
+`scan`, `prepare`, `embed`, the renderer of films and a study run at small size. Each time, either
+the main process or a worker of it is killed, at a time drawn uniformly over the duration of an
+undisturbed call. Then:
 
 - a call whose worker was killed must end by itself, without an error of the program;
-- no process may be alive after the main process has died;
+- no process may be alive after the main process has died, and no process of a process either;
 - the same call, repeated, must use every file and leave the state of undisturbed calls: the same
-  items, the same proxies bit by bit, the same segments, the same embeddings, the same films, and no
-  partial file.
+  items, the same proxies bit by bit, the same segments, the same embeddings, the same films, the
+  same scores of each condition, and no partial file.
 
 Further programs are added as a `Case`. `--only NAME` runs one of them.
 """
@@ -18,6 +18,7 @@ Further programs are added as a `Case`. `--only NAME` runs one of them.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import shutil
 import subprocess
@@ -86,6 +87,36 @@ def files_state(folder: Path) -> object:
     }
 
 
+def study_state(folder: Path) -> object:
+    """Return the scores of a study, without what they cost, and the names of partial files."""
+    scores = {}
+    for path in (folder / "study" / "results").glob("*.json"):
+        values = json.loads(path.read_text())
+        scores[path.name] = {
+            k: v for k, v in values.items() if k not in ("seconds", "core_seconds")
+        }
+    return scores, [path.name for path in folder.rglob("*.partial")]
+
+
+#: A study of three conditions, as a file of a size.
+_STUDY_SIZE = """
+items = 4
+minutes = 0.25
+steps = 6
+batch_size = 8
+seeds = 1
+side_seeds = 0
+guard_seeds = 0
+map_seeds = 0
+contents = ["movies"]
+clips_per_title = [2]
+milestones = [0.5]
+finetune_epochs = 1
+transfer_clips_per_kind = 5
+event_kinds = 3
+"""
+
+
 def cases(out: Path, library: Path) -> list[Case]:
     """Return the programs of the campaign."""
     ready = out / "ready"
@@ -113,11 +144,22 @@ def cases(out: Path, library: Path) -> list[Case]:
         module = [sys.executable, "-m", "experiments.rendered_tv", str(folder / "films")]
         return [*module, *options, "--set", "transfer_clips_per_kind=0"]
 
+    def study(folder: Path) -> list[str]:
+        size = folder / "size.toml"
+        size.parent.mkdir(parents=True, exist_ok=True)
+        size.write_text(_STUDY_SIZE)
+        options = ["--size", str(size), "--workers", "2"]
+        for pattern in ("*untrained", "*uniform", "*k2"):
+            options += ["--conditions", pattern]
+        module = [sys.executable, "-m", "experiments.study", "run", "--out"]
+        return [*module, str(folder / "study"), *options]
+
     return [
         Case("scan", scan, lambda folder: None, catalog_state),
         Case("prepare", prepare, scanned, catalog_state),
         Case("embed", embed, lambda folder: None, lambda folder: files_state(folder / "idx")),
         Case("render", render, lambda folder: None, lambda folder: files_state(folder / "films")),
+        Case("study", study, lambda folder: None, study_state),
     ]
 
 
@@ -135,6 +177,7 @@ def kill_one(command: list[str], seconds: float, rng: random.Random) -> tuple[st
     )
     time.sleep(seconds)
     workers = psutil.Process(process.pid).children() if process.poll() is None else []
+    family = psutil.Process(process.pid).children(recursive=True) if workers else []
     is_worker = bool(workers) and rng.random() < 0.5
     if process.poll() is not None:
         process.communicate()
@@ -146,7 +189,7 @@ def kill_one(command: list[str], seconds: float, rng: random.Random) -> tuple[st
         return "worker", [f"exit code {process.returncode}: {output}"] if is_wrong else []
     process.kill()
     process.communicate(timeout=600)
-    _, alive = psutil.wait_procs(workers, timeout=GRACE_SECONDS)
+    _, alive = psutil.wait_procs(family, timeout=GRACE_SECONDS)
     alive = [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
     return "main process", [f"{len(alive)} workers outlived it"] if alive else []
 

@@ -14,7 +14,7 @@ from experiments.rendered_tv.seeds import stream
 from experiments.rendered_tv.titles import Title, stock_theme
 
 #: RMS of the music while no event happens; events have at most 0.14.
-_MUSIC_LEVEL = 0.06
+MUSIC_LEVEL = 0.06
 
 
 class AudioMixer:
@@ -56,7 +56,7 @@ class AudioMixer:
         if scene.music is not None:
             gain = 1.0 - (1.0 - config.music_overlap) * _smoothed(busy, rate // 5)
             music = loop_from(self._loop(scene.music), scene.music_seconds, count, rate)
-            mixed = mixed + _MUSIC_LEVEL * gain * music
+            mixed = mixed + MUSIC_LEVEL * gain * music
         return np.asarray(np.tanh(acoustics.loudness * mixed), np.float32)
 
     def _loop(self, number: int) -> Wave:

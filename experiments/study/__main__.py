@@ -82,12 +82,13 @@ def run(
     happen. It trains a pair of encoders for each condition, for example uniform and hierarchical
     sampling, and evaluates all of them on labeled clips of titles that were not in training.
 
-    OUT/study.html answers eight questions, each with a figure and sentences: whether uniform
+    OUT/study.html answers nine questions, each with a figure and sentences: whether uniform
     negatives are easy; whether hierarchical sampling transfers better; whether the gain is larger
     on shows; how much the number of clips per title matters; whether recurring openings are
     harmful; whether films match curated clips, and complex losses match InfoNCE; how many steps
-    are saved; and whether the result depends on a setting. Where the size has libraries of more
-    hours, a ninth is whether better sampling replaces more data. OUT/study.json has all scores.
+    are saved; whether the result depends on a setting; and what is learned first, titles or events.
+    Where the size has libraries of more hours, a tenth is whether better sampling replaces more
+    data. OUT/study.json has all scores.
 
     Each worker runs one condition. An interrupted study continues when the command is repeated.
     If a condition fails, it is listed and the others continue. With --minutes, the call ends

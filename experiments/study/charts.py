@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +21,56 @@ _PANELS_ACROSS = 3
 #: Whiskers that are longer than this many times the median are cut, because intervals from two
 #: seeds can be so long that nothing else would be visible.
 _LONGEST_WHISKER = 2.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A line of a chart with a band around it: `x`, `mean`, `low` and `high` of equal length."""
+
+    name: str
+    color: str
+    x: Sequence[float]
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def draw_bands(panels: Mapping[str, Sequence[Band]], *, x_label: str) -> bytes:
+    """Draw lines with bands as a PNG, one panel per y axis, all with the same x axis.
+
+    Args:
+        panels: The lines by the title of their panel; accuracies, so that all y axes are 0 to 1.
+        x_label: Label of the x axes.
+    """
+    across = min(len(panels), _PANELS_ACROSS)
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(3.6 * across + 0.4, 2.7 * down + 0.5), layout="constrained")
+    for place, (title, bands) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(down, across, place)
+        for band in bands:
+            axes.plot(
+                band.x, band.mean, "o-", color=band.color, linewidth=1.8, markersize=3.5,
+                label=band.name, clip_on=False,
+            )  # fmt: skip
+            axes.fill_between(band.x, band.low, band.high, color=band.color, alpha=0.18, lw=0)
+        axes.set_ylim(0, 1)
+        axes.set_xlim(left=0)
+        axes.set_title(title, fontsize=10)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        if place > len(panels) - across:
+            axes.set_xlabel(x_label)
+        if (place - 1) % across == 0:
+            axes.set_ylabel("accuracy")
+        style_axes(axes)
+    handles = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False
+    )
+    return to_png(figure)
 
 
 def draw_intervals(panels: Panels, *, zero: float | None = 0.0) -> bytes:

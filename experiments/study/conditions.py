@@ -21,13 +21,15 @@ from experiments.study.size import Content, Frozen, PlannedVariant, StudySize, V
 
 Policy = Literal["untrained", "uniform", "hierarchical"]
 Level = Literal["episode", "season", "show"]
-Measure = Literal["finetune", "milestones", "shuffled"]
+Measure = Literal["finetune", "milestones", "shuffled", "why"]
 
 #: Signature and diversity of all libraries except those of the map.
 SIGNATURE, DIVERSITY = 1.0, 0.8
 #: Clips per title of the hierarchical policy in every question except the fourth. 4 titles per
 #: batch is the default of the package; it was not selected by the results of the fourth question.
 CHOSEN_CLIPS = 8
+#: Values of k whose learning is followed by questions 7 and 9: the second only where it is tried.
+FOLLOWED_CLIPS = (CHOSEN_CLIPS, 32)
 #: Number of episodes of a season and of a show.
 LEVELS: dict[Level, int] = {"season": 2, "show": 4}
 #: Seed 0 was used to choose the settings, so its results are no evidence.
@@ -255,6 +257,7 @@ def design(size: StudySize, *, first_seed: int = FIRST_SEED) -> Design:
     """
     seeds = range(first_seed, first_seed + size.seeds)
     conditions = [condition for seed in seeds for condition in main_conditions(size, seed)]
+    conditions += [condition for seed in seeds for condition in learning_conditions(size, seed)]
     for seed in seeds[: size.side_seeds]:
         shows, films = Library(content="shows", seed=seed), Library(content="movies", seed=seed)
         conditions.append(chosen(shows))
@@ -300,6 +303,28 @@ def main_conditions(size: StudySize, seed: int) -> list[Condition]:
             measures = ("finetune", "milestones", "shuffled")
         conditions += [uniform(library, measures=measures), chosen(library, measures=measures)]
     return conditions
+
+
+def followed_content(size: StudySize) -> Content:
+    """Return the content of question 9: shows, or the first content of a study without them."""
+    return "shows" if "shows" in size.contents else size.contents[0]
+
+
+def followed_clips(size: StudySize) -> tuple[int, ...]:
+    """Return the values of k of questions 7 and 9."""
+    tried = {CHOSEN_CLIPS, *size.clips_per_title}
+    return tuple(k for k in FOLLOWED_CLIPS if k in tried)
+
+
+def learning_conditions(size: StudySize, seed: int) -> list[Condition]:
+    """Return the conditions of question 9: random weights, uniform, and the followed k."""
+    library = Library(content=followed_content(size), seed=seed)
+    trained = [uniform(library)]
+    trained += [chosen(library, clips_per_title=k) for k in followed_clips(size)]
+    return [
+        Condition(library=library, policy="untrained", measures=("why",)),
+        *(one.model_copy(update={"measures": ("milestones", "why")}) for one in trained),
+    ]
 
 
 def map_conditions(size: StudySize, seed: int) -> list[Condition]:

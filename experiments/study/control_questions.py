@@ -1,9 +1,6 @@
-"""Questions 5, 7 and 9: openings, speed, and more data."""
+"""Questions 5 and 10: recurring openings, and more data."""
 
 from __future__ import annotations
-
-import math
-from statistics import mean
 
 from experiments.study.conditions import (
     CHOSEN_CLIPS,
@@ -14,21 +11,17 @@ from experiments.study.conditions import (
 )
 from experiments.study.findings import (
     BENCHMARK_NAMES,
-    CONTENT_NAMES,
     NOT_MEASURED,
     Findings,
     FindingsBuilder,
     compare,
     on_content,
 )
-from experiments.study.scores import ConditionScores
 from experiments.study.statistics import (
     DIFFERENCE_HEADER,
     Measurements,
     OfSeed,
-    over_seeds,
 )
-from toomuchtv.reports.charts import COLORS, Curve, draw_curves
 
 
 def openings(m: Measurements) -> Findings:
@@ -56,82 +49,8 @@ def openings(m: Measurements) -> Findings:
     )
 
 
-def steps_to_score(m: Measurements) -> Findings:
-    """Question 7: how many times fewer steps hierarchical sampling needs."""
-    b = FindingsBuilder([])
-    size, content = m.design.size, m.design.size.contents[0]
-    curves, logs, missed = [], [], 0
-    for name, policy, color in (("uniform", uniform, 1), ("hierarchical", chosen, 2)):
-        finished = m.finished(on_content(content, policy))
-        lines = [_curve(one) for one in finished if one.milestones]
-        if lines:
-            steps = [step for step, _ in lines[0]]
-            values = [mean(line[k][1] for line in lines) for k in range(len(steps))]
-            curves.append(Curve(name=name, x=steps, y=values, color=COLORS[color]))
-    targets = m.accuracies(on_content(content, uniform))
-    for one in m.finished(on_content(content, chosen)):
-        seed = one.condition.library.seed
-        if seed not in targets or not one.milestones:
-            continue
-        needed = steps_until(_curve(one), targets[seed])
-        if needed is None:
-            missed += 1
-        else:
-            logs.append(math.log(size.steps / needed))
-    found = over_seeds(logs)
-    if found is not None:
-        b.estimates["log of times fewer steps"] = found
-        interval = "; there are not enough seeds for an interval"
-        if found.has_interval:
-            low, high = math.exp(found.low), math.exp(found.high)
-            interval = f", 95% interval {low:.2f} to {high:.2f}"
-        b.sentences.append(
-            f"{CONTENT_NAMES[content]}: hierarchical sampling reached the final score of uniform "
-            f"sampling in {math.exp(found.mean):.2f} times fewer steps (goal: 4; geometric mean of "
-            f"{len(logs)} seeds{interval})."
-        )
-    if missed:
-        b.sentences.append(
-            f"In {missed} of {missed + len(logs)} seeds it never reached that score. These seeds "
-            "are not in the mean, which makes the mean too optimistic."
-        )
-
-    def draw() -> bytes:
-        ((png, _),) = draw_curves({"actions, from video: accuracy": curves}, x_label="step")
-        return png
-
-    return b.build(
-        "How many times fewer steps are needed for a given transfer score?",
-        draw_chart=draw if curves else None,
-        how_to_read="Linear probe on actions during training, mean over seeds. Points before the "
-        "end come from unfinished trainings, whose learning rate has not decayed. This is a "
-        "disadvantage for the condition that must reach the other's final score early.",
-    )
-
-
-def _curve(one: ConditionScores) -> list[tuple[float, float]]:
-    points = [(float(point.step), point.accuracy) for point in one.milestones]
-    last = one.accuracy("actions")
-    return points if last is None else [*points, (float(one.steps), last)]
-
-
-def steps_until(points: list[tuple[float, float]], target: float) -> float | None:
-    """Return the step at which a piecewise linear curve first reaches a score, or None.
-
-    If the first point already reaches it, its step is returned.
-    """
-    before: tuple[float, float] | None = None
-    for step, score in points:
-        if score >= target:
-            if before is None or score == before[1]:
-                return step
-            return before[0] + (step - before[0]) * (target - before[1]) / (score - before[1])
-        before = (step, score)
-    return None
-
-
 def more_data(m: Measurements) -> Findings:
-    """Question 9: more hours with uniform sampling, against hierarchical sampling of shows."""
+    """Question 10: more hours with uniform sampling, against hierarchical sampling of shows."""
     b = FindingsBuilder(["condition", *DIFFERENCE_HEADER])
     size = m.design.size
     for k in sorted({CHOSEN_CLIPS, *size.clips_per_title}):

@@ -18,7 +18,7 @@ from experiments.study.scores import (
 )
 
 #: What may differ between two results of one condition: what it cost.
-_COSTS = ("core_seconds", "seconds")
+_COSTS = ("core_seconds", "seconds", "seconds_per_step")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

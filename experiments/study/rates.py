@@ -18,9 +18,10 @@ from experiments.study.conditions import Condition, Library, clips_of, steps_of
 from experiments.study.size import Frozen, StudySize
 from toomuchtv._internal.files import write_text
 
-#: Training is counted in clips, milestones one by one, libraries in hours of film, transfer sets
-#: one by one. The evaluation includes all of a condition that is no other part.
-Part = Literal["training", "milestones", "finetune", "evaluation", "library", "transfer"]
+#: Training is counted in clips, and libraries in hours of film. Milestones, the steps at which
+#: titles are probed ("why") and transfer sets are counted one by one. The evaluation includes all
+#: of a condition that is no other part.
+Part = Literal["training", "milestones", "why", "finetune", "evaluation", "library", "transfer"]
 
 #: Share of evaluation in a condition's time, where a size states only that time.
 _EVALUATION = 0.3
@@ -83,6 +84,8 @@ def condition_parts(size: StudySize, condition: Condition) -> dict[Part, float]:
         parts["training"] = float(clips_of(size, condition))
         if "milestones" in condition.measures:
             parts["milestones"] = float(len(size.milestones))
+    if "why" in condition.measures:
+        parts["why"] = 1.0 + parts.get("milestones", 0.0)
     if "finetune" in condition.measures:
         parts["finetune"] = 1.0
     return parts

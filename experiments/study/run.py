@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.study.conditions import Design, check_same_design, read_design, select, unite
-from experiments.study.control_questions import more_data, openings, steps_to_score
+from experiments.study.control_questions import more_data, openings
 from experiments.study.findings import Findings
+from experiments.study.learning_questions import steps_to_score, why
 from experiments.study.report import Failure, write_record, write_study_page
 from experiments.study.sampling_questions import (
     clips_per_title,
@@ -46,6 +47,7 @@ _QUESTIONS = (
     simple_against_complex,
     steps_to_score,
     other_settings,
+    why,
 )
 
 

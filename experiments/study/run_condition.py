@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -18,11 +19,18 @@ from experiments.study.scores import (
     ConditionScores,
     Milestone,
     Score,
+    WhyPoint,
     condition_path,
     write_scores,
 )
-from experiments.study.settings import condition_config, finetune_protocol, milestone_steps
+from experiments.study.settings import (
+    condition_config,
+    finetune_protocol,
+    library_config,
+    milestone_steps,
+)
 from experiments.study.size import StudySize
+from experiments.study.title_probes import probe_titles
 from toomuchtv._internal.progress import no_progress
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.diagnosis.embedding import ClipSource, Embedder, ProgressCounter
@@ -41,6 +49,7 @@ from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, 
 from toomuchtv.models.two_tower import TwoTower
 from toomuchtv.training.checkpoint import Checkpoints
 from toomuchtv.training.device import choose_device
+from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.pretrain import pretrain
 from toomuchtv.training.run_config import Config
 
@@ -79,16 +88,21 @@ def run_condition(out: Path, design: Design, condition: Condition) -> ConditionS
                 return None
     pretrained = load(run).to(choose_device(config.training.device))
     negatives, even = _negatives(pretrained, catalog_path(out, condition.library), config)
+    final = _scores(out, size, condition, run, seconds)
+    along = _milestone_runs(out, size, condition, config)
+    milestones = _milestones(out, condition, along, seconds)
     scores = ConditionScores(
         condition=condition,
-        scores=_scores(out, size, condition, run, seconds),
-        milestones=_milestones(out, size, condition, config, seconds),
+        scores=final,
+        milestones=milestones,
+        why=_why(out, size, condition, along, milestones, final, seconds),
         negatives=negatives,
         even=even,
         steps=steps_of(size, condition),
         hours=hours,
         core_seconds=time.process_time() - begun,
         seconds=dict(seconds),
+        seconds_per_step=_seconds_per_step(run, config),
         design=design.fingerprint,
     )
     write_scores(out, scores)
@@ -109,8 +123,7 @@ def _scores(
     seed = condition.library.seed
     encoder = run_encoder(run, untrained=False, seed=seed)
     folder, cache = run.parent / "finetune", run.parent / "features"
-    transfer = benchmarks_path(out, seed)
-    sets = {name: _read_transfer_set(transfer, name) for name in _TRANSFER_SETS}
+    sets = {name: _read_transfer_set(benchmarks_path(out, seed), name) for name in _TRANSFER_SETS}
     scores = [_probe(encoder, benchmark, name, cache=cache) for name, benchmark in sets.items()]
     if "shuffled" in condition.measures:
         for name, benchmark in sets.items():
@@ -126,30 +139,95 @@ def _scores(
     return tuple(scores)
 
 
-def _milestones(
-    out: Path,
-    size: StudySize,
-    condition: Condition,
-    config: Config,
-    seconds: dict[str, float],
-) -> tuple[Milestone, ...]:
-    """Probe the checkpoints along the way. Each is first saved as a model folder."""
+def _milestone_runs(
+    out: Path, size: StudySize, condition: Condition, config: Config
+) -> dict[int, Path]:
+    """Save the checkpoints along the way like finished runs; return their folders by step."""
     if "milestones" not in condition.measures or condition.policy == "untrained":
-        return ()
+        return {}
     folder = condition_path(out, condition)
     checkpoints = Checkpoints(folder / "run" / "checkpoints", keep=config.training.keep_checkpoints)
-    benchmark = _read_transfer_set(benchmarks_path(out, condition.library.seed), "actions")
-    found = []
+    found = {}
     for step in milestone_steps(size):
         model = TwoTower.from_config(config.model, seed=config.training.seed)
         checkpoints.load_module(step, "model", model)
-        at = folder / "milestones" / f"step{step}"
-        _save_model(config, model, at)
-        encoder = run_encoder(at, untrained=False, seed=0)
+        found[step] = folder / "milestones" / f"step{step}"
+        _save_model(config, model, found[step])
+    return found
+
+
+def _milestones(
+    out: Path, condition: Condition, along: Mapping[int, Path], seconds: dict[str, float]
+) -> tuple[Milestone, ...]:
+    """Probe the encoders along the way for actions."""
+    if not along:
+        return ()
+    benchmark = _read_transfer_set(benchmarks_path(out, condition.library.seed), "actions")
+    found = []
+    for step, run in along.items():
         with _adding_time(seconds, "milestones"):
+            encoder = run_encoder(run, untrained=False, seed=0)
             score = _probe(encoder, benchmark, "actions", cache=None)
         found.append(Milestone(step=step, accuracy=score.accuracy))
     return tuple(found)
+
+
+def _why(
+    out: Path,
+    size: StudySize,
+    condition: Condition,
+    along: Mapping[int, Path],
+    milestones: Sequence[Milestone],
+    final: Sequence[Score],
+    seconds: dict[str, float],
+) -> tuple[WhyPoint, ...]:
+    """Probe the encoders along the way and at the end for titles and for events.
+
+    Actions along the way, and both kinds of events at the end, are known already.
+    """
+    if "why" not in condition.measures:
+        return ()
+    library, config = condition.library, condition_config(size, condition)
+    sounds = _read_transfer_set(benchmarks_path(out, library.seed), "sounds")
+    linear = [score for score in final if score.protocol == "linear"]
+    event_chance = {score.benchmark: score.chance for score in linear}
+    steps = steps_of(size, condition)
+    events = {point.step: {"actions": point.accuracy} for point in milestones}
+    events[steps] = {score.benchmark: score.accuracy for score in linear}
+    points = []
+    for step, run in {**along, steps: condition_path(out, condition) / "run"}.items():
+        with _adding_time(seconds, "why"):
+            pretrained = load(run).to(choose_device(config.training.device))
+            titles = probe_titles(
+                pretrained,
+                catalog_path(out, library),
+                config,
+                library_config(size, library),
+                seed=library.seed,
+            )
+            if "sounds" not in events[step]:
+                encoder = run_encoder(run, untrained=False, seed=0)
+                events[step]["sounds"] = _probe(encoder, sounds, "sounds", cache=None).accuracy
+        accuracy = {name: value for name, (value, _) in titles.items()}
+        chance = {name: value for name, (_, value) in titles.items()}
+        points.append(
+            WhyPoint(
+                step=step,
+                accuracy={**accuracy, **events[step]},
+                chance={**chance, **event_chance},
+            )
+        )
+    return tuple(points)
+
+
+def _seconds_per_step(run: Path, config: Config) -> float | None:
+    """Return the median wall time of a step; None if nothing was logged.
+
+    The median ignores pauses, such as those for starting, checkpoints and interruptions.
+    """
+    rates = [line.get("clips_per_second") for line in read_metrics(run)]
+    known = [config.sampling.batch_size / rate for rate in rates if rate]
+    return median(known) if known else None
 
 
 def _save_model(config: Config, model: TwoTower, run: Path) -> None:
@@ -158,6 +236,15 @@ def _save_model(config: Config, model: TwoTower, run: Path) -> None:
     (run / "config.toml").write_text(config.to_toml(), encoding="utf-8")
     contents = PretrainedConfig(clip=config.clip, transform=config.transform, model=config.model)
     PretrainedEncoder(model, contents).save(run / "model")
+
+
+def linear_scores(out: Path, seed: int, run: Path) -> tuple[Score, ...]:
+    """Return the scores of linear probes of a run on both transfer sets of a seed."""
+    encoder = run_encoder(run, untrained=False, seed=seed)
+    return tuple(
+        _probe(encoder, _read_transfer_set(benchmarks_path(out, seed), name), name, cache=None)
+        for name in _TRANSFER_SETS
+    )
 
 
 def _read_transfer_set(transfer: Path, name: str) -> Benchmark:

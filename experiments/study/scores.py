@@ -40,6 +40,21 @@ class Milestone(Frozen):
     accuracy: float
 
 
+class WhyPoint(Frozen):
+    """What linear probes find in the features of both encoders at one step.
+
+    Attributes:
+        step: The number of training steps; 0 for random weights.
+        accuracy: Accuracy by the names of `experiments.study.title_probes.PROBES`. A probe that
+            cannot be measured is omitted.
+        chance: Accuracy of guessing, by the same names.
+    """
+
+    step: int
+    accuracy: dict[str, float]
+    chance: dict[str, float]
+
+
 class ConditionScores(Frozen):
     """Everything that was measured of one condition.
 
@@ -47,6 +62,7 @@ class ConditionScores(Frozen):
         condition: The condition.
         scores: Scores of the final encoders.
         milestones: Scores during training.
+        why: What the encoders know of titles and of events, at each milestone and at the end.
         negatives: For each policy, the figures of its batches on this library, embedded by this
             condition's encoders; see `toomuchtv.diagnosis`.
         even: The same figures if all embeddings were equal, which depend only on pair counts.
@@ -54,18 +70,22 @@ class ConditionScores(Frozen):
         hours: Duration of the library.
         core_seconds: CPU time of training and measuring.
         seconds: Duration of the parts that were timed; see `experiments.study.rates`.
+        seconds_per_step: Median wall time of a training step over the logged intervals; None if
+            nothing was trained.
         design: Fingerprint of the design that the condition belongs to.
     """
 
     condition: Condition
     scores: tuple[Score, ...]
     milestones: tuple[Milestone, ...] = ()
+    why: tuple[WhyPoint, ...] = ()
     negatives: dict[str, dict[str, float]] = Field(default_factory=dict)
     even: dict[str, dict[str, float]] = Field(default_factory=dict)
     steps: int
     hours: float
     core_seconds: float
     seconds: dict[str, float] = Field(default_factory=dict)
+    seconds_per_step: float | None = None
     design: str = ""
 
     def accuracy(self, benchmark: str, protocol: str = "linear") -> float | None:

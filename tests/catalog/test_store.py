@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from toomuchtv.catalog import database
 from toomuchtv.catalog.database import SCHEMA_VERSION
 from toomuchtv.catalog.file_identity import full_digest
 from toomuchtv.catalog.records import (
@@ -266,9 +267,10 @@ def describe(snapshot: CatalogSnapshot) -> str:
 
 
 def test_a_catalog_of_version_5_is_upgraded(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segments, snapshot = write_version_5(tmp_path)
+    monkeypatch.setattr(database, "_MANY_ROWS", 100)
     with open_catalog(tmp_path) as catalog:
         assert catalog.segments() == segments
         assert catalog.recurring_segments() == [s for s in segments if s.recurrence is not None]

@@ -48,6 +48,8 @@ class InvalidRecordError(CatalogError):
 SCHEMA_VERSION = 6
 DATABASE_NAME = "catalog.sqlite"
 _LOCK_NAME = "lock"
+# Rows of segments whose upgrade takes more than two seconds.
+_MANY_ROWS = 300_000
 _DAMAGE = ("video_damage", "audio_damage")
 
 _SCHEMA = """
@@ -251,11 +253,13 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     with write_lock(path.parent):
         if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
             return  # another process has just done it
-        _log.warning(
-            "the catalog %s is changed to version %d, once: millions of segments take a minute",
-            path.parent,
-            SCHEMA_VERSION,
-        )
+        (last_row,) = connection.execute("SELECT max(rowid) FROM segments").fetchone()
+        if (last_row or 0) >= _MANY_ROWS:
+            _log.warning(
+                "the catalog %s is changed to version %d, once: millions of segments take a minute",
+                path.parent,
+                SCHEMA_VERSION,
+            )
         break_seal(path)
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from experiments.study.conditions import Condition, Design, design, steps_of
-from experiments.study.scores import ConditionScores, Milestone, Score
+from experiments.study.scores import ConditionScores, Milestone, Score, WhyPoint
 from experiments.study.size import FULL, StudySize
 
 #: The settings of the variants that depend on the size.
@@ -69,6 +69,7 @@ def evaluated(condition: Condition, rule: Rule) -> ConditionScores:
         condition=condition,
         scores=tuple(scores),
         milestones=tuple(milestones) if "milestones" in condition.measures else (),
+        why=what_is_known(condition, rule) if "why" in condition.measures else (),
         negatives={
             policy: {"effective_negatives": value, "mass_same_title": value / 100,
                      "easy_negative_share": 1 / value, "top1": 1 / value}
@@ -78,7 +79,24 @@ def evaluated(condition: Condition, rule: Rule) -> ConditionScores:
         steps=steps,
         hours=SIZE.hours,
         core_seconds=1.0,
+        seconds_per_step={"untrained": None, "uniform": 0.2}.get(condition.policy, 0.1),
     )  # fmt: skip
+
+
+def what_is_known(condition: Condition, rule: Rule) -> tuple[WhyPoint, ...]:
+    """Titles are known early and equally for all policies, and actions grow by the rule."""
+    steps = steps_of(SIZE, condition)
+    points = []
+    for share in (0.25, 0.5, 1.0) if steps else (0.0,):
+        actions = rule(condition) * share if steps else 0.02
+        title = 0.3 + 0.6 * (share > 0) + noise(condition)
+        accuracy = {"title_video": title, "title_audio": title - 0.1, "title_palette": title,
+                    "title_music": title, "actions": actions, "sounds": actions + 0.01}  # fmt: skip
+        points.append(
+            WhyPoint(step=round(share * steps), accuracy=accuracy,
+                     chance=dict.fromkeys(accuracy, 1 / 16))
+        )  # fmt: skip
+    return tuple(points)
 
 
 def paper_like(condition: Condition) -> float:

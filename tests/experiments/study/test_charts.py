@@ -8,7 +8,7 @@ import math
 import PIL.Image
 import pytest
 
-from experiments.study.charts import _reach, draw_intervals, draw_map
+from experiments.study.charts import Band, _reach, draw_bands, draw_intervals, draw_map
 from experiments.study.statistics import Estimate
 
 
@@ -36,6 +36,9 @@ def test_charts_are_images() -> None:
             y_label="y",
         )
     )
+    line = Band(name="k=8", color="#0072B2", x=[0, 5, 9], mean=[0.1, 0.3, 0.5],
+                low=[0.0, 0.2, 0.5], high=[0.2, 0.4, 0.5])  # fmt: skip
+    check_image(draw_bands({"title": [line, line], "events": [line]}, x_label="step"))
 
 
 def test_a_whisker_that_is_much_longer_than_the_others_is_cut() -> None:

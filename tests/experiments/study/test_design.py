@@ -219,8 +219,9 @@ def test_variants_are_read_from_toml_and_change_no_fingerprint(tmp_path: Path) -
 
 def test_the_large_size_is_consistent() -> None:
     size, whole = LARGE, design(LARGE)
-    # Contents with uniform and six k; levels, openings, curated clips; more hours; the map.
-    plain = 1 + 3 * 7 + 2 + 2 + 1 + 3 + 2 * 2
+    # Random weights on films and on shows; contents with uniform and six k; levels, openings,
+    # curated clips; more hours; the map.
+    plain = 2 + 3 * 7 + 2 + 2 + 1 + 3 + 2 * 2
     varied = sum(len(one.contents) * len(one.clips_per_title) for one in size.variants)
     assert len(whole.conditions) == 3 * (plain + varied)
     assert len(whole.libraries) == 3 * (3 + 1 + 1 + 3 + 2)

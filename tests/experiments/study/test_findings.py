@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from experiments.study.conditions import Condition, design
-from experiments.study.control_questions import steps_until
 from experiments.study.findings import Findings
+from experiments.study.learning_questions import steps_until
 from experiments.study.report import Failure, compare_studies, write_record, write_study_page
 from experiments.study.run import findings_per_question
 from experiments.study.scores import ConditionScores
@@ -31,9 +31,8 @@ def text(findings: Findings) -> str:
 
 
 def test_the_papers_claims_are_found_where_they_hold() -> None:
-    easy, transfer, shows, clips, openings, complex_, steps, guards, effects = map(
-        text, findings_of(paper_like)
-    )
+    found = findings_of(paper_like)
+    easy, transfer, shows, clips, openings, complex_, steps, guards, why, effects = map(text, found)
     assert "By this count, uniform negatives are easier" in easy
     assert "By this measure, uniform negatives are easier" in easy
     assert transfer.count("scores higher") == 12
@@ -46,24 +45,42 @@ def test_the_papers_claims_are_found_where_they_hold() -> None:
     # Curated clips, two losses and double the steps, each on two transfer sets.
     assert complex_.count("scores lower") == 8
     assert complex_.count("for films, InfoNCE, k=32 (") == 8
-    assert "times fewer steps" in steps
+    # Each step is half as long, so that the time is twice as much shorter as the steps.
+    speeds = found[6].estimates
+    for content, k in (("movies", 8), ("shows", 8), ("shows", 32)):
+        fewer = speeds[f"log of times fewer steps, {content}, k={k}"]
+        less = speeds[f"log of times less training time, {content}, k={k}"]
+        assert fewer.low > 0
+        assert less.mean == pytest.approx(fewer.mean + math.log(2))
+        assert f"k={k}: the final score of uniform sampling was reached in" in steps
     assert guards.count("scores higher") == 3
     assert guards.count("study's own setting in the same seeds: the two do not differ clearly") == 3
     assert "at chance, as it must be" in guards
     # Three settings for two policies and two losses for one, on one of the transfer sets.
     assert effects.count("for the study's own setting") == 8
+    assert why.count("titles are learned first") == 2
+    assert why.count("it does not stay there, because events are learned too") == 2
+    end = [one for one in found[8].sentences if one.startswith("At the end, k=32 minus uniform")]
+    assert sum("events (" in one and ": higher (+0.2" in one for one in end) == 2
+    assert sum("title, from" in one and ": no clear difference" in one for one in end) == 4
+    table = found[8].table
+    assert table is not None
+    # Random weights once, then three steps of each of three policies.
+    assert [row[:2] for row in table.rows] == [["random weights", "0"]] + [
+        [name, step] for name in ("uniform", "k=8", "k=32") for step in ("20", "40", "80")
+    ]
 
 
 def test_more_data_is_compared_with_better_sampling() -> None:
     whole = design(SIZE.model_copy(update={"data_seeds": 3, "data_scales": (4,)}))
     scores = [evaluated(condition, paper_like) for condition in whole.conditions]
-    found = findings_per_question(Measurements(whole, scores))[8]
+    found = findings_per_question(Measurements(whole, scores))[9]
     ks = {8, *SIZE.clips_per_title}
     # The rule knows of no hours, so that uniform sampling is as bad with four times as many.
     assert text(found).count("scores lower") == len(ks)
     usual = found.estimates["shows, uniform, 4 times the hours minus k=8"]
     assert usual.mean == pytest.approx(-0.2, abs=0.02)
-    empty = findings_per_question(Measurements(whole, []))[8]
+    empty = findings_per_question(Measurements(whole, []))[9]
     assert empty.sentences == ("Not measured in this run.",)
 
 
@@ -72,6 +89,7 @@ def test_the_opposite_is_found_where_it_holds() -> None:
     assert text(found[1]).count("scores lower") == 12
     assert "in contrast to the paper" in text(found[2])
     assert "never reached that score" in text(found[6])
+    assert "events (actions), from video: lower" in text(found[8])
 
 
 def test_noise_is_not_reported_as_a_difference() -> None:
@@ -137,7 +155,7 @@ def test_missing_parts_are_listed_once() -> None:
         Measurements(whole, [evaluated(condition, paper_like) for condition in whole.conditions])
     )
     lacking = [text(one).lower().count("not measured") for one in found]
-    assert lacking == [0, 0, 0, 1, 1, 1, 0, 0]
+    assert lacking == [0, 0, 0, 1, 1, 1, 0, 0, 0]
     assert "of the 2 episodes of one season; Shows, 8 clips of the 4" in text(found[3])
     assert found[2].draw_chart is None
     assert found[5].draw_chart is None
@@ -180,8 +198,8 @@ def test_page_and_record_contain_every_condition(tmp_path: Path) -> None:
     page = write_study_page(tmp_path, whole, scores, found, failures)
     html = page.read_text()
     assert "&lt;no memory&gt;" in html
-    assert html.count("data:image/png") == 9
-    assert len(list((tmp_path / "figures").glob("question*.png"))) == 9
+    assert html.count("data:image/png") == 10
+    assert len(list((tmp_path / "figures").glob("question*.png"))) == 10
     assert all(one.condition.name in html for one in scores)
 
 
@@ -221,7 +239,18 @@ def test_no_estimate_occurs_twice() -> None:
             )
             for score in one.scores
         )
-        return one.model_copy(update={"scores": scores})
+        why = tuple(
+            point.model_copy(
+                update={
+                    "accuracy": {
+                        probe: random.Random(f"{condition} {point.step} {probe}").random()
+                        for probe in point.accuracy
+                    }
+                }
+            )
+            for point in one.why
+        )
+        return one.model_copy(update={"scores": scores, "why": why})
 
     found = findings_per_question(
         Measurements(study(), [unlike_any_other(condition) for condition in study().conditions])

@@ -29,7 +29,7 @@ from experiments.study.scores import read_scores, write_scores
 from experiments.study.size import PlannedVariant
 from tests.experiments.study.made_up import SIZE, evaluated, paper_like, study
 
-PARTS = ("training", "milestones", "finetune", "evaluation", "library", "transfer")
+PARTS = ("training", "milestones", "why", "finetune", "evaluation", "library", "transfer")
 
 
 def results(out: Path, order: Design, conditions: Sequence[Condition], subfolder: str = "") -> Path:
@@ -48,7 +48,7 @@ def results(out: Path, order: Design, conditions: Sequence[Condition], subfolder
 def timings(order: Design, seconds: float, *, machine: str, workers: int) -> list[Timing]:
     """Return measured times by which every condition's training takes some seconds."""
     units = {"training": float(order.size.steps * order.size.batch_size)}
-    short = {"evaluation": 0.0, "milestones": 0.0, "finetune": 0.0, "transfer": 0.0, "library": 0.0}
+    short = dict.fromkeys(PARTS[1:], 0.0)
     return [
         Timing.model_validate({"part": part, "of": "x", "units": units.get(part, 1.0),
                                "seconds": short.get(part, seconds), "machine": machine,

@@ -133,6 +133,12 @@ def _add_speed(
             f"{label}: in {early} of {count} the first probe had reached it already, so that the "
             "number may be too small."
         )
+    trivial = _reached_by_random_weights(m, content, policies["uniform"])
+    if trivial and found is not None:
+        b.sentences.append(
+            f"{label}: in {trivial} seeds, random weights already have the final score of uniform "
+            "sampling, so that the number says little."
+        )
     if missed:
         b.sentences.append(
             f"{label}: in {missed} of {missed + len(steps)} seeds it never reached that score. "
@@ -140,6 +146,15 @@ def _add_speed(
         )
     if found is None and not missed:
         b.sentences.append(f"{label}: {NOT_MEASURED[0].lower()}{NOT_MEASURED[1:]}")
+
+
+def _reached_by_random_weights(m: Measurements, content: Content, base: OfSeed) -> int:
+    """Return the number of seeds in which random weights score as a trained condition does."""
+    fresh = m.accuracies(
+        lambda seed: Condition(library=Library(content=content, seed=seed), policy="untrained")
+    )
+    trained = m.accuracies(base)
+    return sum(fresh[seed] >= trained[seed] for seed in fresh if seed in trained)
 
 
 def _speeds(

@@ -89,6 +89,12 @@ def test_the_opposite_is_found_where_it_holds() -> None:
     assert text(found[1]).count("scores lower") == 12
     assert "in contrast to the paper" in text(found[2])
     assert "never reached that score" in text(found[6])
+
+    def no_better_than_random(condition: Condition) -> float:
+        return paper_like(condition) - 0.1 * (condition.policy == "uniform")
+
+    speed = text(findings_of(no_better_than_random)[6])
+    assert speed.count("in 4 seeds, random weights already have the final score") == 3
     assert "events (actions), from video: lower" in text(found[8])
 
 

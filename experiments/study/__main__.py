@@ -88,7 +88,8 @@ def run(
     harmful; whether films match curated clips, and complex losses match InfoNCE; how many steps
     are saved; whether the result depends on a setting; and what is learned first, titles or events.
     Where the size has libraries of more hours, a tenth is whether better sampling replaces more
-    data. OUT/study.json has all scores.
+    data. Where it has variants, the last is what each setting changes. OUT/study.json has all
+    scores.
 
     Each worker runs one condition. An interrupted study continues when the command is repeated.
     If a condition fails, it is listed and the others continue. With --minutes, the call ends

@@ -133,10 +133,18 @@ def write_library(library: Path, items: Sequence[PaperItem], *, distinct: bool) 
         if distinct:  # a box of type "free" at the end is ignored by all readers
             path.write_bytes(content + (16).to_bytes(4) + b"free" + number.to_bytes(8))
         else:
-            source = film.with_name(f"one_second_{number // _LINKS_PER_FILE}.mp4")
-            if not source.exists():
-                shutil.copy2(film, source)
-            os.link(source, path)
+            _link(film, path)
+
+
+def _link(source: Path, path: Path) -> None:
+    """Make a link to a file, or to a copy of it that has not as many links as it may have."""
+    number = 0
+    while source.exists() and source.stat().st_nlink >= _LINKS_PER_FILE:
+        number += 1
+        source, whole = source.with_name(f"copy_{number}_of_{source.name}"), source
+        if not source.exists():
+            shutil.copy2(whole, source)
+    os.link(source, path)
 
 
 def catalog_of_links(library: Path, folder: Path, items: Sequence[PaperItem]) -> None:
@@ -265,7 +273,7 @@ def _linked_proxy(
     paths = [folder / f"{item.id:07d}.{name}.mp4" for name in ("video", "audio0")]
     for path, source in zip(paths, files[minutes], strict=True):
         if not (catalog.folder / path).exists():
-            os.link(source, catalog.folder / path)
+            _link(source, catalog.folder / path)
     return replace(
         model,
         item_id=item.id,

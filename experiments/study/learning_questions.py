@@ -130,14 +130,14 @@ def _add_speed(
         b.rows.append([label.lower(), *cells, str(len(steps)), str(missed)])
     if early:
         b.sentences.append(
-            f"{label}: in {early} of {len(steps)} seeds the first probe had reached it already, so that the "
-            "number may be too small."
+            f"{label}: in {early} of {len(steps)} seeds the first probe had reached it already, so "
+            "that the number may be too small."
         )
     trivial = _reached_by_random_weights(m, content, policies["uniform"])
     if trivial and found is not None:
         b.sentences.append(
-            f"{label}: in {trivial} of {len(steps) + missed} seeds, random weights already have the "
-            "final score of uniform sampling, so that the number says little."
+            f"{label}: in {trivial} of {len(steps) + missed} seeds, random weights already have "
+            "the final score of uniform sampling, so that the number says little."
         )
     if missed:
         b.sentences.append(
@@ -221,6 +221,7 @@ def why(m: Measurements) -> Findings:
     """Question 9: what the encoders of each policy know of titles and of events, by step."""
     size = m.design.size
     content = followed_content(size)
+    on = CONTENT_NAMES[content].lower()
     policies = _policies(content, followed_clips(size))
     b = FindingsBuilder(["policy", "step", *PROBES.values(), "seeds"])
     panels = {}
@@ -234,10 +235,10 @@ def why(m: Measurements) -> Findings:
         b.sentences += _order_sentences(m, b.estimates, policies["uniform"])
         b.sentences += _end_sentences(m, b.estimates, policies)
     return b.build(
-        f"Why? What does each policy learn first, and what later ({CONTENT_NAMES[content].lower()})?",
+        f"Why? What does each policy learn first, and what later ({on})?",
         draw_chart=partial(draw_bands, panels, x_label="step") if panels else None,
-        how_to_read=f"Accuracy of linear probes on the features of both encoders, on "
-        f"{CONTENT_NAMES[content].lower()}: mean over seeds, and the range of the seeds. Step 0 is "
+        how_to_read=f"Accuracy of linear probes on the features of both encoders, on {on}: "
+        "mean over seeds, and the range of the seeds. Step 0 is "
         "random weights. Titles are those of the training library. The probe is fitted to the "
         "first two fifths of every item and tested on the last two fifths, and the other way "
         "around. For the palette, the pixels of each frame are in random positions. For the theme "

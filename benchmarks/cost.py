@@ -44,7 +44,7 @@ class Rates:
     library_mb_per_hour: float = 3600.0
     scan_core_seconds_per_item: float = 0.018
     scan_mb_per_item: float = 1.0
-    prepare_times_real_time: float = 9.6
+    prepare_times_real_time: float = 11.9
     proxy_mb_per_hour: float = 119.0
     features_mb_per_hour: float = 1.2
     duplicates_core_hours: float = 0.07

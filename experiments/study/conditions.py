@@ -182,7 +182,7 @@ def unite(designs: Sequence[Design]) -> Design:
     """Return one design with the conditions of all, which must have the same fingerprint.
 
     The size, its name and its lists are those of the design with the most conditions, with the
-    variants of all.
+    variants of all. A condition has the measures of all.
 
     Raises:
         ValueError: If two conditions of one name have different settings.
@@ -203,7 +203,7 @@ def unite(designs: Sequence[Design]) -> Design:
     variants = {one.name: one for one in reversed(planned)}
     names = dict.fromkeys(one.name for one in planned)
     size = largest.size.model_copy(update={"variants": tuple(variants[name] for name in names)})
-    return largest.model_copy(update={"size": size, "conditions": tuple(by_name.values())})
+    return largest.model_copy(update={"size": size, "conditions": _merged(every)})
 
 
 def select(conditions: Sequence[Condition], patterns: Sequence[str]) -> tuple[Condition, ...]:

@@ -121,7 +121,7 @@ def read_scores(out: Path, design: Design, condition: Condition) -> ConditionSco
     """Read the result of a condition.
 
     Returns:
-        The result; None if there is none, or if less or other things were measured.
+        The result; None if there is none, or if not everything was measured.
 
     Raises:
         ValueError: If the result belongs to another design.
@@ -132,7 +132,9 @@ def read_scores(out: Path, design: Design, condition: Condition) -> ConditionSco
     except (OSError, ValueError):
         return None
     check_result(path, scores, out, design)
-    return scores if scores.condition == condition else None
+    measured = scores.condition
+    is_equal = measured.model_copy(update={"measures": condition.measures}) == condition
+    return scores if is_equal and set(condition.measures) <= set(measured.measures) else None
 
 
 def check_result(path: Path, scores: ConditionScores, folder: Path, design: Design) -> None:

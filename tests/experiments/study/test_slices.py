@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.study.__main__ import app
-from experiments.study.conditions import Condition, Design, design, select
+from experiments.study.conditions import Condition, Design, design, read_design, select
 from experiments.study.merge import merge_studies
 from experiments.study.plan import choose_rates, plan_study
 from experiments.study.rates import (
@@ -210,6 +210,25 @@ def test_slices_are_united(tmp_path: Path) -> None:
     assert merge_studies(folders, out).num_results == merged.num_results == len(together)
     assert len(merged.design.conditions) == len(more.conditions)
     claim_folder(out, order)
+
+
+def test_a_study_that_grows_measures_what_is_new(tmp_path: Path) -> None:
+    """The condition that a worker reads from the folder has the measures of every call."""
+    order = study()
+    (one,) = select(order.conditions, ["movies-seed1-uniform"])
+    less = one.model_copy(update={"measures": ("finetune",)})
+    more = less.model_copy(update={"measures": ("why", "finetune")})
+    for condition in (less, more, less):
+        claim_folder(tmp_path, order.model_copy(update={"conditions": (condition,)}))
+    [claimed] = read_design(tmp_path).conditions
+    assert set(claimed.measures) == {"finetune", "why"}
+    scores = evaluated(less, paper_like).model_copy(update={"design": order.fingerprint})
+    write_scores(tmp_path, scores)
+    assert read_scores(tmp_path, order, less) == scores
+    assert read_scores(tmp_path, order, more) is None
+    whole = scores.model_copy(update={"condition": claimed})
+    write_scores(tmp_path, whole)
+    assert read_scores(tmp_path, order, less) == read_scores(tmp_path, order, more) == whole
 
 
 def test_other_designs_and_contradictions_are_refused(tmp_path: Path) -> None:

@@ -106,7 +106,6 @@ steps = 6
 batch_size = 8
 seeds = 1
 side_seeds = 0
-guard_seeds = 0
 map_seeds = 0
 contents = ["movies"]
 clips_per_title = [2]

@@ -67,7 +67,10 @@ def no_segments() -> SnapshotSegments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogSnapshot:
-    """The I prepared items of a catalog at one point in time, sorted by title id and item id.
+    """The I prepared items of a catalog at one point in time, sorted by title and then by path.
+
+    The order does not depend on ids, which follow from the history of a catalog: a scan probes
+    files side by side, so that two scans of one library number them differently.
 
     An item is prepared if it is in the library, is not an extra, and has a proxy that was made from
     its present content.
@@ -100,6 +103,12 @@ class CatalogSnapshot:
             f"CatalogSnapshot({len(np.unique(self.title_id))} titles, {len(self)} items, "
             f"{self.duration_seconds.sum() / 3600:.2f} h, {len(self.segments)} segments)"
         )
+
+    @property
+    def title_number(self) -> NDArray[np.int64]:
+        """Number of each item's title, `[I]`, from 0 in the order of the snapshot."""
+        _, first, which = np.unique(self.title_id, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[which]
 
     @property
     def duration_seconds(self) -> NDArray[np.float64]:
@@ -145,13 +154,13 @@ _ITEM_ROW = np.dtype(
     ]
 )
 _SELECT_ITEMS = """
-SELECT items.id, items.title_id,
-    (SELECT kind FROM titles WHERE titles.id = items.title_id),
+SELECT items.id, items.title_id, titles.kind,
     coalesce(items.season, -1), proxies.num_frames, proxies.frame_rate,
     (SELECT count(*) FROM proxy_audio WHERE proxy_audio.item_id = items.id)
 FROM items JOIN proxies ON proxies.item_id = items.id AND proxies.fingerprint = items.fingerprint
+JOIN titles ON titles.id = items.title_id
 WHERE NOT items.missing AND items.extra IS NULL
-ORDER BY items.title_id, items.id
+ORDER BY titles.kind, titles.key, titles.id, items.path, items.id
 """
 
 

@@ -78,13 +78,13 @@ def group_items(
         usable = usable[shares[snapshot.kind[usable]] > 0]
     if len(usable) == 0:
         raise ValueError(_explain_no_items(snapshot, policy, clip_format))
-    key = [snapshot.title_id[usable].astype(np.int64)]
+    key = [snapshot.title_number[usable]]
     if policy.kind_shares is not None:
         key.insert(0, snapshot.kind[usable].astype(np.int64))
     if policy.level == "season":
         key.append(snapshot.season[usable].astype(np.int64))
     elif policy.level == "episode":
-        key.append(snapshot.item_id[usable].astype(np.int64))
+        key.append(usable)
     order = np.lexsort(key[::-1])
     rows = usable[order]
     is_first = np.ones(len(order), dtype=bool)

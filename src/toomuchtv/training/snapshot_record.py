@@ -130,7 +130,7 @@ def record_snapshot(
     for snapshot in (train, held_out):
         lines = []
         segments = _segment_digests(snapshot)
-        _, groups = np.unique(snapshot.title_id, return_inverse=True)
+        groups = snapshot.title_number
         for row, item_id in enumerate(snapshot.item_id.tolist()):
             proxy = proxies[item_id]
             made = _digest(

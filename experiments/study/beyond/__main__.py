@@ -87,8 +87,6 @@ def main(
                 )
         findings = report(out, found)
         output.info("\n".join(findings.sentences))
-        if findings.table is not None:
-            output.print_table("Ideas, minus k=8", findings.table.header, findings.table.rows)
         output.print_json({"results": [one.model_dump(mode="json") for one in found]})
 
 
@@ -128,7 +126,7 @@ def run_idea(out: Path, size: StudySize, library: Library, idea: str) -> IdeaSco
 
 def report(out: Path, found: list[IdeaScores]) -> Findings:
     """State the differences from k = 8, and draw them into OUT/beyond/beyond.png."""
-    b = FindingsBuilder(["idea", "score", *DIFFERENCE_HEADER])
+    b = FindingsBuilder(["idea", "transfer set", *DIFFERENCE_HEADER])
     for idea in IDEAS[1:]:
         for benchmark, name in BENCHMARK_NAMES.items():
             difference = _difference(found, idea, benchmark)

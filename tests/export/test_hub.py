@@ -117,7 +117,7 @@ def test_the_pixels_can_be_made_from_the_contract_alone(exported: Path) -> None:
     with torch.inference_mode():
         expected = model.video_head(model.video_encoder(pixels[None]))
     # Pillow rounds to whole numbers of 0 to 255 after each of its two passes.
-    torch.testing.assert_close(load(exported).embed_video(frames), expected, atol=5e-3, rtol=0)
+    torch.testing.assert_close(load(exported).embed_video(frames), expected, atol=1e-2, rtol=0)
 
 
 def test_the_first_sample_of_the_contract_is_that_of_a_clip(exported: Path) -> None:

@@ -15,7 +15,7 @@ from experiments.rendered_tv.events.registry import EVENT_KINDS
         ({"width": 161}, "use 160x96"),
         ({"width": 400}, "between 1:1 and 3:1"),
         ({"movies": 9999}, "ask for fewer movies, shows or clips"),
-        ({"clips": 2485}, "got 2501 titles"),
+        ({"clips": 9985}, "got 10001 titles"),
         ({"episodes": 3, "seasons": 4}, "raise episodes or lower seasons"),
         ({"movies": 0, "shows": 0, "transfer_clips_per_kind": 0}, "nothing would be rendered"),
         ({"transfer_clips_per_kind": 3}, "use 0 for no transfer sets"),

@@ -40,6 +40,8 @@ from toomuchtv.catalog.store import open_catalog
 NUM_FILMS = 10
 #: Time that the workers of a dead process may take to notice it.
 GRACE_SECONDS = 10.0
+#: Fields of a study's results that depend on the clock.
+_COSTS = ("seconds", "core_seconds", "seconds_per_step")
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,7 @@ def study_state(folder: Path) -> object:
     scores = {}
     for path in (folder / "study" / "results").glob("*.json"):
         values = json.loads(path.read_text())
-        scores[path.name] = {
-            k: v for k, v in values.items() if k not in ("seconds", "core_seconds")
-        }
+        scores[path.name] = {k: v for k, v in values.items() if k not in _COSTS}
     return scores, [path.name for path in folder.rglob("*.partial")]
 
 

@@ -32,6 +32,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.figures import Figures, argument_parser
+from experiments.study.merge import COSTS
 from tests.media_files import write_film
 from tests.prepared import tiny_config
 from tests.search.indexes import tiny_encoder
@@ -40,8 +41,6 @@ from toomuchtv.catalog.store import open_catalog
 NUM_FILMS = 10
 #: Time that the workers of a dead process may take to notice it.
 GRACE_SECONDS = 10.0
-#: Fields of a study's results that depend on the clock.
-_COSTS = ("seconds", "core_seconds", "seconds_per_step")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def study_state(folder: Path) -> object:
     scores = {}
     for path in (folder / "study" / "results").glob("*.json"):
         values = json.loads(path.read_text())
-        scores[path.name] = {k: v for k, v in values.items() if k not in _COSTS}
+        scores[path.name] = {k: v for k, v in values.items() if k not in COSTS}
     return scores, [path.name for path in folder.rglob("*.partial")]
 
 

@@ -18,7 +18,8 @@ from experiments.study.scores import (
 )
 
 #: What may differ between two results of one condition: what it cost.
-_COSTS = ("core_seconds", "seconds", "seconds_per_step")
+#: Fields of a result that depend on the clock.
+COSTS = ("core_seconds", "seconds", "seconds_per_step")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ def _read_result(path: Path, folder: Path, design: Design) -> ConditionScores:
 
 def _check_equal(one: tuple[Path, ConditionScores], other: tuple[Path, ConditionScores]) -> None:
     """Check that two results of one condition are equal except for what they cost."""
-    sides = [scores.model_dump(exclude=set(_COSTS)) for _, scores in (one, other)]
+    sides = [scores.model_dump(exclude=set(COSTS)) for _, scores in (one, other)]
     differ = [name for name in sides[0] if sides[0][name] != sides[1][name]]
     if not differ:
         return

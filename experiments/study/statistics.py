@@ -138,15 +138,20 @@ class Measurements:
             scores = [None if one is None else one.score(benchmark, protocol) for one in sides]
             if scores[0] is not None and scores[1] is not None:
                 pairs.append((scores[0], scores[1]))
-        estimate = over_seeds([second.accuracy - first.accuracy for first, second in pairs])
-        if estimate is None:
-            return None
-        return Difference(
-            estimate=estimate,
-            by_titles=over_titles(pairs),
-            base=sum(first.accuracy for first, _ in pairs) / len(pairs),
-            score=sum(second.accuracy for _, second in pairs) / len(pairs),
-        )
+        return paired_difference(pairs)
+
+
+def paired_difference(pairs: Sequence[tuple[Score, Score]]) -> Difference | None:
+    """Return the second score of each pair minus the first, one pair per seed; None for none."""
+    estimate = over_seeds([second.accuracy - first.accuracy for first, second in pairs])
+    if estimate is None:
+        return None
+    return Difference(
+        estimate=estimate,
+        by_titles=over_titles(pairs),
+        base=sum(first.accuracy for first, _ in pairs) / len(pairs),
+        score=sum(second.accuracy for _, second in pairs) / len(pairs),
+    )
 
 
 def over_seeds(values: Sequence[float]) -> Estimate | None:

@@ -289,6 +289,18 @@ def test_a_catalog_of_version_5_is_upgraded(
     assert not caplog.records
 
 
+def test_a_damaged_catalog_of_version_5_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    write_version_5(tmp_path)
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as connection:
+        connection.execute("UPDATE segments SET start_seconds = 'soon' WHERE rowid = 30")
+        before = list(connection.iterdump())
+    with pytest.raises(CatalogError, match=f"{re.escape(str(tmp_path))}.* is damaged"):
+        open_catalog(tmp_path)
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (5,)
+        assert list(connection.iterdump()) == before
+
+
 def test_a_catalog_of_version_5_that_cannot_be_written_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from experiments.study.run_condition import linear_scores
 from experiments.study.scores import Score
 from experiments.study.settings import condition_config
 from experiments.study.size import FULL, QUICK, Frozen, StudySize, read_size
-from experiments.study.statistics import DIFFERENCE_HEADER, Difference, over_seeds, over_titles
+from experiments.study.statistics import DIFFERENCE_HEADER, Difference, paired_difference
 from toomuchtv._internal.files import write_text
 from toomuchtv.cli.options import Json, Workers, verb_output
 from toomuchtv.training.pretrain import pretrain
@@ -150,16 +150,7 @@ def _difference(found: list[IdeaScores], idea: str, benchmark: str) -> Differenc
         for name in (IDEAS[0], idea)
     }  # fmt: skip
     base, other = by_idea[IDEAS[0]], by_idea[idea]
-    pairs = [(base[seed], other[seed]) for seed in base if seed in other]
-    estimate = over_seeds([second.accuracy - first.accuracy for first, second in pairs])
-    if estimate is None:
-        return None
-    return Difference(
-        estimate=estimate,
-        by_titles=over_titles(pairs),
-        base=sum(first.accuracy for first, _ in pairs) / len(pairs),
-        score=sum(second.accuracy for _, second in pairs) / len(pairs),
-    )
+    return paired_difference([(base[seed], other[seed]) for seed in base if seed in other])
 
 
 if __name__ == "__main__":

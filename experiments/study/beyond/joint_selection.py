@@ -75,13 +75,7 @@ def train_jointly(catalog: Path, path: Path, config: Config, *, reference: Path)
                 seed=config.training.seed,
                 step=batch.step,
             )
-            return ClipBatch(
-                specs=batch.specs[rows],
-                valid=batch.valid[rows],
-                video=batch.video[rows],
-                waveform=batch.waveform[rows],
-                step=batch.step,
-            )
+            return batch[rows]
 
         take_steps(run, wide, range(run.start_step, config.training.steps), select)
 

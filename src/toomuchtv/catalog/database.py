@@ -171,7 +171,7 @@ def connect(folder: Path, *, create: bool) -> sqlite3.Connection:
         raise CatalogError(f"cannot open {path}: {error}") from error
     try:
         _prepare(connection, path, create=create)
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes damaged bytes
+    except (sqlite3.Error, ValueError) as error:  # such as damaged bytes, which SQLite quotes
         connection.close()
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
             raise CatalogError(
@@ -261,15 +261,10 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
                 SCHEMA_VERSION,
             )
         break_seal(path)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with connection:  # commits, or undoes everything after an error
+            connection.execute("BEGIN IMMEDIATE")
             upgrade_segments(connection)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
         with suppress(sqlite3.OperationalError):  # a full disk: the file stays as large as it was
             connection.execute("VACUUM")
         put_seal(path, connection)

@@ -152,8 +152,8 @@ class ClipBatch:
     def __len__(self) -> int:
         return len(self.specs)
 
-    def __getitem__(self, part: slice) -> ClipBatch:
-        """Return some of the clips, such as those of one process."""
+    def __getitem__(self, part: slice | IntArray) -> ClipBatch:
+        """Return some of the clips, such as those of one process, by a slice or their numbers."""
         return ClipBatch(
             specs=self.specs[part],
             valid=self.valid[part],

@@ -18,7 +18,6 @@ from experiments.study.scores import (
 )
 
 #: What may differ between two results of one condition: what it cost.
-#: Fields of a result that depend on the clock.
 COSTS = ("core_seconds", "seconds", "seconds_per_step")
 
 

@@ -163,7 +163,7 @@ def test_a_loaded_state_continues_with_identical_losses() -> None:
     draws = set()
     for number in range(3, 8):
         assert step(one, number) == step(two, number)
-        draws.add(tuple(one.bank.draw(3).tolist()))
+        draws.add(tuple(one.bank.draw(3)[0].tolist()))
     assert len(draws) > 1
     for name, value in one.state_dict().items():
         assert torch.equal(value, two.state_dict()[name]), name
@@ -202,3 +202,22 @@ def test_an_empty_bank_gives_a_loss_of_zero(training: bool) -> None:
     value, to_video, _ = run(loss, unit(1, 1), unit(2, 1), one, Clips([0], [0.0]))
     assert value == 0.0
     assert not to_video.any()
+
+
+def test_a_draw_takes_used_entries_equally_often_and_marks_the_others() -> None:
+    bank = build(bank_size=40).bank
+    used = torch.arange(0, 40, 2)
+    bank.keys[used] = torch.arange(60).reshape(20, 3)
+    counts = torch.zeros(40)
+    for step in range(2_000):
+        bank.steps.fill_(step)
+        drawn, is_used = bank.draw(5)
+        assert is_used.all()
+        assert len(set(drawn.tolist())) == 5
+        counts[drawn] += 1
+    assert not counts[1::2].any()
+    # 10,000 draws of 20 entries, 5 at a time: the variance of a count is 500 * (1 - 5 / 20).
+    assert ((counts[used] - 500) ** 2 / 375).sum() < 19 + 6 * 38**0.5
+    drawn, is_used = bank.draw(1024)
+    assert sorted(drawn.tolist()) == list(range(40))
+    assert set(drawn[is_used].tolist()) == set(used.tolist())

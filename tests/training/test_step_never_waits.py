@@ -21,7 +21,7 @@ from toomuchtv.data.augmentation import AugmentationConfig
 from toomuchtv.data.batch_buffer import MappedBuffer, copy_batch
 from toomuchtv.data.clip_transform import ClipTransform, TransformConfig
 from toomuchtv.data.pair_labels import PairLabelConfig
-from toomuchtv.losses import LossConfig, build_loss
+from toomuchtv.losses import LossConfig, MemoryBankConfig, build_loss
 from toomuchtv.losses.info_nce import InfoNCEConfig
 from toomuchtv.losses.joint_nce import JointNCEConfig
 from toomuchtv.losses.within_modal import WithinModalConfig
@@ -93,6 +93,7 @@ CASES: dict[str, dict[str, Any]] = {
     "info_nce": {},
     "joint_nce": {"loss_config": JointNCEConfig(), "optimizer": "sgd"},
     "within_modal": {"loss_config": WithinModalConfig(learn_temperature=True)},
+    "memory_bank": {"loss_config": MemoryBankConfig(num_negatives=5, bank_size=16)},
     "vit in chunks": {"model_config": VIT, "chunk_size": 3},
 }
 

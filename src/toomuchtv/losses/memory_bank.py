@@ -75,11 +75,7 @@ class EmbeddingBank(nn.Module):
 
     def entries(self, keys: Tensor) -> Tensor:
         """Return the entry of each key, int64 `[N]`."""
-        mixed = keys[:, 1] * _HASH_FACTORS[0] + keys[:, 2] * _HASH_FACTORS[1]
-        for shift, factor in ((32, _HASH_FACTORS[2]), (29, _HASH_FACTORS[0])):
-            # The shift of a signed integer copies the sign; the mask clears these copies.
-            mixed = (mixed ^ ((mixed >> shift) & (2 ** (64 - shift) - 1))) * factor
-        mixed = mixed ^ ((mixed >> 32) & (2**32 - 1))
+        mixed = _mix(keys[:, 1] * _HASH_FACTORS[0] + keys[:, 2] * _HASH_FACTORS[1])
         return mixed.remainder(len(self.keys))
 
     def contains(self, keys: Tensor, entries: Tensor) -> Tensor:
@@ -101,20 +97,42 @@ class EmbeddingBank(nn.Module):
     ) -> None:
         """Store the valid clips. Of several with the same entry, the last one is stored."""
         is_stored = self.contains(keys, entries)[:, None]
-        last = last_with_entry(entries, valid, len(self.keys))
-        kept = last[entries] == torch.arange(len(entries), device=entries.device)
+        # All clips of one entry write the same row, so that their order does not matter: that of
+        # the last valid one, or what the entry holds already.
+        last = last_with_entry(entries, valid, len(self.keys))[entries]
+        has_valid, last = (last >= 0)[:, None], last.clamp(min=0)
         for bank, new in ((self.video, video), (self.audio, audio)):
             mixed = self._momentum * bank[entries] + (1 - self._momentum) * new
-            bank[entries[kept]] = torch.where(is_stored, F.normalize(mixed, dim=1), new)[kept]
-        self.keys[entries[kept]] = keys[kept]
+            updated = torch.where(is_stored, F.normalize(mixed, dim=1), new)
+            bank[entries] = torch.where(has_valid, updated[last], bank[entries])
+        self.keys[entries] = torch.where(has_valid, keys[last], self.keys[entries])
         self.steps += 1
 
-    def draw(self, count: int) -> Tensor:
-        """Draw up to `count` used entries without repeats; the same state gives the same draw."""
-        used = (self.keys[:, 1] >= 0).nonzero().squeeze(1)
-        generator = torch.Generator().manual_seed(int(self.steps))
-        order = torch.randperm(len(used), generator=generator)[:count]
-        return used[order.to(used.device)]
+    def draw(self, count: int) -> tuple[Tensor, Tensor]:
+        """Draw used entries without repeats; the same state gives the same draw.
+
+        The result has a size that does not depend on the state, so that the host need not wait for
+        a GPU: if fewer entries are used, unused ones fill it up.
+
+        Returns:
+            Entries int64 `[K]`, where K is the smaller of `count` and the size of the bank; and
+            whether each is used, bool `[K]`.
+        """
+        is_used = self.keys[:, 1] >= 0
+        number = torch.arange(len(self.keys), device=self.keys.device)
+        score = _mix(number * _HASH_FACTORS[0] + self.steps * _HASH_FACTORS[1])
+        # Without its sign, a score is at least 0, so that unused entries come last.
+        score = torch.where(is_used, score & (2**63 - 1), -1)
+        drawn = score.topk(min(count, len(score))).indices
+        return drawn, is_used[drawn]
+
+
+def _mix(values: Tensor) -> Tensor:
+    """Mix the bits of int64 values, so that equal differences give unrelated results."""
+    for shift, factor in ((32, _HASH_FACTORS[2]), (29, _HASH_FACTORS[0])):
+        # The shift of a signed integer copies the sign; the mask clears these copies.
+        values = (values ^ ((values >> shift) & (2 ** (64 - shift) - 1))) * factor
+    return values ^ ((values >> 32) & (2**32 - 1))
 
 
 def last_with_entry(entries: Tensor, valid: Tensor, size: int) -> Tensor:
@@ -234,12 +252,12 @@ class MemoryBank(PairLoss):
 
         Returns:
             The stored video and audio embeddings `[N, D]` of the batch, the drawn entries `[K]`,
-            and a function that says by rows of clips which of these are excluded, bool.
+            and a function that says by rows of clips which of these are no negatives, bool.
         """
         video, audio = pairs.video.detach(), pairs.audio.detach()
         if not self.training:
-            drawn = self.bank.draw(self._num_negatives)
-            return video, audio, drawn, _exclude_none(drawn)
+            drawn, is_used = self.bank.draw(self._num_negatives)
+            return video, audio, drawn, _exclude_unused(is_used)
         if clip_keys is None or clip_keys.shape != (len(video), 3):
             found = None if clip_keys is None else list(clip_keys.shape)
             raise ValueError(
@@ -251,12 +269,18 @@ class MemoryBank(PairLoss):
         entries = self.bank.entries(clip_keys)
         stored_video, stored_audio = self.bank.lookup(clip_keys, entries, video, audio)
         self.bank.store(clip_keys, entries, video, audio, valid)
-        drawn = self.bank.draw(self._num_negatives)
-        excluded = self._excluded(pairs, clip_keys, entries, drawn, valid)
+        drawn, is_used = self.bank.draw(self._num_negatives)
+        excluded = self._excluded(pairs, clip_keys, entries, valid, drawn, is_used)
         return stored_video, stored_audio, drawn, excluded
 
     def _excluded(
-        self, pairs: PairMatrix, clip_keys: Tensor, entries: Tensor, drawn: Tensor, valid: Tensor
+        self,
+        pairs: PairMatrix,
+        clip_keys: Tensor,
+        entries: Tensor,
+        valid: Tensor,
+        drawn: Tensor,
+        is_used: Tensor,
     ) -> LabelRows:
         drawn_keys = self.bank.keys[drawn][:, self._excluded_columns]
         own_keys = clip_keys[:, self._excluded_columns]
@@ -267,7 +291,7 @@ class MemoryBank(PairLoss):
         def rows(start: int, stop: int) -> Tensor:
             same = (own_keys[start:stop, None] == drawn_keys[None]).all(dim=2)
             not_negative = pairs.labels(start, stop)[:, holder.clamp(min=0)] != 0
-            return same | (not_negative & (holder >= 0))
+            return ~is_used | same | (not_negative & (holder >= 0))
 
         return rows
 
@@ -279,21 +303,31 @@ class MemoryBank(PairLoss):
         count = torch.zeros(len(pairs.video), dtype=torch.float64, device=pairs.video.device)
         for start, stop in row_chunks(len(count), len(banks[0]), count.device):
             count[start:stop] = (~excluded(start, stop)).sum(dim=1)
-        partition = self.partition
-        if partition <= LOG_ZERO and count.any():
-            sums = [
-                log_sums(side, bank, excluded).rows
-                for side, bank in ((pairs.scaled_video, banks[1]), (pairs.scaled_audio, banks[0]))
-            ]
-            partition = torch.cat(sums).logsumexp(dim=0) - (2 * count.sum()).log()
-            if self.training:
-                self.partition.copy_(partition)
+        partition = self._partition_of(pairs, banks, excluded, count)
+        if self.training:
+            self.partition.copy_(partition)
         return torch.where(count > 0, count.clamp(min=1).log() + partition, LOG_ZERO)
 
+    def _partition_of(
+        self, pairs: PairMatrix, banks: tuple[Tensor, Tensor], excluded: LabelRows, count: Tensor
+    ) -> Tensor:
+        """Return log Z: the stored one, or that of this batch if there is none yet.
 
-def _exclude_none(drawn: Tensor) -> LabelRows:
+        The latter is always computed, because asking which it is would wait for a GPU.
+        """
+        sums = [
+            log_sums(side, bank, excluded).rows
+            for side, bank in ((pairs.scaled_video, banks[1]), (pairs.scaled_audio, banks[0]))
+        ]
+        total = 2 * count.sum()
+        of_batch = torch.cat(sums).logsumexp(dim=0) - total.clamp(min=1).log()
+        is_fixed = self.partition > LOG_ZERO
+        return torch.where(is_fixed, self.partition, of_batch.where(total > 0, LOG_ZERO))
+
+
+def _exclude_unused(is_used: Tensor) -> LabelRows:
     def rows(start: int, stop: int) -> Tensor:
-        return torch.zeros(stop - start, len(drawn), dtype=torch.bool, device=drawn.device)
+        return (~is_used).expand(stop - start, -1)
 
     return rows
 

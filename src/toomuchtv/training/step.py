@@ -71,8 +71,7 @@ class StepResult:
 class TrainingStep:
     """A callable that takes one optimizer step on a batch.
 
-    On a GPU a call launches the step and returns. The host never waits for the device in it, except
-    with a memory bank, whose draws depend on what it holds.
+    On a GPU a call launches the step and returns. The host never waits for the device in it.
 
     Args:
         model: The two towers.

@@ -12,6 +12,8 @@ The parts of the measurement on a CPU are:
                  the machine's. The preset base has a batch of 4 clips, because its own does not fit
     diagnostics  cost of the figures of the negatives
     compile      the preset tiny with torch.compile, and the time of its first step
+    dropout      the preset vit-small with 8 clips per step, by the share of video patches that a
+                 step leaves out
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from toomuchtv.training.run import open_run
 from toomuchtv.training.run_config import Config, load_config
 
 CPU = torch.device("cpu")
-PARTS = ("rate", "tiny", "base", "diagnostics", "compile")
+PARTS = ("rate", "tiny", "base", "diagnostics", "compile", "dropout")
 _COMMON = [
     "training.device=cpu", "training.log_every=1", "training.validation_clips=2",
     "training.checkpoint_every=0",
@@ -46,7 +48,11 @@ _COMMON = [
 CASES = {
     "tiny": (["sampling.batch_size=64"], 40.0),
     "base": (["sampling.batch_size=4", "sampling.clips_per_item=4"], 30.0),
+    "vit-small": (["sampling.batch_size=8", "sampling.clips_per_item=8"], 30.0),
 }
+#: Presets that the plain implementation has as well.
+_COMPARED = ("tiny", "base")
+_PATCH_DROPOUT = (0.0, 0.5, 0.75)
 _WARM_UP_STEPS, _MIN_STEPS, _MAX_STEPS = 1, 2, 100
 
 
@@ -172,6 +178,24 @@ def measure_compile(catalog: Catalog, out: Path, seconds: float, figures: Figure
     )
 
 
+def measure_patch_dropout(catalog: Catalog, out: Path, seconds: float, figures: Figures) -> None:
+    """Measure the preset vit-small with several shares of dropped patches."""
+    medians: list[float] = []
+    for share in _PATCH_DROPOUT:
+        config = case_config("vit-small", f"model.video.patch_dropout={share}")
+        run_path = out / f"dropout_{share:g}_{time.time_ns()}"
+        steps = timed_steps(catalog, config, run_path, seconds)[_WARM_UP_STEPS:]
+        rates = [step["clips_per_second"] for step in steps]
+        name = f"vit-small_patch_dropout_{share:g}"
+        medians.append(statistics.median(rates))
+        figures.add(
+            {
+                **median_and_range(f"clips_per_second_{name}", rates),
+                f"{name}_over_no_dropout": medians[-1] / medians[0],
+            }
+        )
+
+
 def measure_cpu(
     out: Path, library: Path, parts: Sequence[str], seconds: float | None, figures: Figures
 ) -> None:
@@ -189,7 +213,7 @@ def measure_cpu(
     figures.add(median_and_range("matmul_gflop_per_second", [x / 1e9 for x in rates]))
     rate = statistics.median(rates)
     with open_prepared(library, out / "catalog") as catalog:
-        names = [name for name in CASES if name in parts]
+        names = [name for name in _COMPARED if name in parts]
         for name in names:
             measure_preset(name, catalog, out, rate, seconds or CASES[name][1], figures)
         for key, worst in (
@@ -201,6 +225,8 @@ def measure_cpu(
             figures.add(measure_diagnostics(catalog, out))
         if "compile" in parts:
             measure_compile(catalog, out, seconds or CASES["tiny"][1], figures)
+        if "dropout" in parts:
+            measure_patch_dropout(catalog, out, seconds or CASES["vit-small"][1], figures)
 
 
 def main() -> None:

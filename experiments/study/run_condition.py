@@ -135,7 +135,7 @@ def _scores(
             protocol = finetune_protocol(size, _TRANSFER_SETS[name][1])
             with _adding_time(seconds, "finetune"):
                 found = run_finetune(encoder, first, protocol, seed=seed, folder=folder / name)
-            scores.append(_score(name, "finetune", first, found))
+            scores.append(_score(name, "finetune", _TRANSFER_SETS[name][1], first, found))
     return tuple(scores)
 
 
@@ -284,15 +284,43 @@ def _probe(
     protocol: str = "linear",
     cache: Path | None,
 ) -> Score:
-    """Train a linear probe, whose regularization is chosen on the training clips."""
+    modality = _TRANSFER_SETS[name][1]
+    return probe_encoder(encoder, benchmark, name, modality, protocol=protocol, cache=cache)
+
+
+def probe_encoder(
+    encoder: Encoder,
+    benchmark: Benchmark,
+    name: str,
+    modality: Modality,
+    *,
+    protocol: str = "linear",
+    allow_missing: bool = False,
+    cache: Path | None = None,
+) -> Score:
+    """Train a linear probe, whose regularization is chosen on the training clips.
+
+    Args:
+        encoder: The encoder.
+        benchmark: The benchmark.
+        name: Name of the benchmark in the score.
+        modality: The modality that is probed.
+        protocol: Name of the protocol in the score.
+        allow_missing: Whether clips that cannot be decoded are left out; otherwise they raise.
+        cache: Folder of cached features; None disables the cache.
+    """
     linear = choose_protocol("linear")
     assert isinstance(linear, ProbeProtocol)
-    run = run_probe(encoder, benchmark, linear, _TRANSFER_SETS[name][1], cache=cache)
-    return _score(name, protocol, benchmark, run.predictions)
+    run = run_probe(encoder, benchmark, linear, modality, allow_missing=allow_missing, cache=cache)
+    return _score(name, protocol, modality, benchmark, run.predictions)
 
 
 def _score(
-    name: str, protocol: str, benchmark: Benchmark, predictions: Sequence[FoldPredictions]
+    name: str,
+    protocol: str,
+    modality: Modality,
+    benchmark: Benchmark,
+    predictions: Sequence[FoldPredictions],
 ) -> Score:
     folds = [float(outcome.value.mean()) for outcome in correct_by_clip(predictions)]
     hits: dict[str, list[float]] = defaultdict(list)
@@ -303,7 +331,7 @@ def _score(
     return Score(
         benchmark=name,
         protocol=protocol,
-        modality=_TRANSFER_SETS[name][1],
+        modality=modality,
         accuracy=fold_summary(folds)["mean"],
         folds=tuple(folds),
         chance=1.0 / len(benchmark.classes),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -28,6 +29,7 @@ from toomuchtv._internal.progress import ProgressCallback
 _SECONDS_BETWEEN_LINES = 30.0
 _SHOW_BAR_AFTER_SECONDS = 0.5
 _MAX_UNBROKEN_LENGTH = 16
+_SEPARATOR = "  "
 
 
 class OutputError(Exception):
@@ -35,7 +37,16 @@ class OutputError(Exception):
 
 
 class _Console(Console):
-    """A console that reports a closed pipe like any other error of its stream."""
+    """A console that prints text as it is, and reports a closed pipe as an error of its stream.
+
+    Names of files may contain what rich would take for markup or an emoji: `[tt0123456]`, `[/b]`
+    or `:star:`.
+    """
+
+    def __init__(self, *, stderr: bool, quiet: bool = False) -> None:
+        super().__init__(
+            stderr=stderr, quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False
+        )
 
     def on_broken_pipe(self) -> None:
         raise OutputError("the output cannot be written: its reader has closed it")
@@ -52,23 +63,23 @@ class Output:
     def __init__(self, *, as_json: bool, is_quiet: bool = False) -> None:
         self._as_json = as_json and not is_quiet
         self._is_quiet = is_quiet
-        self._console = _Console(stderr=as_json, highlight=False, soft_wrap=True, quiet=is_quiet)
-        self._stderr = _Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = _Console(stderr=as_json, quiet=is_quiet)
+        self._stderr = _Console(stderr=True)
 
     def info(self, text: str) -> None:
         """Print a line."""
         with _writing():
-            self._console.print(printable(text), markup=False)
+            self._console.print(printable(text))
 
     def warning(self, text: str) -> None:
         """Print a warning on stderr, as one line whatever names of files it contains."""
         if not self._is_quiet:
             line = printable(text).replace("\n", "\\n")
-            self._stderr.print(line, markup=False, style="yellow")
+            self._stderr.print(line, style="yellow")
 
     def error(self, text: str) -> None:
         """Print an error on stderr, also if the output is quiet."""
-        self._stderr.print(printable(f"error: {text}"), markup=False, style="bold red")
+        self._stderr.print(printable(f"error: {text}"), style="bold red")
 
     def print_values(self, title: str, values: Mapping[str, object]) -> None:
         """Print names and values as a table of two columns."""
@@ -81,30 +92,28 @@ class Output:
     def print_table(
         self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]
     ) -> None:
-        """Print a table with a header."""
-        cells = [[printable(_formatted(value)) for value in row] for row in rows]
-        # In a narrow terminal, only columns with long cells become narrower. Their cells are
-        # folded and not cut, because names that differ only at the end would look the same.
-        columns = [
-            Column(
-                name,
-                overflow="fold",
-                no_wrap=max(len(cell) for cell in (name, *values)) <= _MAX_UNBROKEN_LENGTH,
-            )
-            for name, *values in zip(header, *cells, strict=True)
+        """Print a table with a header.
+
+        If it is too wide for the terminal, long cells are folded, where that leaves them enough
+        room. Elsewhere every row is one line, so that a program can search for it.
+        """
+        cells = [
+            [printable(_formatted(value)).replace("\n", "\\n") for value in row] for row in rows
         ]
-        table = Table(
-            *columns,
-            title=title,
-            title_justify="left",
-            box=SIMPLE_HEAD,
-            show_edge=False,
-            padding=(0, 1, 0, 0),
-        )
-        for row in cells:
-            table.add_row(*row)
+        widths = [max(map(cell_len, column)) for column in zip(header, *cells, strict=True)]
+        total = sum(widths) + len(_SEPARATOR) * (len(widths) - 1)
+        long = [width for width in widths if width > _MAX_UNBROKEN_LENGTH]
+        folded = total - sum(long) + len(long) * _MAX_UNBROKEN_LENGTH
+        is_folded = self._console.is_terminal and folded <= self._console.width < total
         with _writing():
-            self._console.print(table)
+            if not is_folded:
+                self._console.print(title, style="table.title")
+                self._console.print(_padded(header, widths), style="table.header")
+                self._console.print("─" * total)
+                # One call for all rows, because rich takes its time for each.
+                self._console.print("\n".join(_padded(row, widths) for row in cells))
+            else:
+                self._console.print(_folded_table(title, header, cells))
 
     def print_json(self, values: Mapping[str, Any]) -> None:
         """Print one JSON object on stdout if `--json` was given; otherwise do nothing."""
@@ -128,7 +137,7 @@ class Output:
                 stage to stage.
         """
         bar = Progress(
-            TextColumn("{task.description}", justify="left"),
+            TextColumn("{task.description}", justify="left", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[amount]}"),
@@ -150,7 +159,7 @@ class Output:
             if bar.disable:
                 if time.monotonic() - last_line > _SECONDS_BETWEEN_LINES and not self._is_quiet:
                     last_line = time.monotonic()
-                    self._stderr.print(printable(f"{description}: {amount}"), markup=False)
+                    self._stderr.print(printable(f"{description}: {amount}"))
                 return
             if not started and time.monotonic() - start_time > _SHOW_BAR_AFTER_SECONDS:
                 bar.start()
@@ -176,6 +185,41 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"the output cannot be written: {error.strerror}") from error
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Return a line of a table. Some characters are two columns wide, so `ljust` would be wrong."""
+    padded = (
+        cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)
+    )
+    return _SEPARATOR.join(padded).rstrip()
+
+
+def _folded_table(title: str, header: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    """Return a table for a terminal that is too narrow for it.
+
+    Only columns with long cells become narrower. Their cells are folded and not cut, because names
+    that differ only at the end would look the same.
+    """
+    columns = [
+        Column(
+            name,
+            overflow="fold",
+            no_wrap=max(len(cell) for cell in (name, *values)) <= _MAX_UNBROKEN_LENGTH,
+        )
+        for name, *values in zip(header, *cells, strict=True)
+    ]
+    table = Table(
+        *columns,
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for row in cells:
+        table.add_row(*row)
+    return table
 
 
 def printable(text: str) -> str:

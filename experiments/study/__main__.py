@@ -1,4 +1,4 @@
-"""`python -m experiments.study run|plan|merge|agreement`: the study from the command line."""
+"""The study from the command line: `python -m experiments.study run`, `plan`, `merge` and others."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from experiments.study.conditions import (
 from experiments.study.merge import merge_studies
 from experiments.study.plan import Plan, choose_rates, plan_study
 from experiments.study.rates import read_timings
+from experiments.study.real_media import RealScores, measure, read_media, trainings_of
+from experiments.study.real_questions import along_the_way, policies, write_real_page
 from experiments.study.report import compare_studies
 from experiments.study.run import run_study, write_findings
+from experiments.study.scores import read_scores
 from experiments.study.size import FULL, QUICK, read_size
 from toomuchtv.cli.console import Output
 from toomuchtv.cli.options import DONE_IN_PART, Json, Workers, verb_output
@@ -226,6 +229,63 @@ def merge(
                            "conditions": merged.num_results,
                            "planned": len(merged.design.conditions),
                            "by_folder": merged.by_folder})  # fmt: skip
+
+
+@app.command("real-media")
+def real_media(
+    *,
+    out: Out,
+    sounds: Annotated[
+        Path | None, typer.Option(help="ESC-50, or its part ESC-10: audio/ and meta/esc50.csv.")
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="UCF101 or a part: videos/ and ucfTrainTestlist/.")
+    ] = None,
+    library: Annotated[
+        Path | None, typer.Option(help="Library of films, for retrieval between video and audio.")
+    ] = None,
+    conditions: Patterns = None,
+    workers: Workers = 2,
+    as_json: Json = False,
+) -> None:
+    """Measure the finished encoders of a study on real sounds, videos and films.
+
+    Linear probes are fitted to the features of real sounds and real videos, and the video of each
+    moment of a library is searched by its audio and the reverse. Nothing is trained. Each training
+    is compared with random weights of the same seed, and with uniform sampling. Checkpoints along
+    the way are measured as well where the study has kept them.
+
+    Files of the benchmarks that are missing are left out. What has been measured is kept in
+    OUT/real, so that an interrupted call continues. The findings are in OUT/real_media.html.
+
+    Example: `python -m experiments.study real-media --out out/shows --sounds ESC-50`
+    """
+    with verb_output(as_json=as_json) as output:
+        design = read_design(out)
+        found: list[RealScores] = []
+        finished = [
+            one for one in select(design.conditions, conditions or ())
+            if read_scores(out, design, one) is not None
+        ]  # fmt: skip
+        if not finished:
+            raise ValueError(f"no condition of {out} has finished: run the study first")
+        given = {"sounds": sounds, "videos": videos, "retrieval": library}
+        folders = {name: path for name, path in given.items() if path is not None}
+        with output.progress("") as progress:  # files, frames, encoders
+            media = read_media(out, design.size.detail, folders, workers, progress)
+            trainings = [
+                one for condition in finished for one in trainings_of(out, design.size, condition)
+            ]
+            for number, training in enumerate(trainings):
+                progress(number, len(trainings), "measuring encoders")
+                found.append(measure(out, training, media))
+            progress(len(trainings), len(trainings), "measuring encoders")
+        findings = [policies(found), along_the_way(found)]
+        page = write_real_page(out, folders, findings)
+        for one in findings:
+            output.info("\n  ".join([f"\n{one.question}", *one.sentences]))
+        output.info(f"\n{page}")
+        output.print_json({"page": page, "results": [one.model_dump(mode="json") for one in found]})
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The study from the command line: `python -m experiments.study run`, `plan`, `merge` and others."""
+"""The study from the command line: `python -m experiments.study run`, `plan`, `merge`, ..."""
 
 from __future__ import annotations
 

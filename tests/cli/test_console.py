@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toomuchtv.cli.console import Output
+from toomuchtv.cli.console import Output, counted
 
 #: What rich would take for styles, an error of markup, and an emoji.
 NAME = "Film [tt0123] [/b] :star: [bold]"
@@ -32,6 +32,25 @@ def test_a_progress_bar_shows_a_name_as_it_is(
     with Output(as_json=False).progress("clips") as progress:
         progress(1, 2, NAME)
     assert NAME in capsys.readouterr().err
+
+
+def test_a_progress_bar_of_a_narrow_terminal_shortens_the_name_and_shows_all_times(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("toomuchtv.cli.console._SHOW_BAR_AFTER_SECONDS", -1.0)
+    with Output(as_json=False).progress("s of film") as progress:
+        progress(1_000, 2_000, "\u6620" * 12)
+    err = capsys.readouterr().err
+    assert "\u6620" * 9 + "\u2026" in err
+    assert "1,000/2,000 s of film" in err
+    assert "0:00:00" in err
+
+
+def test_numbers_agree_with_their_noun() -> None:
+    found = [counted(number, "title") for number in (0, 1, 3_874)]
+    assert found == ["0 titles", "1 title", "3,874 titles"]
 
 
 def test_a_row_is_one_line_where_stdout_is_no_terminal(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from toomuchtv._internal.timecode import format_timecode
-from toomuchtv.cli.console import Output
+from toomuchtv.cli.console import Output, counted
 from toomuchtv.cli.options import Json, verb_output
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def show(
     with verb_output(as_json=as_json) as output, open_catalog(catalog) as opened:
         size = opened.size()
         output.info(
-            f"{size.titles:,} titles, {size.items:,} items, {size.seconds / 3600:,.2f} hours"
+            f"{counted(size.titles, 'title')}, {counted(size.items, 'item')}, "
+            f"{size.seconds / 3600:,.2f} hours"
         )
         description = describe_catalog(opened, title, list_segments=as_json or title is not None)
         _print_catalog(output, description, list_segments=title is not None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,6 +30,8 @@ _SECONDS_BETWEEN_LINES = 30.0
 _SHOW_BAR_AFTER_SECONDS = 0.5
 _MAX_UNBROKEN_LENGTH = 16
 _SEPARATOR = "  "
+#: Columns of a terminal that a progress bar needs beside the description of the work.
+_OTHER_COLUMNS = 60
 
 
 class OutputError(Exception):
@@ -161,16 +163,16 @@ class Output:
                     last_line = time.monotonic()
                     self._stderr.print(printable(f"{description}: {amount}"))
                 return
-            if not started and time.monotonic() - start_time > _SHOW_BAR_AFTER_SECONDS:
-                bar.start()
-                started = True
             bar.update(
                 task,
                 completed=done,
                 total=total,
-                description=printable(description)[:40],
+                description=_shortened(printable(description), self._stderr.width - _OTHER_COLUMNS),
                 amount=amount,
             )
+            if not started and time.monotonic() - start_time > _SHOW_BAR_AFTER_SECONDS:
+                bar.start()
+                started = True
 
         try:
             yield update
@@ -185,6 +187,12 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"the output cannot be written: {error.strerror}") from error
+
+
+def _shortened(text: str, room: int) -> str:
+    """Return the beginning of a text, in at most 40 columns, and in at least 16."""
+    room = max(16, min(room, 40))
+    return text if cell_len(text) <= room else f"{set_cell_size(text, room - 1).rstrip()}…"
 
 
 def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -220,6 +228,11 @@ def _folded_table(title: str, header: Sequence[str], cells: Sequence[Sequence[st
     for row in cells:
         table.add_row(*row)
     return table
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun, such as "1 title" or "3,874 titles"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def printable(text: str) -> str:

@@ -10,6 +10,7 @@ import typer
 from typer import Argument, Option
 
 from toomuchtv._internal.byte_size import format_bytes
+from toomuchtv.cli.console import counted
 from toomuchtv.cli.options import DONE_IN_PART, Json, verb_output
 
 Index = Annotated[
@@ -175,15 +176,15 @@ def export(
             with output.progress("windows") as progress:
                 done = publish_index(index, out, progress=progress)
             output.info(
-                f"{out} has {done.num_windows} windows: {done.added} items were added, {done.kept} "
-                f"were there, {done.removed} were removed."
+                f"{out} has {counted(done.num_windows, 'window')}. Items added: {done.added}, "
+                f"kept: {done.kept}, removed: {done.removed}."
             )
             output.print_json({**asdict(done), "out": out})
             return
         with open_index(index, catalog=catalog) as opened:
             with output.progress("windows") as progress:
                 written = export_vectors(opened, out, encoder=encoder, format=to, progress=progress)
-            output.info(f"{written} windows are in {out}.")
+            output.info(f"Written: {counted(written, 'window')} in {out}.")
             output.print_json({"windows": written, "folder": out})
             for problem in opened.problems:
                 output.warning(problem)

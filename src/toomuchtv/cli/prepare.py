@@ -10,7 +10,7 @@ import typer
 from typer import Option
 
 from toomuchtv._internal.byte_size import format_bytes
-from toomuchtv.cli.console import Output
+from toomuchtv.cli.console import Output, counted
 from toomuchtv.cli.options import (
     DONE_IN_PART,
     LOCAL_JOBS,
@@ -99,8 +99,9 @@ def prepare(
         )
         estimate = estimate_prepare(opened, proxy_format)
         output.info(
-            f"{estimate.items} items ({estimate.film_seconds / 3600:.2f} hours) need proxies of "
-            f"about {format_bytes(estimate.bytes)}. {format_bytes(estimate.free_bytes)} are free."
+            f"To prepare: {counted(estimate.items, 'item')} "
+            f"({estimate.film_seconds / 3600:.2f} hours), with proxies of about "
+            f"{format_bytes(estimate.bytes)}. {format_bytes(estimate.free_bytes)} are free."
         )
         with output.progress("s of film") as progress:
             result = prepare_catalog(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from typer import Argument, Option
 
-from toomuchtv.cli.console import Output
+from toomuchtv.cli.console import Output, counted
 from toomuchtv.cli.index import Index
 from toomuchtv.cli.options import DONE_IN_PART, Json, verb_output
 
@@ -289,5 +289,5 @@ def _write(
         for hit, reason in made.failed:
             output.warning(f"not cut: {hit.name}: {reason}")
             is_complete = False
-        output.info(f"Written: {len(made.written)} clips in {clips}")
+        output.info(f"Written: {counted(len(made.written), 'clip')} in {clips}")
     return is_complete

@@ -11,7 +11,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, fields, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +36,7 @@ from toomuchtv.catalog.records import (
     VideoStream,
 )
 from toomuchtv.catalog.snapshot import CatalogSnapshot, SnapshotSegments
+from toomuchtv.catalog.segment_table import upgrade_segments
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.damage import DamagedInterval
@@ -287,6 +291,28 @@ def test_a_catalog_of_version_5_is_upgraded(
     caplog.clear()
     read_whole(tmp_path)
     assert not caplog.records
+
+
+def test_processes_that_open_a_catalog_of_version_5_at_once_wait_for_its_upgrade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segments, _ = write_version_5(tmp_path)
+    calls, all_there = [], threading.Barrier(4)
+
+    def upgrade_slowly(connection: sqlite3.Connection) -> None:
+        calls.append(threading.get_ident())
+        time.sleep(0.5)
+        upgrade_segments(connection)
+
+    def read(_: int) -> list[Segment]:
+        all_there.wait()
+        with open_catalog(tmp_path) as catalog:
+            return catalog.segments()
+
+    monkeypatch.setattr(database, "upgrade_segments", upgrade_slowly)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read, range(4))) == [segments] * 4
+    assert len(calls) == 1
 
 
 def test_a_damaged_catalog_of_version_5_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:

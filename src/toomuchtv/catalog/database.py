@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
@@ -48,6 +49,9 @@ class InvalidRecordError(CatalogError):
 SCHEMA_VERSION = 6
 DATABASE_NAME = "catalog.sqlite"
 _LOCK_NAME = "lock"
+# How long a process waits for another one that changes the catalog to this version.
+_UPGRADE_PATIENCE_SECONDS = 600.0
+_SECONDS_BETWEEN_ATTEMPTS = 0.1
 # Rows of segments whose upgrade takes more than two seconds.
 _MANY_ROWS = 300_000
 _DAMAGE = ("video_damage", "audio_damage")
@@ -250,7 +254,8 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             "`toomuchtv catalog show` once where its folder can be written, which changes it to "
             f"version {SCHEMA_VERSION}"
         )
-    with write_lock(path.parent):
+    # All processes of a training open the catalog at the same time: one changes it, others wait.
+    with write_lock(path.parent, patience_seconds=_UPGRADE_PATIENCE_SECONDS):
         if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
             return  # another process has just done it
         (last_row,) = connection.execute("SELECT max(rowid) FROM segments").fetchone()
@@ -271,10 +276,14 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def write_lock(folder: Path) -> Generator[None]:
+def write_lock(folder: Path, *, patience_seconds: float = 0.0) -> Generator[None]:
     """Hold the write lock of a catalog folder; see `Catalog.writing`.
 
     The lock belongs to an open file, so that it ends with the process.
+
+    Args:
+        folder: The catalog's folder.
+        patience_seconds: How long to wait for another process that holds the lock.
 
     Raises:
         CatalogError: Another process holds the lock, the folder cannot be written, or its file
@@ -286,7 +295,7 @@ def write_lock(folder: Path) -> Generator[None]:
         raise CatalogError(f"cannot write to the catalog {folder}: {error}") from error
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_file(lock, patience_seconds)
         except BlockingIOError as error:
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
             raise CatalogError(
@@ -307,6 +316,24 @@ def write_lock(folder: Path) -> Generator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _lock_file(lock: int, patience_seconds: float) -> None:
+    """Lock an open file.
+
+    Raises:
+        BlockingIOError: Another process has held the lock all the time.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
+        else:
+            return
 
 
 # ---- Records and rows

@@ -35,8 +35,8 @@ from toomuchtv.catalog.records import (
     TitleKind,
     VideoStream,
 )
-from toomuchtv.catalog.snapshot import CatalogSnapshot, SnapshotSegments
 from toomuchtv.catalog.segment_table import upgrade_segments
+from toomuchtv.catalog.snapshot import CatalogSnapshot, SnapshotSegments
 from toomuchtv.catalog.store import Catalog, open_catalog
 from toomuchtv.errors import CatalogError
 from toomuchtv.media.damage import DamagedInterval

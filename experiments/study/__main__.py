@@ -245,6 +245,9 @@ def real_media(
         Path | None, typer.Option(help="Library of films, for retrieval between video and audio.")
     ] = None,
     conditions: Patterns = None,
+    final: Annotated[
+        bool, typer.Option("--final", help="Only the final encoders, no checkpoints on the way.")
+    ] = False,
     workers: Workers = 2,
     as_json: Json = False,
 ) -> None:
@@ -274,7 +277,10 @@ def real_media(
         with output.progress("") as progress:  # files, frames, encoders
             media = read_media(out, design.size.detail, folders, workers, progress)
             trainings = [
-                one for condition in finished for one in trainings_of(out, design.size, condition)
+                one
+                for condition in finished
+                for one in trainings_of(out, design.size, condition)
+                if one.is_final or not final
             ]
             for number, training in enumerate(trainings):
                 progress(number, len(trainings), "measuring encoders")

@@ -90,24 +90,31 @@ def along_the_way(found: Sequence[RealScores]) -> Findings:
     for benchmark, name in NAMES.items():
         for color, kind in zip(COLORS[1:], followed, strict=False):
             start = kind.rsplit("-", 1)[0] + f"-{_UNTRAINED}"
+            seeds = {one.seed for one in found if one.kind == kind and not one.is_final}
             by_step: dict[int, list[float]] = defaultdict(list)
             for one in found:
                 score = one.score(benchmark)
-                if one.kind in (kind, start) and score is not None:
+                if one.kind in (kind, start) and one.seed in seeds and score is not None:
                     by_step[one.step].append(score.accuracy)
             if by_step:
                 steps = sorted(by_step)
+                means = [mean(by_step[step]) for step in steps]
                 panels.setdefault(name, []).append(
                     Band(
                         name=kind,
                         color=color,
                         x=steps,
-                        mean=[mean(by_step[step]) for step in steps],
+                        mean=means,
                         low=[min(by_step[step]) for step in steps],
                         high=[max(by_step[step]) for step in steps],
                     )
                 )
-    b.sentences.append("The figure shows it." if panels else "No checkpoint has been kept.")
+                course = ", ".join(
+                    f"{value:.3f} after {step}" for step, value in zip(steps, means, strict=True)
+                )
+                b.sentences.append(f"{kind}, {name}: {course} steps (seeds: {len(seeds)}).")
+    if not panels:
+        b.sentences.append("No checkpoint along the way has been measured.")
     return b.build(
         "How does it grow with the steps?",
         draw_chart=partial(draw_bands, panels, x_label="step") if panels else None,

@@ -96,7 +96,7 @@ def along_the_way(found: Sequence[RealScores]) -> Findings:
                 score = one.score(benchmark)
                 if one.kind in (kind, start) and one.seed in seeds and score is not None:
                     by_step[one.step].append(score.accuracy)
-            if by_step:
+            if len(by_step) > 2:  # besides random weights and the end
                 steps = sorted(by_step)
                 means = [mean(by_step[step]) for step in steps]
                 panels.setdefault(name, []).append(

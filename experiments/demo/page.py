@@ -135,10 +135,9 @@ def _curves_section(trained: list[DemoResult]) -> Section:
         heading="Training",
         text="The loss, the effective number of negatives, and the share of the negatives' softmax "
         "weights that is on the same title.",
-        how_to_read="The two losses belong to different tasks and cannot be compared. "
-        "Distinguishing clips of one title is harder than distinguishing titles, so the blue loss "
-        "is higher. In a uniform batch, almost all negatives are from other titles. A hierarchical "
-        "batch has many negatives from the same title.",
+        how_to_read="The two losses belong to different tasks, so that a lower one says nothing "
+        "about the encoders. In a uniform batch, almost all negatives are from other titles. A "
+        "hierarchical batch has many negatives from the same title.",
         charts=draw_curves(charts, x_label="step"),
     )
 

@@ -204,7 +204,9 @@ def _print_plan(planned: Plan, order: Design, minutes: float, output: Output) ->
 
 @app.command()
 def merge(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of a study that ran in slices.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of a study that ran in slices, or its study.json.")
+    ],
     out: Out,
     *,
     as_json: Json = False,
@@ -212,9 +214,9 @@ def merge(
     """Unite the results of several folders, and write the findings.
 
     A folder needs only design.json and results/, which are small, and timings.jsonl if the
-    measured times shall be united too. Folders of different designs are refused, and so are two
-    results of one condition that differ in more than their cost. If OUT has results already, they
-    are kept, and a study can continue there.
+    measured times shall be united too. A study.json that was published counts as a folder. Folders
+    of different designs are refused, and so are two results of one condition that differ in more
+    than their cost. If OUT has results already, they are kept, and a study can continue there.
 
     Example: `python -m experiments.study merge slice1 slice2 --out out/large`
     """

@@ -1,35 +1,22 @@
-"""The study's page `study.html` and its record `study.json`, and the comparison of two records."""
+"""The study's page `study.html`, and the comparison of two studies."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from experiments.study.conditions import CHOSEN_CLIPS, Design
 from experiments.study.findings import Findings
+from experiments.study.record import Failure, Record, read_record
 from experiments.study.scores import ConditionScores
-from experiments.study.size import StudySize
 from experiments.study.statistics import Estimate, over_seeds
-from toomuchtv._internal.files import write_text
-from toomuchtv.cli.doctor import inspect_machine
 from toomuchtv.reports.page import ResultTable, Section, write_page
 
-_FORMAT = 2
 #: Tolerance with which equal figures without any spread agree.
 _ROUNDING = 1e-9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """The name of a condition that failed, and the last line of its log."""
-
-    condition: str
-    reason: str
 
 
 def write_study_page(
@@ -96,7 +83,8 @@ def _conditions_section(scores: Sequence[ConditionScores]) -> Section:
                      f"{one.core_seconds:.0f}"])  # fmt: skip
     return Section(
         heading="All conditions",
-        text="Accuracy, mean over folds. study.json has the figures of every fold and test title.",
+        text="Accuracy, mean over folds. study.json has the accuracy of every fold, and results/ "
+        "that of every test title.",
         table=ResultTable(
             header=["condition", "steps", "hours", "actions, linear", "sounds, linear",
                     "actions, fine-tuned", "sounds, fine-tuned", "core seconds"],
@@ -122,62 +110,6 @@ def _commands_section(out: Path, design: Design) -> Section:
         text="The same seeds give the same libraries, batches and initial weights.",
         table=ResultTable(header=["", "command"], rows=rows),
     )
-
-
-def write_record(
-    out: Path,
-    design: Design,
-    scores: Sequence[ConditionScores],
-    findings: Sequence[Findings],
-    failures: Sequence[Failure],
-    *,
-    seconds: float,
-) -> Path:
-    """Write OUT/study.json, either completely or not at all, and return its path."""
-    machine = inspect_machine(out)
-    content = {
-        "format": _FORMAT,
-        "size": design.size.model_dump(mode="json"),
-        "first_seed": design.first_seed,
-        "seconds_of_the_last_call": seconds,
-        "core_seconds_of_conditions": sum(one.core_seconds for one in scores),
-        "machine": machine.facts,
-        "versions": machine.libraries,
-        "conditions": [_flatten(one) for one in scores],
-        "failed": {failure.condition: failure.reason for failure in failures},
-        "findings": [
-            {
-                "question": one.question,
-                "sentences": list(one.sentences),
-                "estimates": {
-                    name: {
-                        "mean": estimate.mean,
-                        "low": estimate.low if estimate.has_interval else None,
-                        "high": estimate.high if estimate.has_interval else None,
-                        "values": list(estimate.values),
-                        "p_holm": one.p_holm.get(name),
-                    }
-                    for name, estimate in one.estimates.items()
-                },
-            }
-            for one in findings
-        ],
-    }
-    path = out / "study.json"
-    write_text(path, json.dumps(content, indent=1) + "\n")
-    return path
-
-
-def _flatten(scores: ConditionScores) -> dict[str, Any]:
-    """Return a condition and its scores as one flat JSON object."""
-    condition = scores.condition
-    return {
-        "name": condition.name,
-        **condition.library.model_dump(mode="json"),
-        **condition.model_dump(mode="json", exclude={"library", "measures"}),
-        **scores.model_dump(mode="json", exclude={"condition", "even"}),
-        "negatives_if_all_were_equal": scores.even,
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,11 +145,10 @@ def compare_studies(
     Raises:
         ValueError: If one of them is not a study, if their sizes differ, or if they share seeds.
     """
-    one, other = _read_record(Path(first)), _read_record(Path(second))
-    # Settings that an older version did not have are read as their defaults.
-    if StudySize.model_validate(one["size"]) != StudySize.model_validate(other["size"]):
+    one, other = read_record(Path(first)), read_record(Path(second))
+    if one.size != other.size:
         raise ValueError(f"{first} and {second} have different sizes: run both with the same size")
-    seeds = [{condition["seed"] for condition in study["conditions"]} for study in (one, other)]
+    seeds = [set(study.design.seeds) for study in (one, other)]
     if seeds[0] & seeds[1]:
         raise ValueError(
             f"both studies have the seeds {sorted(seeds[0] & seeds[1])}, so they agree by "
@@ -231,29 +162,16 @@ def compare_studies(
     ]
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    path = path / "study.json" if path.is_dir() else path
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        known = content["format"] == _FORMAT
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a study.json: {error}") from error
-    if not known or not isinstance(content, dict):
-        raise ValueError(f"{path} was written by another version: run the study again")
-    return content
-
-
-def _estimates(study: dict[str, Any]) -> dict[str, Estimate]:
-    nan = {None: math.nan}
+def _estimates(record: Record) -> dict[str, Estimate]:
     return {
         name: Estimate(
-            mean=one["mean"],
-            low=nan.get(one["low"], one["low"]),
-            high=nan.get(one["high"], one["high"]),
-            values=tuple(one["values"]),
+            mean=one.mean,
+            low=math.nan if one.low is None else one.low,
+            high=math.nan if one.high is None else one.high,
+            values=one.values,
         )
-        for findings in study["findings"]
-        for name, one in findings["estimates"].items()
+        for findings in record.findings
+        for name, one in findings.estimates.items()
     }
 
 

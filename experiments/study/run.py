@@ -16,7 +16,8 @@ from experiments.study.conditions import Design, check_same_design, read_design,
 from experiments.study.control_questions import more_data, openings
 from experiments.study.findings import Findings
 from experiments.study.learning_questions import steps_to_score, why
-from experiments.study.report import Failure, write_record, write_study_page
+from experiments.study.record import Failure, write_record
+from experiments.study.report import write_study_page
 from experiments.study.sampling_questions import (
     clips_per_title,
     easy_negatives,

@@ -25,7 +25,7 @@ from experiments.study.rates import (
     without_seed,
     write_timings,
 )
-from experiments.study.report import Failure
+from experiments.study.record import Failure
 from experiments.study.scores import ConditionScores, condition_path, read_scores
 from experiments.tied_process import TiedProcess
 from toomuchtv._internal.progress import ProgressCallback, no_progress

@@ -21,7 +21,8 @@ class Score(Frozen):
         accuracy: Mean over folds.
         folds: Accuracy of each fold.
         chance: Accuracy of guessing.
-        sources: For each test title, the number of correct clips and of all clips.
+        sources: For each test title, the number of correct clips and of all clips; empty in the
+            record of a study.
     """
 
     benchmark: str
@@ -30,7 +31,7 @@ class Score(Frozen):
     accuracy: float
     folds: tuple[float, ...]
     chance: float
-    sources: dict[str, tuple[float, int]]
+    sources: dict[str, tuple[float, int]] = Field(default_factory=dict)
 
 
 class Milestone(Frozen):
@@ -87,6 +88,11 @@ class ConditionScores(Frozen):
     seconds: dict[str, float] = Field(default_factory=dict)
     seconds_per_step: float | None = None
     design: str = ""
+
+    def without_titles(self) -> ConditionScores:
+        """Return a smaller copy without the figures of single test titles."""
+        scores = tuple(one.model_copy(update={"sources": {}}) for one in self.scores)
+        return self.model_copy(update={"scores": scores})
 
     def accuracy(self, benchmark: str, protocol: str = "linear") -> float | None:
         """Return the accuracy of one score, or None if it was not measured."""

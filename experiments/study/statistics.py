@@ -58,13 +58,14 @@ class Difference:
 
     Attributes:
         estimate: The difference, with an interval over seeds.
-        by_titles: 95% interval over test titles, for the given trainings.
+        by_titles: 95% interval over test titles, for the given trainings; None if the scores of
+            single titles are not known.
         base: Mean score of the condition that is subtracted.
         score: Mean score of the other condition.
     """
 
     estimate: Estimate
-    by_titles: tuple[float, float]
+    by_titles: tuple[float, float] | None
     base: float
     score: float
 
@@ -76,13 +77,16 @@ class Difference:
         """
         one = self.estimate
         interval = f"{one.low:+.3f} to {one.high:+.3f}" if one.has_interval else "one seed: none"
+        titles = "-"
+        if self.by_titles is not None:
+            titles = f"{self.by_titles[0]:+.3f} to {self.by_titles[1]:+.3f}"
         return [
             f"{self.base:.3f}",
             f"{self.score:.3f}",
             f"{one.mean:+.3f}",
             interval,
             "-" if p_holm is None else f"{p_holm:.4f}",
-            f"{self.by_titles[0]:+.3f} to {self.by_titles[1]:+.3f}",
+            titles,
             str(len(one.values)),
         ]
 
@@ -189,16 +193,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def over_titles(pairs: Sequence[tuple[Score, Score]], *, seed: int = 0) -> tuple[float, float]:
+def over_titles(
+    pairs: Sequence[tuple[Score, Score]], *, seed: int = 0
+) -> tuple[float, float] | None:
     """Return a bootstrap 95% interval over test titles of the mean of second minus first.
 
     A draw resamples the test titles of each seed's transfer set, and takes all clips of a title
     for both scores of a pair. The interval describes how much depends on the choice of test
     titles, for the given trainings.
 
+    Returns:
+        The lower and the upper end; None if a score has no figures of single titles.
+
     Raises:
         ValueError: If the scores of a pair were computed on different titles.
     """
+    if not all(score.sources for pair in pairs for score in pair):
+        return None
     rng = np.random.default_rng(seed)
     drawn = np.zeros(_NUM_DRAWS)
     for one, other in pairs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from pathlib import Path
@@ -14,7 +13,8 @@ from scipy import stats
 from experiments.study.conditions import Condition, design
 from experiments.study.findings import Findings
 from experiments.study.learning_questions import steps_until
-from experiments.study.report import Failure, compare_studies, write_record, write_study_page
+from experiments.study.record import Failure, read_record, write_record
+from experiments.study.report import compare_studies, write_study_page
 from experiments.study.run import findings_per_question
 from experiments.study.scores import ConditionScores
 from experiments.study.statistics import Measurements
@@ -195,12 +195,11 @@ def test_page_and_record_contain_every_condition(tmp_path: Path) -> None:
     found = findings_per_question(Measurements(whole, scores))
     failures = [Failure(condition=whole.conditions[0].name, reason="<no memory>")]
     path = write_record(tmp_path, whole, scores, found, failures, seconds=1.0)
-    record = json.loads(path.read_text())
-    assert [condition["name"] for condition in record["conditions"]] == [
-        one.condition.name for one in scores
-    ]
-    assert {"content", "policy", "level", "seed", "clips_per_title"} <= set(record["conditions"][0])
-    assert record["failed"] == {whole.conditions[0].name: "<no memory>"}
+    record = read_record(path)
+    assert record.conditions == {one.condition.name: one.without_titles() for one in scores}
+    assert record.design.fingerprint == whole.fingerprint
+    assert record.failed == {whole.conditions[0].name: "<no memory>"}
+    assert [one.sentences for one in record.findings] == [one.sentences for one in found]
     page = write_study_page(tmp_path, whole, scores, found, failures)
     html = page.read_text()
     assert "&lt;no memory&gt;" in html
@@ -287,8 +286,9 @@ def test_agreement_of_two_studies(tmp_path: Path) -> None:
     values = [
         value
         for path in paths[:2]
-        for findings in json.loads((path / "study.json").read_text())["findings"]
-        for value in findings["estimates"].get(both.name, {"values": []})["values"]
+        for findings in read_record(path).findings
+        if both.name in findings.estimates
+        for value in findings.estimates[both.name].values
     ]
     low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
     assert both.together.mean == pytest.approx(np.mean(values))

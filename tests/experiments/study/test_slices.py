@@ -23,11 +23,11 @@ from experiments.study.rates import (
     read_timings,
     write_timings,
 )
-from experiments.study.run import claim_folder
+from experiments.study.run import claim_folder, write_findings
 from experiments.study.scheduler import Outcome, run_conditions
 from experiments.study.scores import read_scores, write_scores
 from experiments.study.size import PlannedVariant
-from tests.experiments.study.made_up import SIZE, evaluated, paper_like, study
+from tests.experiments.study.made_up import SIZE, evaluated, no_difference, paper_like, study
 
 PARTS = ("training", "milestones", "why", "finetune", "evaluation", "library", "transfer")
 
@@ -229,6 +229,40 @@ def test_a_study_that_grows_measures_what_is_new(tmp_path: Path) -> None:
     whole = scores.model_copy(update={"condition": claimed})
     write_scores(tmp_path, whole)
     assert read_scores(tmp_path, order, less) == read_scores(tmp_path, order, more) == whole
+
+
+def test_a_study_continues_from_a_published_record(tmp_path: Path) -> None:
+    order = study()
+    first = results(tmp_path / "first", order, order.conditions[:5])
+    record = write_findings(first, order).record
+    published = tmp_path / "published.json"
+    record.rename(published)
+    # Some of it was measured again elsewhere, with the same result and other conditions.
+    second = results(tmp_path / "second", order, order.conditions[3:7])
+    merged = merge_studies([published, second], tmp_path / "out")
+    assert merged.num_results == 7
+    assert merged.by_folder == {str(second): 4, str(published): 5}
+    for number, condition in enumerate(order.conditions[:7]):
+        scores = read_scores(tmp_path / "out", order, condition)
+        assert scores is not None
+        full = evaluated(condition, paper_like)
+        expected = full.without_titles() if number < 3 else full
+        assert scores.scores == expected.scores
+    # Where single titles are not known for both sides, their interval is left out.
+    found = write_findings(tmp_path / "out", order).findings
+    column = [row[-2] for one in found if one.table for row in one.table.rows]
+    assert "-" in column
+    # A contradiction is found even where only the record lacks the single titles.
+    one = order.conditions[4]
+    other = evaluated(one, no_difference).model_copy(update={"design": order.fingerprint})
+    write_scores(second, other)
+    with pytest.raises(ValueError, match=r"published\.json.*contradict|contradict") as error:
+        merge_studies([published, second], tmp_path / "never")
+    assert str(published) in str(error.value)
+    published.write_text('{"format": 2}')
+    with pytest.raises(ValueError, match="format 3"):
+        merge_studies([published], tmp_path / "never")
+    assert not (tmp_path / "never").exists()
 
 
 def test_other_designs_and_contradictions_are_refused(tmp_path: Path) -> None:

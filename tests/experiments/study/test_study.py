@@ -9,6 +9,7 @@ import pytest
 
 from experiments.study import StudySize, design, run_study
 from experiments.study.conditions import Design
+from experiments.study.record import read_record
 from experiments.study.run import claim_folder
 from experiments.study.scores import condition_path, read_scores
 from experiments.study.size import PlannedVariant, read_size
@@ -57,8 +58,7 @@ def test_a_whole_study_answers_every_question_and_is_not_repeated(tmp_path: Path
     assert result.failed == ()
     assert result.num_conditions == len(whole.conditions)
     assert all(one.draw_chart is not None for one in result.findings)
-    record = json.loads((out / "study.json").read_text())
-    hours = [condition["hours"] for condition in record["conditions"]]
+    hours = [one.hours for one in read_record(out).conditions.values()]
     assert hours == pytest.approx([TOY.hours] * len(hours), rel=0.01)
     first = {path: path.stat().st_mtime_ns for path in out.glob("results/*.json")}
     again = run_study(out, whole, num_workers=2, output=quiet())

@@ -78,3 +78,10 @@ def test_long_cells_are_folded_if_a_terminal_leaves_them_enough_room(
     out = capsys.readouterr().out
     assert (LONG not in out) == is_folded
     assert all(word in out for word in LONG.split())
+
+
+def test_a_table_without_rows_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=False).print_table("Titles", ["title", "hours"], [])
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()] == [
+        "Titles", "title  hours", "─" * 12, "(none)"
+    ]  # fmt: skip

@@ -113,7 +113,8 @@ class Output:
                 self._console.print(_padded(header, widths), style="table.header")
                 self._console.print("─" * total)
                 # One call for all rows, because rich takes its time for each.
-                self._console.print("\n".join(_padded(row, widths) for row in cells))
+                lines = [_padded(row, widths) for row in cells]
+                self._console.print("\n".join(lines) if lines else "(none)")
             else:
                 self._console.print(_folded_table(title, header, cells))
 

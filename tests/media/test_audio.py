@@ -84,6 +84,21 @@ def test_samples_do_not_depend_on_where_reading_begins(rate_hz: int, rounded_to:
         assert correlation > 0.95
 
 
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 44_100, 96_000])
+@pytest.mark.parametrize("step", [7, 128, 1024, 9_000])
+def test_samples_do_not_depend_on_the_length_of_frames(rate_hz: int, step: int) -> None:
+    """The resampler takes several short frames at once; nothing of that may be heard."""
+    wave = np.random.default_rng(step).uniform(-1, 1, 9_000).astype(np.float32)
+    target_hz = 16_000
+    _, out = resample(wave, rate_hz=rate_hz, target_hz=target_hz, step=step)
+    expected = wave
+    if rate_hz != target_hz:
+        plain = AudioResampler(format="flt", layout="mono", rate=target_hz)
+        resampled = [*plain.resample(frame_of(wave, rate_hz)), *plain.resample(None)]
+        expected = np.concatenate([frame.to_ndarray()[0] for frame in resampled])
+    np.testing.assert_array_equal(out, expected)
+
+
 @pytest.mark.parametrize("early_ms", [1.0, 3.0, 22.0, 24.5, 43.7])
 def test_audio_before_time_zero_is_dropped_to_the_sample(early_ms: float) -> None:
     """A frame that begins just before time zero is cut there, not moved."""

@@ -29,6 +29,9 @@ _ROUNDING_SECONDS = 0.004
 # A frame further than this ahead of the frame before it has a damaged timestamp.
 _MAX_GAP_SECONDS = 600.0
 _SILENCE_BLOCK_SECONDS = 10.0
+# The resampler is called for at least this many samples, because a call takes longer than the
+# resampling of a short frame: Vorbis has frames of 128 samples.
+_MIN_RESAMPLED = 4096
 _PLAUSIBLE_RATES_HZ = range(1_000, 1_000_001)
 
 # ITU-R BS.775 downmix weights by FFmpeg's channel names. They are divided by their sum, so that
@@ -117,6 +120,7 @@ class AlignedResampler:
         self._source_first = 0  # index of the first output sample, in samples of the track
         self._num_taken = 0  # samples of the track taken so far, from `_source_first` on
         self._resampler: AudioResampler | None = None
+        self._waiting: list[WaveformArray] = []  # samples of the track, not yet resampled
 
     def _start(self, source_rate: int) -> None:
         self._source_rate = source_rate
@@ -183,12 +187,23 @@ class AlignedResampler:
         """Return the samples that are still inside the resampler, float32 `[n]`."""
         if self._resampler is None:
             return np.zeros(0, np.float32)
-        return _join(self._resampler.resample(None))
+        return np.concatenate([self._resample_waiting(), _join(self._resampler.resample(None))])
 
     def _resample(self, mono: WaveformArray) -> WaveformArray:
-        if self._resampler is None or len(mono) == 0:
+        if self._resampler is None:
             return mono
+        self._waiting.append(mono)
+        if sum(map(len, self._waiting)) < _MIN_RESAMPLED:
+            return np.zeros(0, np.float32)
+        return self._resample_waiting()
+
+    def _resample_waiting(self) -> WaveformArray:
+        assert self._resampler is not None
         assert self._source_rate is not None
+        mono = np.concatenate([*self._waiting, np.zeros(0, np.float32)])
+        self._waiting = []
+        if len(mono) == 0:
+            return mono
         frame = AudioFrame.from_ndarray(mono.reshape(1, -1), format="flt", layout="mono")
         frame.sample_rate = self._source_rate
         return _join(self._resampler.resample(frame))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from tests.search.test_encoder_index import make_index, unit
-from toomuchtv.search.encoder_index import EncoderIndex
+from tests.search.indexes import random_encoder
+from tests.search.test_encoder_index import make_index, make_item, unit
+from toomuchtv.search.encoder_index import EncoderIndex, IndexedItem
 from toomuchtv.search.hits import Modality
 from toomuchtv.search.moments import MomentFinder, SeenPlaces
 from toomuchtv.search.ranking import IGNORED, Ranking, fuse
 from toomuchtv.search.scored import Scored
+from toomuchtv.search.vector_files import ItemVectors
 
 NO_SEGMENTS = MomentFinder((), ())
 
@@ -75,6 +78,28 @@ def test_per_title() -> None:
     titles = [moment.entry.title.id for moment in found]
     assert len(titles) == 6
     assert max(titles.count(title) for title in titles) == 2
+
+
+def test_per_title_reaches_titles_behind_all_moments_of_another() -> None:
+    query = unit(0)
+
+    def item(number: int, num_windows: int, share: float) -> IndexedItem:
+        noise = torch.randn(num_windows, 16, generator=torch.Generator().manual_seed(number))
+        vectors = ItemVectors.from_float(
+            torch.arange(num_windows), share * query + 0.1 * noise, None
+        )
+        return make_item(number, number, vectors)
+
+    index = EncoderIndex(
+        random_encoder(dim=16), [item(1, 600, 1.0), item(2, 20, 0.0), item(3, 20, -1.0)], None
+    )
+    direction = scored(index, 0, "video")
+    found = fuse(
+        [Ranking.of_direction(direction, 1.0)], SeenPlaces(NO_SEGMENTS, 1e-3), k=5, per_title=1
+    )
+    best = [np.flatnonzero(np.repeat([1, 2, 3], [600, 20, 20]) == title) for title in (1, 2, 3)]
+    windows = [int(rows[direction.scores[rows].argmax()]) for rows in best]
+    assert [moment.found_by[0][1] for moment in found] == windows
 
 
 @pytest.mark.parametrize("within", [0.4, 2.0, 30.0])

@@ -162,30 +162,56 @@ def fuse(
         rankings: The rankings.
         seen: What counts as one moment, and moments that are ignored.
         k: How many moments to return at most.
-        per_title: How many of one title at most; None for any number.
+        per_title: How many of one title at most; None for any number. Where the first moments of a
+            ranking are of too few titles, only moments of the other titles are ranked behind them.
     """
     moments: list[FoundMoment] = []
     num_wanted = max(_LEAST_MOMENTS, k * (5 if per_title is None else 20))
+    limit = math.inf if per_title is None else per_title
     for ranking in rankings:
-        ranked: set[int] = set()
-        position, count = 0, 4 * num_wanted
-        while len(ranked) < num_wanted:
-            windows = ranking.top(count)
-            for window in windows[position:].tolist():
-                _place(ranking, window, moments, ranked, seen)
-                if len(ranked) == num_wanted:
-                    break
-            if len(windows) < count:
-                break
-            position, count = len(windows), 4 * count
+        _rank(ranking, moments, seen, num_wanted=num_wanted, num_usable=k, per_title=limit)
     order = sorted(range(len(moments)), key=lambda number: -moments[number].score)
     found, of_title = [], Counter[int]()
     for number in order:
         title_id = moments[number].entry.title.id
         of_title[title_id] += 1
-        if per_title is None or of_title[title_id] <= per_title:
+        if of_title[title_id] <= limit:
             found.append(moments[number])
     return found[:k]
+
+
+def _rank(
+    ranking: Ranking,
+    moments: list[FoundMoment],
+    seen: SeenPlaces,
+    *,
+    num_wanted: int,
+    num_usable: int,
+    per_title: float,
+) -> None:
+    """Add the first moments of a ranking: `num_wanted`, of which `num_usable` may be returned."""
+    encoder = ranking.encoder
+    title_ids = np.array([entry.title.id for entry in encoder.items], np.int64)
+    ranked: set[int] = set()
+    of_title, num_found = Counter[int](), 0
+    position, count = 0, 4 * num_wanted
+    while True:
+        windows = ranking.top(count)
+        new = windows[position:]
+        rows = np.searchsorted(encoder.starts, new, side="right") - 1
+        for window, title_id in zip(new.tolist(), title_ids[rows].tolist(), strict=True):
+            if len(ranked) >= num_wanted and of_title[title_id] >= per_title:
+                continue
+            num_before = len(ranked)
+            _place(ranking, window, moments, ranked, seen)
+            if len(ranked) > num_before:
+                of_title[title_id] += 1
+                num_found += of_title[title_id] <= per_title
+            if len(ranked) >= num_wanted and num_found >= num_usable:
+                return
+        if len(windows) < count:
+            return
+        position, count = len(windows), 4 * count
 
 
 def _place(

@@ -181,6 +181,19 @@ def test_another_encoder_of_the_name_is_refused(
     assert len(files(index)) == len(before)  # those of the old weights were deleted
 
 
+def test_an_index_without_its_description_keeps_the_vectors_of_all_encoders(
+    model: Path, prepared_catalog: Path, tmp_path: Path
+) -> None:
+    index = tmp_path / "idx"
+    embed(model, prepared_catalog, index)
+    embed(model, prepared_catalog, index, name="second", stride_seconds=2.0)
+    before = files(index)
+    (index / "index.json").unlink()
+    assert embed(model, prepared_catalog, index).kept == 5
+    assert embed(model, prepared_catalog, index, name="second", stride_seconds=2.0).kept == 5
+    assert files(index) == before
+
+
 def test_an_index_belongs_to_one_catalog(
     model: Path, prepared_catalog: Path, tmp_path: Path
 ) -> None:

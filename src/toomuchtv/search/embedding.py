@@ -122,8 +122,11 @@ def embed_catalog(
     folder = IndexFolder(Path(index))
     with as_open_catalog(catalog) as opened, folder.writing():
         description = _description(folder, opened, record, replace=replace)
+        # Without a description, the folders of vectors may be of encoders that are embedded again.
+        is_replaced = replace and folder.exists()
         folder.write(description)
-        _remove_unused_encoders(folder, description)
+        if is_replaced:
+            _remove_unused_encoders(folder, description)
         work = _Embedding(opened, folder, record, progress)
         if engine is None and min(num_workers, work.num_jobs) > 1:
             engine = LocalEngine(min(num_workers, work.num_jobs))

@@ -131,8 +131,8 @@ class IndexFolder:
         except (CheckpointError, ValidationError) as error:
             raise SearchError(
                 f"{os.fspath(path)!r} is damaged or of another version of this program ({error}): "
-                "delete it and run `toomuchtv embed` again, which keeps all embeddings that are "
-                "still good"
+                "delete it and run `toomuchtv embed` again for each of its encoders, which keeps "
+                "all embeddings that are still good"
             ) from error
 
     def write(self, description: IndexDescription) -> None:

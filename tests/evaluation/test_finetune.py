@@ -16,6 +16,7 @@ from toomuchtv.evaluation.datasets import read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, VideoEncoder
 from toomuchtv.evaluation.encoders.interface import VideoInput
 from toomuchtv.evaluation.encoders.pretrained import RunAudioEncoder
+from toomuchtv.evaluation.evaluate import finetune_key
 from toomuchtv.evaluation.finetune import FineTuner, run_finetune
 from toomuchtv.evaluation.metrics import top1_correct
 from toomuchtv.evaluation.protocols import PROTOCOLS, FinetuneProtocol
@@ -174,3 +175,19 @@ def test_training_resumes_from_the_newest_undamaged_checkpoint(
         path.write_bytes(b"damaged")
     restarted = FineTuner(made.video, real, real.folds[0], recipe, seed=0, folder=folder)
     assert next(restarted.epochs()) == 1  # all are damaged: it starts from the pretrained weights
+
+
+def test_checkpoints_belong_to_labels_folds_and_contents(tmp_path: Path) -> None:
+    def key(labels: str, sides: str, content: bytes) -> str:
+        rows = ["path,label,split"]
+        for name, label, side in zip("abcd", labels, sides, strict=True):
+            (tmp_path / f"{name}.mp4").write_bytes(content)
+            rows.append(f"{name}.mp4,{label},{'train' if side == '0' else 'test'}")
+        (tmp_path / "labels.csv").write_text("\n".join(rows))
+        return finetune_key(made, short(), read_benchmark("csv", tmp_path), 0)
+
+    made = encoder()
+    keys = [key("xyxy", "0011", b"1"), key("yxyx", "0011", b"1"), key("xyxy", "1100", b"1"),
+            key("xyxy", "0011", b"2")]  # fmt: skip
+    assert len({*keys}) == len(keys)
+    assert key("xyxy", "0011", b"1") == keys[0]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
 import os
 import time
 from dataclasses import dataclass, replace
@@ -18,7 +16,7 @@ from toomuchtv.evaluation.datasets import DATASETS, read_benchmark
 from toomuchtv.evaluation.encoders import Encoder, choose_encoder, encoder_of, run_encoder
 from toomuchtv.evaluation.features import leave_out
 from toomuchtv.evaluation.finetune import run_finetune, undecodable_clips
-from toomuchtv.evaluation.identity import ResultIdentity, data_fingerprint
+from toomuchtv.evaluation.identity import ResultIdentity, data_fingerprint, digest_of
 from toomuchtv.evaluation.leakage import find_leakage
 from toomuchtv.evaluation.linear_probe import run_probe
 from toomuchtv.evaluation.protocols import (
@@ -266,13 +264,13 @@ def _run_protocol(
             predictions=Predictions(rankings=ranked.rankings),
         )
     if isinstance(protocol, FinetuneProtocol):
-        folder = None
-        if options.cache is not None:
-            folder = options.cache / _finetune_key(encoder, protocol, benchmark, options.seed)
         reasons = undecodable_clips(
             encoder, benchmark, protocol, seed=options.seed, progress=options.progress
         )
         benchmark, failed = leave_out(benchmark, reasons, allow_missing=options.allow_missing)
+        folder = None
+        if options.cache is not None:
+            folder = options.cache / finetune_key(encoder, protocol, benchmark, options.seed)
         predictions = run_finetune(
             encoder, benchmark, protocol, seed=options.seed, folder=folder,
             progress=options.progress,
@@ -303,14 +301,13 @@ def _run_protocol(
     )
 
 
-def _finetune_key(
+def finetune_key(
     encoder: Encoder, protocol: FinetuneProtocol, benchmark: Benchmark, seed: int
 ) -> str:
     """Return a name for the folder of checkpoints that changes with everything they depend on."""
-    clips = [clip.key for clip in benchmark.clips]
-    facts = json.dumps([encoder.fingerprint, protocol.model_dump(), clips, seed])
-    digest = hashlib.sha256(facts.encode()).hexdigest()[:24]
-    return f"{benchmark.name}-{protocol.name}-{digest}"
+    data = data_fingerprint(benchmark)
+    digest = digest_of([encoder.fingerprint, protocol.model_dump(mode="json"), data, seed])
+    return f"{benchmark.name}-{protocol.name}-{digest[:24]}"
 
 
 def _choose_modality(

@@ -108,3 +108,19 @@ def test_a_fold_without_test_clips_is_refused(table: Path) -> None:
         (table / name).write_bytes(b"no film")
     with pytest.raises(BenchmarkError, match="no clip left to test on"):
         check_benchmark(read_benchmark("csv", table), "video", allow_missing=True)
+
+
+@pytest.mark.parametrize("side", ["train", "test"])
+def test_a_fold_whose_clips_have_no_class_is_refused(table: Path, side: str) -> None:
+    text = (table / "labels.csv").read_text().replace("label", "labels")
+    read = read_benchmark("csv", _write(table, text))
+    check_benchmark(read, "video", allow_missing=False)
+    for label in "xy":
+        text = text.replace(f"{label},{side}", f",{side}")
+    with pytest.raises(BenchmarkError, match=f"class to {side} on"):
+        check_benchmark(read_benchmark("csv", _write(table, text)), "video", allow_missing=False)
+
+
+def _write(table: Path, text: str) -> Path:
+    (table / "labels.csv").write_text(text)
+    return table

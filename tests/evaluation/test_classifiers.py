@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -165,6 +166,38 @@ def test_multi_label_classes_are_learned_one_vs_rest() -> None:
     assert np.nanmean(average_precisions(scores, test.targets.astype(np.bool_))) == pytest.approx(
         1.0
     )
+
+
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_multi_label_selection_is_the_best_over_the_groups_that_have_a_class(
+    num_classes: int,
+) -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.random((120, num_classes)) < 0.4
+    if num_classes > 1:
+        targets[:, 0] = True  # a class that every clip has
+    groups = np.arange(120) % 4
+    names = [str(group) for group in groups]
+    targets[groups == 0] = False
+    features = (targets[:, :1] * 0.2 + rng.standard_normal((120, 16))).astype(np.float32)
+    train = FeatureSet(features=features[:, None], targets=targets, groups=names)
+    scores = {}
+    for cost in LogisticConfig().candidates:
+        found = []
+        for group in (1, 2, 3):
+            fitted = make_pipeline(StandardScaler(), LogisticRegression(C=cost, solver="liblinear"))
+            is_held_out = groups == group
+            precisions = []
+            for column in targets.T:
+                if column[~is_held_out].all() or not column[is_held_out].any():
+                    continue
+                fitted.fit(features[~is_held_out], column[~is_held_out])
+                decision = fitted.decision_function(features[is_held_out])
+                precisions.append(average_precision_score(column[is_held_out], decision))
+            found.append(np.mean(precisions))
+        scores[cost] = np.mean(found)
+    chosen = select(probe("linear"), train, task="multi_label")
+    assert scores[chosen] == pytest.approx(max(scores.values()), abs=1e-3)
 
 
 def test_selection_uses_an_official_validation_set() -> None:

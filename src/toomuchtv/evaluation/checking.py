@@ -134,7 +134,7 @@ def without(benchmark: Benchmark, rows: Collection[int]) -> Benchmark:
     """Return the benchmark without these clips, and without classes that have no clip left.
 
     Raises:
-        BenchmarkError: A fold has no clip left to train or test on.
+        BenchmarkError: A fold has no clip left to train or test on, or none with a class.
     """
     kept = benchmark.keep([row for row in range(len(benchmark.clips)) if row not in rows])
     notes = list(kept.notes)
@@ -152,6 +152,12 @@ def without(benchmark: Benchmark, rows: Collection[int]) -> Benchmark:
                 f"{', '.join(trained)}: at least two classes are needed"
             )
         tested = {label for row in fold.test for label in kept.clips[row].labels}
+        if kept.task == "multi_label" and not (trained and tested):
+            side = "train" if tested else "test"
+            raise BenchmarkError(
+                f"{benchmark.name}, {fold.name}, has no clip with a class to {side} on: at least "
+                "one is needed"
+            )
         untrained = sorted(tested - trained)
         if untrained and kept.task == "single_label":
             notes.append(

@@ -280,7 +280,10 @@ def fit_and_score(
         splits = _inner_splits(protocol, train, validation, task)
         fit_set, held_out = next(splits, (None, None))
         if fit_set is None or held_out is None:
-            raise ValueError("the training set is one group: nothing can be held out to stop on")
+            raise ValueError(
+                "the training set has one group, or classes in one alone: nothing can be held out "
+                "to stop on"
+            )
         scorer, chosen = fit_mlp(
             config, fit_set.samples(), held_out.samples(), multi_label=multi_label, seed=seed
         )
@@ -383,8 +386,8 @@ def _selection_score(scores: ScoreArray, expected: FeatureSet, task: Task) -> fl
 def _inner_splits(
     protocol: ProbeProtocol, train: FeatureSet, validation: FeatureSet | None, task: Task
 ) -> Iterator[tuple[FeatureSet, FeatureSet]]:
-    """Yield the sets to fit and to validate on."""
-    if validation is not None and len(validation.features):
+    """Yield the sets to fit and to validate on, where a fitted predictor has a score."""
+    if validation is not None and _has_score(train, validation, task):
         yield train, validation
         return
     num_folds = min(protocol.inner_folds, len(set(train.groups)))
@@ -395,10 +398,19 @@ def _inner_splits(
     rarest = np.unique(classes, return_counts=True)[1].min()
     is_stratified = task == "single_label" and rarest >= num_folds
     splitter = StratifiedGroupKFold(num_folds) if is_stratified else GroupKFold(num_folds)
-    for fit_rows, held_out in splitter.split(train.features, classes, groups=list(train.groups)):
-        has_classes = task == "regression" or len(np.unique(classes[fit_rows])) > 1
-        if len(held_out) and has_classes:
-            yield train.take(fit_rows), train.take(held_out)
+    for rows in splitter.split(train.features, classes, groups=list(train.groups)):
+        fit_set, held_out = (train.take(of_side) for of_side in rows)
+        if _has_score(fit_set, held_out, task):
+            yield fit_set, held_out
+
+
+def _has_score(fit_set: FeatureSet, held_out: FeatureSet, task: Task) -> bool:
+    """Return whether a predictor can be fitted to one set and scored on the other."""
+    if task == "multi_label":  # no clip may have a class, and then there is no precision
+        return bool(held_out.targets.any())
+    if task == "single_label" and len(np.unique(fit_set.targets.argmax(axis=1))) < 2:
+        return False
+    return len(held_out.targets) > 0
 
 
 def _select_on_test(

@@ -137,6 +137,7 @@ def test_several_seeds_are_compared_by_their_mean(tmp_path: Path) -> None:
     assert found.paired.difference == pytest.approx(means[1] - means[0])
     assert found.num_seeds == found.paired.num_replicates == 3
     assert found.encoder_a == "r0, r1, r2"
+    assert found.paired.interval is not None
     low, high = found.paired.interval
     assert low < found.paired.difference < high
     # A baseline without seeds is compared with each run.

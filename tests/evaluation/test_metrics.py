@@ -103,6 +103,14 @@ def test_the_permutation_test_equals_full_enumeration() -> None:
     assert paired.difference == pytest.approx(difference.mean())
 
 
+def test_nothing_follows_from_one_source() -> None:
+    for per_source, has_interval in ((4, False), (2, True)):
+        a, b = (clip_scores(v, per_source) for v in ([1.0, 0.0, 0.0, 1.0], [1.0] * 4))
+        paired = [compare_means([[a]], [[b]]), compare_medians([[a]], [[b]])]
+        assert [one.interval is not None for one in paired] == [has_interval] * 2
+        assert [one.difference for one in paired] == [0.5, 0.5]
+
+
 def test_equal_results_do_not_differ_and_opposite_results_do() -> None:
     ones, zeros = [1.0] * 40, [0.0] * 40
     same = compare_means([[clip_scores(ones)]], [[clip_scores(ones)]])

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from toomuchtv.evaluation.benchmark import Benchmark, Fold, LabeledClip, Task
 from toomuchtv.evaluation.encoders import choose_encoder
 from toomuchtv.evaluation.identity import ResultIdentity
 from toomuchtv.evaluation.protocols import PROTOCOLS
 from toomuchtv.evaluation.protocols.description import describe_settings
-from toomuchtv.evaluation.result import Evaluation, QueryRanks
-from toomuchtv.evaluation.summary import ranking_figures
+from toomuchtv.evaluation.result import Evaluation, FoldPredictions, QueryRanks
+from toomuchtv.evaluation.summary import (
+    classification_figures,
+    ranking_figures,
+    regression_figures,
+)
 from toomuchtv.evaluation.table import figure_rows, score_grids, summary_row
 from toomuchtv.reports.evaluation_page import write_evaluation_page, write_table
 
@@ -30,6 +36,31 @@ def result(protocol: str, encoder: str, mean: float, **changes: Any) -> Evaluati
         metrics={metric: figures}, chance={metric: 0.1},
         encoder={"name": encoder, "pretraining": "nothing"},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_clips_of_one_source_have_no_interval(task: Task) -> None:
+    scores = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)[:, : 1 + (task != "regression")]
+    summarize = regression_figures if task == "regression" else classification_figures
+    for sources, num_intervals in (("tttt", 0), ("ttuu", 1)):
+        clips = tuple(
+            LabeledClip(path=Path(f"{n}"), labels=("ab"[n % 2],), source=t, group=t, value=float(n))
+            for n, t in enumerate(sources)
+        )
+        benchmark = Benchmark(
+            name="b", root=Path(), task=task, modalities=("audio",), clips=clips,
+            folds=(Fold(name="f", train=(0, 1), test=(0, 1, 2, 3)),), classes=("a", "b"),
+        )  # fmt: skip
+        fold = FoldPredictions(
+            name="f", clips="0123", sources=sources, scores=scores,
+            targets=scores + 1 if task == "regression" else benchmark.label_matrix(),
+        )  # fmt: skip
+        metrics = summarize(benchmark, [fold])["metrics"]
+        shown = replace(
+            result("knn", "e", 0.5), metrics=metrics, chance=dict.fromkeys(metrics, 0.0)
+        )
+        assert summary_row(shown).count("-") == 1 - num_intervals
+        assert figure_rows(shown)[1][0].count("-") == 1 - num_intervals
 
 
 def test_a_grid_has_a_row_per_protocol_and_a_column_per_encoder() -> None:

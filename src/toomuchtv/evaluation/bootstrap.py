@@ -71,7 +71,8 @@ class Paired:
 
     Attributes:
         difference: Difference of the mean over folds and replicates.
-        interval: 95% confidence interval of the difference.
+        interval: 95% confidence interval of the difference; None if there is one source, of which
+            nothing follows for others.
         p_value: Two-sided p-value of the permutation test over sources.
         exact: True if the test tried all exchanges, False if it drew random ones.
         num_sources: Number of sources in the test folds.
@@ -79,7 +80,7 @@ class Paired:
     """
 
     difference: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     p_value: float
     exact: bool
     num_sources: int
@@ -106,7 +107,7 @@ def compare_means(a: Replicates, b: Replicates, *, seed: int = 0) -> Paired:
     p_value, exact = _sign_flip_test(contribution, seed)
     return Paired(
         difference=float(contribution.sum()),
-        interval=_mean_interval(difference, counts, seed),
+        interval=_mean_interval(difference, counts, seed) if counts.shape[1] > 1 else None,
         p_value=p_value,
         exact=exact,
         num_sources=counts.shape[1],
@@ -356,12 +357,15 @@ def _compare(
         (np.zeros(padded), np.ones(padded)), exchanged, permutation_type="samples",
         vectorized=False, n_resamples=num_draws[1], random_state=np.random.default_rng(seed),
     )  # fmt: skip
-    return Paired(
-        difference=float(np.mean(of_replicates(nothing, everything))),
-        interval=_percentiles(
+    interval = None
+    if num_sources > 1:
+        interval = _percentiles(
             lambda weights, of: float(np.average(of_replicates(nothing, weights), weights=of)),
             (num_sources, num_replicates), num_draws[0], seed,
-        ),
+        )  # fmt: skip
+    return Paired(
+        difference=float(np.mean(of_replicates(nothing, everything))),
+        interval=interval,
         p_value=float(test.pvalue),
         exact=2**padded <= num_draws[1],
         num_sources=num_sources,

@@ -80,13 +80,13 @@ class Comparison:
 
     def row(self) -> list[object]:
         """Return the cells of a table row; see `COMPARISON_HEADER`."""
-        low, high = self.paired.interval
+        interval = self.paired.interval
         return [
             self.metric.replace("_", " "),
             f"{self.a:.3f}",
             f"{self.b:.3f}",
             f"{self.paired.difference:+.3f}",
-            f"{low:+.3f} to {high:+.3f}",
+            "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
             f"{self.paired.p_value:.3g} ({'exact' if self.paired.exact else 'random'})",
         ]
 

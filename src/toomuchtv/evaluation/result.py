@@ -30,6 +30,7 @@ class Evaluation:
         identity: What was measured; see `ResultIdentity`.
         metrics: Scores by metric. `accuracy`, `map` and `mse` hold mean, std, folds and the 95%
             confidence interval. Retrieval has, for each direction, the scores and their intervals.
+            There are no intervals if all clips are of one source.
         chance: Scores of guessing, nested like `metrics`.
         encoder: Name, pretraining and kind of weights of the encoder.
         data: Folder of the benchmark and the numbers of used, missing and unreadable clips.

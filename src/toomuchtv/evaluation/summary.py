@@ -77,8 +77,10 @@ def classification_figures(
     ).tolist()
     scores = np.concatenate([fold.scores for fold in predictions])
     targets = np.concatenate([fold.labels for fold in predictions])
+    figures = fold_summary(folds)
     if multi_label:
-        figures = {**fold_summary(folds), "interval": map_interval(draws)}
+        if _has_interval(predictions):
+            figures["interval"] = map_interval(draws)
         return {
             "metrics": {"map": figures},
             # The precision of a random ranking is the share of positive clips.
@@ -87,8 +89,8 @@ def classification_figures(
             "confusion": None,
             "classes": benchmark.classes,
         }
-    interval = mean_interval([correct_by_clip(of_draw) for of_draw in draws])
-    figures = {**fold_summary(folds), "interval": interval}
+    if _has_interval(predictions):
+        figures["interval"] = mean_interval([correct_by_clip(of_draw) for of_draw in draws])
     if len(draws) > 1:
         figures["draws"] = [
             float(np.mean([top1_correct(one.scores, one.labels).mean() for one in of_draw]))
@@ -104,6 +106,11 @@ def classification_figures(
         "confusion": (confusion_matrix(scores, targets) / len(draws)).tolist(),
         "classes": benchmark.classes,
     }
+
+
+def _has_interval(folds: Sequence[FoldPredictions]) -> bool:
+    """Return whether there are several sources, without which an interval would have no width."""
+    return len({source for fold in folds for source in fold.sources}) > 1
 
 
 def _by_class(classes: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]:
@@ -163,8 +170,10 @@ def regression_figures(
         test = np.array([benchmark.clips[row].value for row in fold.test], np.float64)
         chance.append(float(np.square(test - train.mean()).mean()))
     figures = fold_summary([float(fold.value.mean()) for fold in errors])
+    if _has_interval(predictions):
+        figures["interval"] = mean_interval([errors])
     return {
-        "metrics": {"mse": {**figures, "interval": mean_interval([errors])}},
+        "metrics": {"mse": figures},
         "chance": {"mse": float(np.mean(chance))},
     }
 

@@ -34,12 +34,11 @@ def figure_rows(result: Evaluation) -> tuple[list[str], list[Row]]:
             for row in _retrieval_rows(*entry)
         ]
     figures = result.metrics[result.primary]
-    low, high = figures.get("interval", (float("nan"), float("nan")))
     header = [_METRIC_NAMES[result.primary], "std over folds", "95%", "folds", "chance"]
     row: Row = [
         f"{figures['mean']:.3f}",
         f"{figures['std']:.3f}",
-        f"{low:.3f} to {high:.3f}",
+        _interval(figures.get("interval"), ".3f"),
         "  ".join(f"{value:.3f}" for value in figures["folds"]),
         f"{result.chance[result.primary]:.3f}",
     ]
@@ -78,12 +77,19 @@ def _retrieval_rows(
     for key, name in _RETRIEVAL_NAMES.items():
         if key not in figures:
             continue
-        low_high = intervals.get(key)
-        interval = "-" if low_high is None else f"{low_high[0]:.3g} to {low_high[1]:.3g}"
+        interval = _interval(intervals.get(key), ".3g")
         place = [candidates.replace("_", " "), direction.replace("_", " ")]
         value, guess = f"{figures[key]:.3g}", f"{chance[key]:.3g}"
         rows.append([*place, name, value, interval, guess])
     return rows
+
+
+def _interval(low_high: Sequence[float] | None, form: str, scale: float = 1) -> str:
+    """Format an interval; a score of clips of one source has none."""
+    if low_high is None:
+        return "-"
+    low, high = (scale * end for end in low_high)
+    return f"{low:{form}} to {high:{form}}"
 
 
 def summary_row(result: Evaluation) -> list[str]:
@@ -92,19 +98,15 @@ def summary_row(result: Evaluation) -> list[str]:
     data = result.data or {}
     if result.primary is not None:
         figures = result.metrics[result.primary]
-        low, high = figures.get("interval", (float("nan"), float("nan")))
         # Shares are shown in percent, and errors in their own unit.
         scale, unit = (1, " (mse)") if result.primary == "mse" else (100, "")
         score = f"{scale * figures['mean']:.1f} +- {scale * figures['std']:.1f}{unit}"
-        interval = f"{scale * low:.1f} to {scale * high:.1f}"
+        interval = _interval(figures.get("interval"), ".1f", scale)
         chance = f"{scale * result.chance[result.primary]:.1f}"
     else:
         _, _, figures, guess = _retrieval_figures(result.metrics, result.chance)[0]
         score = f"R@1 {100 * figures['recall_at_1']:.1f}"
-        low_high = figures.get("interval", {}).get("recall_at_1")
-        interval = (
-            "-" if low_high is None else f"{100 * low_high[0]:.1f} to {100 * low_high[1]:.1f}"
-        )
+        interval = _interval(figures.get("interval", {}).get("recall_at_1"), ".1f", 100)
         chance = f"{100 * guess['recall_at_1']:.1f}"
     complete = data.get("complete", True)
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from toomuchtv.catalog.records import Duplicate, Segment
 from toomuchtv.search.moments import MomentFinder, Place, SeenPlaces
@@ -44,6 +45,35 @@ def test_the_same_second_of_an_opening_is_one_place() -> None:
     assert FINDER.place(1, 25.0) == Place(("item", 1), 25.0)
     assert FINDER.place(3, 7.0) == FINDER.place(1, 102.0)
     assert FINDER.place(3, 15.0) == Place(("item", 3), 15.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_copies_are_one_place_if_pairs_connect_them(seed: int) -> None:
+    # Item n has at n * 100 s what the others have there. The pairs are a tree of random order.
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(np.arange(1, 9)).tolist()
+    pairs = []
+    for number, one in enumerate(order[1:], start=1):
+        first, other = sorted([one, order[int(rng.integers(number))]])
+        pairs.append(
+            Duplicate(
+                item_id=first, other_item_id=other, start_seconds=first * 100.0,
+                stop_seconds=first * 100.0 + 10.0, other_start_seconds=other * 100.0,
+            )
+        )  # fmt: skip
+    finder = MomentFinder([segment(1, 106.0, 110.0, "opening", 7)], pairs)
+    items = rng.permutation(np.arange(1, 9)).tolist()
+    for offset in (2.5, 5.5, 9.9):
+        expected = Place(("item", 1), 100.0 + offset)
+        if offset > 6.0:
+            expected = Place(("recurrence", 7), offset - 6.0)
+        for item in items:
+            place = finder.place(item, item * 100.0 + offset)
+            assert place.key == expected.key
+            assert place.seconds == pytest.approx(expected.seconds)
+    for item in items:
+        for seconds in (item * 100.0 - 0.1, item * 100.0 + 10.0):
+            assert finder.place(item, seconds) == Place(("item", item), seconds)
 
 
 def test_seen_places() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -44,9 +45,7 @@ class MomentFinder:
         self._by_kind: dict[str, _Intervals] = {}
         for kind in {segment.kind for segment in segments}:
             self._by_kind[kind] = _Intervals(s for s in segments if s.kind == kind)
-        self._copies: dict[int, list[Duplicate]] = defaultdict(list)
-        for duplicate in duplicates:
-            self._copies[duplicate.other_item_id].append(duplicate)
+        self._copies = _Copies(duplicates)
 
     def extent(
         self, item_id: int, start_seconds: float, stop_seconds: float
@@ -61,14 +60,12 @@ class MomentFinder:
 
     def place(self, item_id: int, seconds: float) -> Place:
         """Return where a time is, equal for all copies of one content."""
-        segment = self._recurring.at(item_id, seconds)
-        if segment is not None and segment.recurrence is not None:
-            return Place(("recurrence", segment.recurrence), seconds - segment.start_seconds)
-        for copy in self._copies.get(item_id, ()):
-            offset = seconds - copy.other_start_seconds
-            if 0 <= offset < copy.stop_seconds - copy.start_seconds:
-                return Place(("item", copy.item_id), copy.start_seconds + offset)
-        return Place(("item", item_id), seconds)
+        first_id, first_seconds = self._copies.first(item_id, seconds)
+        for one, at in ((item_id, seconds), (first_id, first_seconds)):
+            segment = self._recurring.at(one, at)
+            if segment is not None and segment.recurrence is not None:
+                return Place(("recurrence", segment.recurrence), at - segment.start_seconds)
+        return Place(("item", first_id), first_seconds)
 
     def is_in(self, item_id: int, seconds: FloatArray, kinds: Collection[str]) -> NDArray[np.bool_]:
         """Return which times are in a segment of one of some kinds, bool `[N]`."""
@@ -77,6 +74,53 @@ class MomentFinder:
             if kind in self._by_kind:
                 found |= self._by_kind[kind].contains(item_id, seconds)
         return found
+
+
+class _Copies:
+    """The intervals that items share, and one of the copies of each time.
+
+    Of content that many items share, not every pair is known, but the pairs connect all of them.
+    """
+
+    def __init__(self, duplicates: Iterable[Duplicate]) -> None:
+        # By item: start, stop, the other item, and what is added to a time to get its time there.
+        self._pairs: dict[int, list[tuple[float, float, int, float]]] = defaultdict(list)
+        for pair in duplicates:
+            start, stop, other_start = (
+                pair.start_seconds, pair.stop_seconds, pair.other_start_seconds
+            )  # fmt: skip
+            shift = other_start - start
+            self._pairs[pair.item_id].append((start, stop, pair.other_item_id, shift))
+            self._pairs[pair.other_item_id].append(
+                (other_start, stop + shift, pair.item_id, -shift)
+            )
+        # The same, with the first copy as the other item, for times that were asked for.
+        self._found: dict[int, list[tuple[float, float, int, float]]] = defaultdict(list)
+
+    def first(self, item_id: int, seconds: float) -> tuple[int, float]:
+        """Return the copy of a time in the item with the smallest id; itself if it has no other."""
+        if item_id not in self._pairs:
+            return item_id, seconds
+        for start, stop, first_id, shift in self._found[item_id]:
+            if start <= seconds < stop:
+                return first_id, seconds + shift
+        # Follow all pairs that contain the time. The result holds up to the next end of a pair.
+        shifts, waiting = {item_id: 0.0}, [item_id]
+        low, high = -math.inf, math.inf
+        while waiting:
+            here = waiting.pop()
+            for start, stop, other_id, shift in self._pairs[here]:
+                ends = (start - shifts[here], stop - shifts[here])
+                low = max([low, *(end for end in ends if end <= seconds)])
+                high = min([high, *(end for end in ends if end > seconds)])
+                if ends[0] <= seconds < ends[1] and other_id not in shifts:
+                    shifts[other_id] = shifts[here] + shift
+                    waiting.append(other_id)
+        first_id = min(shifts)
+        for one, shift in shifts.items():
+            found = (low + shift, high + shift, first_id, shifts[first_id] - shift)
+            self._found[one].append(found)
+        return first_id, seconds + shifts[first_id]
 
 
 class _Intervals:

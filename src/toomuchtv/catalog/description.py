@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from toomuchtv.catalog.item_names import folded
 from toomuchtv.catalog.proxies import item_damage
 from toomuchtv.catalog.records import Item, Segment, Title
 from toomuchtv.catalog.store import Catalog, as_open_catalog
@@ -154,9 +155,9 @@ def display_name(name: str, year: int | None) -> str:
 
 def _find_by_name(name: str, titles: list[Title]) -> list[Title]:
     names = {title.id: display_name(title.name, title.year) for title in titles}
-    wanted = name.casefold()
-    found = [title for title in titles if names[title.id].casefold() == wanted]
-    found = found or [title for title in titles if title.name.casefold() == wanted]
+    wanted = folded(name)
+    found = [title for title in titles if folded(names[title.id]) == wanted]
+    found = found or [title for title in titles if folded(title.name) == wanted]
     if not found:
         known = list(dict.fromkeys(names.values()))
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]

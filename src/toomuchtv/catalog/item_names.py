@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable
 
 from toomuchtv.catalog.records import Item, Title
@@ -19,6 +20,14 @@ def item_name(title: Title, item: Item) -> str:
     elif item.episode is not None:
         name += f" E{item.episode:02d}"
     return name if item.extra is None else f"{name} {item.extra}"
+
+
+def folded(name: str) -> str:
+    """Return a name without regard to case, and to how its accents are encoded.
+
+    A Mac writes names of files with accents as characters of their own.
+    """
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def names_of(title: Title, item: Item) -> list[str]:
@@ -43,12 +52,12 @@ def find_items(name: str, entries: Iterable[tuple[Title, Item]]) -> list[tuple[T
     Returns:
         The items whose name or path is exactly this; otherwise those that contain it.
     """
-    wanted = name.strip().casefold()
+    wanted = folded(name.strip())
     exact, partial = [], []
     for title, item in entries:
-        folded = [one.casefold() for one in names_of(title, item)]
-        if wanted in folded:
+        names = [folded(one) for one in names_of(title, item)]
+        if wanted in names:
             exact.append((title, item))
-        elif wanted and any(wanted in one for one in folded):
+        elif wanted and any(wanted in one for one in names):
             partial.append((title, item))
     return exact or partial

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toomuchtv._internal.random_numbers import FloatArray
+from toomuchtv.catalog.item_names import folded
 from toomuchtv.catalog.records import SEGMENT_KINDS, Item, Title, TitleKind
 from toomuchtv.search.moments import MomentFinder
 
@@ -85,9 +86,9 @@ class Filters:
 
     def accepts(self, title: Title, item: Item) -> bool:
         """Return whether any moment of an item can meet the conditions."""
-        names = {title.name.casefold(), f"{title.name} ({title.year})".casefold()}
+        names = {folded(title.name), folded(f"{title.name} ({title.year})")}
         return (
-            (not self.titles or any(name.casefold() in names for name in self.titles))
+            (not self.titles or any(folded(name) in names for name in self.titles))
             and (not self.kinds or title.kind in self.kinds)
             and (not self.seasons or item.season in self.seasons)
         )

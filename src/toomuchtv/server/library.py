@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toomuchtv.catalog.database import DATABASE_NAME
-from toomuchtv.catalog.item_names import item_name, names_of
+from toomuchtv.catalog.item_names import folded, item_name, names_of
 from toomuchtv.catalog.records import Item, Proxy, Segment, Title
 from toomuchtv.errors import CatalogError, SearchError
 from toomuchtv.search.index import SearchIndex, open_index
@@ -87,11 +87,11 @@ class Generation:
         } & self.items.keys()
         self.embedded = sorted((self.items[item_id] for item_id in ids), key=self._order)
         self._item_names = {item.id: self.name_of(item) for item in self.items.values()}
-        self._folded = [self._item_names[item.id].casefold() for item in self.embedded]
+        self._folded = [folded(self._item_names[item.id]) for item in self.embedded]
         counts = Counter(
             name
             for item in self.embedded
-            for name in {one.casefold() for one in names_of(self.titles[item.title_id], item)}
+            for name in {folded(one) for one in names_of(self.titles[item.title_id], item)}
         )
         self._is_unique = {
             item.id: counts[name] == 1 and not name.startswith(("text:", "item:"))
@@ -152,7 +152,7 @@ class Generation:
                 text = text[: match.start()]
             except ValueError:  # such as 12:99, which may be a part of a name
                 pass
-        wanted = text.rstrip(" @").casefold()
+        wanted = folded(text.rstrip(" @"))
         words = wanted.split()
         found = []
         for number, name in enumerate(self._folded):

@@ -209,6 +209,11 @@ def test_uploads(client: TestClient, index: SearchIndex, world: World, tmp_path:
     assert by_sound["hits"][0]["matches"][0]["query_modality"] == "audio"
 
     folder = state_of(client).folder / "uploads"
+    late = {"query": {"upload": upload["upload"], "at_seconds": 99.0}}
+    refused = client.post("/api/search", json=late)
+    assert refused.status_code == 400
+    assert str(folder) not in refused.json()["detail"]
+    assert "béta.mp4" in refused.json()["detail"]
     assert len(list(folder.iterdir())) == 3
     refused = client.post("/api/uploads?name=s.txt", content=b"no media at all" * 100)
     assert refused.status_code == 415

@@ -62,23 +62,26 @@ def run_search(
             f"{', '.join(sorted(unknown))}"
         )
     [query] = queries([request.query])
-    hits = index.search(
-        query,
-        k=request.k,
-        by=request.by,
-        plus=queries(request.plus),
-        minus=queries(request.minus),
-        more_like=queries(request.more_like),
-        less_like=queries(request.less_like),
-        other_titles=request.other_titles,
-        centered=request.centered,
-        then=None if request.then is None else queries([request.then])[0],
-        within_seconds=request.within_seconds,
-        filters=_filters(request.filters),
-        weights=weights,
-        per_title=request.per_title,
-        collapse=request.collapse,
-    )
+    try:
+        hits = index.search(
+            query,
+            k=request.k,
+            by=request.by,
+            plus=queries(request.plus),
+            minus=queries(request.minus),
+            more_like=queries(request.more_like),
+            less_like=queries(request.less_like),
+            other_titles=request.other_titles,
+            centered=request.centered,
+            then=None if request.then is None else queries([request.then])[0],
+            within_seconds=request.within_seconds,
+            filters=_filters(request.filters),
+            weights=weights,
+            per_title=request.per_title,
+            collapse=request.collapse,
+        )
+    except SearchError as error:
+        raise SearchError(uploads.with_names(str(error))) from error
     is_confident = any(hit.is_confident for hit in hits)
     message = None
     if not hits:

@@ -108,6 +108,14 @@ class UploadStore:
             self._delete_old()
             return self._kept.get(upload_id)
 
+    def with_names(self, text: str) -> str:
+        """Return a message in which uploads have the names that their owners gave them."""
+        with self._lock:
+            for upload in self._kept.values():
+                text = text.replace(repr(str(upload.path)), repr(upload.name))
+                text = text.replace(str(upload.path), upload.name)
+        return text
+
     async def receive(self, chunks: AsyncIterator[bytes], declared_bytes: int | None) -> Path:
         """Write a body to a file of a random name; the caller passes it to `add` or deletes it.
 

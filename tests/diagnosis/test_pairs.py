@@ -90,6 +90,27 @@ def test_same_event_twice_is_the_likely_false_negative() -> None:
     assert (1, 6) not in likely_false_negatives(pool(video, audio, ignored), 8)
 
 
+def test_a_clip_that_resembles_all_others_hides_no_pair() -> None:
+    num = 80
+    rng = np.random.default_rng(0)
+    video, audio = rng.standard_normal((2, num, 8))
+    video[:, 0], audio[0] = 10.0, np.eye(8)[0]
+    video, audio = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (video, audio))
+    clips = torch.arange(num)
+    made = Pool(
+        video=torch.from_numpy(video).float(), audio=torch.from_numpy(audio).float(),
+        title=clips, item=clips, labels=torch.eye(num, dtype=torch.int8),
+    )  # fmt: skip
+    similarity = video @ audio.T
+    np.fill_diagonal(similarity, -np.inf)
+    expected = []
+    for _ in range(3):
+        i, j = divmod(int(similarity.argmax()), num)
+        expected.append((i, j))
+        similarity[[i, j]] = similarity[:, [i, j]] = -np.inf
+    assert hardest_negatives(made, 3) == expected
+
+
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), chunk=st.sampled_from([1, 3, 256]))
 def test_statistics_equal_plain_loops(seed: int, chunk: int) -> None:

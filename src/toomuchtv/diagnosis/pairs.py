@@ -7,7 +7,7 @@ similarities of `_CHUNK` rows at a time, so that memory grows with M and not wit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,8 +102,7 @@ def hardest_negatives(pool: Pool, num_pairs: int) -> list[tuple[int, int]]:
         Up to `num_pairs` pairs (video i, audio j), the most similar first. Each clip is in at most
         one pair.
     """
-    scores = (pool.video[rows] @ pool.audio.T for rows in _chunks(len(pool.video)))
-    return _best_negatives(pool, scores, num_pairs)
+    return _best_negatives(pool, lambda rows: pool.video[rows] @ pool.audio.T, num_pairs)
 
 
 def likely_false_negatives(pool: Pool, num_pairs: int) -> list[tuple[int, int]]:
@@ -117,11 +116,11 @@ def likely_false_negatives(pool: Pool, num_pairs: int) -> list[tuple[int, int]]:
         most one pair.
     """
     column = torch.arange(len(pool.video))
-    scores = (
+
+    def scores(rows: slice) -> Tensor:
         # The agreement is symmetric, so only the upper triangle is searched.
-        pool.agreement(rows).masked_fill(column[rows, None] >= column, -math.inf)
-        for rows in _chunks(len(pool.video))
-    )
+        return pool.agreement(rows).masked_fill(column[rows, None] >= column, -math.inf)
+
     return _best_negatives(pool, scores, num_pairs)
 
 
@@ -160,33 +159,34 @@ def most_confusable(lift: NDArray[np.float64], num_pairs: int) -> list[tuple[int
     return [(int(first[k]), int(second[k]), float(values[k])) for k in order[:num_pairs]]
 
 
-def _best_negatives(pool: Pool, scores: Iterator[Tensor], num: int) -> list[tuple[int, int]]:
+def _best_negatives(
+    pool: Pool, scores: Callable[[slice], Tensor], num: int
+) -> list[tuple[int, int]]:
     """Return the negatives with the highest scores, each clip in at most one of them.
 
     Args:
         pool: The clips.
-        scores: float32 `[B, M]` for each chunk of rows, in order; -inf is never returned.
+        scores: Returns the scores of some rows, float32 `[B, M]`; -inf is never returned.
         num: Number of pairs.
     """
-    # Pairs that share a clip with a better pair are dropped later, so keep more than `num`.
-    keep = 20 * num
     num_clips = len(pool.video)
-    best, places = torch.empty(0), torch.empty(0, dtype=torch.int64)
-    for rows, chunk in zip(_chunks(num_clips), scores, strict=True):
-        is_negative = pool.labels[rows] == PairLabel.NEGATIVE
-        flat = chunk.masked_fill(~is_negative, -math.inf).flatten()
-        top = torch.topk(flat, min(keep, len(flat)))
-        best = torch.cat([best, top.values])
-        places = torch.cat([places, top.indices + rows.start * num_clips])
-        best, order = torch.topk(best, min(keep, len(best)))
-        places = places[order]
-    used: set[int] = set()
+    is_free = torch.ones(num_clips, dtype=torch.bool)
     chosen: list[tuple[int, int]] = []
-    for place in places[best > -math.inf].tolist():
-        pair = divmod(place, num_clips)
-        if len(chosen) < num and used.isdisjoint(pair):
-            chosen.append(pair)
-            used.update(pair)
+    # One pass for each pair: one clip may be in more of the best pairs than could be kept.
+    for _ in range(num):
+        best, pair = -math.inf, None
+        for rows in _chunks(num_clips):
+            may_be_chosen = (
+                is_free[rows, None] & is_free & (pool.labels[rows] == PairLabel.NEGATIVE)
+            )
+            values = scores(rows).masked_fill(~may_be_chosen, -math.inf).flatten()
+            place = int(values.argmax())
+            if float(values[place]) > best:
+                best, pair = float(values[place]), divmod(rows.start * num_clips + place, num_clips)
+        if pair is None:
+            break
+        chosen.append(pair)
+        is_free[list(pair)] = False
     return chosen
 
 

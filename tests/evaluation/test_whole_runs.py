@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tests.media_files import write_film
 from tests.processes import run_toomuchtv
+from toomuchtv.evaluation.evaluate import evaluate
 from toomuchtv.evaluation.result import load_predictions
 
 RATE = 8_000
@@ -138,3 +139,25 @@ def test_ranks_of_vggsound_pairs_equal_those_computed_by_hand(tmp_path: Path) ->
     assert given["chance"]["video_to_audio"]["class_map"] == pytest.approx(1 / 3)
     page = next(tmp_path.rglob("page.html"))
     assert "R@1" in page.read_text()
+    with pytest.raises(ValueError, match="--modality"):
+        evaluate(
+            None, "vggsound-pairs", root, modality="audio",
+            encoder="tests.evaluation.test_whole_runs:make",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("run", "options"),
+    [
+        ("run", {"protocol": "knn"}),
+        ("run", {"modality": "audio"}),
+        ("run", {"catalog": "cat"}),
+        (None, {"encoder": "log-mel", "untrained": True}),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(
+    run: str | None, options: dict[str, Any]
+) -> None:
+    benchmark = "esc50" if run is None else "retrieval"
+    with pytest.raises(ValueError, match=r"omit --protocol|--encoder has its own"):
+        evaluate(run, benchmark, "nowhere", **options)

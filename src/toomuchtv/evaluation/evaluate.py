@@ -93,11 +93,18 @@ def evaluate(
         raise ValueError(f"unknown benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}")
     if (run_path is None) == (encoder is None):
         raise ValueError("give either a run or --encoder")
+    if untrained and run_path is None:
+        raise ValueError("--untrained gives a run random weights, and --encoder has its own")
     data = Path(data)
     run = None if run_path is None else Path(run_path)
     if benchmark == "retrieval":
         if run is None:
             raise ValueError("the benchmark retrieval needs a run, whose titles it ranks")
+        if protocol not in (None, "retrieval") or modality is not None or catalog is not None:
+            raise ValueError(
+                "the benchmark retrieval ranks the video and the audio of the catalog --data by "
+                "the protocol retrieval: omit --protocol, --modality and --catalog"
+            )
         result, predictions = _evaluate_catalog_retrieval(
             run, data, untrained=untrained, num_clips=num_clips, seed=seed, progress=progress
         )
@@ -182,6 +189,10 @@ def _evaluate_on_benchmark(
         raise ValueError(
             f"the protocol {protocol.name} does not fit {benchmark.name}: "
             + ("choose retrieval or cavmae-retrieval" if is_pairs else "it ranks pairs")
+        )
+    if is_pairs and modality is not None:
+        raise ValueError(
+            f"{benchmark.name} ranks video and audio against each other: omit --modality"
         )
     chosen = None if is_pairs else _choose_modality(encoder, benchmark, protocol, modality)
     checked, check = check_benchmark(

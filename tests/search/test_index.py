@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from toomuchtv.catalog.records import TitleKind
 from toomuchtv.catalog.store import open_catalog
 from toomuchtv.errors import SearchError
 from toomuchtv.search.embedding import embed_catalog
+from toomuchtv.search.encoder_index import EncoderIndex
 from toomuchtv.search.filters import Filters
 from toomuchtv.search.index import SearchIndex, open_index
 from toomuchtv.search.queries import (
@@ -240,10 +243,30 @@ def test_outliers(index: SearchIndex) -> None:
     assert values[0] == pytest.approx(float(best.min()), abs=1e-6)
 
 
+def test_an_encoder_of_sound_has_no_outliers_by_look(
+    index: SearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = index.encoders["random"]
+    items = [
+        replace(entry, vectors=replace(entry.vectors, video=None, video_mean=None))
+        for entry in encoder.items
+    ]
+    blind = EncoderIndex(encoder.record, items, encoder.calibration)
+    monkeypatch.setitem(index.encoders, "random", blind)
+    assert index.outliers(by="sound", encoder="random")
+    with pytest.raises(SearchError, match="no video"):
+        index.outliers(by="look", encoder="random")
+
+
 def test_wrong_values(index: SearchIndex) -> None:
-    for options in ({"k": 0}, {"per_title": 0}, {"within_seconds": 0.0}, {"by": "smell"}):
-        with pytest.raises(ValueError, match=r"positive|unknown"):
+    for options in (
+        {"k": 0}, {"per_title": 0}, {"within_seconds": 0.0}, {"within_seconds": math.nan},
+        {"by": "smell"}, {"weights": {"nobody": 1.0}}, {"weights": {"random": math.nan}},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"positive|unknown|weights"):
             index.search("alpha@1", **options)
+    with pytest.raises(ValueError, match="positive"):
+        index.outliers(k=0)
     with pytest.raises(SearchError, match="text"):
         index.search("text:a door")
     with pytest.raises(SearchError, match="cannot be loaded"):

@@ -77,6 +77,8 @@ def test_a_vector_from_a_file(folder: Path) -> None:
         ["idx", "alpha@3", "--item", "1"],
         ["idx", "alpha@3", "--outliers"],
         ["idx", "--outliers", "--by", "look-to-sound"],
+        ["idx", "--outliers", "--per-title", "1"],
+        ["idx", "--outliers", "--other-titles"],
         ["idx", "--item", "1"],
         ["idx", "alpha@3", "--weight", "model=x"],
         ["idx", "alpha@3", "--weight", "nobody=1"],

@@ -161,6 +161,13 @@ def search(
         if outliers:
             if query is not None or item is not None or vector is not None:
                 raise ValueError("--outliers takes no query: give one of the two")
+            without_effect = {
+                "--at": at, "--weight": weight, "--plus": plus, "--minus": minus, "--then": then,
+                "--more-like": more_like, "--less-like": less_like, "--per-title": per_title,
+                "--other-titles": other_titles, "--all-windows": all_windows,
+            }  # fmt: skip
+            if given := [name for name, value in without_effect.items() if value]:
+                raise ValueError(f"--outliers compares all moments: omit {', '.join(given)}")
             if by == "both":
                 by = "look"
             if by not in ("look", "sound"):
@@ -232,12 +239,6 @@ def _weights(
             found[name] = float(value)
         except ValueError:
             raise ValueError(f"--weight takes NAME=WEIGHT, got {text!r}") from None
-    unknown = set(found).difference(index.encoders)
-    if unknown or any(not 0 <= value < float("inf") for value in found.values()):
-        raise ValueError(
-            f"weights must be at least 0 and of encoders of the index "
-            f"({', '.join(index.encoders)}), got {found}"
-        )
     return found
 
 

@@ -256,15 +256,23 @@ class SearchIndex:
         Raises:
             SearchError: The query cannot be understood or embedded, or no encoder of the index can
                 compare it in this way.
-            ValueError: A number is out of range.
+            ValueError: A number is out of range, or a weight is of no encoder of the index.
         """
-        if k < 1 or (per_title is not None and per_title < 1) or within_seconds <= 0:
+        if k < 1 or (per_title is not None and per_title < 1) or not within_seconds > 0:
             raise ValueError(
                 "k, per_title and within_seconds must be positive, got "
                 f"{k}, {per_title} and {within_seconds}"
             )
         if by not in _DIRECTIONS:
             raise ValueError(f"unknown way to compare {by!r}: use one of {', '.join(_DIRECTIONS)}")
+        if weights is not None and (
+            weights.keys() - self.encoders.keys()
+            or not all(0 <= weight < math.inf for weight in weights.values())
+        ):
+            raise ValueError(
+                "weights must be at least 0 and of encoders of the index "
+                f"({', '.join(self.encoders)}), got {dict(weights)}"
+            )
         filters = filters or Filters()
         parts = self._parts(query, plus, minus, more_like, less_like)
         follow = None if then is None else [(self._query(then), 1.0)]
@@ -337,13 +345,21 @@ class SearchIndex:
 
         Raises:
             SearchError: There is no such encoder, or it does not compare what was asked for.
+            ValueError: `k` is less than 1.
         """
+        if k < 1:
+            raise ValueError(f"k must be positive, got {k}")
         name = encoder or next(iter(self.encoders), "")
         if name not in self.encoders:
             raise SearchError(
                 f"the index has no encoder {name!r}: use one of {', '.join(self.encoders)}"
             )
         chosen, modality = self.encoders[name], _DIRECTIONS[by][0][0]
+        if not any(entry.vectors.has(modality) for entry in chosen.items):
+            raise SearchError(
+                f"the encoder {name!r} has embedded no {modality}: compare the other modality, or "
+                "choose another encoder"
+            )
         filters = filters or Filters()
         allowed = chosen.allowed(
             lambda entry: filters.accepts(entry.title, entry.item), filters.mask(self._finder)

@@ -55,12 +55,6 @@ def run_search(
     def queries(found: Iterable[QueryInput]) -> list[Query]:
         return [_query(generation, uploads, one) for one in found]
 
-    weights = request.weights
-    if weights is not None and (unknown := weights.keys() - index.encoders.keys()):
-        raise ValueError(
-            f"weights name encoders of the index ({', '.join(index.encoders)}), got "
-            f"{', '.join(sorted(unknown))}"
-        )
     [query] = queries([request.query])
     try:
         hits = index.search(
@@ -76,7 +70,7 @@ def run_search(
             then=None if request.then is None else queries([request.then])[0],
             within_seconds=request.within_seconds,
             filters=_filters(request.filters),
-            weights=weights,
+            weights=request.weights,
             per_title=request.per_title,
             collapse=request.collapse,
         )

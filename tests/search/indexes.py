@@ -69,7 +69,7 @@ def write_random_index(
                 written[encoder.name][item.id] = vectors
             calibration = calibrate(
                 encoder,
-                [written[encoder.name][item.id] for item in items],
+                {content_of(i, proxies[i.id]): written[encoder.name][i.id] for i in items},
                 np.array([item.title_id for item in items]),
             )
             write_calibration(folder.calibration_of(encoder), calibration)

@@ -23,6 +23,10 @@ def _item(seed: int, num: int, center: float) -> ItemVectors:
     return ItemVectors.from_float(torch.arange(num), video, audio)
 
 
+def _named(vectors: list[ItemVectors]) -> dict[str, ItemVectors]:
+    return {f"file {number}": one for number, one in enumerate(vectors)}
+
+
 def _unit(values: np.ndarray) -> np.ndarray:
     return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
 
@@ -30,7 +34,7 @@ def _unit(values: np.ndarray) -> np.ndarray:
 def test_against_all_pairs_of_different_titles() -> None:
     vectors = [_item(0, 60, 0.3), _item(1, 30, 0.3), _item(2, 90, 0.3)]
     titles = np.array([1, 1, 2])
-    found = calibrate(random_encoder(), vectors, titles).of("video", "audio")
+    found = calibrate(random_encoder(), _named(vectors), titles).of("video", "audio")
     assert found is not None
     video = [item.video.double().numpy() for item in vectors if item.video is not None]
     audio = [item.audio.double().numpy() for item in vectors if item.audio is not None]
@@ -46,7 +50,7 @@ def test_against_all_pairs_of_different_titles() -> None:
     assert 0.9 < float((best >= found.outlier_threshold).mean()) < 0.99  # 0.95
     parts = (np.concatenate(video[:2]), video[2])
     assert found.centered_threshold is None
-    found = calibrate(random_encoder(), vectors, titles).of("video", "video")
+    found = calibrate(random_encoder(), _named(vectors), titles).of("video", "video")
     assert found is not None
     one, other = (_unit(values - values.mean(axis=0)) for values in parts)
     best = np.concatenate([(one @ other.T).max(axis=1), (other @ one.T).max(axis=1)])
@@ -56,11 +60,12 @@ def test_against_all_pairs_of_different_titles() -> None:
 
 
 def test_an_index_of_one_title_compares_items() -> None:
-    found = calibrate(random_encoder(), [_item(0, 20, 0), _item(1, 20, 0)], np.array([1, 1]))
+    items = _named([_item(0, 20, 0), _item(1, 20, 0)])
+    found = calibrate(random_encoder(), items, np.array([1, 1]))
     assert found.group == "item"
     assert found.directions[0].centered_threshold is None
     assert len(found.directions) == 4
-    alone = calibrate(random_encoder(), [_item(0, 20, 0)], np.array([1]))
+    alone = calibrate(random_encoder(), _named([_item(0, 20, 0)]), np.array([1]))
     assert alone.directions == ()
 
 
@@ -72,11 +77,16 @@ def test_directions() -> None:
     assert directions_of(random_encoder(video_dim=None)) == [("audio", "audio")]
 
 
-def test_it_is_kept_while_the_index_grows_little(tmp_path: Path) -> None:
-    measured = calibrate(random_encoder(), [_item(0, 50, 0), _item(1, 50, 0)], np.array([1, 2]))
+def test_it_is_kept_while_the_index_changes_little(tmp_path: Path) -> None:
+    titles = np.array([1, 2])
+    measured = calibrate(random_encoder(), _named([_item(0, 50, 0), _item(1, 50, 0)]), titles)
     write_calibration(tmp_path / "c.json", measured)
     assert read_calibration(tmp_path / "c.json") == measured
-    assert measured.is_current(105)
-    assert not measured.is_current(150)
+    same = {"file 0": 50, "file 1": 50}
+    assert measured.is_current(same, titles)
+    assert measured.is_current({**same, "new": 5}, np.array([1, 2, 2]))
+    assert not measured.is_current({**same, "new": 50}, np.array([1, 2, 2]))
+    assert not measured.is_current({"file 0": 50, "other": 50}, titles)  # a film was replaced
+    assert not measured.is_current(same, np.array([1, 1]))
     (tmp_path / "c.json").write_text("{}")
     assert read_calibration(tmp_path / "c.json") is None

@@ -108,6 +108,8 @@ def test_only_what_changed_is_embedded_again(model: Path, tmp_path: Path) -> Non
     first = embed(model, catalog, index)
     assert (first.embedded, first.kept, first.removed) == (5, 0, 0)
     before = files(index)
+    calibration = next(index.glob("calibration/*.json"))
+    measured = calibration.read_bytes()
     # A renamed, a new, a changed and a vanished film.
     (library / "Alpha (2001)").rename(library / "Omega (2001)")
     write_film(library / "New (2020)" / "New (2020).mp4", seconds=4.0, first_frame=3)
@@ -118,6 +120,7 @@ def test_only_what_changed_is_embedded_again(model: Path, tmp_path: Path) -> Non
     second = embed(model, catalog, index)
     assert (second.embedded, second.kept) == (2, 3)
     assert not second.failed
+    assert calibration.read_bytes() != measured
     after = files(index)
     assert sum(name in before and before[name] == after[name] for name in after) >= 3
     with open_index(index) as opened:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,8 @@ _NUM_PAIRS, _NUM_QUERIES = 20_000, 200
 # and above the 5% quantile in 18% to 36% (docs/experiments/2026-11-search.md).
 _CONFIDENT_QUANTILE = 0.9
 _OUTLIER_QUANTILE = 0.05
-# The distributions change slowly. Below this change of size they are kept, so that an update of one
-# item does not cost a pass over the whole index.
+# The distributions change slowly. While at most this share of the windows was added or removed,
+# they are kept, so that an update of one item does not cost a pass over the whole index.
 _MAX_CHANGE = 0.1
 
 
@@ -84,11 +84,13 @@ class Calibration:
         num_windows: Number of windows of the index when it was measured.
         group: What random moments differed in: "title", or "item" in an index of one title.
         directions: One entry for each direction that has enough moments.
+        contents: Names of the vector files that it was measured on.
     """
 
     num_windows: int
     group: str
     directions: tuple[DirectionCalibration, ...]
+    contents: tuple[str, ...] = ()
 
     def of(self, query_modality: QueryModality, modality: Modality) -> DirectionCalibration | None:
         """Return the calibration of a direction, or None if there were too few moments."""
@@ -97,30 +99,46 @@ class Calibration:
                 return entry
         return None
 
-    def is_current(self, num_windows: int) -> bool:
-        """Return whether an index has about the size that it had when this was measured."""
-        return abs(num_windows - self.num_windows) <= _MAX_CHANGE * self.num_windows
+    def is_current(self, num_windows_of: Mapping[str, int], title_ids: IntArray) -> bool:
+        """Return whether an index is about what it was when this was measured.
+
+        Args:
+            num_windows_of: Number of windows of each vector file, by its name.
+            title_ids: The title of each item.
+        """
+        num_kept = sum(num_windows_of.get(content, 0) for content in self.contents)
+        num_changed = self.num_windows + sum(num_windows_of.values()) - 2 * num_kept
+        is_similar = num_changed <= _MAX_CHANGE * self.num_windows
+        return is_similar and self.group == _group_of(title_ids)
+
+
+def _group_of(title_ids: IntArray) -> str:
+    return "title" if len(np.unique(title_ids)) > 1 else "item"
 
 
 def calibrate(
-    encoder: IndexedEncoder, vectors: Sequence[ItemVectors], title_ids: IntArray, *, seed: int = 0
+    encoder: IndexedEncoder,
+    vectors: Mapping[str, ItemVectors],
+    title_ids: IntArray,
+    *,
+    seed: int = 0,
 ) -> Calibration:
     """Measure the similarities of random moments.
 
     Args:
         encoder: The encoder.
-        vectors: The embeddings of each item.
+        vectors: The embeddings of each item, by the names of their files.
         title_ids: The title of each item, int64 `[items]`. If there is only one title, moments of
             different items are compared.
         seed: Seed of the random moments.
     """
-    group = "title" if len(np.unique(title_ids)) > 1 else "item"
+    group = _group_of(title_ids)
     groups = title_ids if group == "title" else np.arange(len(vectors))
     rng = np.random.default_rng(seed)
     directions = []
     for query_modality, modality in directions_of(encoder):
         found = _direction(
-            vectors,
+            list(vectors.values()),
             groups,
             query_modality,
             modality,
@@ -129,7 +147,12 @@ def calibrate(
         )
         if found is not None:
             directions.append(found)
-    return Calibration(sum(map(len, vectors)), group, tuple(directions))
+    return Calibration(
+        num_windows=sum(map(len, vectors.values())),
+        group=group,
+        directions=tuple(directions),
+        contents=tuple(vectors),
+    )
 
 
 def directions_of(encoder: IndexedEncoder) -> list[tuple[Modality, Modality]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from toomuchtv._internal.byte_size import format_bytes
@@ -324,17 +325,20 @@ class _Embedding:
     def _calibrate(self) -> None:
         path = self._folder.calibration_of(self._record)
         current = read_calibration(path)
-        num_windows = sum(map(len, self._vectors.values()))
-        if (current is not None and current.is_current(num_windows)) or not num_windows:
+        proxies = self._catalog.proxies()
+        # Of two equal files, one is enough.
+        item_of = {
+            content_of(item, proxies[item.id]): item
+            for item in sorted(self._catalog.items(), key=lambda item: item.id)
+            if item.id in self._vectors
+        }
+        vectors = {content: self._vectors[item.id] for content, item in item_of.items()}
+        if not vectors:
             return
-        title_of = {item.id: item.title_id for item in self._catalog.items()}
-        item_ids = sorted(self._vectors)
-        measured = calibrate(
-            self._record,
-            [self._vectors[item_id] for item_id in item_ids],
-            torch.tensor([title_of[item_id] for item_id in item_ids]).numpy(),
-        )
-        write_calibration(path, measured)
+        title_ids = np.array([item.title_id for item in item_of.values()], np.int64)
+        num_windows_of = {content: len(one) for content, one in vectors.items()}
+        if current is None or not current.is_current(num_windows_of, title_ids):
+            write_calibration(path, calibrate(self._record, vectors, title_ids))
 
     def result(self) -> EmbedResult:
         """Return what was done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import wave
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.media_files import write_film
 from tests.processes import run_toomuchtv
 from toomuchtv.evaluation.evaluate import evaluate
 from toomuchtv.evaluation.result import load_predictions
+from toomuchtv.reports.evaluation_page import write_evaluation_page
 
 RATE = 8_000
 KINDS = {"High": 2_500.0, "Low": 300.0, "Middle": 900.0}
@@ -161,3 +163,21 @@ def test_options_that_would_have_no_effect_are_refused(
     benchmark = "esc50" if run is None else "retrieval"
     with pytest.raises(ValueError, match=r"omit --protocol|--encoder has its own"):
         evaluate(run, benchmark, "nowhere", **options)
+
+
+def test_names_that_are_not_utf8_are_evaluated(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    root = tmp_path / "data"
+    for name in (b"caf\xe9", b"bar"):
+        for side in ("train", "test"):
+            for number in range(2):
+                folder = root / side / os.fsdecode(name)
+                write_wave(folder / f"{number}.wav", rng.uniform(-0.5, 0.5, RATE))
+    result = evaluate(
+        None, "folder", root, encoder="log-mel", protocol="knn", modality="audio", out=tmp_path
+    )
+    write_evaluation_page(tmp_path / "page.html", result)
+    assert result.classes == ("bar", os.fsdecode(b"caf\xe9"))
+    assert [fold.clips for fold in load_predictions(tmp_path / result.label).folds] == [
+        [f"test/{label}/{number}.wav" for label in result.classes for number in range(2)]
+    ]

@@ -119,7 +119,7 @@ class AudioViews(Config):
 
 def clip_seed(name: str, seed: int) -> int:
     """Return a seed that depends on the name of a clip and on `seed` only, not on other clips."""
-    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    digest = hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -12,7 +12,7 @@ from toomuchtv.search.encoder_index import EncoderIndex, IndexedItem
 from toomuchtv.search.hits import Modality
 from toomuchtv.search.moments import MomentFinder, SeenPlaces
 from toomuchtv.search.ranking import IGNORED, Ranking, fuse
-from toomuchtv.search.scored import Scored
+from toomuchtv.search.scored import Scored, ScoredCandidates
 from toomuchtv.search.vector_files import ItemVectors
 
 NO_SEGMENTS = MomentFinder((), ())
@@ -126,3 +126,29 @@ def test_sequences_against_all_pairs(within: float) -> None:
             best, partner = max(pairs)
             assert ranking.scores[begin + i] == pytest.approx(a[begin + i] + best, abs=1e-5)
             assert ranking.partners[begin + i] == partner
+
+
+def test_sequences_of_candidates_whose_z_scores_are_not_known() -> None:
+    # As a description in words has them in a copy in LanceDB.
+    index = make_index(num_items=1, seed=3)
+    windows = np.arange(len(index))
+    everything = [scored(index, seed, "video") for seed in (0, 1)]
+    candidates = []
+    for one in everything:
+        order = index.exact(windows, one.query, "video")
+        best = np.argsort(-order)
+        candidates.append(
+            ScoredCandidates(
+                encoder=index, query_modality="text", modality="video", query=one.query,
+                scores=np.empty(0, np.float32), is_centered=False, windows=windows[best],
+                order=order[best], similarities=dict(enumerate(order.tolist())),
+            )
+        )  # fmt: skip
+    expected, found = (
+        Ranking.of_sequence([first], [second], 2.0, 1.0)
+        for first, second in (everything, candidates)
+    )
+    assert found.top(5).tolist() == expected.top(5).tolist()
+    match = found.matches(int(found.top(1)[0]), 1)[0]
+    assert np.isnan(match.z_score)
+    assert not match.is_confident

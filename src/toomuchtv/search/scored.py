@@ -177,8 +177,14 @@ class ScoredCandidates(Scored):
         return self.windows[:count]
 
     def z_scores(self) -> ScoreArray:
-        """Return the z-score of every candidate, float32 `[N]`; -inf for other windows."""
+        """Return the z-score of every candidate, float32 `[N]`; -inf for other windows.
+
+        Without a calibration, as for text, they are z-scores among the candidates, which say
+        nothing about confidence but order sequences.
+        """
         mean, std = self._mean_and_std
+        if math.isnan(mean) and len(self.order):
+            mean, std = float(self.order.mean()), max(float(self.order.std()), 1e-6)
         out = np.full(len(self.encoder), -np.inf, np.float32)
         out[self.windows] = (self.order - mean) / std
         return out

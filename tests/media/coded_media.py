@@ -8,6 +8,7 @@ computed without reading a file. Nothing here uses the package under test.
 from __future__ import annotations
 
 import itertools
+import struct
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
@@ -181,6 +182,27 @@ def splice(path: Path, out: Path, *, at_seconds: float, shift_seconds: float) ->
                 target.mux(packet)
     out.write_bytes(b"".join(part.read_bytes() for part in parts))
     return out
+
+
+def trim(path: Path, start_seconds: float, stop_seconds: float) -> Path:
+    """Let an MP4 file show a part of itself by its edit lists, as QuickTime's trim does.
+
+    Nothing is removed. The file must have one edit for each track, as `CodedFilm.write` gives it.
+    """
+    data = bytearray(path.read_bytes())
+    at = data.find(b"elst")
+    while at >= 0:
+        header = data.index(b"mdhd", at)
+        (clock,) = struct.unpack_from(">I", data, header + 16)
+        num_edits, _, media_start = struct.unpack_from(">3I", data, at + 8)
+        assert num_edits == 1
+        # The clock of the whole file has milliseconds, that of a track has its own.
+        milliseconds = round(1000 * (stop_seconds - start_seconds))
+        media_start += round(start_seconds * clock)
+        struct.pack_into(">2I", data, at + 12, milliseconds, media_start)
+        at = data.find(b"elst", at + 4)
+    path.write_bytes(data)
+    return path
 
 
 def bars(number: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.media.coded_media import CodedFilm, audio_lag, bars, number_of, numbers_of
+from tests.media.coded_media import CodedFilm, audio_lag, bars, number_of, numbers_of, trim
 from tests.media.test_audio_codecs import decode_in_order, write
 from toomuchtv.catalog.probe import probe_file
 from toomuchtv.media.clip_reader import iterate_audio, iterate_frames, read_audio, read_clip
@@ -25,6 +25,7 @@ TS = CodedFilm(
     gop_size=10,
 )  # fmt: skip
 MKV = replace(TS, suffix=".mkv", audio_codec="aac")
+MP4 = replace(MKV, suffix=".mp4", seconds=4.0, gop_size=30)
 PS = replace(TS, suffix=".mpg", video_codec="mpeg2video", seconds=4.0, gop_size=12)
 
 
@@ -63,6 +64,8 @@ CLOCKS: dict[str, tuple[Callable[[Path], Path], float]] = {
     "ts from 1 h": (at(TS, 3600).write, 2.0),
     "mkv from 1 h": (at(MKV, 3600).write, 2.0),
     "mkv with short audio": (replace(MKV, seconds=8.0, audio_seconds=1.0).write, 8.0),
+    "mp4 trimmed at its end": (lambda folder: trim(MP4.write(folder), 0.0, 1.6), 1.6),
+    "mp4 trimmed at both ends": (lambda folder: trim(MP4.write(folder), 0.4, 2.0), 1.6),
     "vob": (replace(PS, suffix=".vob").write, 4.0),
     "vobs": (lambda folder: joined(PS, PS, folder), 8.0),
     "h264": (raw("libx264", ".h264"), 2.0),

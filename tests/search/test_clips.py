@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.media.coded_media import CodedFilm, numbers_of, trim
 from tests.media_files import BLACK, LEVEL_STEP, write_audio_file, write_film
 from tests.search.rated_films import make_hit, write_rated_film
 from toomuchtv.errors import MediaError
@@ -79,6 +80,20 @@ def test_frames_and_sound_are_those_of_the_film(
     # The codec may need some of the next frames.
     assert num_frames <= round(seconds * 24) <= num_frames + (3 if is_copied else 0)
     _assert_sounds_like(target, film, result.start_seconds, 0.5)
+
+
+@pytest.mark.parametrize(("first", "is_copied"), [(30, True), (31, False)])
+def test_what_an_edit_list_leaves_out_is_not_shown(
+    first: int, is_copied: bool, tmp_path: Path
+) -> None:
+    coded = CodedFilm(suffix=".mp4", video_codec="libx264", audio_codec="aac", rate=RATE)
+    film = trim(coded.write(tmp_path), first / 24, 60 / 24)
+    target = tmp_path / "cut.mp4"
+    result = cut_film(film, target, start_seconds=0.0, stop_seconds=3.0)
+    assert result.is_copied == is_copied
+    with av.open(str(target)) as container:
+        images = [one.to_ndarray(format="rgb24") for one in container.decode(video=0)]
+    assert numbers_of(np.array(images, np.uint8)) == list(range(first, 60))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])

@@ -185,7 +185,7 @@ def _key_frame_near(
         for packet in demux_packets(container, stream):
             seconds = _shown_seconds(packet, timeline)
             if packet.is_keyframe and seconds is not None:
-                is_near = abs(seconds - start_seconds) <= frame_seconds
+                is_near = abs(seconds - start_seconds) <= frame_seconds and not packet.is_discard
                 # The frame that is shown at time zero is the first, whatever its timestamp.
                 return max(0.0, seconds) if is_near else None
     return None
@@ -235,10 +235,9 @@ def _packets_between(
         if decoded_seconds >= stop_seconds - tolerance:
             return  # no later packet is shown before the stop
         waiting.append(packet)
-        if (
-            float(packet.pts * packet.time_base) - timeline.origin_seconds
-            < stop_seconds - tolerance
-        ):
+        shown_seconds = float(packet.pts * packet.time_base) - timeline.origin_seconds
+        # Behind the end of an edit list, packets are stored that are not shown.
+        if shown_seconds < stop_seconds - tolerance and not packet.is_discard:
             for one in waiting:
                 assert one.pts is not None
                 assert one.dts is not None

@@ -113,8 +113,12 @@ class TimelineDecoder:
 
     @property
     def video_stop_seconds(self) -> float:
-        """Where the video packets that were read end, decoded or not; 0 before the first."""
-        return self._video.gate.stop_seconds if self._video else 0.0
+        """Where the video packets that were read end, decoded or not; 0 before the first.
+
+        Packets that the container holds without showing them do not count, such as those behind
+        the end of an edit list.
+        """
+        return self._video.stop_seconds if self._video else 0.0
 
     def video_damage(self, stop_seconds: float) -> tuple[DamagedInterval, ...]:
         """Return where the video was damaged, up to the end of the item."""
@@ -138,17 +142,12 @@ class TimelineDecoder:
 
 
 class KeyframeGate:
-    """Decides which frames are smeared, from the packets in decoding order.
-
-    Attributes:
-        stop_seconds: Where the latest packet ends.
-    """
+    """Decides which frames are smeared, from the packets in decoding order."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, bool]] = deque(maxlen=_NUM_RECENT)
         # Start and stop of intervals without frames; the stop of the last one may be unknown yet.
         self._closed: list[tuple[float, float | None]] = []
-        self.stop_seconds = 0.0
         self._is_lost = False
 
     def push(self, seconds: float, duration: float, *, is_keyframe: bool) -> None:
@@ -159,7 +158,6 @@ class KeyframeGate:
                 self._close(min(self._whole_until(duration), seconds))
         self._recent.append((seconds, is_keyframe))
         self._follow(seconds, is_keyframe=is_keyframe)
-        self.stop_seconds = max(self.stop_seconds, seconds + duration)
 
     def lose_data(self) -> None:
         """Note that data was lost before the next packet."""
@@ -226,6 +224,7 @@ class _VideoTrack:
     def __init__(self, stream: VideoStream, timeline: Timeline, position: Position) -> None:
         self.stream = stream
         self.gate = KeyframeGate()
+        self.stop_seconds = 0.0
         self._timeline = timeline
         self._counter = None if timeline.index is None else PacketCounter(timeline.index, position)
         self._seconds_of = timeline.video_clock(stream, position)
@@ -247,6 +246,8 @@ class _VideoTrack:
             seconds = self._packet_seconds(packet, number)
             self._packet_stop = seconds + self._duration
             self.gate.push(seconds, self._duration, is_keyframe=packet.is_keyframe)
+            if not packet.is_discard:
+                self.stop_seconds = max(self.stop_seconds, self._packet_stop)
         failures: list[None] = []
         frames = decode_packet(packet, lambda: failures.append(None))
         if failures:

@@ -93,7 +93,9 @@ _ID_TAG = re.compile(
 )
 _FULL_WIDTH = str.maketrans("（）［］【】", "()[][]")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
-_NUMBER_IN_BRACKETS = re.compile(r"\d{1,2}x\d{1,4}|s\d+e\d+|\d{1,4}(?:v\d)?", re.IGNORECASE)
+_NUMBER_IN_BRACKETS = re.compile(
+    r"(?:\d{1,2}x\d{1,4}|s\d+e\d+)(?:[a-i]|v\d)?|\d{1,4}(?:v\d)?", re.IGNORECASE
+)
 _ALL_IN_BRACKETS = re.compile(r"\[[^\]]+\]\s*\[([^\]]+)\]\s*\[(\d{1,4})(?:v\d)?\]")
 _WEBSITE = re.compile(r"\[?\s*www\.[\w-]+\.\w+\s*\]?\s*-\s*", re.IGNORECASE)
 _VIDEO_ID = re.compile(r"-(?=[\w-]*\d)(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{11}$")
@@ -163,19 +165,22 @@ _EPISODE_WORD = (
     r"afsnit|jakso|odcinek|odc|bölüm|серия|выпуск|díl|epizoda|epizod|episod|tập|επεισόδιο|פרק|"
     r"الحلقة"
 )
+# Half an episode, as Kodi names it, or another version of the file: "S01E05a", "S01E05v2".
+_EPISODE_SUFFIX = r"(?:[a-i]|v\d)(?![^\W_])"
 _CERTAIN = re.compile(
     r"(?<![^\W_])(?:"
     r"[st](?P<a>\d{1,4})[\s._-]*(?:x?ep?|episode)[\s._-]?(?P<b>\d{1,4})"
     r"|(?:season|series|staffel|saison|temporada|stagione|seizoen|сезон)\s?(?P<c>\d{1,3})[\s.,_-]*"
     rf"(?:{_EPISODE_WORD})\s?(?P<d>\d{{1,4}})"
-    r")(?!\d|[^\W_]*[abcdf-wyz])",
+    rf")(?:{_EPISODE_SUFFIX}|(?!\d|[^\W_]*[abcdf-wyz]))",
     re.IGNORECASE,
 )
 _LIKELY = re.compile(
     r"(?<![^\W_])(?:(?P<season>\d{1,2})x(?P<a>\d{1,4})"
-    rf"|(?:{_EPISODE_WORD})[\s.]?(?P<b>\d{{1,4}})(?:v\d)?"
+    rf"|(?:{_EPISODE_WORD})[\s.]?(?P<b>\d{{1,4}})"
     r"|e(?P<c>\d{2,4})"
-    r"|(?P<d>\d{1,4})\.?\s(?:серия|выпуск|rész|bölüm|odcinek|díl))(?![^\W_])"
+    r"|(?P<d>\d{1,4})\.?\s(?:серия|выпуск|rész|bölüm|odcinek|díl))"
+    rf"(?:{_EPISODE_SUFFIX}|(?![^\W_]))"
     r"|第(?P<e>\d{1,4})[話话集回]|(?P<f>\d{1,4})[화회](?![^\W_])",
     re.IGNORECASE,
 )

@@ -192,6 +192,8 @@ def _rank(
     """Add the first moments of a ranking: `num_wanted`, of which `num_usable` may be returned."""
     encoder = ranking.encoder
     title_ids = np.array([entry.title.id for entry in encoder.items], np.int64)
+    # A single show has only `per_title` hits to offer, however far its ranking is read.
+    num_usable = int(min(num_usable, per_title * len(np.unique(title_ids))))
     ranked: set[int] = set()
     of_title, num_found = Counter[int](), 0
     position, count = 0, 4 * num_wanted

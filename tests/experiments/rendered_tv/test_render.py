@@ -48,7 +48,7 @@ def test_neither_an_interruption_nor_the_number_of_workers_changes_the_files(
     with pytest.raises(KeyboardInterrupt):
         render_library(out, config, num_workers=2, progress=stop)
     assert not (out / "rendered_tv.json").exists()
-    # One is finished. The other worker may have been stopped between its film and what is said of it.
+    # One is finished. The other worker may have been stopped between its film and its labels.
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
     render_library(out, config, num_workers=2)
     assert any(path.stat().st_mtime_ns == stamp for path, stamp in before.items())

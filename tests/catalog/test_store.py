@@ -194,6 +194,22 @@ def test_detection_runs_again_after_a_file_was_changed_and_restored(tmp_path: Pa
         assert catalog.detection_sources() == {"title 99": "a"}
 
 
+def test_detection_runs_again_after_an_item_was_in_another_title(tmp_path: Path) -> None:
+    """The search in the other title has replaced its segments, and none of its own title ran."""
+    with open_catalog(tmp_path, create=True) as catalog:
+        item = add(catalog)
+        with catalog.transaction():
+            other = catalog.add_title("other", kind=TitleKind.SHOW, name="Other", year=None)
+        own, foreign = f"title {item.title_id}", f"title {other.id}"
+        catalog.record_segments(own, "a", [item.id], ["opening"], [])
+        with catalog.transaction():
+            catalog.put_item(replace(item, title_id=other.id))
+        opening = Segment(item_id=item.id, start_seconds=0, stop_seconds=15, kind="opening")
+        catalog.record_segments(foreign, "b", [item.id], ["opening"], [opening])
+        add(catalog, item)
+        assert catalog.detection_sources() == {}
+
+
 def test_a_proxy_that_is_replaced_while_it_is_read_is_read_whole(tmp_path: Path) -> None:
     new = replace(PROXY, video_path=Path("new.mp4"), audio_files=PROXY.audio_files[:1])
     with open_catalog(tmp_path, create=True) as writer, open_catalog(tmp_path) as reader:

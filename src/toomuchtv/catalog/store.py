@@ -337,6 +337,9 @@ class Catalog:
         restored later. The record of the proxy stays, because `prepare` needs it to delete the
         files; its fingerprint marks it as stale.
 
+        If the title has changed, the digests of the searches in both titles are removed: in the
+        meantime, a search in one title replaces what a search in the other one has found.
+
         Returns:
             The id of the item.
         """
@@ -344,16 +347,17 @@ class Catalog:
         if not item.id:
             return insert(self._connection, "items", row)
         old = self.item(item.id)
+        run = self._connection.execute
+        if old.title_id != item.title_id:
+            titles = [f"title {old.title_id}", f"title {item.title_id}"]
+            run("DELETE FROM detections WHERE scope IN (?, ?)", titles)
         if old.fingerprint != item.fingerprint:
-            run = self._connection.execute
             run("DELETE FROM segments WHERE item_id = ?", [item.id])
             run("DELETE FROM duplicates WHERE item_id = ?1 OR other_item_id = ?1", [item.id])
             scopes = [f"item {item.id}", f"title {old.title_id}", "catalog"]
             run("DELETE FROM detections WHERE scope IN (?, ?, ?)", scopes)
         columns = ", ".join(f"{name} = ?" for name in row)
-        self._connection.execute(
-            f"UPDATE items SET {columns} WHERE id = ?", [*row.values(), item.id]
-        )
+        run(f"UPDATE items SET {columns} WHERE id = ?", [*row.values(), item.id])
         return item.id
 
     def put_corrected_path(self, item_id: int, path: Path | None) -> None:

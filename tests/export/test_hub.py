@@ -25,6 +25,7 @@ from tests.test_readme import execute, python_blocks
 from toomuchtv import PretrainedEncoder, TwoTower, export_hub, load
 from toomuchtv.errors import CheckpointError
 from toomuchtv.evaluation.result import find_results
+from toomuchtv.training.pretrain import pretrain
 
 FILES = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
 
@@ -206,23 +207,31 @@ def test_no_file_names_a_place_or_host_of_this_machine(
             assert not re.search(rf"(?<!\w){re.escape(text)}(?!\w)", content)
 
 
-def test_the_place_of_published_weights_is_not_exported(run: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
-    encoder = load(copy)
-    place = tmp_path / "weights-of-others"
-    video = encoder.config.model.video.model_copy(update={"init": str(place)})
-    model = encoder.config.model.model_copy(update={"video": video})
-    PretrainedEncoder(encoder.model, encoder.config.model_copy(update={"model": model})).save(
-        copy / "model"
-    )
-    out = export_hub(copy, tmp_path / "out")
+def test_the_card_names_published_weights_and_not_their_place(
+    prepared_catalog: Path, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    place = tmp_path / "others" / "ast"
+    published = transformers.ASTConfig(
+        num_mel_bins=48, max_length=32, hidden_size=64, num_hidden_layers=4,
+        num_attention_heads=2, intermediate_size=256,
+    )  # fmt: skip
+    transformers.ASTModel(published).save_pretrained(place)
+    audio = {
+        "name": "vit", "size": "micro", "positions": "table", "position_grid": (4, 2),
+        "prefix_tokens": 2, "stride_bands": 10, "stride_frames": 10, "init": str(place),
+    }  # fmt: skip
+    run = tmp_path / "run"
+    pretrain(prepared_catalog, run, tiny_config(model={"audio": audio}))
+    out = export_hub(run, tmp_path / "out")
     for path in out.iterdir():
         assert str(tmp_path).encode() not in path.read_bytes()
     card = (out / "README.md").read_text()
-    assert place.name in card
-    assert "retrieval, protocol retrieval" in card_tables(card)
-    clip = torch.zeros(2, 20, 30, 3, dtype=torch.uint8)
-    assert torch.equal(load(out).embed_video(clip), load(copy).embed_video(clip))
+    assert "The audio encoder started from the published weights ast." in card
+    assert "The video encoder started from" not in card
+    assert "random weights" not in card
+    waveforms = torch.zeros(2, 4000)
+    assert torch.equal(load(out).embed_audio(waveforms), load(run).embed_audio(waveforms))
 
 
 def test_the_code_of_the_card_runs_as_it_is_printed(

@@ -14,7 +14,7 @@ from toomuchtv.errors import CheckpointError
 from toomuchtv.evaluation.benchmark import shareable_name
 from toomuchtv.evaluation.encoders.pretrained import encoder_of
 from toomuchtv.evaluation.result import Evaluation, find_results
-from toomuchtv.inference.pretrained import PretrainedConfig, PretrainedEncoder, load
+from toomuchtv.inference.pretrained import PretrainedEncoder, load
 from toomuchtv.training.metrics import read_metrics
 from toomuchtv.training.run_config import Config, load_config
 from toomuchtv.training.snapshot_record import FileRecord, read_history
@@ -88,9 +88,11 @@ def read_run_facts(run: str | os.PathLike[str]) -> RunFacts:
     fresh = [
         one for one in found if one.untrained or one.identity.encoder_fingerprint == fingerprint
     ]
+    # Models of earlier versions name folders of this machine.
+    architecture = {"model": encoder.config.model.without_init()}
     return RunFacts(
-        encoder=PretrainedEncoder(encoder.model, _without_paths(encoder.config)),
-        published=_published(encoder.config),
+        encoder=PretrainedEncoder(encoder.model, encoder.config.model_copy(update=architecture)),
+        published=_published(config),
         config=config,
         train=_title_facts(split.train, files),
         held_out=_title_facts(split.held_out, files),
@@ -101,21 +103,13 @@ def read_run_facts(run: str | os.PathLike[str]) -> RunFacts:
     )
 
 
-def _published(config: PretrainedConfig) -> dict[str, str]:
+def _published(config: Config) -> dict[str, str]:
+    """Return the names of folders of published weights. The saved model does not have them."""
     folders = {
         modality: getattr(getattr(config.model, modality), "init", "")
         for modality in ("video", "audio")
     }
     return {modality: shareable_name(folder) for modality, folder in folders.items() if folder}
-
-
-def _without_paths(config: PretrainedConfig) -> PretrainedConfig:
-    """Return the config without the folders of published weights, which only training needs."""
-    changes = {
-        modality: getattr(config.model, modality).model_copy(update={"init": ""})
-        for modality in _published(config)
-    }
-    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 
 def _read_config(run: Path) -> Config:
